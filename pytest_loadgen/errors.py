@@ -1,0 +1,33 @@
+"""What can go wrong, as a tree.
+
+    LoadError
+    ├── PlanError        the load asked for is impossible or misspelt (also a ValueError)
+    ├── GeneratorError   the load generator could not do its work
+    └── ServiceError     there is no service to load
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LoadError(Exception):
+    """A load test could not be carried out."""
+
+
+class PlanError(LoadError, ValueError):
+    """The load that was asked for is impossible or misspelt; nothing was sent."""
+
+
+class GeneratorError(LoadError):
+    """The load generator could not do its work; this says nothing about the service."""
+
+
+class ServiceError(LoadError):
+    """The service cannot be loaded: not allowed, not found, or not accepting connections."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """End a message with the nearest known word, or with all of them."""
+    words = sorted(known)
+    near = get_close_matches(word, words, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(words)}."

@@ -1,0 +1,32 @@
+"""What a load generator is."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.result import Interval
+
+
+class LoadGenerator(Protocol):
+    """Turns a plan into intervals."""
+
+    @property
+    def name(self) -> str:
+        """How users choose it."""
+
+    @property
+    def features(self) -> frozenset[str]:
+        """What it can do, in the words of `Plan.needs`."""
+
+    def run(self, plan: Plan) -> Iterator[Interval]:
+        """Load the service, yielding each interval as it ends; closing the iterator stops the load.
+
+        Several plans may run at the same time, each from its own thread.
+        """
+
+
+def check(generator: LoadGenerator, plan: Plan) -> None:
+    """Refuse a plan that a generator cannot do. Raises PlanError."""
+    if missing := plan.needs - generator.features:
+        raise PlanError(f"the {generator.name} generator cannot do: {', '.join(sorted(missing))}.")

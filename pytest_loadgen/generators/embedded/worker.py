@@ -1,0 +1,189 @@
+"""The process in which the embedded generator runs, and how to talk to it.
+
+The service may live in a thread of the test process, and would share the interpreter's lock with
+a generator there. The process is started once and takes one plan after another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import pickle
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+from pytest_loadgen.errors import GeneratorError, LoadError
+from pytest_loadgen.generators.embedded.engine import Engine, Figures
+from pytest_loadgen.histogram import Histogram
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.result import Interval
+
+# How long a worker may take to end what it was told to end, in seconds.
+_GRACE = 1.0
+# Messages to the process: a pickled plan, or this in the middle of a run.
+_STOP = b"stop"
+# Messages from the process, by their first byte: figures, all done, or an error.
+_FIGURES, _DONE, _ERROR = b"f", b"d", b"e"
+
+
+class Worker:
+    """A process that runs plans, one at a time."""
+
+    def __init__(self) -> None:
+        """Start the process. Raises GeneratorError."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # The child finds the modules where this process found them.
+            start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main({theirs.fileno()})"
+            try:
+                self._process = subprocess.Popen(  # noqa: S603  # this interpreter, our own text
+                    [sys.executable, "-P", "-c", start],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,  # Ctrl-C is this process's to handle
+                )
+            except OSError as error:
+                ours.close()
+                raise GeneratorError(f"embedded: cannot start {sys.executable}: {error}") from error
+        self._channel = Connection(ours.detach())
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take another plan."""
+        return self._process.poll() is None
+
+    def run(self, plan: Plan) -> Iterator[Interval]:
+        """Run a plan; closing the iterator stops it, and Ctrl-C does after the last interval."""
+        ended = False
+        try:
+            self._channel.send_bytes(pickle.dumps(plan))
+            try:
+                yield from self._intervals(_longest(plan))
+            except KeyboardInterrupt:
+                self._channel.send_bytes(_STOP)
+                yield from self._intervals(_GRACE)
+                ended = True
+                raise
+            ended = True
+        except (EOFError, OSError) as error:
+            raise GeneratorError(f"embedded: its process {self._epitaph()}") from error
+        finally:
+            if not ended:
+                self._stop()
+
+    def _intervals(self, seconds: float) -> Iterator[Interval]:
+        deadline = time.monotonic() + seconds
+        while True:
+            # Ctrl-C comes while waiting, not between the halves of a message.
+            if not self._channel.poll(max(0.0, deadline - time.monotonic())):
+                raise EOFError
+            message = self._channel.recv_bytes()
+            kind, content = message[:1], message[1:]
+            if kind == _DONE:
+                return
+            if kind == _ERROR:
+                raise pickle.loads(content)  # noqa: S301  # from our own process
+            yield _interval(Figures(*marshal.loads(content)))  # noqa: S302  # likewise
+
+    def _stop(self) -> None:
+        """Stop the plan under way, or the process if it does not."""
+        with contextlib.suppress(EOFError, OSError):
+            self._channel.send_bytes(_STOP)
+            while self._channel.poll(_GRACE):
+                if self._channel.recv_bytes()[:1] in (_DONE, _ERROR):
+                    return
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        self._channel.close()
+        try:
+            self._process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stderr:
+            self._process.stderr.close()
+
+    def _epitaph(self) -> str:
+        """Tell how the process ended."""
+        try:
+            _, output = self._process.communicate(timeout=_GRACE)
+        except subprocess.TimeoutExpired:
+            return "does not answer, and was ended"
+        code = self._process.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+        said = output.decode(errors="replace").strip()[-2000:] if output else ""
+        return f"{how}\n{said}" if said else how
+
+
+def _longest(plan: Plan) -> float:
+    """Tell after how many seconds a process that has not said that it is done must be stuck."""
+    delay = max(0.0, plan.start_at - time.time()) if plan.start_at else 0.0
+    return delay + plan.warmup + plan.duration + plan.timeout + 10 * _GRACE
+
+
+def _interval(figures: Figures) -> Interval:
+    return Interval(
+        start=figures.start,
+        seconds=figures.seconds,
+        latency=Histogram(figures.latency),
+        service_time=Histogram(figures.service_time),
+        outcomes={str(outcome): count for outcome, count in figures.outcomes.items()},
+        lag=Histogram(figures.lag),
+        cpu=figures.cpu,
+        received=figures.received,
+        resent=figures.resent,
+    )
+
+
+def main(fd: int) -> None:
+    """Run plans that arrive on a descriptor until the other end closes it."""
+    channel = Connection(fd)
+    _raise_file_limit()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            message = channel.recv_bytes()
+            # A stop that crossed the end of the run that it meant.
+            if message != _STOP:
+                _run(channel, pickle.loads(message))  # noqa: S301  # from the process that started this one
+    # At once: what a run left behind needs no tidying.
+    os._exit(0)
+
+
+def _run(channel: Connection, plan: Plan) -> None:
+    def emit(figures: Figures) -> None:
+        channel.send_bytes(_FIGURES + marshal.dumps(figures[:]))
+
+    try:
+        engine = Engine(plan, emit)
+        engine.watch(channel.fileno())
+        engine.run()
+    except LoadError as error:
+        channel.send_bytes(_ERROR + pickle.dumps(error))
+    except OSError:
+        raise
+    except Exception:
+        error = GeneratorError(f"embedded: this should not have happened\n{traceback.format_exc()}")
+        channel.send_bytes(_ERROR + pickle.dumps(error))
+    else:
+        channel.send_bytes(_DONE)
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        # macOS says that there is no limit, and takes no more than this.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (10_240 if hard == resource.RLIM_INFINITY else hard, hard))

@@ -1,0 +1,264 @@
+"""What a load gave: its intervals, and what they come to."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+from pytest_loadgen.histogram import Histogram, rank
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.units import Duration, NoAnswer, Rate, Share
+
+FAILURES = {
+    "timeout": "not answered in time",
+    "refused": "the connection was refused",
+    "reset": "the connection was reset",
+    "closed": "the connection was closed before the answer was whole",
+    "tls": "TLS failed",
+    "dns": "the name could not be looked up",
+    "unreachable": "no way to the host",
+    "protocol": "the answer was not HTTP",
+    "filehandles": "the generator ran out of file handles",
+    "ports": "the generator ran out of ports",
+}
+"""The kinds of failure; every other outcome is the status of an answer."""
+
+# The generator is the limit where one request in a hundred leaves this much late, or where it has
+# no CPU left to be on time with.
+_LATE = 0.010
+_FULL = 0.95
+_REMEDY = "Use more workers (--load-workers)"
+_RAN_OUT = {
+    "filehandles": "Raise the limit (ulimit -n), or use fewer connections.",
+    "ports": "Use fewer connections, or a service that keeps them open.",
+}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What happened to a load in a stretch of time, about a second."""
+
+    start: float
+    """Seconds from the start of the plan (warm-up is before it, and in no interval)."""
+    seconds: float
+    """How long requests were being sent; 0 where only the answers of earlier ones came in."""
+    latency: Histogram = field(default_factory=Histogram)
+    """Answered requests, from when each was due to the end of its answer (response time)."""
+    service_time: Histogram = field(default_factory=Histogram)
+    """The same, from when each was sent."""
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    """How many requests ended how: by status ("200") or kind of failure ("timeout")."""
+    lag: Histogram = field(default_factory=Histogram)
+    """How late the generator itself was, per request: from when it was due to when it was taken up."""
+    cpu: float = 0.0
+    """Share of one core that the generator used; of the busiest worker where there are several."""
+    received: int = 0
+    """Bytes read from the service, heads and bodies."""
+    resent: int = 0
+    """Requests sent again, as the service had closed the idle connection they were sent on."""
+
+    @property
+    def requests(self) -> int:
+        """How many requests ended in it, one way or another."""
+        return sum(self.outcomes.values())
+
+    @property
+    def unanswered(self) -> int:
+        """How many of them got no answer; each is slower than any limit."""
+        return sum(count for outcome, count in self.outcomes.items() if not outcome.isdigit())
+
+    def __add__(self, other: Interval) -> Interval:
+        """Add what two workers did at the same time."""
+        return self._sum((self, other), max(self.seconds, other.seconds), max(self.cpu, other.cpu))
+
+    @classmethod
+    def whole(cls, intervals: Sequence[Interval]) -> Self:
+        """Add up intervals that followed one another."""
+        seconds = sum(interval.seconds for interval in intervals)
+        busy = sum(interval.cpu * interval.seconds for interval in intervals)
+        return cls._sum(intervals, seconds, busy / seconds if seconds else 0.0)
+
+    @classmethod
+    def _sum(cls, intervals: Sequence[Interval], seconds: float, cpu: float) -> Self:
+        return cls(
+            start=min((interval.start for interval in intervals), default=0.0),
+            seconds=seconds,
+            latency=sum((interval.latency for interval in intervals), Histogram()),
+            service_time=sum((interval.service_time for interval in intervals), Histogram()),
+            outcomes=sum((Counter(interval.outcomes) for interval in intervals), Counter[str]()),
+            lag=sum((interval.lag for interval in intervals), Histogram()),
+            cpu=cpu,
+            received=sum(interval.received for interval in intervals),
+            resent=sum(interval.resent for interval in intervals),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the interval as JSON can hold it; histograms in HdrHistogram's own encoding."""
+        return {
+            "start": self.start,
+            "seconds": self.seconds,
+            "latency": self.latency.encode(),
+            "service_time": self.service_time.encode(),
+            "outcomes": dict(self.outcomes),
+            "lag": self.lag.encode(),
+            "cpu": self.cpu,
+            "received": self.received,
+            "resent": self.resent,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read what `as_dict` wrote."""
+        histograms = {key: Histogram.decode(data[key]) for key in ("latency", "service_time", "lag")}
+        return cls(**{**data, **histograms})
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """A plan and the intervals that a generator made of it. Times are `Duration`s."""
+
+    plan: Plan
+    generator: str
+    intervals: tuple[Interval, ...] = ()
+    interrupted: bool = False
+    """Whether the load was stopped before its end."""
+
+    @cached_property
+    def total(self) -> Interval:
+        """All intervals as one."""
+        return Interval.whole(self.intervals)
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """How many requests ended how, the most frequent first: {"200": 990, "timeout": 10}."""
+        return dict(Counter(self.total.outcomes).most_common())
+
+    @property
+    def requests(self) -> int:
+        """How many requests were made, answered or not."""
+        return self.total.requests
+
+    @property
+    def errors(self) -> int:
+        """How many requests failed or were answered with a status that is not expected."""
+        return sum(count for outcome, count in self.outcomes.items() if not self.plan.expects(outcome))
+
+    @property
+    def error_rate(self) -> Share:
+        """Errors as a share of all requests: 0.001 is 0.1 %; compares with "0.1%" too."""
+        return Share(self.errors / self.requests if self.requests else math.inf)
+
+    @property
+    def rate(self) -> Rate:
+        """Answers per second."""
+        answered = self.requests - self.total.unanswered
+        return Rate(answered / self.total.seconds if self.total.seconds else 0.0)
+
+    @property
+    def offered(self) -> Rate:
+        """Requests per second, answered or not."""
+        return Rate(self.requests / self.total.seconds if self.total.seconds else 0.0)
+
+    def percentile(self, percent: float) -> Duration:
+        """Give the latency that so many percent of all requests did not exceed.
+
+        Counted from when a request was due. Requests without an answer count as slower than any
+        other: where the percentile falls among them it is a `NoAnswer`, which no limit is above.
+        Percent is from 0 to 100; raises ValueError otherwise.
+        """
+        wanted = rank(percent, self.requests or 1)
+        if wanted <= self.total.latency.count:
+            return self.total.latency.at_rank(wanted)
+        kinds = {kind for kind in self.total.outcomes if not kind.isdigit()}
+        return NoAnswer(self.plan.timeout if kinds == {"timeout"} else 0.0)
+
+    @property
+    def p50(self) -> Duration:
+        """The median latency."""
+        return self.percentile(50)
+
+    @property
+    def p90(self) -> Duration:
+        """The latency that 90 % of requests did not exceed."""
+        return self.percentile(90)
+
+    @property
+    def p95(self) -> Duration:
+        """The latency that 95 % of requests did not exceed."""
+        return self.percentile(95)
+
+    @property
+    def p99(self) -> Duration:
+        """The latency that 99 % of requests did not exceed."""
+        return self.percentile(99)
+
+    @property
+    def max(self) -> Duration:
+        """The latency of the slowest request."""
+        return self.percentile(100)
+
+    @property
+    def mean(self) -> Duration:
+        """The mean latency; a request without an answer counts with the time-out."""
+        if not self.requests:
+            return NoAnswer()
+        missing = self.total.unanswered
+        answered = self.total.latency.count
+        return Duration((self.total.latency.mean * answered + self.plan.timeout * missing) / (answered + missing))
+
+    @cached_property
+    def health(self) -> tuple[str, ...]:
+        """Why the figures are the generator's and not the service's, a sentence each; or empty."""
+        return tuple(_ailments(self))
+
+    def __repr__(self) -> str:
+        if not self.requests:
+            return f"<Result of {self.generator}: no requests>"
+        return (
+            f"<Result of {self.generator}: {counted(self.requests, 'request')}, {self.rate}, "
+            f"p50 {self.p50}, p99 {self.p99}, {counted(self.errors, 'error')}>"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the result as JSON can hold it."""
+        return {
+            "plan": self.plan.as_dict(),
+            "generator": self.generator,
+            "intervals": [interval.as_dict() for interval in self.intervals],
+            "interrupted": self.interrupted,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read what `as_dict` wrote."""
+        return cls(
+            plan=Plan.from_dict(data["plan"]),
+            generator=data["generator"],
+            intervals=tuple(Interval.from_dict(interval) for interval in data["intervals"]),
+            interrupted=data["interrupted"],
+        )
+
+
+def counted(count: int, noun: str) -> str:
+    """Count things in words: ``1 error``, ``1,000 requests``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _ailments(result: Result) -> Iterator[str]:
+    total, plan, name = result.total, result.plan, result.generator
+    if total.lag.counts and (late := total.lag.percentile(99)) > _LATE:
+        if result.offered < 0.98 * plan.rate:
+            found = f"the {name} generator fell behind: asked {plan.rate}, sent {result.offered}."
+        else:
+            found = f"the {name} generator was late: 1 request in 100 left {late} or more after it was due."
+        yield f"{found} {_REMEDY}, or fewer per second, or a less busy machine."
+    elif total.cpu >= _FULL:
+        limit = "the service may be able to do more" if plan.closed else "the latencies may be the generator's own"
+        yield f"the {name} generator's CPU was full ({Share(total.cpu)}): {limit}. {_REMEDY}."
+    for kind, remedy in _RAN_OUT.items():
+        if count := total.outcomes.get(kind):
+            yield f"{FAILURES[kind]} ({counted(count, 'request')}). {remedy}"

@@ -1,0 +1,219 @@
+"""What is loaded: one request to one service."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from pytest_loadgen.errors import PlanError, did_you_mean
+
+if TYPE_CHECKING:
+    import httpx
+
+SCHEMES = {"http": 80, "https": 443, "http+unix": 0, "https+unix": 0}
+
+Address = tuple[str, int] | str
+"""Where to connect: an IP address and port, or the path of a unix socket."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One HTTP request, ready to be sent any number of times.
+
+    What may be secret (headers, body, query, user name, password) is in no repr and no ``url``.
+    """
+
+    url: str
+    """As it may be shown: without user name, password, query and fragment."""
+    method: str
+    scheme: str
+    host: str
+    port: int
+    path: bytes = field(repr=False)
+    """What stands in the request line: path and query, percent-encoded."""
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+    verify: bool | str = True
+    cert: tuple[str, ...] | None = field(default=None, repr=False)
+    http2: bool = False
+    address: Address | None = None
+    """Where to connect once the name is looked up; none before."""
+
+    @classmethod
+    def of(
+        cls,
+        url: str,
+        *,
+        method: str | None = None,
+        auth: Any = None,
+        verify: bool | str = True,
+        cert: str | tuple[str, ...] | None = None,
+        http2: bool = False,
+        **ingredients: Any,
+    ) -> Target:
+        """Build the request as httpx would: same names, same meaning.
+
+        Without a method it is GET, or POST where there is a body. Raises PlanError.
+        """
+        scheme, socket_path = _split(url)
+        netloc = urlsplit(url).netloc
+        import httpx
+
+        if socket_path is not None:
+            url = url.replace(netloc, "localhost", 1).replace("+unix", "", 1)
+        has_body = any(ingredients.get(key) is not None for key in ("content", "data", "files", "json"))
+        method = method or ("POST" if has_body else "GET")
+        if not re.fullmatch(r"[A-Za-z!#$%&'*+.^_`|~0-9-]+", str(method)):
+            raise PlanError(f"{method!r} is not an HTTP method: write 'GET', 'POST', …")
+        try:
+            parsed = httpx.URL(url)
+            request = httpx.Request(method, parsed.copy_with(fragment=None), **ingredients)
+            user = (parsed.username, parsed.password) if parsed.userinfo else None
+            request = _authenticated(request, auth if auth is not None else user)
+            body = request.read()
+        except (TypeError, ValueError, RuntimeError, httpx.InvalidURL) as error:
+            raise PlanError(f"httpx cannot build this request: {error}") from error
+        return cls(
+            url=f"{scheme}://{netloc.rpartition('@')[2]}{request.url.path}",
+            method=request.method,
+            scheme=scheme,
+            host=socket_path if socket_path is not None else request.url.raw_host.decode(),
+            port=request.url.port or SCHEMES[scheme],
+            path=request.url.raw_path,
+            headers=_headers(request, body),
+            body=body,
+            verify=_verify(verify),
+            cert=(cert,) if isinstance(cert, str) else tuple(cert) if cert else None,
+            http2=http2,
+        )
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: the service, without what is asked of it."""
+        return "/".join(self.url.split("/", 3)[:3])
+
+    @property
+    def name(self) -> str:
+        """How the request is called in a table: ``GET /search``."""
+        return f"{self.method} /{self.url.split('/', 3)[3]}"
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.scheme.startswith("https")
+
+    @property
+    def unix(self) -> bool:
+        """Whether the host is the path of a unix socket."""
+        return self.scheme.endswith("+unix")
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Build what TLS trusts: as httpx (certifi, ``SSL_CERT_FILE``), or the file in verify.
+
+        Raises PlanError where a certificate file cannot be read.
+        """
+        import httpx
+
+        try:
+            if isinstance(self.verify, str):
+                kind = "capath" if os.path.isdir(self.verify) else "cafile"
+                context = ssl.create_default_context(**{kind: self.verify})
+            else:
+                context = httpx.create_ssl_context(verify=self.verify)
+        except (OSError, ssl.SSLError) as error:
+            raise PlanError(f"verify={self.verify!r}: not a file of CA certificates ({error})") from None
+        try:
+            if self.cert:
+                context.load_cert_chain(*self.cert)
+        except (OSError, ssl.SSLError, TypeError) as error:
+            files = ", ".join(self.cert[:2]) if self.cert else ""
+            raise PlanError(f"cert: cannot use {files} as certificate and key ({error})") from None
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what may be shown: no headers, no body, no query."""
+        return {"url": self.url, "method": self.method}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Target:
+        """Read what `as_dict` wrote; such a target names a request but cannot be sent."""
+        scheme, socket_path = _split(data["url"])
+        parts = urlsplit(data["url"])
+        return cls(
+            url=data["url"],
+            method=data["method"],
+            scheme=scheme,
+            host=socket_path if socket_path is not None else parts.hostname or "",
+            port=(0 if socket_path is not None else parts.port) or SCHEMES[scheme],
+            path=b"",
+        )
+
+
+def join(base: str | None, url: str) -> str:
+    """Make an address absolute: relative to the base as in httpx's base_url."""
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", url):
+        return url
+    if not base:
+        raise PlanError(
+            f"{url!r} is relative to nothing: write a whole address ('http://localhost:8000{url}'), "
+            "define a load_target fixture that returns one, or use --load-target."
+        )
+    return f"{base.rstrip('/')}/{url.lstrip('/')}" if url else base
+
+
+def _split(url: str) -> tuple[str, str | None]:
+    """Tell scheme and, for a unix socket, its path; refuse what is no address of HTTP."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise PlanError(f"not an address: {error}") from None
+    if parts.scheme not in SCHEMES:
+        raise PlanError(f"cannot load {parts.scheme}:// addresses: {did_you_mean(parts.scheme, SCHEMES)}")
+    if not parts.netloc.rpartition("@")[2]:
+        raise PlanError(f"an address needs a host: '{parts.scheme}://localhost:8000/'")
+    return parts.scheme, unquote(parts.netloc) if parts.scheme.endswith("+unix") else None
+
+
+def _verify(verify: bool | str) -> bool | str:
+    if not isinstance(verify, (bool, str)):
+        raise PlanError(
+            f"verify takes True, False or the path of a file of CA certificates, not {type(verify).__name__}: "
+            "the generator is another process, and an SSLContext cannot go there."
+        )
+    return verify
+
+
+def _authenticated(request: httpx.Request, auth: Any) -> httpx.Request:
+    """Let httpx's auth put its header on the request, once for all requests."""
+    import httpx
+
+    if auth is None:
+        return request
+    if isinstance(auth, tuple):
+        auth = httpx.BasicAuth(*auth)
+    elif not isinstance(auth, httpx.Auth) and callable(auth):
+        auth = httpx.FunctionAuth(auth)
+    if isinstance(auth, httpx.DigestAuth) or not isinstance(auth, httpx.Auth):
+        raise TypeError(f"auth takes (user, password), a function or a basic httpx.Auth, not {type(auth).__name__}")
+    return next(auth.sync_auth_flow(request))
+
+
+def _headers(request: httpx.Request, body: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Complete the headers, and refuse those that would smuggle in another request."""
+    for name, value in request.headers.raw:
+        if not re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(rb"[\r\n\0]", value):
+            raise PlanError(f"{name.decode(errors='replace')!r}: not a header that HTTP can carry")
+    headers = [pair for pair in request.headers.raw if pair[0].lower() != b"transfer-encoding"]
+    present = {name.lower() for name, _ in headers}
+    if body and b"content-length" not in present:
+        headers.append((b"Content-Length", str(len(body)).encode()))
+    if b"user-agent" not in present:
+        headers.append((b"User-Agent", b"pytest-loadgen"))
+    if b"accept" not in present:
+        headers.append((b"Accept", b"*/*"))
+    return tuple(headers)
