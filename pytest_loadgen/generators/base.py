@@ -1,11 +1,21 @@
 """What a load generator is."""
 
-from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, Self
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
+
+
+class Intervals(Protocol):
+    """What a running load yields; a generator function's iterator is one."""
+
+    def __iter__(self) -> Self: ...
+
+    def __next__(self) -> Interval: ...
+
+    def close(self) -> None:
+        """Stop the load; nothing is left running when this returns."""
 
 
 class LoadGenerator(Protocol):
@@ -19,7 +29,7 @@ class LoadGenerator(Protocol):
     def features(self) -> frozenset[str]:
         """What it can do, in the words of `Plan.needs`."""
 
-    def run(self, plan: Plan) -> Iterator[Interval]:
+    def run(self, plan: Plan) -> Intervals:
         """Load the service, yielding each interval as it ends; closing the iterator stops the load.
 
         Several plans may run at the same time, each from its own thread.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Callable, Generator
+from functools import cache
+from typing import ClassVar, Self
 
 from pytest_loadgen.generators.embedded.worker import Worker
 from pytest_loadgen.plan import Plan
@@ -25,18 +26,21 @@ class Embedded:
         self._idle: list[Worker] = []
         atexit.register(self.close)
 
-    def run(self, plan: Plan) -> Iterator[Interval]:
+    def run(self, plan: Plan) -> Load:
         """Run a plan in a process that is free, or in a new one. Raises GeneratorError."""
+        return Load(self, plan)
+
+    def lend(self) -> Worker:
+        """Give a process that has nothing to do."""
         with self._lock:
             worker = self._idle.pop() if self._idle else None
-        if worker is None or not worker.alive:
-            worker = Worker()
-        try:
-            yield from worker.run(plan)
-        finally:
-            if worker.alive:
-                with self._lock:
-                    self._idle.append(worker)
+        return worker if worker and worker.alive else Worker()
+
+    def take_back(self, worker: Worker) -> None:
+        """Keep a process for the next plan."""
+        if worker.alive:
+            with self._lock:
+                self._idle.append(worker)
 
     def close(self) -> None:
         """End the processes."""
@@ -44,6 +48,45 @@ class Embedded:
             while self._idle:
                 self._idle.pop().close()
 
-    def __reduce__(self) -> tuple[type[Embedded], tuple[()]]:
-        # Where it is sent, it starts processes of its own.
-        return Embedded, ()
+    def __reduce__(self) -> tuple[Callable[[], Embedded], tuple[()]]:
+        # Where it is sent, it starts processes of its own, once.
+        return _of_this_process, ()
+
+
+class Load:
+    """A running plan: an iterator over its intervals that any thread may close."""
+
+    def __init__(self, generator: Embedded, plan: Plan) -> None:
+        """Start nothing yet."""
+        self._stopped = threading.Event()
+        self._worker: Worker | None = None
+        self._intervals = self._run(generator, plan)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Interval:
+        return next(self._intervals)
+
+    def close(self) -> None:
+        """Stop the load."""
+        self._stopped.set()
+        try:
+            self._intervals.close()
+        except ValueError:
+            # Another thread waits in it for the next interval: end the wait.
+            if self._worker:
+                self._worker.stop()
+
+    def _run(self, generator: Embedded, plan: Plan) -> Generator[Interval]:
+        self._worker = worker = generator.lend()
+        try:
+            if not self._stopped.is_set():
+                yield from worker.run(plan)
+        finally:
+            generator.take_back(worker)
+
+
+@cache
+def _of_this_process() -> Embedded:
+    return Embedded()

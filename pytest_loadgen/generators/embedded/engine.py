@@ -269,4 +269,4 @@ class Engine:
         self._outcomes: defaultdict[int | str, int] = defaultdict(int)
         self._lag: defaultdict[Bucket, int] = defaultdict(int)
         self.received = self.resent = 0
-        self._cut_at, self._clock, self._cpu = cut, clock(), time.process_time_ns()
+        self._cut_at, self._clock, self._cpu = cut, max(cut, clock()), time.process_time_ns()

@@ -56,6 +56,7 @@ class Worker:
                 ours.close()
                 raise GeneratorError(f"embedded: cannot start {sys.executable}: {error}") from error
         self._channel = Connection(ours.detach())
+        self._busy = False
 
     @property
     def alive(self) -> bool:
@@ -64,22 +65,25 @@ class Worker:
 
     def run(self, plan: Plan) -> Iterator[Interval]:
         """Run a plan; closing the iterator stops it, and Ctrl-C does after the last interval."""
-        ended = False
         try:
+            self._busy = True
             self._channel.send_bytes(pickle.dumps(plan))
             try:
                 yield from self._intervals(_longest(plan))
             except KeyboardInterrupt:
-                self._channel.send_bytes(_STOP)
+                self.stop()
                 yield from self._intervals(_GRACE)
-                ended = True
                 raise
-            ended = True
         except (EOFError, OSError) as error:
             raise GeneratorError(f"embedded: its process {self._epitaph()}") from error
         finally:
-            if not ended:
-                self._stop()
+            if self._busy:
+                self._settle()
+
+    def stop(self) -> None:
+        """Let the run end now, also from another thread than it is iterated in."""
+        with contextlib.suppress(OSError):
+            self._channel.send_bytes(_STOP)
 
     def _intervals(self, seconds: float) -> Iterator[Interval]:
         deadline = time.monotonic() + seconds
@@ -90,17 +94,20 @@ class Worker:
             message = self._channel.recv_bytes()
             kind, content = message[:1], message[1:]
             if kind == _DONE:
+                self._busy = False
                 return
             if kind == _ERROR:
+                self._busy = False
                 raise pickle.loads(content)  # noqa: S301  # from our own process
             yield _interval(Figures(*marshal.loads(content)))  # noqa: S302  # likewise
 
-    def _stop(self) -> None:
-        """Stop the plan under way, or the process if it does not."""
+    def _settle(self) -> None:
+        """Stop the run that is under way, or the process if it does not."""
+        self.stop()
         with contextlib.suppress(EOFError, OSError):
-            self._channel.send_bytes(_STOP)
             while self._channel.poll(_GRACE):
                 if self._channel.recv_bytes()[:1] in (_DONE, _ERROR):
+                    self._busy = False
                     return
         self.close()
 

@@ -1,0 +1,187 @@
+"""One plan shared by several workers: any load generator, over any `concurrent.futures` executors."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+
+from pytest_loadgen.errors import GeneratorError, LoadError
+from pytest_loadgen.generators.base import Intervals, LoadGenerator
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.result import Interval
+
+# How long workers have to come up, and to end when told, in seconds.
+_COME_UP = 60.0
+_END = 5.0
+# How long before the common start each worker is told of it.
+_NOTICE = 0.5
+
+
+class Distributed:
+    """A load generator that has another do the parts of a plan, and adds up what they give.
+
+    The workers send their intervals over loopback to this process, which they find by address and
+    token; so an executor may run them in threads or in processes of this machine.
+    """
+
+    def __init__(self, generator: LoadGenerator, workers: int | Sequence[Executor]) -> None:
+        """Take as many workers as there are executors, or so many threads of this process."""
+        self._generator = generator
+        self._workers = workers
+        self.name = generator.name
+        self.features = generator.features
+
+    def run(self, plan: Plan) -> Generator[Interval]:
+        """Run the parts side by side; an interval is yielded when all parts have given theirs.
+
+        Raises GeneratorError where a worker is lost; the others are stopped.
+        """
+        with contextlib.ExitStack() as stack:
+            executors: Sequence[Executor]
+            if isinstance(self._workers, int):
+                parts = plan.split(self._workers)
+                executors = [stack.enter_context(ThreadPoolExecutor(len(parts)))] * len(parts)
+            else:
+                executors = self._workers
+                parts = plan.split(len(executors))
+            server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            token = secrets.token_bytes(32)
+            workers: list[_Worker] = []
+            # Before the executors are closed, their work must have an end.
+            stack.callback(lambda: [worker.end() for worker in workers])
+            for number, (executor, part) in enumerate(zip(executors, parts, strict=True), 1):
+                future = executor.submit(_work, self._generator, part, server.getsockname(), token, number)
+                workers.append(_Worker(f"worker {number} of {len(parts)}", future))
+            _connect(server, token, workers)
+            start_at = time.time() + _NOTICE
+            for worker in workers:
+                worker.tell(start_at)
+            yield from _merged(workers)
+
+
+@dataclass
+class _Worker:
+    """This side of one worker."""
+
+    name: str
+    future: Future[None]
+    channel: Connection | None = None
+    intervals: list[Interval] = field(default_factory=list)
+    done: bool = False
+
+    def tell(self, start_at: float) -> None:
+        assert self.channel
+        with contextlib.suppress(OSError):  # it is lost, and reading will tell so
+            self.channel.send(start_at)
+
+    def take(self) -> None:
+        """Read what it sent; raises what went wrong with it."""
+        assert self.channel
+        try:
+            message = self.channel.recv()
+        except (EOFError, OSError):
+            raise GeneratorError(f"{self.name} was lost{self._reason()}") from None
+        if isinstance(message, Interval):
+            self.intervals.append(message)
+        elif isinstance(message, LoadError):
+            message.args = (f"{self.name}: {message}",)
+            raise message
+        else:
+            self.done = True
+
+    def check(self) -> None:
+        """Raise what kept it from coming up."""
+        if self.future.done() and not self.channel:
+            raise GeneratorError(f"{self.name} did not come up{self._reason()}")
+
+    def _reason(self) -> str:
+        with contextlib.suppress(TimeoutError):
+            error = None if self.future.cancelled() else self.future.exception(timeout=_END)
+            return f": {type(error).__name__}: {error}" if error else ""
+        return ""
+
+    def end(self) -> None:
+        """Let it stop: it does when it is no longer listened to."""
+        self.future.cancel()
+        if self.channel:
+            self.channel.close()
+
+
+def _connect(server: socket.socket, token: bytes, workers: list[_Worker]) -> None:
+    """Wait until each worker has called."""
+    deadline = time.monotonic() + _COME_UP
+    server.settimeout(0.1)
+    while any(not worker.channel for worker in workers):
+        for worker in workers:
+            worker.check()
+        if time.monotonic() > deadline:
+            missing = ", ".join(worker.name for worker in workers if not worker.channel)
+            raise GeneratorError(f"{missing} did not come up in {_COME_UP:g} s: are there free places in the executor?")
+        with contextlib.suppress(TimeoutError, EOFError, OSError):
+            caller, _ = server.accept()
+            caller.setblocking(True)
+            channel = Connection(caller.detach())
+            # A stranger on this machine says something else, or nothing.
+            said = channel.recv_bytes(len(token) + 8) if channel.poll(1.0) else b""
+            number = int.from_bytes(said[len(token) :])
+            if hmac.compare_digest(said[: len(token)], token) and 0 < number <= len(workers):
+                workers[number - 1].channel = channel
+
+
+def _merged(workers: list[_Worker]) -> Iterator[Interval]:
+    count = 0
+    while True:
+        while all(worker.done or len(worker.intervals) > count for worker in workers):
+            given = [worker.intervals[count] for worker in workers if len(worker.intervals) > count]
+            if not given:
+                return
+            yield sum(given[1:], given[0])
+            count += 1
+        by_channel = {worker.channel: worker for worker in workers if worker.channel and not worker.done}
+        for channel in wait(list(by_channel)):
+            by_channel[channel].take()  # type: ignore[index]  # these are the channels that went in
+
+
+def _work(generator: LoadGenerator, plan: Plan, address: tuple[str, int], token: bytes, number: int) -> None:
+    """Run a part, wherever an executor has put this call."""
+    with Connection(socket.create_connection(address).detach()) as channel:
+        channel.send_bytes(token + number.to_bytes(8))
+        try:
+            start_at = channel.recv()
+        except EOFError:
+            return
+        running = generator.run(replace(plan, start_at=start_at))
+        ended = threading.Event()
+        watcher = threading.Thread(target=_close_when_left, args=(running, channel, ended))
+        watcher.start()
+        try:
+            for interval in running:
+                channel.send(interval)
+            channel.send(None)
+        except OSError:
+            pass  # the other side has closed, and wants no more
+        except LoadError as error:
+            with contextlib.suppress(OSError):
+                channel.send(error)
+        finally:
+            running.close()
+            ended.set()
+            watcher.join()
+
+
+def _close_when_left(running: Intervals, channel: Connection, ended: threading.Event) -> None:
+    """Stop a load that nobody listens to any more, without waiting for its next interval."""
+    while not ended.is_set():
+        if channel.poll(0.1):
+            # A generator function cannot be closed while it runs; it is after its next interval.
+            with contextlib.suppress(ValueError):
+                running.close()
+            return

@@ -1,0 +1,77 @@
+"""The options of a load, as a call, a mark or a profile gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any, TypedDict, cast
+
+from pytest_loadgen.errors import PlanError, did_you_mean
+from pytest_loadgen.plan import Plan, Stage, Status
+from pytest_loadgen.target import Target
+
+
+class Options(TypedDict, total=False):
+    """What can be said of a load; durations are seconds or text, rates numbers or text."""
+
+    rate: float | str
+    stages: Iterable[Stage]
+    duration: float | str
+    arrivals: str
+    connections: int
+    warmup: float | str
+    timeout: float | str
+    expect: Status | Sequence[Status]
+    ready: float | str
+    workers: int | Sequence[Executor]
+    # The request's own, with the names and the meaning they have in httpx.
+    method: str
+    params: Any
+    headers: Any
+    cookies: Any
+    content: str | bytes
+    data: Mapping[str, Any]
+    files: Any
+    json: Any
+    auth: Any
+    http2: bool
+    verify: bool | str
+    cert: str | tuple[str, ...]
+
+
+_NAMES = frozenset(Options.__annotations__)
+_OF_PLAN = frozenset(
+    {"rate", "stages", "duration", "arrivals", "connections", "warmup", "timeout", "expect", "ready"}
+)
+# Where one of a group is given, those of the same group further away are meant no more.
+_INSTEAD = (
+    ({"stages"}, {"rate", "duration"}),
+    ({"rate", "duration"}, {"stages"}),
+    ({"json"}, {"content", "data", "files"}),
+    ({"content"}, {"json", "data", "files"}),
+    ({"data", "files"}, {"json", "content"}),
+)
+
+
+def check(options: Mapping[str, Any], where: str) -> Options:
+    """Refuse an option that does not exist. Raises PlanError."""
+    for name in options:
+        if name not in _NAMES:
+            raise PlanError(f"{where} has no option {name!r}: {did_you_mean(name, _NAMES)}")
+    return cast(Options, options)
+
+
+def merge(layers: Iterable[Options]) -> Options:
+    """Lay options over one another, the nearest first: what is said nearer replaces what is not."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        replaced = {name for group, others in _INSTEAD if group & merged.keys() for name in others}
+        merged = {name: value for name, value in layer.items() if name not in replaced} | merged
+    return cast(Options, merged)
+
+
+def plan_of(url: str, options: Options) -> Plan:
+    """Make the plan that options describe. Raises PlanError."""
+    of_plan = {name: value for name, value in options.items() if name in _OF_PLAN}
+    of_request = {name: value for name, value in options.items() if name not in _OF_PLAN | {"workers"}}
+    return Plan.of(Target.of(url, **cast(Any, of_request)), **cast(Any, of_plan))

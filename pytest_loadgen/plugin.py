@@ -1,0 +1,218 @@
+"""Where pytest comes in."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_loadgen import turn
+from pytest_loadgen.config import profile
+from pytest_loadgen.errors import LoadError
+from pytest_loadgen.fixture import Load, Setting
+from pytest_loadgen.generators.embedded import Embedded
+from pytest_loadgen.options import Options, check, merge, plan_of
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.progress import Progress
+from pytest_loadgen.reports import terminal
+from pytest_loadgen.session import Session
+
+_SETTING = pytest.StashKey[Setting]()
+_TARGET = pytest.StashKey[str | None]()
+# What the controller of xdist tells its workers: the folder of the room that tests share.
+_ROOM = "loadgen_room"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("load", "load tests (pytest-loadgen)")
+    group.addoption("--load-target", metavar="URL", help="what relative addresses of load() are relative to")
+    group.addoption("--load-profile", metavar="NAME", help="take options from this profile of pyproject.toml")
+    group.addoption("--load-workers", metavar="N", help="share each load among N processes")
+    parser.addini("load_target", "what relative addresses of load() are relative to")
+    parser.addini("load_profile", "take options from this profile of pyproject.toml")
+    parser.addini(
+        "load_allowed_hosts",
+        "hosts that may be loaded though neither local nor private (names, or patterns: *.test.example)",
+        type="args",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "load(rate, duration, ...): options for the loads of this test, as load() takes them; "
+        "every test that uses the load fixture has it.",
+    )
+    config.stash[_TARGET] = config.getoption("load_target") or config.getini("load_target") or None
+    try:
+        defaults = _defaults(config)
+        if defaults:
+            plan_of("http://localhost", defaults)
+    except LoadError as error:
+        raise pytest.UsageError(str(error)) from None
+    session = Session()
+    room = _room(config)
+    config.stash[_SETTING] = Setting(
+        generator=Embedded(),
+        session=session,
+        defaults=defaults,
+        allowed_hosts=tuple(config.getini("load_allowed_hosts")),
+        turn=_turn(room),
+        progress=lambda plan: _progress(config, plan),
+    )
+    config.pluginmanager.register(_Reporting(session), "loadgen-reporting")
+    if room:
+        config.pluginmanager.register(_Sharing(room), "loadgen-sharing")
+    if config.pluginmanager.hasplugin("dsession"):
+        config.pluginmanager.register(_Controller(), "loadgen-controller")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if setting := config.stash.get(_SETTING, None):
+        setting.generator.close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        try:
+            marked = _marked(item)
+            if any(marked):
+                plan_of("http://localhost", merge([*marked, config.stash[_SETTING].defaults]))
+        except LoadError as error:
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+        if "load" in getattr(item, "fixturenames", ()):
+            item.add_marker("load")
+
+
+@pytest.fixture(scope="session")
+def load_target(pytestconfig: pytest.Config) -> str | None:
+    """What relative addresses of `load` are relative to; override it to start a service.
+
+    By default what --load-target or the ini-file's load_target says.
+    """
+    return pytestconfig.stash[_TARGET]
+
+
+@pytest.fixture
+def load(request: pytest.FixtureRequest) -> Load:
+    """Load a service: ``load("http://localhost:8000/search", rate=500, duration="30s")``."""
+
+    def base() -> str | None:
+        # Said on the command line, it is what this session is about, whatever a fixture starts.
+        said: str | None = request.config.getoption("load_target")
+        return said or request.getfixturevalue("load_target")
+
+    return Load(request.config.stash[_SETTING], request.node.nodeid, _marked(request.node), base)
+
+
+class _Reporting:
+    """Brings runs from tests to the summary."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        self._session.attach(report)
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._session.gather(report)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        self._session.finish()
+        if runs := self._session.runs:
+            terminalreporter.section("load")
+            terminalreporter.write_line(terminal.table(runs, verbose=config.get_verbosity() > 0))
+            for remark in terminal.remarks(runs):
+                terminalreporter.write_line(remark, yellow=True)
+
+
+class _Sharing:
+    """Lets the tests of an xdist worker wait while another worker's load has the machine."""
+
+    def __init__(self, room: turn.Room) -> None:
+        self._room = room
+        self._wanted = False
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        # Every worker collects all tests: where none loads, none has to wait.
+        self._wanted = any(item.get_closest_marker("load") for item in session.items)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        if not self._wanted:
+            return (yield)
+        self._room.enter()
+        try:
+            return (yield)
+        finally:
+            self._room.leave()
+
+
+class _Controller:
+    """Gives the workers of xdist a room to share."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="pytest-loadgen-")
+
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput[_ROOM] = self._folder.name
+
+    def pytest_unconfigure(self) -> None:
+        self._folder.cleanup()
+
+
+def _marked(item: pytest.Item) -> list[Options]:
+    """Give the options of the marks, the nearest first."""
+    marked = []
+    for mark in item.iter_markers("load"):
+        if mark.args:
+            raise LoadError(f"the load mark takes options by name, as in load(rate=500), not {mark.args[0]!r}")
+        marked.append(check(mark.kwargs, "the load mark"))
+    return marked
+
+
+def _defaults(config: pytest.Config) -> Options:
+    defaults: list[Options] = []
+    if workers := config.getoption("load_workers"):
+        if not str(workers).isdecimal() or not int(workers):
+            raise LoadError(f"--load-workers={workers}: write a whole number, 1 or more")
+        defaults.append({"workers": int(workers)})
+    if name := config.getoption("load_profile") or config.getini("load_profile"):
+        folder = config.inipath.parent if config.inipath else config.rootpath
+        defaults.append(profile(folder, name))
+    return merge(defaults)
+
+
+def _room(config: pytest.Config) -> turn.Room | None:
+    workerinput = getattr(config, "workerinput", {})
+    return turn.Room(Path(workerinput[_ROOM])) if _ROOM in workerinput else None
+
+
+def _turn(room: turn.Room | None) -> Callable[[Callable[[], None]], AbstractContextManager[None]]:
+    @contextmanager
+    def its_turn(waiting: Callable[[], None]) -> Iterator[None]:
+        with ExitStack() as stack:
+            if room:
+                stack.enter_context(room.alone(waiting))
+            stack.enter_context(turn.alone(Path(tempfile.gettempdir()), waiting))
+            yield
+
+    return its_turn
+
+
+def _progress(config: pytest.Config, plan: Plan) -> Progress | None:
+    """Make a live line where somebody watches a terminal."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None or config.get_verbosity() < 0 or not reporter.isatty:
+        return None
+    return Progress(reporter, config.pluginmanager.getplugin("capturemanager"), plan)
+
+

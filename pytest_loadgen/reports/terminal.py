@@ -1,0 +1,76 @@
+"""The table in pytest's summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_loadgen.result import Result
+from pytest_loadgen.runs import Run
+from pytest_loadgen.units import Duration, Share
+
+_LEFT = {"test", "request", "errors"}
+
+
+def table(runs: Sequence[Run], verbose: bool) -> str:
+    """Draw one row per load; more columns where verbose."""
+    from tabulate import tabulate
+
+    rows = [_row(run, verbose) for run in runs]
+    columns = list(rows[0])
+    return tabulate(
+        [list(row.values()) for row in rows],
+        headers=columns,
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=["left" if column in _LEFT else "right" for column in columns],
+    )
+
+
+def remarks(runs: Sequence[Run]) -> list[str]:
+    """Tell, a line each, what the reader of the table must know."""
+    return [f"{run.test}: {remark}" for run in runs for remark in _remarks(run.result)]
+
+
+def _row(run: Run, verbose: bool) -> dict[str, str]:
+    result, total = run.result, run.result.total
+    row = {
+        "test": run.test,
+        "request": result.plan.target.name,
+        "requests": f"{result.requests:,}",
+    }
+    if verbose:
+        row["offered"] = str(result.offered)
+    row["rate"] = str(result.rate)
+    for name, percent in _percentiles(verbose).items():
+        row[name] = str(result.percentile(percent)) if result.requests else "-"
+    if verbose:
+        row["lag p99"] = str(total.lag.percentile(99)) if total.lag.counts else "-"
+        row["CPU"] = f"{total.cpu:.0%}"
+    row["errors"] = _errors(result)
+    return row
+
+
+def _percentiles(verbose: bool) -> dict[str, float]:
+    if verbose:
+        return {"p50": 50, "p90": 90, "p99": 99, "p99.9": 99.9, "max": 100}
+    return {"p50": 50, "p99": 99}
+
+
+def _errors(result: Result) -> str:
+    if not result.errors:
+        return "0"
+    kinds = [
+        f"{count:,} {outcome}" for outcome, count in result.outcomes.items() if not result.plan.expects(outcome)
+    ]
+    return f"{Share(result.error_rate)}: {', '.join(kinds)}"
+
+
+def _remarks(result: Result) -> list[str]:
+    remarks = list(result.health)
+    if result.interrupted:
+        remarks.insert(0, f"interrupted after {Duration(result.total.seconds)} of {result.plan.duration}.")
+    if resent := result.total.resent:
+        remarks.append(
+            f"the service closed {resent:,} kept-alive connections under a request, which was then sent again."
+        )
+    return remarks

@@ -1,0 +1,26 @@
+"""What is told of a load: which test it was in, and what it gave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pytest_loadgen.result import Result
+
+
+@dataclass(frozen=True)
+class Run:
+    """One load in one test."""
+
+    test: str
+    """The test's node id."""
+    result: Result
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the run as JSON can hold it."""
+        return {"test": self.test, "result": self.result.as_dict()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read what `as_dict` wrote."""
+        return cls(test=data["test"], result=Result.from_dict(data["result"]))
