@@ -56,7 +56,7 @@ class Distributed:
             token = secrets.token_bytes(32)
             workers: list[_Worker] = []
             # Before the executors are closed, their work must have an end.
-            stack.callback(lambda: [worker.end() for worker in workers])
+            stack.callback(_end, workers)
             for number, (executor, part) in enumerate(zip(executors, parts, strict=True), 1):
                 future = executor.submit(_work, self._generator, part, server.getsockname(), token, number)
                 workers.append(_Worker(f"worker {number} of {len(parts)}", future))
@@ -69,7 +69,7 @@ class Distributed:
 
 @dataclass
 class _Worker:
-    """This side of one worker."""
+    """One worker, as it is seen from here."""
 
     name: str
     future: Future[None]
@@ -113,6 +113,11 @@ class _Worker:
         self.future.cancel()
         if self.channel:
             self.channel.close()
+
+
+def _end(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.end()
 
 
 def _connect(server: socket.socket, token: bytes, workers: list[_Worker]) -> None:

@@ -1,9 +1,9 @@
 """What can go wrong, as a tree.
 
-    LoadError
-    ├── PlanError        the load asked for is impossible or misspelt (also a ValueError)
-    ├── GeneratorError   the load generator could not do its work
-    └── ServiceError     there is no service to load
+LoadError
+├── PlanError        the load asked for is impossible or misspelt (also a ValueError)
+├── GeneratorError   the load generator could not do its work
+└── ServiceError     there is no service to load
 """
 
 from collections.abc import Iterable

@@ -37,9 +37,7 @@ class Setting:
 class Load:
     """Loads a service and gives the result; in a test, as the fixture `load`."""
 
-    def __init__(
-        self, setting: Setting, test: str, marked: Sequence[Options], base: Callable[[], str | None]
-    ) -> None:
+    def __init__(self, setting: Setting, test: str, marked: Sequence[Options], base: Callable[[], str | None]) -> None:
         """Belong to a test; base is asked for what a relative address is relative to."""
         self._setting = setting
         self._test = test

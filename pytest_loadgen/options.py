@@ -40,9 +40,7 @@ class Options(TypedDict, total=False):
 
 
 _NAMES = frozenset(Options.__annotations__)
-_OF_PLAN = frozenset(
-    {"rate", "stages", "duration", "arrivals", "connections", "warmup", "timeout", "expect", "ready"}
-)
+_OF_PLAN = frozenset({"rate", "stages", "duration", "arrivals", "connections", "warmup", "timeout", "expect", "ready"})
 # Where one of a group is given, those of the same group further away are meant no more.
 _INSTEAD = (
     ({"stages"}, {"rate", "duration"}),

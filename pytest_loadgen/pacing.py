@@ -23,7 +23,7 @@ def schedule(plan: Plan) -> Iterator[int]:
 
 
 def _due(plan: Plan, stages: tuple[Stage, ...], begin: int, seed: int) -> Iterator[int]:
-    poisson = random.Random(seed * 1_000_003 + plan.part) if plan.arrivals == "poisson" else None
+    poisson = random.Random(seed * 1_000_003 + plan.part) if plan.arrivals == "poisson" else None  # noqa: S311  # no secret
     next_one = poisson.expovariate(1.0) if poisson else 0.0
     # What of the first request's number is left to wait for when a stage starts; exact, so that
     # the parts of a split plan make each request once.

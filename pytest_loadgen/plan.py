@@ -14,6 +14,8 @@ from pytest_loadgen.units import Duration, Rate, exactly
 
 DEFAULT_RATE = 100
 DEFAULT_DURATION = 5.0
+NO_TIME = Duration(0)
+FIVE_SECONDS = Duration(5)
 OPEN_CONNECTIONS = 100
 CLOSED_CONNECTIONS = 10
 
@@ -71,10 +73,10 @@ class Plan:
     stages: tuple[Stage, ...]
     connections: int = OPEN_CONNECTIONS
     arrivals: Literal["constant", "poisson"] = "constant"
-    warmup: Duration = Duration(0)
-    timeout: Duration = Duration(5)
+    warmup: Duration = NO_TIME
+    timeout: Duration = FIVE_SECONDS
     expect: tuple[str, ...] = ("2xx", "3xx")
-    ready: Duration = Duration(5)
+    ready: Duration = FIVE_SECONDS
     part: int = 0
     """Which part of a split plan this is; request n of the whole is made by part n modulo parts."""
     parts: int = 1

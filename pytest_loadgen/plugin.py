@@ -28,6 +28,7 @@ _ROOM = "loadgen_room"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options and their ini twins."""
     group = parser.getgroup("load", "load tests (pytest-loadgen)")
     group.addoption("--load-target", metavar="URL", help="what relative addresses of load() are relative to")
     group.addoption("--load-profile", metavar="NAME", help="take options from this profile of pyproject.toml")
@@ -42,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Read what all loads share, and register what this session needs."""
     config.addinivalue_line(
         "markers",
         "load(rate, duration, ...): options for the loads of this test, as load() takes them; "
@@ -55,9 +57,11 @@ def pytest_configure(config: pytest.Config) -> None:
     except LoadError as error:
         raise pytest.UsageError(str(error)) from None
     session = Session()
+    generator = Embedded()
+    config.add_cleanup(generator.close)
     room = _room(config)
     config.stash[_SETTING] = Setting(
-        generator=Embedded(),
+        generator=generator,
         session=session,
         defaults=defaults,
         allowed_hosts=tuple(config.getini("load_allowed_hosts")),
@@ -71,13 +75,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Controller(), "loadgen-controller")
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if setting := config.stash.get(_SETTING, None):
-        setting.generator.close()
-
-
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse marks that cannot be carried out, and mark the tests that load."""
     for item in items:
         try:
             marked = _marked(item)
@@ -91,9 +91,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def load_target(pytestconfig: pytest.Config) -> str | None:
-    """What relative addresses of `load` are relative to; override it to start a service.
+    """Say what relative addresses of `load` are relative to; override it to start a service.
 
-    By default what --load-target or the ini-file's load_target says.
+    By default it is what --load-target or the ini-file's load_target says.
     """
     return pytestconfig.stash[_TARGET]
 
@@ -214,5 +214,3 @@ def _progress(config: pytest.Config, plan: Plan) -> Progress | None:
     if reporter is None or config.get_verbosity() < 0 or not reporter.isatty:
         return None
     return Progress(reporter, config.pluginmanager.getplugin("capturemanager"), plan)
-
-

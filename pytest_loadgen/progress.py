@@ -64,7 +64,7 @@ class Progress:
         self._clear()
 
     def _room(self) -> int:
-        writer = self._reporter._tw  # noqa: SLF001  # pytest gives no other way to its width
+        writer = self._reporter._tw  # pytest gives no other way to its width
         return max(0, writer.fullwidth - writer.width_of_current_line - 2)
 
     def _draw(self, text: str) -> None:
@@ -76,7 +76,7 @@ class Progress:
 
     def _write(self, text: str) -> None:
         # Not through pytest's writer, which would count the text to the width of its line.
-        file = self._reporter._tw._file  # noqa: SLF001
+        file = self._reporter._tw._file
         with self._capture.global_and_fixture_disabled() if self._capture else nullcontext():
             file.write(text)
             file.flush()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import ssl
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 from pytest_loadgen.errors import PlanError, did_you_mean
@@ -120,8 +120,10 @@ class Target:
 
         try:
             if isinstance(self.verify, str):
-                kind = "capath" if os.path.isdir(self.verify) else "cafile"
-                context = ssl.create_default_context(**{kind: self.verify})
+                folder = Path(self.verify).is_dir()
+                context = ssl.create_default_context(
+                    cafile=None if folder else self.verify, capath=self.verify if folder else None
+                )
             else:
                 context = httpx.create_ssl_context(verify=self.verify)
         except (OSError, ssl.SSLError) as error:
@@ -194,10 +196,10 @@ def _authenticated(request: httpx.Request, auth: Any) -> httpx.Request:
 
     if auth is None:
         return request
+    if callable(auth) and not isinstance(auth, httpx.Auth):
+        return cast("httpx.Request", auth(request))
     if isinstance(auth, tuple):
         auth = httpx.BasicAuth(*auth)
-    elif not isinstance(auth, httpx.Auth) and callable(auth):
-        auth = httpx.FunctionAuth(auth)
     if isinstance(auth, httpx.DigestAuth) or not isinstance(auth, httpx.Auth):
         raise TypeError(f"auth takes (user, password), a function or a basic httpx.Auth, not {type(auth).__name__}")
     return next(auth.sync_auth_flow(request))

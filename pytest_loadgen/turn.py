@@ -94,5 +94,4 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, flags)
     except FileNotFoundError:
-        descriptor = os.open(path, flags | os.O_CREAT, 0o644)
-        return descriptor
+        return os.open(path, flags | os.O_CREAT, 0o644)

@@ -14,6 +14,7 @@ class Quantity(float):
     """A number that has a unit: made from a number or text, compared with either."""
 
     def __new__(cls, value: float | str) -> Self:
+        """Read a number, or text with a unit. Raises PlanError."""
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise PlanError(f"{value!r} is not {cls._called}: write {cls._written}")
         try:
@@ -102,6 +103,7 @@ class NoAnswer(Duration):
     waited: float
 
     def __new__(cls, waited: float = 0.0) -> Self:
+        """Say how long was waited, in seconds, where that is known."""
         self = super().__new__(cls, math.inf)
         self.waited = waited
         return self

@@ -59,9 +59,7 @@ def _percentiles(verbose: bool) -> dict[str, float]:
 def _errors(result: Result) -> str:
     if not result.errors:
         return "0"
-    kinds = [
-        f"{count:,} {outcome}" for outcome, count in result.outcomes.items() if not result.plan.expects(outcome)
-    ]
+    kinds = [f"{count:,} {outcome}" for outcome, count in result.outcomes.items() if not result.plan.expects(outcome)]
     return f"{Share(result.error_rate)}: {', '.join(kinds)}"
 
 

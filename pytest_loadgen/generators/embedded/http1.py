@@ -103,6 +103,17 @@ class Connection:
         "sent",
     )
 
+    # Set by open() and for as long as it is open; without types on the parser's side.
+    _parser: Any
+    _feed: Any
+    _recv: Any
+    _send: Any
+    _rest: memoryview | None
+    _status: int
+    _reusable: bool
+    _fresh: bool
+    _head: bytes
+
     def __init__(self, wire: Wire, owner: Owner) -> None:
         """Make a connection that is not yet open."""
         self._wire = wire
@@ -230,6 +241,7 @@ class Connection:
 
     def _write(self) -> None:
         """Go on sending a request that the socket had no room for, and look for an early answer."""
+        assert self._rest is not None
         try:
             self._rest = self._rest[self._send(self._rest) :]
         except (BlockingIOError, ssl.SSLWantWriteError):

@@ -182,8 +182,8 @@ def _run(channel: Connection, plan: Plan) -> None:
     except OSError:
         raise
     except Exception:
-        error = GeneratorError(f"embedded: this should not have happened\n{traceback.format_exc()}")
-        channel.send_bytes(_ERROR + pickle.dumps(error))
+        flaw = GeneratorError(f"embedded: this should not have happened\n{traceback.format_exc()}")
+        channel.send_bytes(_ERROR + pickle.dumps(flaw))
     else:
         channel.send_bytes(_DONE)
 
