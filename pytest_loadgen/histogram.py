@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -38,7 +40,7 @@ class Histogram:
 
     def record(self, seconds: float, count: int = 1) -> None:
         """Add a latency; negative ones count as 0, ones beyond an hour as an hour."""
-        nanoseconds = min(max(0, round(seconds * 1e9)), _HIGHEST)
+        nanoseconds = round(min(max(0.0, seconds * 1e9), _HIGHEST))
         self.counts[nanoseconds & MASKS[nanoseconds.bit_length()]] += count
 
     def percentile(self, percent: float) -> Duration:
@@ -59,14 +61,14 @@ class Histogram:
 
     def over(self, limit: float) -> int:
         """Count the latencies above a limit in seconds; those in the limit's own bucket are not."""
-        nanoseconds = round(limit * 1e9)
+        nanoseconds = round(limit * 1e9) if math.isfinite(limit) else limit
         return sum(count for edge, count in self.counts.items() if edge > nanoseconds)
 
     @property
     def mean(self) -> float:
         """The mean in seconds, to the width of the buckets; 0 of nothing."""
         total = sum((edge + _upper(edge)) / 2 * count for edge, count in self.counts.items())
-        return total / self.count / 1e9 if self.counts else 0.0
+        return total / self.count / 1e9 if self.count else 0.0
 
     def __add__(self, other: Histogram) -> Histogram:
         return Histogram(self.counts + other.counts)
@@ -77,7 +79,7 @@ class Histogram:
     __hash__ = None  # type: ignore[assignment]  # it grows by record
 
     def __repr__(self) -> str:
-        if not self.counts:
+        if not self.count:
             return "<Histogram of nothing>"
         return f"<Histogram of {self.count:,}: p50 {self.percentile(50)}, max {self.percentile(100)}>"
 
@@ -103,7 +105,7 @@ class Histogram:
 
         try:
             decoded = HdrHistogram.decode(text)
-        except (HdrCookieException, HdrLengthException, ValueError, TypeError) as error:
+        except (HdrCookieException, HdrLengthException, zlib.error, IndexError, ValueError, TypeError) as error:
             raise ValueError(f"not an HdrHistogram: {error}") from error
         found = cls()
         # Straight over the array: the library's own iterators take 40 ms for one histogram.

@@ -31,8 +31,8 @@ def find(target: Target, wait: float, allowed: Iterable[str] = ()) -> Target:
     while True:
         try:
             addresses = _addresses(target)
-        except OSError as error:
-            trouble = f"the name cannot be looked up ({error.strerror or error})"
+        except (OSError, UnicodeError) as error:
+            trouble = f"the name cannot be looked up ({getattr(error, 'strerror', None) or error})"
         else:
             _check(target, addresses, tuple(allowed))
             for address in addresses:

@@ -7,7 +7,8 @@ from typing import ClassVar, Self
 
 from pytest_loadgen.errors import PlanError
 
-_NUMBER = r"(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,2})?"
+# Of so many digits that every number fits in a float.
+_NUMBER = r"(?:\d(?:_?\d){0,99}(?:\.\d{0,99})?|\.\d{1,99})(?:e[+-]?\d{1,2})?"
 
 
 class Quantity(float):
@@ -133,7 +134,8 @@ class Rate(Quantity):
 
     _called = "a rate"
     _written = "a number per second (500) or text ('500/s', '30/m')"
-    _text = re.compile(rf"({_NUMBER})\s*/\s*(s|m|h)", re.ASCII)
+    # With commas as it prints them: what a message says can be given back.
+    _text = re.compile(rf"({_NUMBER}|\d{{1,3}}(?:,\d{{3}}){{1,33}})\s*/\s*(s|m|h)", re.ASCII)
 
     @classmethod
     def exactly(cls, value: float | str | Fraction) -> Fraction:
@@ -143,7 +145,7 @@ class Rate(Quantity):
         if isinstance(value, str):
             if not (match := cls._text.fullmatch(value.strip())):
                 raise PlanError(f"{value!r} is not {cls._called}: write {cls._written}")
-            return Fraction(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]]
+            return Fraction(match[1].replace(",", "")) / {"s": 1, "m": 60, "h": 3600}[match[2]]
         return exactly(cls(value))
 
     @classmethod

@@ -58,6 +58,8 @@ class Engine:
         self.handlers: dict[int, Callable[[], None]] = {}
         self.received = 0
         self.resent = 0
+        self.kept = False  # whether any connection was answered on twice
+        self.keep = True  # whether connections are used again
         # Every connection that is open or opening; those that wait for a request; and requests
         # that wait for a connection, by when they were due.
         self._connections: set[Connection] = set()
@@ -170,7 +172,10 @@ class Engine:
                     self._service_time[took & MASKS[took.bit_length()]] += 1
                 self._outcomes[status] += 1
         connection.due = NEVER
-        if not reusable:
+        if connection.answered:
+            self.kept = True
+        connection.answered = now
+        if not (reusable and self.keep):
             connection.close()
             self._connections.discard(connection)
             if self._closed:
@@ -237,10 +242,13 @@ class Engine:
         if self._cut_at < self._begin:
             until = self._begin
         else:
-            whole = now - (now - self._begin) % _SECOND
-            until = whole if whole < self._end else self._busy_until
-            if self._stopped:
-                until = min(now, until if whole >= self._end else now)
+            if now >= self._end:
+                until = self._busy_until
+            elif self._stopped:
+                until = now
+            else:
+                latest = min(now, self._end - _SECOND // 2)
+                until = latest - (latest - self._begin) % _SECOND
             seconds = max(0, until - self._cut_at) / _SECOND
             cpu = (time.process_time_ns() - self._cpu) / max(1, now - self._clock)
             if seconds or self._outcomes:

@@ -21,6 +21,8 @@ NEVER = 1 << 62
 
 _READ = 65_536
 _LONGEST_HEAD = 65_536
+# How long a connection must have been idle for a service to have closed it for that, in ns.
+_LONG = 500_000_000
 _LENGTH = re.compile(rb"\r?\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 # Methods that may be sent twice (RFC 9110, 9.2.2).
@@ -49,6 +51,8 @@ class Owner(Protocol):
     handlers: dict[int, Callable[[], None]]
     received: int
     resent: int
+    kept: bool
+    keep: bool
 
     def answered(self, connection: Connection, status: int, reusable: bool) -> None:
         """Take the status of a whole answer."""
@@ -80,12 +84,12 @@ class Wire:
 class Connection:
     """A connection and, while it is busy, the one request that is on it.
 
-    Public are the figures that its owner keeps on it: when the request was due and sent, in ns.
+    Public are the figures that its owner keeps on it, in ns: when the request was due and sent,
+    and when the one before it was answered (0 where there was none).
     """
 
     __slots__ = (
         "_feed",
-        "_fresh",
         "_head",
         "_owner",
         "_parser",
@@ -98,6 +102,7 @@ class Connection:
         "_socket",
         "_status",
         "_wire",
+        "answered",
         "due",
         "fd",
         "sent",
@@ -111,7 +116,6 @@ class Connection:
     _rest: memoryview | None
     _status: int
     _reusable: bool
-    _fresh: bool
     _head: bytes
 
     def __init__(self, wire: Wire, owner: Owner) -> None:
@@ -123,11 +127,11 @@ class Connection:
         self._socket: socket.socket | None = None
         self.fd = -1
         self.due = NEVER
-        self.sent = 0
+        self.sent = self.answered = 0
 
     def open(self) -> None:
         """Connect, and send the request as soon as that is done."""
-        self._fresh = True
+        self.answered = 0
         try:
             # Both calls may fail at once: no handles, no ports, nobody listening.
             self._socket = socket.socket(self._wire.family, socket.SOCK_STREAM)
@@ -288,7 +292,6 @@ class Connection:
     def _answer(self) -> None:
         status = self._status
         self._status = 0
-        self._fresh = False
         if self._head:
             self._head = b""
         # An answer to half a request leaves the other half in the way.
@@ -308,22 +311,35 @@ class Connection:
                 self._answer()
             else:
                 self._finish("closed")
-        elif self._wire.resend and not self._fresh:
-            # The service closed a kept connection as the request was under way to it: clients
-            # send again (RFC 9112, 9.3.1), once, on a new one.
-            self._owner.resent += 1
-            self.close()
-            self.open()
         else:
-            self._finish("closed")
+            self._give_up("closed")
 
     def _fail(self, error: OSError) -> None:
         if isinstance(error, ssl.SSLError):
             self._finish("closed" if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) else "tls")
-        elif error.errno == errno.EPIPE:
+        elif error.errno == errno.EPIPE and self._socket is not None and self.due != NEVER and self._head:
             self._end()
         else:
-            self._finish(_KINDS.get(error.errno or 0, "unreachable"))
+            self._give_up(_KINDS.get(error.errno or 0, "unreachable"))
+
+    def _give_up(self, kind: str) -> None:
+        """Take the end of the connection for the request's failure, unless that is unfair.
+
+        A service may close a connection that it has kept long enough, while a request is under
+        way to it; clients then send again on a new one (RFC 9112, 9.3.1). So does this one, where
+        the connection was kept unused for long, or where the service keeps none. Not more often:
+        a service that drops a request now and then must be told from one that closes politely.
+        """
+        dropped = self.answered and kind in {"closed", "reset"} and not self._head
+        idle_long = self.sent - self.answered >= _LONG
+        if dropped and not idle_long and not self._owner.kept:
+            self._owner.keep = False
+        if dropped and self._wire.resend and (idle_long or not self._owner.kept):
+            self._owner.resent += 1
+            self.close()
+            self.open()
+        else:
+            self._finish(kind)
 
     def _finish(self, kind: str) -> None:
         self.close()

@@ -1,0 +1,1 @@
+"""What pytest-loadgen's figures are worth, beside those of other load generators: ``python -m benchmarks``."""

@@ -1,0 +1,112 @@
+"""A service whose latencies are known: it answers 5 ms after it has read a request.
+
+If it is to stall, it does nothing at all for so long, once in 10 s.
+"""
+
+import math
+import multiprocessing
+import select
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter as clock
+
+from benchmarks import machine
+
+DELAY = 0.005
+PERIOD = 10.0
+# From the first request to the first stall.
+_LEAD = 5.0
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@dataclass
+class Service:
+    """Where the service is, and how true to its plan it was."""
+
+    url: str
+    lateness: list[float] = field(default_factory=list)
+    """Once it has ended: by how many seconds each answer left later than planned, sorted."""
+
+
+@contextmanager
+def running(stall: float = 0.0) -> Iterator[Service]:
+    """Start the service in a process of its own, and end it."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener, theirs:
+        process = context.Process(target=_serve, args=(listener, theirs, stall), daemon=True)
+        with machine.on(machine.SERVICE):
+            process.start()
+        service = Service(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+    try:
+        yield service
+        ours.send("end")
+        if ours.poll(5):
+            service.lateness = sorted(ours.recv())
+    finally:
+        ours.close()
+        process.join(5)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _serve(listener: socket.socket, owner: Connection, stall: float) -> None:
+    """Serve until the owner says to end, or is gone."""
+    # By default the kernel adds up to 50 us to each sleep.
+    with suppress(OSError):
+        Path("/proc/self/timerslack_ns").write_text("1", encoding="ascii")
+    listener.setblocking(False)
+    selector = selectors.DefaultSelector()
+    selector.register(listener, selectors.EVENT_READ)
+    selector.register(owner, selectors.EVENT_READ)
+    # As all wait equally long, the answers fall due in the order of the requests.
+    due: deque[tuple[float, socket.socket]] = deque()
+    lateness: list[float] = []
+    next_stall, awake = math.inf, 0.0
+    while True:
+        wake = min(due[0][0] if due else math.inf, next_stall)
+        # epoll's own time-out is in whole milliseconds, that of select is not.
+        select.select([selector], (), (), None if math.isinf(wake) else max(0.0, wake - clock()))
+        if clock() >= next_stall:
+            awake = next_stall + stall
+            time.sleep(max(0.0, awake - clock()))
+            next_stall += PERIOD
+        while due and due[0][0] <= clock():
+            planned, connection = due.popleft()
+            with suppress(OSError):
+                connection.send(_ANSWER)
+            lateness.append(clock() - max(planned, awake))
+        for key, _ in selector.select(0):
+            if key.fileobj is owner:
+                with suppress(OSError):
+                    owner.send(lateness)
+                return
+            if key.fileobj is listener:
+                connection, _ = listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+                selector.register(connection, selectors.EVENT_READ)
+            elif isinstance(key.fileobj, socket.socket):
+                due += _read(key.fileobj, selector)
+        if stall and due and math.isinf(next_stall):
+            next_stall = clock() + _LEAD
+
+
+def _read(connection: socket.socket, selector: selectors.BaseSelector) -> Iterator[tuple[float, socket.socket]]:
+    """Tell when a request is to be answered, if it is whole; nothing here sends two at once."""
+    try:
+        data = connection.recv(65536)
+    except OSError:
+        data = b""
+    if data.endswith(b"\r\n\r\n"):
+        yield clock() + DELAY, connection
+    elif not data:
+        selector.unregister(connection)
+        connection.close()

@@ -1,0 +1,93 @@
+"""nginx with one process on one core: the quickest service there is to compare generators on."""
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import trustme
+
+from benchmarks import machine
+
+# One process that is its own worker, so that ending it leaves nothing behind.
+_CONFIG = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log stderr crit;
+worker_rlimit_nofile 8192;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    keepalive_requests 100000000;
+    keepalive_timeout 1h;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{http};
+        listen 127.0.0.1:{https} ssl;
+        ssl_certificate {folder}/cert.pem;
+        ssl_certificate_key {folder}/cert.pem;
+        location / {{ return 200 "hello world\\n"; }}
+    }}
+}}
+"""
+
+
+class Addresses(NamedTuple):
+    """Where the service is."""
+
+    http: str
+    https: str
+
+
+@contextmanager
+def running() -> Iterator[Addresses]:
+    """Start nginx on free ports, and end it."""
+    if not (program := shutil.which("nginx")):
+        raise SystemExit("This benchmark needs nginx, and there is none on the PATH: install it (apt install nginx).")
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
+        folder = Path(name)
+        http, https = _free_ports(2)
+        trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "cert.pem")
+        config = folder / "nginx.conf"
+        config.write_text(_CONFIG.format(folder=folder, http=http, https=https), encoding="utf-8")
+        with machine.on(machine.SERVICE):
+            process = subprocess.Popen([program, "-e", "stderr", "-p", name, "-c", str(config)])
+        try:
+            _wait_for(http, process)
+            yield Addresses(f"http://127.0.0.1:{http}/", f"https://127.0.0.1:{https}/")
+        finally:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [listener.getsockname()[1] for listener in listeners]
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(100):
+        if process.poll() is not None:
+            raise SystemExit(f"nginx ended at once, with exit status {process.returncode}.")
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise SystemExit("nginx accepts no connections after 5 s.")

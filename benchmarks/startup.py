@@ -1,0 +1,49 @@
+"""Startup: what the plugin costs a session of pytest that loads nothing."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from benchmarks import report
+
+ROUNDS = 30
+MOST = 0.010
+# No other plugin, as one may have imported what this one needs.
+ARMS = {"without": "no:loadgen", "with": "loadgen"}
+NO_TESTS = 5
+
+
+def run() -> None:
+    took: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+        Path(folder, "test_empty.py").touch()
+        for turn in range(ROUNDS + 1):
+            for arm, plugin in ARMS.items():
+                seconds = _session(folder, plugin)
+                # The first time compiles.
+                if turn:
+                    took[arm].append(seconds)
+    rows = [
+        (f"{arm} the plugin", *map(report.milliseconds, (median(times), min(times), max(times))))
+        for arm, times in took.items()
+    ]
+    title = f"Startup: pytest on an empty file, {ROUNDS} rounds"
+    report.table(title, ("Session", "median", "quickest", "slowest"), rows)
+    more = median(took["with"]) - median(took["without"])
+    report.expected(f"at most {report.milliseconds(MOST)} more", report.milliseconds(more), more <= MOST)
+
+
+def _session(folder: str, plugin: str) -> float:
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPYCACHEPREFIX": f"{folder}/cache"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", plugin, "test_empty.py"]
+    started = time.perf_counter()
+    done = subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    took = time.perf_counter() - started
+    if done.returncode != NO_TESTS:
+        raise SystemExit(f"pytest ended with exit status {done.returncode}: {done.stdout}{done.stderr}")
+    return took

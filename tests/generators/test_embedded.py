@@ -1,0 +1,469 @@
+"""What the embedded generator promises, against real services that behave and misbehave."""
+
+import os
+import signal
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import count
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from pytest_loadgen import runner
+from pytest_loadgen.distributed import Distributed
+from pytest_loadgen.errors import GeneratorError, ServiceError
+from pytest_loadgen.generators.embedded import Embedded
+from pytest_loadgen.options import Options, plan_of
+from pytest_loadgen.plan import hold, ramp
+from pytest_loadgen.result import Interval, Result
+from tests.server import Server
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(embedded: Embedded, server: Server) -> Run:
+    """Load a path of the server; small and quick unless told otherwise."""
+
+    def run(url: str = "/", /, watch: Callable[[Interval], None] = lambda _: None, **options: Any) -> Result:
+        chosen: Options = {"rate": 200, "duration": 0.25, "timeout": 2, **options}  # type: ignore[typeddict-item]
+        if "stages" in options:
+            del chosen["rate"], chosen["duration"]
+        plan = plan_of(url if "://" in url else server.url + url, chosen)
+        return runner.run(plan, embedded, watch)
+
+    return run
+
+
+# The answer, whole.
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome"),
+    [
+        ("/", "200"),
+        ("/503", "503"),
+        ("/404", "404"),
+        ("/302", "302"),
+        ("/204", "204"),
+        ("/304", "304"),
+        ("/chunked", "200"),
+        ("/hints", "200"),
+        ("/large", "200"),
+        ("/close", "200"),
+        ("/until-close", "200"),
+        ("/silent-close", "200"),
+        ("/delay/0.01", "200"),
+        ("/garbage", "protocol"),
+        ("/long-head", "protocol"),
+        ("/cut-short", "closed"),
+        ("/cut-chunk", "closed"),
+        ("/cut-head", "closed"),
+        ("/hang-up", "closed"),
+        ("/reset", "reset"),
+    ],
+)
+@pytest.mark.parametrize("model", ["open", "closed"])
+def test_each_way_to_answer_is_counted_under_its_name(run: Run, path: str, outcome: str, model: str) -> None:
+    result = run(path, rate=100 if model == "open" else "max", connections=4)
+    assert set(result.outcomes) == {outcome}
+
+
+@pytest.mark.parametrize("path", ["/silent", "/endless"])
+@pytest.mark.parametrize("model", ["open", "closed"])
+def test_what_never_ends_is_a_timeout(run: Run, path: str, model: str) -> None:
+    begun = time.monotonic()
+    result = run(path, rate=50 if model == "open" else "max", timeout=0.3, connections=4)
+    assert set(result.outcomes) == {"timeout"}
+    assert str(result.p50) == ">300ms"
+    assert time.monotonic() - begun < 0.25 + 0.3 + 1 + 1  # duration, time-out, one second, a slow start
+
+
+def test_a_request_counts_once_however_it_ends(run: Run, server: Server) -> None:
+    paths = ["/", "/503", "/reset", "/close", "/cut-short", "/chunked", "/garbage", "/hang-up"]
+    server.choose = lambda path, count: paths[count % len(paths)]
+    result = run(rate=400, duration=1)
+    assert result.requests == 400
+    assert set(result.outcomes) == {"200", "503", "reset", "closed", "protocol"}
+    assert result.total.latency.count == result.requests - result.total.unanswered
+
+
+def test_an_answer_to_head_has_no_body(run: Run, server: Server) -> None:
+    result = run("/head", method="HEAD", connections=1)
+    assert result.outcomes == {"200": 50}
+    assert server.connections <= 2  # the look whether it is ready, and one that is kept
+
+
+def test_an_answer_that_nobody_asked_for_does_not_count(run: Run, server: Server) -> None:
+    assert run("/twice", connections=1).requests == 50
+    assert server.requests["/twice"] == 50
+
+
+def test_bodies_are_counted(run: Run) -> None:
+    result = run("/large", rate=20, duration=0.5)
+    assert result.total.received == pytest.approx(10 * 1_000_000, rel=0.01)
+
+
+def test_what_httpx_builds_is_what_is_sent(run: Run, server: Server) -> None:
+    run("/?a=1", params={"b": "2 3"}, method="PUT", json={"x": 1}, headers={"X-Test": "yes"}, auth=("me", "secret"))
+    head, _, body = server.last_request.partition(b"\r\n\r\n")
+    assert head.startswith(b"PUT /?b=2%203 HTTP/1.1\r\n") or head.startswith(b"PUT /?b=2+3 HTTP/1.1\r\n")
+    assert b"X-Test: yes" in head
+    assert b"Authorization: Basic bWU6c2VjcmV0" in head
+    assert body == b'{"x":1}'
+
+
+def test_a_body_larger_than_the_sockets_buffers_arrives(run: Run, server: Server) -> None:
+    body = os.urandom(5_000_000)
+    result = run("/", rate=4, duration=0.5, content=body, timeout=10)
+    assert result.outcomes == {"200": 2}
+    assert server.last_request.endswith(body)
+
+
+# The schedule.
+
+
+def test_each_due_request_is_made_exactly_once(run: Run, server: Server) -> None:
+    result = run(rate=1000, duration=1.5)
+    assert result.requests == server.requests.total() == 1500
+    assert result.rate == pytest.approx(1000, rel=1e-6)
+
+
+def test_intervals_are_seconds(run: Run) -> None:
+    seen: list[Interval] = []
+    result = run(rate=100, duration=2.4, watch=seen.append)
+    assert [interval.start for interval in seen] == [0, 1]
+    assert [interval.seconds for interval in seen] == pytest.approx([1, 1.4])
+    assert result.intervals == tuple(seen)
+
+
+def test_stages_follow_one_another(run: Run) -> None:
+    result = run(stages=[hold(100, 1), ramp(100, 500, 1), hold(500, 1)])
+    assert [interval.requests for interval in result.intervals] == pytest.approx([100, 300, 500], abs=30)
+
+
+def test_the_warmup_is_in_no_figure(run: Run, server: Server) -> None:
+    result = run(rate=200, duration=1, warmup=0.5)
+    assert result.requests == 200
+    assert server.requests.total() == 300
+
+
+def test_the_warmup_of_the_closed_model_is_in_no_figure(run: Run, server: Server) -> None:
+    result = run("/delay/0.01", rate="max", duration=0.5, warmup=0.5, connections=2)
+    assert 0 < result.requests < server.requests.total()
+
+
+def test_poisson_arrivals_have_the_rate(run: Run) -> None:
+    assert run(rate=500, duration=2, arrivals="poisson").requests == pytest.approx(1000, rel=0.2)
+
+
+def test_latency_counts_from_when_a_request_was_due(run: Run) -> None:
+    # One connection, 100 ms an answer, 20 in a second: each waits for those before it.
+    result = run("/delay/0.1", rate=20, duration=1, connections=1, timeout=10)
+    assert result.requests == 20
+    assert result.max > 0.9
+    assert result.total.service_time.percentile(50) < result.p50 / 2
+    assert result.rate == pytest.approx(10, rel=0.25)
+
+
+def test_a_stall_is_in_the_latency_of_all_that_were_due_in_it(run: Run, server: Server) -> None:
+    stalled = threading.Event()
+    begun = count()
+
+    def stall(path: str, _: int) -> str:
+        if next(begun) == 100:
+            stalled.set()
+            time.sleep(1.0)  # in the service's only thread
+        return path
+
+    server.choose = stall
+    result = run(rate=200, duration=3, timeout=5)
+    assert stalled.is_set()
+    # Of 600 requests the 200 due in the stall waited, evenly from 1 s down to 0.
+    assert result.total.latency.over(0.5) == pytest.approx(100, abs=15)
+    assert result.total.latency.over(0.1) == pytest.approx(180, abs=25)
+
+
+def test_connections_are_kept(run: Run, server: Server) -> None:
+    run(rate=200, duration=1, connections=3)
+    assert server.connections <= 1 + 3
+
+
+def test_the_closed_model_keeps_all_connections_busy(run: Run) -> None:
+    result = run("/delay/0.05", rate="max", connections=5, duration=1)
+    # Never more than each connection can do, and nearly that.
+    assert 50 <= result.requests <= 105
+    assert result.total.service_time == result.total.latency
+
+
+# A service that goes away.
+
+
+def test_requests_to_a_dead_service_are_refused_and_those_after_it_is_back_answered(run: Run, server: Server) -> None:
+    seconds = count()
+
+    def watch(_: Interval) -> None:
+        match next(seconds):
+            case 0:
+                server.die()
+            case 1:
+                server.come_back()
+
+    result = run(rate=100, duration=4, watch=watch)
+    assert result.requests == 400
+    assert result.outcomes["refused"] == pytest.approx(100, abs=30)
+    assert set(result.outcomes) <= {"200", "refused", "reset", "closed"}
+    assert set(result.intervals[-1].outcomes) == {"200"}
+
+
+def test_a_dead_service_is_not_stormed(run: Run, server: Server) -> None:
+    server.choose = lambda path, count: "/reset"
+    result = run(rate="max", connections=5, duration=0.5)
+    assert result.requests <= 5 * 51
+
+
+def test_a_kept_connection_that_the_service_closed_is_no_error(run: Run, server: Server) -> None:
+    result = run("/silent-close", rate="max", connections=2, duration=0.5)
+    assert set(result.outcomes) == {"200"}
+
+
+def test_what_may_not_be_sent_twice_is_not(run: Run, server: Server) -> None:
+    result = run("/silent-close", rate="max", connections=2, duration=0.5, content=b"order")
+    assert result.total.resent == 0
+    assert result.errors <= 2  # as many as connections: then it is known that none is kept
+
+
+def test_no_load_is_sent_where_nothing_listens(run: Run, server: Server) -> None:
+    server.die()
+    with pytest.raises(ServiceError, match=r"accepts no connections for 100ms: connection refused"):
+        run(ready=0.1)
+
+
+# Ways to the service.
+
+
+@pytest.fixture
+def tls_server(authority: trustme.CA) -> Iterator[Server]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    with Server(tls=context) as server:
+        yield server
+
+
+def test_tls_is_verified_against_the_named_authority(run: Run, tls_server: Server, authority_file: Path) -> None:
+    for path in ("/", "/large", "/chunked"):
+        assert set(run(tls_server.url + path, verify=str(authority_file), rate=20).outcomes) == {"200"}
+
+
+def test_an_untrusted_certificate_stops_before_the_load(run: Run, tls_server: Server) -> None:
+    with pytest.raises(ServiceError, match=r"not to be trusted: .*\. Use verify='ca\.pem'"):
+        run(tls_server.url)
+
+
+def test_verify_false_trusts_any(run: Run, tls_server: Server) -> None:
+    assert set(run(tls_server.url, verify=False).outcomes) == {"200"}
+
+
+def test_a_name_that_is_not_in_the_certificate_is_refused(
+    run: Run, authority: trustme.CA, authority_file: Path
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("elsewhere.example").configure_cert(context)
+    with Server(tls=context) as server, pytest.raises(ServiceError, match="not to be trusted"):
+        run(server.url, verify=str(authority_file))
+
+
+def test_the_service_sees_the_clients_certificate(
+    run: Run, authority: trustme.CA, authority_file: Path, tmp_path: Path
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    cert, key = tmp_path / "client.pem", tmp_path / "client.key"
+    client = authority.issue_cert("client@example.org")
+    client.cert_chain_pems[0].write_to_path(cert)
+    client.private_key_pem.write_to_path(key)
+    with Server(tls=context) as server:
+        given = run(server.url, verify=str(authority_file), cert=(str(cert), str(key)), rate=20)
+        without = run(server.url, verify=str(authority_file), rate=20)
+    assert set(given.outcomes) == {"200"}
+    assert set(without.outcomes) <= {"tls", "reset", "closed"}
+
+
+def test_a_service_without_tls_fails_as_tls(run: Run, server: Server) -> None:
+    assert set(run(server.url.replace("http", "https"), verify=False).outcomes) == {"tls"}
+
+
+def test_ipv6(run: Run) -> None:
+    with Server(host="::1") as server:
+        assert set(run(server.url).outcomes) == {"200"}
+
+
+def test_localhost_is_found_at_whichever_address_it_listens(run: Run, server: Server) -> None:
+    assert set(run(server.url.replace("127.0.0.1", "localhost")).outcomes) == {"200"}
+
+
+def test_a_unix_socket_whose_path_has_capitals(run: Run, tmp_path: Path) -> None:
+    with Server(unix=str(tmp_path / "Service.sock")) as server:
+        assert set(run(server.url + "/chunked").outcomes) == {"200"}
+
+
+# The process.
+
+
+def test_the_process_is_reused(run: Run, embedded: Embedded) -> None:
+    run()
+    first = [worker._process.pid for worker in embedded._idle]
+    run()
+    assert [worker._process.pid for worker in embedded._idle] == first
+
+
+def test_closing_the_iterator_stops_the_load(embedded: Embedded, server: Server) -> None:
+    intervals = embedded.run(runner_plan(server, duration=60))
+    next(intervals)
+    intervals.close()
+    sent = server.requests.total()
+    time.sleep(0.2)  # in which a load that goes on would send
+    assert server.requests.total() <= sent + 1
+
+
+def test_a_killed_process_is_an_error_that_says_so(embedded: Embedded, server: Server) -> None:
+    intervals = embedded.run(runner_plan(server, duration=60))
+    next(intervals)
+    assert intervals._worker
+    os.kill(intervals._worker._process.pid, signal.SIGKILL)
+    with pytest.raises(GeneratorError, match="its process was killed by SIGKILL"):
+        list(intervals)
+    assert embedded.run(runner_plan(server, duration=0.1))
+
+
+def test_a_process_whose_parent_dies_ends(server: Server, tmp_path: Path) -> None:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    parent = context.Process(target=_start_a_load, args=(server.url, theirs))
+    parent.start()
+    theirs.close()
+    pid = ours.recv()
+    parent.kill()
+    parent.join()
+    deadline = time.monotonic() + 5
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _alive(pid)
+
+
+def _start_a_load(url: str, pipe: Any) -> None:
+    intervals = Embedded().run(plan_of(url, {"duration": 60}))
+    next(intervals)
+    assert intervals._worker
+    pipe.send(intervals._worker._process.pid)
+    list(intervals)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        # A child of init that nobody has waited for yet is dead too.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_out_of_file_handles_is_the_generators_fault(server: Server) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, context, _few_file_handles) as pool:
+        outcomes, health = pool.submit(_load_with_many_connections, server.url).result()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
+    assert "filehandles" in outcomes
+    assert any("ran out of file handles" in ailment for ailment in health)
+
+
+def _few_file_handles() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+
+
+def _load_with_many_connections(url: str) -> tuple[dict[str, int], tuple[str, ...]]:
+    generator = Embedded()
+    plan = plan_of(url + "/delay/0.3", {"rate": 500, "duration": 0.5, "connections": 200})
+    result = runner.run(plan, generator)
+    generator.close()
+    return dict(result.outcomes), result.health
+
+
+def test_memory_does_not_grow_with_requests(embedded: Embedded, server: Server) -> None:
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs /proc")
+    intervals = embedded.run(runner_plan(server, rate=1000, duration=4))
+    sizes = []
+    for _ in intervals:
+        assert intervals._worker
+        sizes.append(int(Path(f"/proc/{intervals._worker._process.pid}/statm").read_text().split()[1]))
+    assert sizes[-1] < sizes[1] * 1.1
+
+
+def runner_plan(server: Server, **options: Any) -> Any:
+    return plan_of(server.url, {"rate": 50, **options})
+
+
+# Several workers.
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_share_a_plan_exactly(embedded: Embedded, server: Server, workers: int) -> None:
+    plan = plan_of(server.url, {"rate": 301, "duration": 2, "connections": 7})
+    result = runner.run(plan, Distributed(embedded, workers))
+    assert result.requests == server.requests.total() == 602
+    assert [interval.requests for interval in result.intervals] == pytest.approx([301, 301], abs=5)
+
+
+def test_workers_may_be_processes_of_an_executor(embedded: Embedded, server: Server) -> None:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, context) as one, ProcessPoolExecutor(1, context) as two:
+        result = runner.run(plan_of(server.url, {"rate": 100, "duration": 1}), Distributed(embedded, [one, two]))
+    assert result.requests == server.requests.total() == 100
+
+
+def test_a_lost_worker_ends_the_load_and_is_named(embedded: Embedded, server: Server) -> None:
+    def kill(_: Interval) -> None:
+        busy = [pid for pid in _children() if pid not in idle]
+        os.kill(busy[0], signal.SIGKILL)
+
+    idle = {worker._process.pid for worker in embedded._idle}
+    embedded.close()
+    with pytest.raises(GeneratorError, match=r"worker \d of 2: embedded: its process was killed by SIGKILL"):
+        runner.run(plan_of(server.url, {"duration": 30}), Distributed(embedded, 2), kill)
+
+
+def test_closing_stops_all_workers(embedded: Embedded, server: Server) -> None:
+    intervals = Distributed(embedded, 2).run(runner_plan(server, duration=60))
+    next(intervals)
+    begun = time.monotonic()
+    intervals.close()
+    assert time.monotonic() - begun < 5
+    sent = server.requests.total()
+    time.sleep(0.2)  # in which a load that goes on would send
+    assert server.requests.total() <= sent + 2
+
+
+def _children() -> list[int]:
+    mine = str(os.getpid())
+    children = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[1] == mine and fields[0] != "Z":
+            children.append(int(stat.parent.name))
+    return children
