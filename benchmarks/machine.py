@@ -68,4 +68,8 @@ def _version(program: str) -> str:
         return "not installed"
     done = subprocess.run([path, "-v"], check=False, capture_output=True, text=True, timeout=10)
     said = (done.stdout or done.stderr).splitlines()
-    return said[0].partition("Copyright")[0].strip() if said and program[:2] in said[0] else "installed"
+    return (
+        said[0].partition("Copyright")[0].removeprefix("nginx version: ").strip()
+        if said and program[:2] in said[0]
+        else "installed"
+    )

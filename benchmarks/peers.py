@@ -63,9 +63,9 @@ def wrk2(url: str, *, connections: int, seconds: int, rate: int | None = None) -
 
 def hey(url: str, *, connections: int, seconds: int, rate: int | None = None) -> Figures:
     """Run hey, which keeps a rate by pauses on each connection."""
-    limit = [f"-q{rate // connections}"] if rate else []
-    said, cpu = _output(["hey", "-t5", f"-c{connections}", f"-z{seconds}s", *limit, url])
-    if "Error distribution" in said or set(re.findall(r"\[(\d+)\]\s", said)) != {"200"}:
+    limit = ["-q", str(rate // connections)] if rate else []
+    said, cpu = _output(["hey", "-t", "5", "-c", str(connections), "-z", f"{seconds}s", *limit, url])
+    if "Error distribution" in said or set(re.findall(r"\[(\d+)\]\s+\d+ responses", said)) != {"200"}:
         raise SystemExit(f"hey: {said}")
     latency = {int(percent): float(seconds) for percent, seconds in re.findall(r"(\d+)%+ in ([\d.]+) secs", said)}
     return Figures(_rate(said), latency[50], latency[99], cpu)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import entry_points
 from pathlib import Path
 from statistics import median
 
@@ -12,18 +13,20 @@ from benchmarks import report
 
 ROUNDS = 30
 MOST = 0.010
-# No other plugin, as one may have imported what this one needs.
-ARMS = {"without": "no:loadgen", "with": "loadgen"}
+PLUGIN = "loadgen"
 NO_TESTS = 5
 
 
 def run() -> None:
-    took: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    # No other plugin, as one may have imported what this one needs.
+    others = [f"-pno:{entry.name}" for entry in entry_points(group="pytest11") if entry.name != PLUGIN]
+    arms = {"without": [*others, f"-pno:{PLUGIN}"], "with": others}
+    took: dict[str, list[float]] = {arm: [] for arm in arms}
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         Path(folder, "test_empty.py").touch()
         for turn in range(ROUNDS + 1):
-            for arm, plugin in ARMS.items():
-                seconds = _session(folder, plugin)
+            for arm, options in arms.items():
+                seconds = _session(folder, options)
                 # The first time compiles.
                 if turn:
                     took[arm].append(seconds)
@@ -37,10 +40,10 @@ def run() -> None:
     report.expected(f"at most {report.milliseconds(MOST)} more", report.milliseconds(more), more <= MOST)
 
 
-def _session(folder: str, plugin: str) -> float:
-    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPYCACHEPREFIX": f"{folder}/cache"}
+def _session(folder: str, options: list[str]) -> float:
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": f"{folder}/cache"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", plugin, "test_empty.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-pno:cacheprovider", *options, "test_empty.py"]
     started = time.perf_counter()
     done = subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
     took = time.perf_counter() - started

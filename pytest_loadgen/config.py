@@ -12,7 +12,9 @@ def profile(folder: Path, name: str) -> Options:
     """Read a profile: options for every load. Raises PlanError."""
     path = folder / "pyproject.toml"
     profiles = _table(path).get("profiles", {})
-    if not isinstance(profiles, dict) or name not in profiles:
+    if not isinstance(profiles, dict):
+        raise PlanError(f"{path}: profiles is no table: write [tool.pytest-loadgen.profiles.NAME]")
+    if name not in profiles:
         known = did_you_mean(name, profiles) if profiles else "it has no [tool.pytest-loadgen.profiles.NAME]."
         raise PlanError(f"there is no profile {name!r} in {path}: {known}")
     where = f"the profile {name!r} in {path}"

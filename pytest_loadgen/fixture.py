@@ -14,7 +14,7 @@ from pytest_loadgen.options import Options, check, merge, plan_of
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval, Result, counted
 from pytest_loadgen.runs import Run
-from pytest_loadgen.target import join
+from pytest_loadgen.target import absolute, join
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.base import LoadGenerator
@@ -64,8 +64,7 @@ class Load:
         generator = setting.generator
         if (workers := merged.get("workers", 1)) != 1:
             generator = Distributed(generator, workers)
-        needs_base = "://" not in url
-        plan = plan_of(join(self._base(), url) if needs_base else url, merged)
+        plan = plan_of(url if absolute(url) else join(self._base(), url), merged)
         progress = setting.progress(plan)
         intervals: list[Interval] = []
 

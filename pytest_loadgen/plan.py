@@ -273,7 +273,7 @@ def _not_negative(name: str, value: float | str) -> Duration:
 
 
 def _expect(expect: Status | Sequence[Status]) -> tuple[str, ...]:
-    found = [expect] if isinstance(expect, (int, str)) else list(expect)
+    found = list(expect) if isinstance(expect, Iterable) and not isinstance(expect, str) else [expect]
     texts = tuple(str(status).lower() for status in found)
     for text in texts:
         digits, rest = text[:1], text[1:]

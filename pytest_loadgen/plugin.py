@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Reporting(session), "loadgen-reporting")
     if room:
         config.pluginmanager.register(_Sharing(room), "loadgen-sharing")
-    if config.pluginmanager.hasplugin("dsession"):
+    elif config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(_Controller(), "loadgen-controller")
 
 
@@ -160,13 +161,18 @@ class _Controller:
     """Gives the workers of xdist a room to share."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="pytest-loadgen-")
+        self._files = ExitStack()
 
+    @cached_property
+    def _folder(self) -> str:
+        return self._files.enter_context(tempfile.TemporaryDirectory(prefix="pytest-loadgen-"))
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        node.workerinput[_ROOM] = self._folder.name
+        node.workerinput[_ROOM] = self._folder
 
     def pytest_unconfigure(self) -> None:
-        self._folder.cleanup()
+        self._files.close()
 
 
 def _marked(item: pytest.Item) -> list[Options]:

@@ -64,18 +64,21 @@ class Target:
         import httpx
 
         if socket_path is not None:
-            url = url.replace(netloc, "localhost", 1).replace("+unix", "", 1)
+            user = netloc.rpartition("@")[0]
+            url = urlsplit(url)._replace(scheme=scheme.removesuffix("+unix"), netloc=f"{user}@localhost").geturl()
         has_body = any(ingredients.get(key) is not None for key in ("content", "data", "files", "json"))
         method = method or ("POST" if has_body else "GET")
-        if not re.fullmatch(r"[A-Za-z!#$%&'*+.^_`|~0-9-]+", str(method)):
+        if not isinstance(method, str) or not re.fullmatch(r"[A-Za-z!#$%&'*+.^_`|~0-9-]+", method):
             raise PlanError(f"{method!r} is not an HTTP method: write 'GET', 'POST', …")
         try:
             parsed = httpx.URL(url)
             request = httpx.Request(method, parsed.copy_with(fragment=None), **ingredients)
-            user = (parsed.username, parsed.password) if parsed.userinfo else None
-            request = _authenticated(request, auth if auth is not None else user)
+            if not 0 <= (parsed.port or 0) < 2**16:
+                raise ValueError(f"there is no port {parsed.port}")
+            in_url = (parsed.username, parsed.password) if parsed.userinfo else None
+            request = _authenticated(request, auth if auth is not None else in_url)
             body = request.read()
-        except (TypeError, ValueError, RuntimeError, httpx.InvalidURL) as error:
+        except (AttributeError, TypeError, ValueError, RuntimeError, httpx.InvalidURL) as error:
             raise PlanError(f"httpx cannot build this request: {error}") from error
         return cls(
             url=f"{scheme}://{netloc.rpartition('@')[2]}{request.url.path}",
@@ -156,13 +159,18 @@ class Target:
         )
 
 
+def absolute(url: str) -> bool:
+    """Tell whether an address stands for itself; others are relative to a base."""
+    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", url) is not None
+
+
 def join(base: str | None, url: str) -> str:
     """Make an address absolute: relative to the base as in httpx's base_url."""
-    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", url):
+    if absolute(url):
         return url
     if not base:
         raise PlanError(
-            f"{url!r} is relative to nothing: write a whole address ('http://localhost:8000{url}'), "
+            f"{url!r} is relative to nothing: write a whole address ('http://localhost:8000/{url.lstrip('/')}'), "
             "define a load_target fixture that returns one, or use --load-target."
         )
     return f"{base.rstrip('/')}/{url.lstrip('/')}" if url else base
@@ -176,9 +184,14 @@ def _split(url: str) -> tuple[str, str | None]:
         raise PlanError(f"not an address: {error}") from None
     if parts.scheme not in SCHEMES:
         raise PlanError(f"cannot load {parts.scheme}:// addresses: {did_you_mean(parts.scheme, SCHEMES)}")
-    if not parts.netloc.rpartition("@")[2]:
+    host = parts.netloc.rpartition("@")[2]
+    if parts.scheme.endswith("+unix"):
+        if not host:
+            raise PlanError(f"an address needs a socket: '{parts.scheme}://%2Frun%2Fmy.sock/'")
+        return parts.scheme, unquote(host)
+    if not parts.hostname:
         raise PlanError(f"an address needs a host: '{parts.scheme}://localhost:8000/'")
-    return parts.scheme, unquote(parts.netloc) if parts.scheme.endswith("+unix") else None
+    return parts.scheme, None
 
 
 def _verify(verify: bool | str) -> bool | str:

@@ -1,0 +1,192 @@
+"""What durations, rates and shares promise: read as written, print as read, and never crash."""
+
+import copy
+import math
+import pickle
+from fractions import Fraction
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.units import Duration, NoAnswer, Rate, Share, exactly
+
+A_DURATION = "is not a duration: write seconds (0.2) or text ('200ms', '5s', '1m30s')"
+A_RATE = "is not a rate: write a number per second (500) or text ('500/s', '30/m')"
+A_SHARE = "is not a share: write a number (0.001) or text ('0.1%')"
+
+# Texts that are nearly right, for every reader to survive.
+NEARLY = st.from_regex(r"[-+0-9_.,e٣² ]{0,12}(us|µs|ms|s|m|h|/s|/h|%)?", fullmatch=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "number"),
+    [
+        (Duration, 0.2, 0.2),
+        (Duration, 3, 3.0),
+        (Duration, "200ms", 0.2),
+        (Duration, "5us", 5e-6),
+        (Duration, "5µs", 5e-6),
+        (Duration, ".5s", 0.5),
+        (Duration, " 5 s ", 5.0),
+        (Duration, "1m30s", 90.0),
+        (Duration, "1h 1m 1.5s", 3661.5),
+        (Duration, "1_000ms", 1.0),
+        (Duration, "1e3ms", 1.0),
+        (Duration, "0s", 0.0),
+        (Rate, 500, 500.0),
+        (Rate, "500/s", 500.0),
+        (Rate, "30/m", 0.5),
+        (Rate, "3600 / h", 1.0),
+        (Rate, "1,000/s", 1000.0),
+        (Rate, "1_000/s", 1000.0),
+        (Share, 0.001, 0.001),
+        (Share, "0.1%", 0.001),
+        (Share, "12.5 %", 0.125),
+    ],
+)
+def test_reading(kind: type[Duration | Rate | Share], written: float | str, number: float) -> None:
+    """A quantity is the number that was written, to the last bit."""
+    assert float(kind(written)) == number
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "message"),
+    [
+        (Duration, "5", "'5' needs a unit of time: is it 5ms or 5s?"),
+        (Duration, " 1.5 ", "' 1.5 ' needs a unit of time: is it 1.5ms or 1.5s?"),
+        (Duration, "5 parsecs", f"'5 parsecs' {A_DURATION}"),
+        (Duration, "5ms3", f"'5ms3' {A_DURATION}"),
+        (Duration, "-5s", f"'-5s' {A_DURATION}"),
+        (Duration, "1__0s", f"'1__0s' {A_DURATION}"),
+        (Duration, "1,5s", f"'1,5s' {A_DURATION}"),
+        (Duration, "", f"'' {A_DURATION}"),
+        (Duration, True, f"True {A_DURATION}"),
+        (Duration, None, f"None {A_DURATION}"),
+        (Duration, math.nan, f"nan {A_DURATION}"),
+        (Duration, 10**400, f"1{'0' * 39} {A_DURATION}"),
+        (Rate, "500", f"'500' {A_RATE}"),
+        (Rate, "500/ms", f"'500/ms' {A_RATE}"),
+        (Rate, "1,5/s", f"'1,5/s' {A_RATE}"),
+        (Rate, [5], f"[5] {A_RATE}"),
+        (Share, "5", f"'5' {A_SHARE}"),
+        (Share, "-1%", f"'-1%' {A_SHARE}"),
+        (Share, False, f"False {A_SHARE}"),
+    ],
+)
+def test_refusing(kind: type[Duration | Rate | Share], written: float | str, message: str) -> None:
+    """What cannot be read is refused with what to write instead."""
+    with pytest.raises(PlanError) as caught:
+        kind(written)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("quantity", "text"),
+    [
+        (Duration(0), "0s"),
+        (Duration(1e-9), "0.001us"),
+        (Duration(0.0002), "200us"),
+        (Duration(0.0009999), "1ms"),
+        (Duration(0.2), "200ms"),
+        (Duration(0.9994), "999ms"),
+        (Duration(0.9996), "1s"),
+        (Duration(1.234), "1.23s"),
+        (Duration(59.4), "59.4s"),
+        (Duration(59.99), "1m"),
+        (Duration(90), "1m30s"),
+        (Duration(3661), "1h1m1s"),
+        (Duration(86400), "24h"),
+        (Duration(-5), "-5s"),
+        (Duration(math.inf), "for ever"),
+        (NoAnswer(), "no answer"),
+        (NoAnswer(5), ">5s"),
+        (Rate(0.5), "0.5/s"),
+        (Rate(99.99), "100/s"),
+        (Rate(12345.6), "12,346/s"),
+        (Rate(math.inf), "max"),
+        (Share(0.001), "0.1%"),
+        (Share(0.12345), "12.3%"),
+        (Share(1), "100%"),
+    ],
+)
+def test_printing(quantity: Duration | Rate | Share, text: str) -> None:
+    """A quantity prints, and shows itself in a failed assert, as people write it."""
+    assert str(quantity) == repr(quantity) == f"{quantity}" == text
+
+
+def test_comparing() -> None:
+    """Order is by size, against quantities, numbers and text alike."""
+    duration = Duration("200ms")
+    assert duration < "201ms"
+    assert duration <= "200ms"
+    assert duration > "0.1s"
+    assert duration >= 0.2
+    assert not duration < "200ms"
+    assert not duration > Duration(0.2)
+    assert Share(0.001) <= "0.1%"
+    assert Rate("500/s") > "29,999/m"
+    with pytest.raises(PlanError, match="'300' needs a unit of time: is it 300ms or 300s"):
+        assert duration < "300"
+
+
+def test_equality() -> None:
+    """Equal things hash alike: a quantity equals its number and no text."""
+    assert Duration("200ms") == 0.2
+    assert hash(Duration("200ms")) == hash(0.2)
+    assert Duration("200ms") != "200ms"
+
+
+def test_no_answer() -> None:
+    """A missing answer is slower than any limit, from whichever side it is compared."""
+    for missing in (NoAnswer(), NoAnswer(5)):
+        assert missing > "1000h"
+        assert missing >= Duration(1e300)
+        assert not missing < math.inf
+        assert not missing <= "5s"
+        assert Duration("1h") < missing
+        assert not 1e300 > missing
+    assert sorted([NoAnswer(5), Duration(1)]) == [Duration(1), NoAnswer(5)]
+
+
+@pytest.mark.parametrize("quantity", [Duration("200ms"), NoAnswer(5), NoAnswer(), Rate("30/m"), Share("1%")])
+def test_travelling(quantity: Duration | Rate | Share) -> None:
+    """A quantity comes out of a pickle or a copy as what went in."""
+    for twin in (pickle.loads(pickle.dumps(quantity)), copy.deepcopy(quantity)):
+        assert (type(twin), twin, str(twin)) == (type(quantity), quantity, str(quantity))
+
+
+def test_exact_rates() -> None:
+    """A rate can be read without rounding, so that its parts add up to it."""
+    assert Rate.exactly("1/m") == Fraction(1, 60)
+    assert Rate.exactly(0.1) == exactly(0.1) == Fraction(1, 10)
+    assert Rate.exactly(Fraction(1, 3)) == Fraction(1, 3)
+    with pytest.raises(PlanError, match="a plan cannot be endless: 'inf' is neither a duration nor a rate"):
+        Rate.exactly(math.inf)
+
+
+@given(st.floats(1e-9, 1e7))
+def test_printed_durations_can_be_read(seconds: float) -> None:
+    """What a duration prints reads as the same within 0.5 %, from a minute on within half a second."""
+    off = abs(Duration(str(Duration(seconds))) - seconds)
+    assert off <= (0.005 * seconds if seconds < 59.5 else 0.5)
+
+
+@given(st.floats(1e-6, 1e12))
+def test_printed_rates_can_be_read(rate: float) -> None:
+    """What a rate prints reads as the same within 0.5 %."""
+    assert Rate(str(Rate(rate))) == pytest.approx(rate, rel=0.005)
+
+
+@given(st.text() | NEARLY)
+@example("9" * 5000 + "s")
+@example("9" * 5000 + "/s")
+@example("1_/s")
+def test_no_text_crashes(text: str) -> None:
+    """Whatever is written is read as a finite number from 0 up, or refused."""
+    for kind in (Duration, Rate, Share):
+        try:
+            assert 0 <= kind(text) < math.inf
+        except PlanError as error:
+            assert "write" in str(error) or "is it" in str(error)
