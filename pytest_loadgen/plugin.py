@@ -129,7 +129,7 @@ class _Reporting:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         self._session.finish()
         if runs := self._session.runs:
-            terminalreporter.section("load")
+            terminalreporter.write_sep("=", "load")
             terminalreporter.write_line(terminal.table(runs, verbose=config.get_verbosity() > 0))
             for remark in terminal.remarks(runs):
                 terminalreporter.write_line(remark, yellow=True)

@@ -33,7 +33,13 @@ class Quantity(float):
     def _read(cls, text: str) -> float:
         raise PlanError(f"{text!r} is not {cls._called}: write {cls._written}")
 
-    # Not ==: things that are equal must have equal hashes, and text hashes as text.
+    # Equal to numbers only: things that are equal must have equal hashes, and text hashes as text.
+    # Said here for type checkers, who would otherwise find that `error_rate == 0` cannot be.
+    def __eq__(self, other: object) -> bool:
+        return float.__eq__(self, other)
+
+    __hash__ = float.__hash__
+
     def __lt__(self, other: float | str) -> bool:
         return float(self) < float(type(self)(other))
 

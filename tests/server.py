@@ -21,7 +21,7 @@ ANSWERS = {
     "/302": b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
     "/204": b"HTTP/1.1 204 No Content\r\n\r\n",
     "/304": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n",
-    "/chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n3;x=y\r\nabc\r\n0\r\nTrailer: x\r\n\r\n",
+    "/chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n3;x=y\r\nabc\r\n0\r\nT: x\r\n\r\n",
     "/hints": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK,
     "/large": b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(1_000_000),
     "/head": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
@@ -46,9 +46,7 @@ class Server:
     elsewhere: it gets the path and how many requests came before.
     """
 
-    def __init__(
-        self, tls: ssl.SSLContext | None = None, unix: str | None = None, host: str = "127.0.0.1"
-    ) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, unix: str | None = None, host: str = "127.0.0.1") -> None:
         self.choose: Callable[[str, int], str] = lambda path, count: path
         self.requests: Counter[str] = Counter()
         self.connections = 0
@@ -74,7 +72,9 @@ class Server:
         scheme = "https" if self._tls else "http"
         if self._unix:
             return f"{scheme}+unix://{self._unix.replace('/', '%2F')}"
-        return f"{scheme}://[{self._host}]:{self._port}" if ":" in self._host else f"{scheme}://{self._host}:{self._port}"
+        return (
+            f"{scheme}://[{self._host}]:{self._port}" if ":" in self._host else f"{scheme}://{self._host}:{self._port}"
+        )
 
     def die(self) -> None:
         """End all connections and take no more."""

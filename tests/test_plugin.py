@@ -196,9 +196,7 @@ def test_a_mark_that_cannot_be_carried_out_stops_at_collection(
         ("load('http://203.0.113.7/')", "203.0.113.7 (203.0.113.7) is neither this machine nor in a private network*"),
     ],
 )
-def test_an_impossible_call_stops_before_any_load(
-    suite: pytest.Pytester, server: Server, call: str, said: str
-) -> None:
+def test_an_impossible_call_stops_before_any_load(suite: pytest.Pytester, server: Server, call: str, said: str) -> None:
     suite.makepyfile(f"def test_it(load):\n    {call}\n")
     result = run(suite)
     result.assert_outcomes(failed=1)
@@ -418,7 +416,9 @@ def test_loads_take_turns_or_say_why_they_cannot(suite: pytest.Pytester) -> None
         """
     )
     result = run(suite)
-    result.stdout.fnmatch_lines(["E *LoadError: cannot lock /nowhere/pytest-loadgen.lock, by which loads take turns: *"])
+    result.stdout.fnmatch_lines(
+        ["E *LoadError: cannot lock /nowhere/pytest-loadgen.lock, by which loads take turns: *"]
+    )
 
 
 # The live line.

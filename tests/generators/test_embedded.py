@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trustme
@@ -20,7 +20,7 @@ from pytest_loadgen.distributed import Distributed
 from pytest_loadgen.errors import GeneratorError, ServiceError
 from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.options import Options, plan_of
-from pytest_loadgen.plan import hold, ramp
+from pytest_loadgen.plan import Plan, hold, ramp
 from pytest_loadgen.result import Interval, Result
 from tests.server import Server
 
@@ -32,7 +32,7 @@ def run(embedded: Embedded, server: Server) -> Run:
     """Load a path of the server; small and quick unless told otherwise."""
 
     def run(url: str = "/", /, watch: Callable[[Interval], None] = lambda _: None, **options: Any) -> Result:
-        chosen: Options = {"rate": 200, "duration": 0.25, "timeout": 2, **options}  # type: ignore[typeddict-item]
+        chosen = cast(Options, {"rate": 200, "duration": 0.25, "timeout": 2, **options})
         if "stages" in options:
             del chosen["rate"], chosen["duration"]
         plan = plan_of(url if "://" in url else server.url + url, chosen)
@@ -326,7 +326,7 @@ def test_the_process_is_reused(run: Run, embedded: Embedded) -> None:
 
 
 def test_closing_the_iterator_stops_the_load(embedded: Embedded, server: Server) -> None:
-    intervals = embedded.run(runner_plan(server, duration=60))
+    intervals = embedded.run(small_plan(server, duration=60))
     next(intervals)
     intervals.close()
     sent = server.requests.total()
@@ -335,13 +335,13 @@ def test_closing_the_iterator_stops_the_load(embedded: Embedded, server: Server)
 
 
 def test_a_killed_process_is_an_error_that_says_so(embedded: Embedded, server: Server) -> None:
-    intervals = embedded.run(runner_plan(server, duration=60))
+    intervals = embedded.run(small_plan(server, duration=60))
     next(intervals)
     assert intervals._worker
     os.kill(intervals._worker._process.pid, signal.SIGKILL)
     with pytest.raises(GeneratorError, match="its process was killed by SIGKILL"):
         list(intervals)
-    assert embedded.run(runner_plan(server, duration=0.1))
+    assert embedded.run(small_plan(server, duration=0.1))
 
 
 def test_a_process_whose_parent_dies_ends(server: Server, tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ def _load_with_many_connections(url: str) -> tuple[dict[str, int], tuple[str, ..
 def test_memory_does_not_grow_with_requests(embedded: Embedded, server: Server) -> None:
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs /proc")
-    intervals = embedded.run(runner_plan(server, rate=1000, duration=4))
+    intervals = embedded.run(small_plan(server, rate=1000, duration=4))
     sizes = []
     for _ in intervals:
         assert intervals._worker
@@ -412,8 +412,8 @@ def test_memory_does_not_grow_with_requests(embedded: Embedded, server: Server) 
     assert sizes[-1] < sizes[1] * 1.1
 
 
-def runner_plan(server: Server, **options: Any) -> Any:
-    return plan_of(server.url, {"rate": 50, **options})
+def small_plan(server: Server, **options: Any) -> Plan:
+    return plan_of(server.url, cast(Options, {"rate": 50, **options}))
 
 
 # Several workers.
@@ -446,7 +446,7 @@ def test_a_lost_worker_ends_the_load_and_is_named(embedded: Embedded, server: Se
 
 
 def test_closing_stops_all_workers(embedded: Embedded, server: Server) -> None:
-    intervals = Distributed(embedded, 2).run(runner_plan(server, duration=60))
+    intervals = Distributed(embedded, 2).run(small_plan(server, duration=60))
     next(intervals)
     begun = time.monotonic()
     intervals.close()
