@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from pytest_loadgen.plan import Plan
@@ -11,6 +12,7 @@ from pytest_loadgen.result import Interval, Result, counted
 
 if TYPE_CHECKING:
     import pytest
+    from _pytest._io import TerminalWriter
     from _pytest.capture import CaptureManager
 
 _SAVE, _BACK, _CLEAR = "\x1b7", "\x1b8", "\x1b[K"
@@ -54,7 +56,7 @@ class Progress:
                 n=elapsed,
                 total=float(self._plan.duration),
                 elapsed=elapsed,
-                ncols=self._room(),
+                ncols=None,
                 bar_format=f"{{bar:10}} {elapsed:.0f}/{self._plan.duration} {figures}",
             )
         )
@@ -63,20 +65,22 @@ class Progress:
         """Leave the line as it was."""
         self._clear()
 
-    def _room(self) -> int:
-        writer = self._reporter._tw  # pytest gives no other way to its width
-        return max(0, writer.fullwidth - writer.width_of_current_line - 2)
-
     def _draw(self, text: str) -> None:
-        if self._room() >= _NARROWEST:
-            self._write(f"{_SAVE}{_CLEAR} {text[: self._room()]}{_BACK}")
+        with self._terminal() as writer:
+            # Only now: while output is captured, the terminal's width cannot be asked for.
+            room = writer.fullwidth - writer.width_of_current_line - 2
+            if room >= _NARROWEST:
+                # Past pytest's writer, which would count the text to the width of its line.
+                writer._file.write(f"{_SAVE}{_CLEAR} {text[:room]}{_BACK}")
 
     def _clear(self) -> None:
-        self._write(_CLEAR)
+        with self._terminal() as writer:
+            writer._file.write(_CLEAR)
 
-    def _write(self, text: str) -> None:
-        # Not through pytest's writer, which would count the text to the width of its line.
-        file = self._reporter._tw._file
+    @contextmanager
+    def _terminal(self) -> Iterator[TerminalWriter]:
+        """Give pytest's writer at a moment when what it writes is seen."""
+        writer = self._reporter._tw  # pytest gives no other way to it
         with self._capture.global_and_fixture_disabled() if self._capture else nullcontext():
-            file.write(text)
-            file.flush()
+            yield writer
+            writer.flush()

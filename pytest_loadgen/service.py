@@ -74,14 +74,15 @@ def _check(target: Target, addresses: list[Address], allowed: tuple[str, ...]) -
 def _try(target: Target, address: Address) -> str:
     """Connect once; say what was in the way, or nothing."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_ONE_TRY)
-        try:
+    try:
+        # A machine may have no IPv6, and a name an address of it.
+        with socket.socket(family, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_ONE_TRY)
             connection.connect(address)
-        except OSError as error:
-            return "it does not answer" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()
-        if target.tls:
-            _shake_hands(target, connection)
+            if target.tls:
+                _shake_hands(target, connection)
+    except OSError as error:
+        return "it does not answer" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()
     return ""
 
 
