@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 from pytest_loadgen.errors import LoadError
@@ -52,10 +53,11 @@ class Room:
 
     @contextmanager
     def alone(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Leave, have the room to oneself, and enter again."""
+        """Leave, have the room to oneself, and enter again; `waiting` is called once if at all."""
         self.leave()
+        tell = cache(waiting)
         try:
-            with _locked(self._door, fcntl.LOCK_EX, waiting), _locked(self._room, fcntl.LOCK_EX, waiting):
+            with _locked(self._door, fcntl.LOCK_EX, tell), _locked(self._room, fcntl.LOCK_EX, tell):
                 yield
         finally:
             self.enter()
