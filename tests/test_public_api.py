@@ -1,0 +1,58 @@
+"""What is public, and that it stays so."""
+
+import importlib.metadata
+from importlib.resources import files
+
+import pytest
+
+import pytest_loadgen
+
+
+def test_names() -> None:
+    """The public names are these, in order."""
+    assert pytest_loadgen.__all__ == [
+        "Duration",
+        "GeneratorError",
+        "Histogram",
+        "Interval",
+        "Load",
+        "LoadError",
+        "Plan",
+        "PlanError",
+        "Rate",
+        "Result",
+        "ServiceError",
+        "Share",
+        "Stage",
+        "Target",
+        "hold",
+        "ramp",
+    ]
+    assert pytest_loadgen.__all__ == sorted(pytest_loadgen.__all__)
+
+
+@pytest.mark.parametrize("name", pytest_loadgen.__all__)
+def test_documented(name: str) -> None:
+    """What is public says in a sentence what it is, in words of its own."""
+    public = getattr(pytest_loadgen, name)
+    sentence = (public.__doc__ or "").strip().partition("\n")[0]
+    assert sentence.endswith((".", ":", "``."))
+    assert not sentence.startswith(f"{name}(")
+
+
+@pytest.mark.parametrize("kind", [pytest_loadgen.PlanError, pytest_loadgen.GeneratorError, pytest_loadgen.ServiceError])
+def test_errors(kind: type[Exception]) -> None:
+    """Whatever goes wrong with a load is caught as a LoadError."""
+    assert issubclass(kind, pytest_loadgen.LoadError)
+    assert issubclass(kind, ValueError) == (kind is pytest_loadgen.PlanError)
+
+
+def test_typed() -> None:
+    """Type checkers are told that the package has types."""
+    assert files(pytest_loadgen).joinpath("py.typed").is_file()
+
+
+def test_found_by_pytest() -> None:
+    """Installed, the plugin is found by pytest itself."""
+    (entry,) = importlib.metadata.entry_points(group="pytest11", name="loadgen")
+    assert entry.value == "pytest_loadgen.plugin"
