@@ -1,12 +1,16 @@
 """Load tests in pytest, with figures you can trust in CI."""
 
-from pytest_loadgen.errors import GeneratorError, LoadError, PlanError, ServiceError
-from pytest_loadgen.fixture import Load
-from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.plan import Plan, Stage, hold, ramp
-from pytest_loadgen.result import Interval, Result
-from pytest_loadgen.target import Target
-from pytest_loadgen.units import Duration, Rate, Share
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_loadgen.errors import GeneratorError, LoadError, PlanError, ServiceError
+    from pytest_loadgen.fixture import Load
+    from pytest_loadgen.histogram import Histogram
+    from pytest_loadgen.plan import Plan, Stage, hold, ramp
+    from pytest_loadgen.result import Interval, Result
+    from pytest_loadgen.target import Target
+    from pytest_loadgen.units import Duration, Rate, Share
 
 __all__ = [
     "Duration",
@@ -26,3 +30,21 @@ __all__ = [
     "hold",
     "ramp",
 ]
+
+_HOMES = {
+    "errors": ("GeneratorError", "LoadError", "PlanError", "ServiceError"),
+    "fixture": ("Load",),
+    "histogram": ("Histogram",),
+    "plan": ("Plan", "Stage", "hold", "ramp"),
+    "result": ("Interval", "Result"),
+    "target": ("Target",),
+    "units": ("Duration", "Rate", "Share"),
+}
+
+
+def __getattr__(name: str) -> object:
+    # Imported when asked for: every pytest session imports this package, few of them load.
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,5 @@
 """The tables of pyproject.toml: ``[tool.pytest-loadgen.profiles.NAME]``."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ def profile(folder: Path, name: str) -> Options:
 
 
 def _table(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

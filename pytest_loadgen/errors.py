@@ -7,7 +7,6 @@ LoadError
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class LoadError(Exception):
@@ -28,6 +27,8 @@ class ServiceError(LoadError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """End a message with the nearest known word, or with all of them."""
+    from difflib import get_close_matches
+
     words = sorted(known)
     near = get_close_matches(word, words, n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(words)}."

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 from pytest_loadgen import runner
-from pytest_loadgen.distributed import Distributed
 from pytest_loadgen.errors import LoadError, ServiceError
 from pytest_loadgen.options import Options, check, merge, plan_of
 from pytest_loadgen.plan import Plan
@@ -63,6 +62,8 @@ class Load:
         merged = merge([options, *self._marked, setting.defaults])
         generator = setting.generator
         if (workers := merged.get("workers", 1)) != 1:
+            from pytest_loadgen.distributed import Distributed
+
             generator = Distributed(generator, workers)
         plan = plan_of(url if absolute(url) else join(self._base(), url), merged)
         progress = setting.progress(plan)

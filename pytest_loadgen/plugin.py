@@ -1,4 +1,8 @@
-"""Where pytest comes in."""
+"""Where pytest comes in.
+
+Every pytest session imports this module, and few of them load: so it imports the rest of the
+package where it is used.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,26 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_loadgen import turn
-from pytest_loadgen.config import profile
 from pytest_loadgen.errors import LoadError
-from pytest_loadgen.fixture import Load, Setting
-from pytest_loadgen.generators.embedded import Embedded
-from pytest_loadgen.options import Options, check, merge, plan_of
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.progress import Progress
-from pytest_loadgen.reports import terminal
 from pytest_loadgen.session import Session
 
-_SETTING = pytest.StashKey[Setting]()
-_TARGET = pytest.StashKey[str | None]()
-# What the controller of xdist tells its workers: the folder of the room that tests share.
-_ROOM = "loadgen_room"
+if TYPE_CHECKING:
+    from pytest_loadgen.fixture import Load, Setting
+    from pytest_loadgen.options import Options
+    from pytest_loadgen.plan import Plan
+    from pytest_loadgen.progress import Progress
+    from pytest_loadgen.turn import Room
+
+_SESSION = pytest.StashKey[Session]()
+_SETTING = pytest.StashKey["Setting"]()
+_DEFAULTS = pytest.StashKey["Options"]()
+_ROOM = pytest.StashKey["Room | None"]()
+# By what name the controller of xdist tells its workers the folder of the room that tests share.
+_FOLDER = "loadgen_folder"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,26 +55,13 @@ def pytest_configure(config: pytest.Config) -> None:
         "load(rate, duration, ...): options for the loads of this test, as load() takes them; "
         "every test that uses the load fixture has it.",
     )
-    config.stash[_TARGET] = config.getoption("load_target") or config.getini("load_target") or None
     try:
-        defaults = _defaults(config)
-        if defaults:
-            plan_of("http://localhost", defaults)
+        config.stash[_DEFAULTS] = _defaults(config)
     except LoadError as error:
         raise pytest.UsageError(str(error)) from None
-    session = Session()
-    generator = Embedded()
-    config.add_cleanup(generator.close)
-    room = _room(config)
-    config.stash[_SETTING] = Setting(
-        generator=generator,
-        session=session,
-        defaults=defaults,
-        allowed_hosts=tuple(config.getini("load_allowed_hosts")),
-        turn=_turn(room),
-        progress=lambda plan: _progress(config, plan),
-    )
+    config.stash[_SESSION] = session = Session()
     config.pluginmanager.register(_Reporting(session), "loadgen-reporting")
+    config.stash[_ROOM] = room = _room(config)
     if room:
         config.pluginmanager.register(_Sharing(room), "loadgen-sharing")
     elif config.pluginmanager.hasplugin("xdist"):
@@ -80,12 +72,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse marks that cannot be carried out, and mark the tests that load."""
     for item in items:
-        try:
-            marked = _marked(item)
-            if any(marked):
-                plan_of("http://localhost", merge([*marked, config.stash[_SETTING].defaults]))
-        except LoadError as error:
-            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+        if item.get_closest_marker("load"):
+            try:
+                _check(_marked(item), config.stash[_DEFAULTS])
+            except LoadError as error:
+                raise pytest.UsageError(f"{item.nodeid}: {error}") from None
         if "load" in getattr(item, "fixturenames", ()):
             item.add_marker("load")
 
@@ -96,19 +87,20 @@ def load_target(pytestconfig: pytest.Config) -> str | None:
 
     By default it is what --load-target or the ini-file's load_target says.
     """
-    return pytestconfig.stash[_TARGET]
+    return pytestconfig.getoption("load_target") or pytestconfig.getini("load_target") or None
 
 
 @pytest.fixture
 def load(request: pytest.FixtureRequest) -> Load:
     """Load a service: ``load("http://localhost:8000/search", rate=500, duration="30s")``."""
+    from pytest_loadgen.fixture import Load
 
     def base() -> str | None:
         # Said on the command line, it is what this session is about, whatever a fixture starts.
         said: str | None = request.config.getoption("load_target")
         return said or request.getfixturevalue("load_target")
 
-    return Load(request.config.stash[_SETTING], request.node.nodeid, _marked(request.node), base)
+    return Load(_setting(request.config), request.node.nodeid, _marked(request.node), base)
 
 
 class _Reporting:
@@ -129,6 +121,8 @@ class _Reporting:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         self._session.finish()
         if runs := self._session.runs:
+            from pytest_loadgen.reports import terminal
+
             terminalreporter.write_sep("=", "load")
             terminalreporter.write_line(terminal.table(runs, verbose=config.get_verbosity() > 0))
             for remark in terminal.remarks(runs):
@@ -138,7 +132,7 @@ class _Reporting:
 class _Sharing:
     """Lets the tests of an xdist worker wait while another worker's load has the machine."""
 
-    def __init__(self, room: turn.Room) -> None:
+    def __init__(self, room: Room) -> None:
         self._room = room
         self._wanted = False
 
@@ -169,14 +163,35 @@ class _Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        node.workerinput[_ROOM] = self._folder
+        node.workerinput[_FOLDER] = self._folder
 
     def pytest_unconfigure(self) -> None:
         self._files.close()
 
 
+def _setting(config: pytest.Config) -> Setting:
+    """Make what all loads share, for the first of them."""
+    if _SETTING not in config.stash:
+        from pytest_loadgen.fixture import Setting
+        from pytest_loadgen.generators.embedded import Embedded
+
+        generator = Embedded()
+        config.add_cleanup(generator.close)
+        config.stash[_SETTING] = Setting(
+            generator=generator,
+            session=config.stash[_SESSION],
+            defaults=config.stash[_DEFAULTS],
+            allowed_hosts=tuple(config.getini("load_allowed_hosts")),
+            turn=_turn(config.stash[_ROOM]),
+            progress=lambda plan: _progress(config, plan),
+        )
+    return config.stash[_SETTING]
+
+
 def _marked(item: pytest.Item) -> list[Options]:
     """Give the options of the marks, the nearest first."""
+    from pytest_loadgen.options import check
+
     marked = []
     for mark in item.iter_markers("load"):
         if mark.args:
@@ -185,24 +200,41 @@ def _marked(item: pytest.Item) -> list[Options]:
     return marked
 
 
+def _check(marked: list[Options], defaults: Options) -> None:
+    """Refuse options that no plan can have, whatever the call adds."""
+    from pytest_loadgen.options import merge, plan_of
+
+    plan_of("http://localhost", merge([*marked, defaults]))
+
+
 def _defaults(config: pytest.Config) -> Options:
-    defaults: list[Options] = []
+    """Read the options that the command line and the ini-file give all loads."""
+    defaults: Options = {}
+    if name := config.getoption("load_profile") or config.getini("load_profile"):
+        from pytest_loadgen.config import profile
+
+        folder = config.inipath.parent if config.inipath else config.rootpath
+        defaults = profile(folder, name)
+        _check([], defaults)
     if workers := config.getoption("load_workers"):
         if not str(workers).isdecimal() or not int(workers):
             raise LoadError(f"--load-workers={workers}: write a whole number, 1 or more")
-        defaults.append({"workers": int(workers)})
-    if name := config.getoption("load_profile") or config.getini("load_profile"):
-        folder = config.inipath.parent if config.inipath else config.rootpath
-        defaults.append(profile(folder, name))
-    return merge(defaults)
+        defaults = {**defaults, "workers": int(workers)}
+    return defaults
 
 
-def _room(config: pytest.Config) -> turn.Room | None:
-    workerinput = getattr(config, "workerinput", {})
-    return turn.Room(Path(workerinput[_ROOM])) if _ROOM in workerinput else None
+def _room(config: pytest.Config) -> Room | None:
+    folder = getattr(config, "workerinput", {}).get(_FOLDER)
+    if not folder:
+        return None
+    from pytest_loadgen.turn import Room
+
+    return Room(Path(folder))
 
 
-def _turn(room: turn.Room | None) -> Callable[[Callable[[], None]], AbstractContextManager[None]]:
+def _turn(room: Room | None) -> Callable[[Callable[[], None]], AbstractContextManager[None]]:
+    from pytest_loadgen import turn
+
     @contextmanager
     def its_turn(waiting: Callable[[], None]) -> Iterator[None]:
         with ExitStack() as stack:
@@ -219,4 +251,6 @@ def _progress(config: pytest.Config, plan: Plan) -> Progress | None:
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is None or config.get_verbosity() < 0 or not reporter.isatty:
         return None
+    from pytest_loadgen.progress import Progress
+
     return Progress(reporter, config.pluginmanager.getplugin("capturemanager"), plan)

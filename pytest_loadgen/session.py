@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_loadgen.runs import Run
+if TYPE_CHECKING:
+    from pytest_loadgen.runs import Run
 
 # The attribute by which a test report carries its runs, through xdist too.
 _CARRIED = "loadgen_runs"
@@ -34,7 +35,10 @@ class Session:
     def gather(self, report: pytest.TestReport) -> None:
         """Take what a report carries."""
         carried: Iterable[dict[str, Any]] = getattr(report, _CARRIED, ())
-        self.runs += map(Run.from_dict, carried)
+        if carried:
+            from pytest_loadgen.runs import Run
+
+            self.runs += map(Run.from_dict, carried)
 
     def finish(self) -> None:
         """Keep the runs that no report came for, as the session was interrupted."""

@@ -387,6 +387,24 @@ def test_out_of_file_handles_is_the_generators_fault(server: Server) -> None:
     assert any("ran out of file handles" in ailment for ailment in health)
 
 
+def test_a_full_disk_is_no_obstacle(server: Server) -> None:
+    with ProcessPoolExecutor(1, get_context("spawn"), _full_disk) as pool:
+        assert pool.submit(_load, server.url).result() == {"200": 20}
+
+
+def _full_disk() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+def _load(url: str) -> dict[str, int]:
+    generator = Embedded()
+    result = runner.run(plan_of(url, {"rate": 100, "duration": 0.2}), generator)
+    generator.close()
+    return dict(result.outcomes)
+
+
 def _few_file_handles() -> None:
     import resource
 

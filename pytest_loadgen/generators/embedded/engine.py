@@ -111,13 +111,13 @@ class Engine:
                 # Past the end, what is still open decides when all is done.
                 next_look = now + (self._patience if now < self._end else _SECOND // 1000)
                 next_look = min(next_look, self._next_cut)
+            while queue and (free or len(connections) < limit):
+                self._assign(queue.popleft())
             # A bounded number at once, so that the sockets are looked at while there is a backlog.
             for _ in range(_BATCH):
                 if not coming or coming[0] > now:
                     break
                 self._take_up(coming.popleft())
-            while queue and (free or len(connections) < limit):
-                self._assign(queue.popleft())
             due = coming[0] if coming else NEVER
             for fd in wait((min(due, next_look) - clock()) / _SECOND):
                 handlers[fd]()
