@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,8 +148,8 @@ class Result:
 
     @property
     def error_rate(self) -> Share:
-        """Errors as a share of all requests: 0.001 is 0.1 %; compares with "0.1%" too."""
-        return Share(self.errors / self.requests if self.requests else math.inf)
+        """Errors as a share of all requests, or 1 of none: 0.001 is 0.1 %; compares with "0.1%" too."""
+        return Share(self.errors / self.requests if self.requests else 1.0)
 
     @property
     def rate(self) -> Rate:

@@ -64,7 +64,8 @@ def _check(target: Target, addresses: list[Address], allowed: tuple[str, ...]) -
             continue
         ip = ipaddress.ip_address(address[0])
         ip = getattr(ip, "ipv4_mapped", None) or ip
-        if not ip.is_loopback and not any(ip in network for network in _PRIVATE if network.version == ip.version):
+        private = any(ip in network for network in _PRIVATE if network.version == ip.version)
+        if not (private or ip.is_loopback or ip.is_unspecified):
             raise ServiceError(
                 f"{target.host} ({ip}) is neither this machine nor in a private network, and a load there may "
                 f"harm others. If it is yours, say so in the ini-file: load_allowed_hosts = {target.host}"

@@ -80,8 +80,10 @@ class Target:
             body = request.read()
         except (AttributeError, TypeError, ValueError, RuntimeError, httpx.InvalidURL) as error:
             raise PlanError(f"httpx cannot build this request: {error}") from error
+        # Percent-encoded, so that no line break of it gets into a table.
+        shown_path = request.url.raw_path.decode().partition("?")[0]
         return cls(
-            url=f"{scheme}://{netloc.rpartition('@')[2]}{request.url.path}",
+            url=f"{scheme}://{netloc.rpartition('@')[2]}{shown_path}",
             method=request.method,
             scheme=scheme,
             host=socket_path if socket_path is not None else request.url.raw_host.decode(),
@@ -211,7 +213,7 @@ def _authenticated(request: httpx.Request, auth: Any) -> httpx.Request:
         return request
     if callable(auth) and not isinstance(auth, httpx.Auth):
         return cast("httpx.Request", auth(request))
-    if isinstance(auth, tuple):
+    if isinstance(auth, (tuple, list)):  # a profile in toml can only write a list
         auth = httpx.BasicAuth(*auth)
     if isinstance(auth, httpx.DigestAuth) or not isinstance(auth, httpx.Auth):
         raise TypeError(f"auth takes (user, password), a function or a basic httpx.Auth, not {type(auth).__name__}")

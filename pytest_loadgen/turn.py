@@ -92,7 +92,7 @@ def _locked(path: Path, kind: int, waiting: Callable[[], None] = lambda: None) -
 
 def _open(path: Path) -> int:
     """Open a lock file that may be another user's: to lock it, reading is enough."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         return os.open(path, flags)
     except FileNotFoundError:

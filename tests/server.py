@@ -98,9 +98,11 @@ class Server:
 
     async def _close(self) -> None:
         self._server.close()
-        for connection in list(self._open):
-            connection.reset()
-        await asyncio.sleep(0)
+        # Accepted connections come up, and aborted ones go down, a turn of the loop later.
+        for _ in range(3):
+            for connection in list(self._open):
+                connection.reset()
+            await asyncio.sleep(0)
 
 
 class _Connection(asyncio.Protocol):
