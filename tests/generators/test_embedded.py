@@ -19,6 +19,7 @@ from pytest_loadgen import runner
 from pytest_loadgen.distributed import Distributed
 from pytest_loadgen.errors import GeneratorError, ServiceError
 from pytest_loadgen.generators.embedded import Embedded
+from pytest_loadgen.generators.embedded.worker import Worker
 from pytest_loadgen.options import Options, plan_of
 from pytest_loadgen.plan import Plan, hold, ramp
 from pytest_loadgen.result import Interval, Result
@@ -452,15 +453,23 @@ def test_workers_may_be_processes_of_an_executor(embedded: Embedded, server: Ser
     assert result.requests == server.requests.total() == 100
 
 
-def test_a_lost_worker_ends_the_load_and_is_named(embedded: Embedded, server: Server) -> None:
-    def kill(_: Interval) -> None:
-        busy = [pid for pid in _children() if pid not in idle]
-        os.kill(busy[0], signal.SIGKILL)
+def test_a_lost_worker_ends_the_load_and_is_named(server: Server) -> None:
+    class Watched(Embedded):
+        def lend(self) -> Worker:
+            lent.append(super().lend())
+            return lent[-1]
 
-    idle = {worker._process.pid for worker in embedded._idle}
-    embedded.close()
+    lent: list[Worker] = []
+    generator = Watched()
+
+    def kill(_: Interval) -> None:
+        os.kill(lent[0]._process.pid, signal.SIGKILL)
+
     with pytest.raises(GeneratorError, match=r"worker \d of 2: embedded: its process was killed by SIGKILL"):
-        runner.run(plan_of(server.url, {"duration": 30}), Distributed(embedded, 2), kill)
+        runner.run(plan_of(server.url, {"duration": 30}), Distributed(generator, 2), kill)
+    generator.close()
+    assert len(lent) == 2
+    assert not any(worker.alive for worker in lent)
 
 
 def test_closing_stops_all_workers(embedded: Embedded, server: Server) -> None:
@@ -472,16 +481,3 @@ def test_closing_stops_all_workers(embedded: Embedded, server: Server) -> None:
     sent = server.requests.total()
     time.sleep(0.2)  # in which a load that goes on would send
     assert server.requests.total() <= sent + 2
-
-
-def _children() -> list[int]:
-    mine = str(os.getpid())
-    children = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if fields[1] == mine and fields[0] != "Z":
-            children.append(int(stat.parent.name))
-    return children
