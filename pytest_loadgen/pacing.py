@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pytest_loadgen.plan import Plan, Stage
 
 
-def schedule(plan: Plan) -> Iterator[int]:
-    """Tell when each request is due, in ns from the plan's start; the warm-up's are below 0.
+def schedule(plan: Plan, start: int = 0) -> Iterator[int]:
+    """Tell when each request is due, in ns, where the warm-up ends and the plan starts at `start`.
 
     Request n is due when the area under the rate reaches n: at constant arrivals the numbers are
     0, 1, 2, …; at Poisson arrivals the gaps between them are exponential with mean 1, which gives
@@ -16,10 +16,10 @@ def schedule(plan: Plan) -> Iterator[int]:
     each run, so that two runs of one plan differ by the service only.
     """
     if plan.warmup and not plan.closed:
-        start = plan.stages[0].start
-        warmup = Stage(start, start, plan.warmup)
-        yield from _due(plan, (warmup,), -round(plan.warmup * 1e9), seed=1)
-    yield from _due(plan, plan.stages, 0, seed=2)
+        rate = plan.stages[0].start
+        warmup = Stage(rate, rate, plan.warmup)
+        yield from _due(plan, (warmup,), start - round(plan.warmup * 1e9), seed=1)
+    yield from _due(plan, plan.stages, start, seed=2)
 
 
 def _due(plan: Plan, stages: tuple[Stage, ...], begin: int, seed: int) -> Iterator[int]:

@@ -46,7 +46,7 @@ class Progress:
         if elapsed >= self._plan.duration:
             return
         now = Result(self._plan, "", (interval,))
-        lag = f", lag {interval.lag.percentile(99)}" if interval.lag.counts else ""
+        lag = f", lag {interval.lag.percentile(99)}" if interval.lag else ""
         errors = sum(Result(self._plan, "", (each,)).errors for each in self._intervals)
         figures = f"{now.rate}, p50 {now.p50}, p99 {now.p99}, {counted(errors, 'error')}{lag}" if now.requests else ""
         from tqdm import tqdm

@@ -26,8 +26,8 @@ FAILURES = {
 }
 """The kinds of failure; every other outcome is the status of an answer."""
 
-# The generator is the limit where one request in a hundred leaves this much late, or where it has
-# no CPU left to be on time with.
+# The generator is the limit where one request in a hundred leaves this much late, or where it
+# should go as fast as it can and has no CPU left.
 _LATE = 0.010
 _FULL = 0.95
 _REMEDY = "Use more workers (--load-workers)"
@@ -249,15 +249,17 @@ def counted(count: int, noun: str) -> str:
 
 def _ailments(result: Result) -> Iterator[str]:
     total, plan, name = result.total, result.plan, result.generator
-    if total.lag.counts and (late := total.lag.percentile(99)) > _LATE:
+    if total.lag and (late := total.lag.percentile(99)) > _LATE:
         if result.offered < 0.98 * plan.rate:
             found = f"the {name} generator fell behind: asked {plan.rate}, sent {result.offered}."
         else:
             found = f"the {name} generator was late: 1 request in 100 left {late} or more after it was due."
         yield f"{found} {_REMEDY}, or fewer per second, or a less busy machine."
-    elif total.cpu >= _FULL:
-        limit = "the service may be able to do more" if plan.closed else "the latencies may be the generator's own"
-        yield f"the {name} generator's CPU was full ({Share(total.cpu)}): {limit}. {_REMEDY}."
+    elif plan.closed and total.cpu >= _FULL:
+        # At a set rate, the lag tells better: a generator may use all its CPU to be on time.
+        yield (
+            f"the {name} generator's CPU was full ({Share(total.cpu)}): the service may be able to do more. {_REMEDY}."
+        )
     for kind, remedy in _RAN_OUT.items():
         if count := total.outcomes.get(kind):
             yield f"{FAILURES[kind]} ({counted(count, 'request')}). {remedy}"

@@ -44,7 +44,7 @@ def _row(run: Run, verbose: bool) -> dict[str, str]:
     for name, percent in _percentiles(verbose).items():
         row[name] = str(result.percentile(percent)) if result.requests else "-"
     if verbose:
-        row["lag p99"] = str(total.lag.percentile(99)) if total.lag.counts else "-"
+        row["lag p99"] = str(total.lag.percentile(99)) if total.lag else "-"
         row["CPU"] = f"{total.cpu:.0%}"
     row["errors"] = _errors(result)
     return row

@@ -99,7 +99,7 @@ class Engine:
         # When requests are to be taken up: in the open model as the schedule says, in the closed
         # model once per connection, and again when one was lost.
         self._coming = coming = deque([zero] * limit if self._closed else ())
-        due_times = (begin + due for due in schedule(self._plan))
+        due_times = schedule(self._plan, begin)
         next_look = zero
         while not self._stopped:
             if not coming:

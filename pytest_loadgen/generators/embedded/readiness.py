@@ -6,6 +6,8 @@ import selectors
 from pathlib import Path
 from typing import Protocol
 
+_NAP = 20e-6
+
 
 class Poller(Protocol):
     """Tells which file descriptors are ready; they are told again until they no longer are."""
@@ -57,8 +59,10 @@ class EpollPoller:
     def wait(self, seconds: float) -> list[int]:
         # epoll rounds its time-out up to whole milliseconds, select does not: so wait with select
         # for the epoll descriptor itself to become readable.
-        if self._precise and seconds > 0:
+        # Not worth it for less than it takes to fall asleep and wake.
+        if self._precise and seconds > _NAP:
             select.select(self._self, (), (), seconds)
+        if self._precise:
             seconds = 0
         return [fd for fd, _ in self._epoll.poll(max(0.0, seconds))]
 
