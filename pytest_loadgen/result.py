@@ -162,16 +162,18 @@ class Result:
         """Requests per second, answered or not."""
         return Rate(self.requests / self.total.seconds if self.total.seconds else 0.0)
 
-    def percentile(self, percent: float) -> Duration:
+    def percentile(self, percent: float, *, service: bool = False) -> Duration:
         """Give the latency that so many percent of all requests did not exceed.
 
-        Counted from when a request was due. Requests without an answer count as slower than any
-        other: where the percentile falls among them it is a `NoAnswer`, which no limit is above.
+        Counted from when a request was due, or with `service` from when it was sent. Requests
+        without an answer count as slower than any other: where the percentile falls among them it
+        is a `NoAnswer`, which no limit is above.
         Percent is from 0 to 100; raises ValueError otherwise.
         """
         wanted = rank(percent, self.requests or 1)
-        if wanted <= self.total.latency.count:
-            return self.total.latency.at_rank(wanted)
+        latency = self.total.service_time if service else self.total.latency
+        if wanted <= latency.count:
+            return latency.at_rank(wanted)
         kinds = {kind for kind in self.total.outcomes if not kind.isdigit()}
         return NoAnswer(self.plan.timeout if kinds == {"timeout"} else 0.0)
 

@@ -19,13 +19,14 @@ ROWS = """
     fixture session progress
     config reports.terminal
     runs runner distributed generators.embedded
+    verdict
     generators.embedded.worker
     generators.embedded.engine
     generators.embedded.http1
     generators.embedded.readiness generators.base
-    result pacing options service
+    result pacing options service slo
     plan
-    target turn histogram
+    target turn histogram stats
     units
     errors generators reports
 """

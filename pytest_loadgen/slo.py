@@ -1,0 +1,193 @@
+"""Objectives: what they say."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+from pytest_loadgen.errors import PlanError, did_you_mean
+from pytest_loadgen.units import Duration, Rate, Share
+
+Kind = Literal["percentile", "mean", "max", "rate", "errors", "status", "timeouts", "lag"]
+
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+}
+_METRICS = ("p50", "p90", "p95", "p99", "p99.9", "mean", "max", "rate", "errors", "status", "timeouts", "lag")
+_TIMES = {"percentile", "mean", "max", "lag"}
+_WORD = re.compile(r"\s*(<=|>=|==|<|>|[^\s<>=]+|=)")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of the run: the worst of any so long, or the last."""
+
+    which: Literal["any", "last"]
+    seconds: Duration
+
+    def __str__(self) -> str:
+        return f"over {self.which} {self.seconds}"
+
+
+@dataclass(frozen=True)
+class SLO:
+    """One objective: ``p99 < 200ms``, ``errors < 0.1%``, ``rate >= 495/s``."""
+
+    text: str
+    kind: Kind
+    compare: str
+    bound: Duration | Rate | Share | int
+    percent: float = 0.0
+    status: str = ""
+    service: bool = False
+    """Whether service time is judged instead of response time."""
+    window: Window | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an objective. Raises PlanError that names the word at fault."""
+        return cls(**_Words(text).read())
+
+    @property
+    def upper(self) -> bool:
+        """Whether the figure is to stay below its bound."""
+        return self.compare in {"<", "<=", "=="}
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is judged as a share of requests, of which a part may be too slow or wrong."""
+        return self.kind == "percentile" or isinstance(self.bound, Share)
+
+    @property
+    def allowed(self) -> float:
+        """Which share of requests may be bad."""
+        return 1 - self.percent / 100 if self.kind == "percentile" else float(self.bound)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class _Words:
+    """A parser that knows which word it is at."""
+
+    _shorthand: ClassVar = {"error": "errors", "timeout": "timeouts", "throughput": "rate", "avg": "mean"}
+
+    def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise PlanError(f"{text!r} is not an objective: write text, as 'p99 < 200ms'")
+        self._text = " ".join(text.split())
+        self._words = _WORD.findall(self._text)
+        self._at = 0
+
+    def read(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"text": self._text}
+        if self._peek() == "service":
+            self._next("")
+            found["service"] = True
+        self._metric(found)
+        found["compare"] = self._compare(found)
+        found["bound"] = self._bound(found)
+        if self._peek() == "over":
+            found["window"] = self._window()
+        if word := self._peek():
+            raise self._error(f"what is {word!r}? An objective ends after its bound, or 'over any 10s'")
+        return found
+
+    def _peek(self) -> str:
+        return self._words[self._at] if self._at < len(self._words) else ""
+
+    def _next(self, wanted: str) -> str:
+        if not (word := self._peek()):
+            raise self._error(f"{wanted} is missing")
+        self._at += 1
+        return word
+
+    def _error(self, message: str) -> PlanError:
+        return PlanError(f"{self._text!r}: {message}")
+
+    def _metric(self, found: dict[str, Any]) -> None:
+        word = self._next("a metric (p99, errors, rate, …)").lower()
+        if match := re.fullmatch(r"p(\d{1,2}(?:\.\d{1,4})?)", word, re.ASCII):
+            found["kind"], found["percent"] = "percentile", float(match[1])
+            if not found["percent"]:
+                raise self._error("p0 is no percentile that says anything")
+        elif word in _METRICS and not word.startswith("p"):
+            found["kind"] = word
+        else:
+            raise self._error(f"{word!r} is no metric: {did_you_mean(self._shorthand.get(word, word), _METRICS)}")
+        if found["kind"] == "status":
+            status = self._next("a status (503, 5xx)").lower()
+            if not re.fullmatch(r"[1-5](\d\d|xx)", status, re.ASCII):
+                raise self._error(f"{status!r} is no status: write 503 or 5xx")
+            found["status"] = status
+        if found.get("service") and found["kind"] not in {"percentile", "mean", "max"}:
+            raise self._error(f"service goes with a latency (service p99), not with {word}")
+
+    def _compare(self, found: dict[str, Any]) -> str:
+        word = self._next("a comparison (<, <=, >, >=)")
+        if word == "=" or word not in COMPARE:
+            raise self._error(f"{word!r} is no comparison: write <, <=, > or >=")
+        if word == "==" and found["kind"] not in {"errors", "status", "timeouts"}:
+            raise self._error("== goes with a count (errors == 0); a latency or a rate never equals anything exactly")
+        return word
+
+    def _bound(self, found: dict[str, Any]) -> Duration | Rate | Share | int:
+        kind = found["kind"]
+        word = self._next("a bound")
+        if word == "baseline":
+            raise self._error("there is no baseline to compare with: this version cannot keep one")
+        # "200 ms" is one bound.
+        if re.fullmatch(r"(us|µs|ms|s|m|h|%|/s|/m|/h)", self._peek()):
+            word += self._next("")
+        try:
+            return self._read_bound(kind, word)
+        except PlanError as error:
+            raise self._error(self._about(kind, word, error)) from None
+
+    @staticmethod
+    def _read_bound(kind: Kind, word: str) -> Duration | Rate | Share | int:
+        if kind in _TIMES:
+            return Duration(word)
+        if kind == "rate":
+            return Rate(word)
+        if word.endswith("%"):
+            share = Share(word)
+            if share > 1:
+                raise PlanError(f"{word} is more than all requests")
+            return share
+        if not re.fullmatch(r"[\d,_]{1,15}", word, re.ASCII) or not word.strip(",_"):
+            raise PlanError(f"{word!r} is neither a count (5) nor a share (0.1%)")
+        return int(word.replace(",", "").replace("_", ""))
+
+    def _about(self, kind: Kind, word: str, error: PlanError) -> str:
+        number = re.fullmatch(r"[\d.]+", word, re.ASCII)
+        upto = self._text[: self._text.rfind(word)]
+        if kind in _TIMES and number:
+            return f"{word} needs a unit of time: is it {upto}{word}ms?"
+        if kind == "rate" and number:
+            return f"{word} needs a unit: is it {upto}{word}/s?"
+        return str(error)
+
+    def _window(self) -> Window:
+        self._next("")
+        which = self._next("'any' or 'last'")
+        if which not in {"any", "last"}:
+            raise self._error(f"over {which!r}: {did_you_mean(which, ['any', 'last'])}")
+        length = self._next("a length of time (10s)")
+        if re.fullmatch(r"(ms|s|m|h)", self._peek()):
+            length += self._next("")
+        try:
+            seconds = Duration(length)
+        except PlanError as error:
+            raise self._error(str(error)) from None
+        if seconds < 1 or math.isinf(seconds):
+            raise self._error("a window is at least 1s long: figures are kept by the second")
+        return Window("any" if which == "any" else "last", seconds)
