@@ -4,41 +4,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_loadgen.errors import GeneratorError, LoadError, PlanError, ServiceError
+    from pytest_loadgen.errors import GeneratorError, InvalidRun, LoadError, PlanError, ServiceError, SLOMissed
     from pytest_loadgen.fixture import Load
     from pytest_loadgen.histogram import Histogram
     from pytest_loadgen.plan import Plan, Stage, hold, ramp
     from pytest_loadgen.result import Interval, Result
     from pytest_loadgen.target import Target
     from pytest_loadgen.units import Duration, Rate, Share
+    from pytest_loadgen.verdict import JudgedResult, Verdict
 
 __all__ = [
     "Duration",
     "GeneratorError",
     "Histogram",
     "Interval",
+    "InvalidRun",
+    "JudgedResult",
     "Load",
     "LoadError",
     "Plan",
     "PlanError",
     "Rate",
     "Result",
+    "SLOMissed",
     "ServiceError",
     "Share",
     "Stage",
     "Target",
+    "Verdict",
     "hold",
     "ramp",
 ]
 
 _HOMES = {
-    "errors": ("GeneratorError", "LoadError", "PlanError", "ServiceError"),
+    "errors": ("GeneratorError", "InvalidRun", "LoadError", "PlanError", "SLOMissed", "ServiceError"),
     "fixture": ("Load",),
     "histogram": ("Histogram",),
     "plan": ("Plan", "Stage", "hold", "ramp"),
     "result": ("Interval", "Result"),
     "target": ("Target",),
     "units": ("Duration", "Rate", "Share"),
+    "verdict": ("JudgedResult", "Verdict"),
 }
 
 

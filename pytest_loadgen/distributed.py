@@ -12,9 +12,10 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
+from typing import Self
 
 from pytest_loadgen.errors import GeneratorError, LoadError
-from pytest_loadgen.generators.base import Intervals, LoadGenerator
+from pytest_loadgen.generators.base import Intervals, LoadGenerator, finish
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
 
@@ -23,6 +24,7 @@ _COME_UP = 60.0
 _END = 5.0
 # How long before the common start each worker is told of it.
 _NOTICE = 0.5
+_FINISH = "finish"
 
 
 class Distributed:
@@ -39,26 +41,50 @@ class Distributed:
         self.name = generator.name
         self.features = generator.features
 
-    def run(self, plan: Plan) -> Generator[Interval]:
+    def run(self, plan: Plan) -> _Parts:
         """Run the parts side by side; an interval is yielded when all parts have given theirs.
 
         Raises GeneratorError where a worker is lost; the others are stopped.
         """
+        return _Parts(self._generator, self._workers, plan)
+
+
+class _Parts:
+    """A running plan: an iterator over the intervals that its parts come to."""
+
+    def __init__(self, generator: LoadGenerator, workers: int | Sequence[Executor], plan: Plan) -> None:
+        self._running: list[_Worker] = []
+        self._intervals = self._run(generator, workers, plan)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Interval:
+        return next(self._intervals)
+
+    def close(self) -> None:
+        self._intervals.close()
+
+    def finish(self) -> None:
+        for worker in self._running:
+            worker.tell(_FINISH)
+
+    def _run(self, generator: LoadGenerator, given: int | Sequence[Executor], plan: Plan) -> Generator[Interval]:
         with contextlib.ExitStack() as stack:
             executors: Sequence[Executor]
-            if isinstance(self._workers, int):
-                parts = plan.split(self._workers)
+            if isinstance(given, int):
+                parts = plan.split(given)
                 executors = [stack.enter_context(ThreadPoolExecutor(len(parts)))] * len(parts)
             else:
-                executors = self._workers
+                executors = given
                 parts = plan.split(len(executors))
             server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
             token = secrets.token_bytes(32)
-            workers: list[_Worker] = []
+            workers = self._running
             # Before the executors are closed, their work must have an end.
             stack.callback(_end, workers)
             for number, (executor, part) in enumerate(zip(executors, parts, strict=True), 1):
-                future = executor.submit(_work, self._generator, part, server.getsockname(), token, number)
+                future = executor.submit(_work, generator, part, server.getsockname(), token, number)
                 workers.append(_Worker(f"worker {number} of {len(parts)}", future))
             _connect(server, token, workers)
             start_at = time.time() + _NOTICE
@@ -77,10 +103,11 @@ class _Worker:
     intervals: list[Interval] = field(default_factory=list)
     done: bool = False
 
-    def tell(self, start_at: float) -> None:
+    def tell(self, word: float | str) -> None:
+        """Send it when to start, or that it is to finish."""
         assert self.channel
         with contextlib.suppress(OSError):  # it is lost, and reading will tell so
-            self.channel.send(start_at)
+            self.channel.send(word)
 
     def take(self) -> None:
         """Read what it sent; raises what went wrong with it."""
@@ -165,7 +192,7 @@ def _work(generator: LoadGenerator, plan: Plan, address: tuple[str, int], token:
             return
         running = generator.run(replace(plan, start_at=start_at))
         ended = threading.Event()
-        watcher = threading.Thread(target=_close_when_left, args=(running, channel, ended))
+        watcher = threading.Thread(target=_obey, args=(running, channel, ended))
         watcher.start()
         try:
             for interval in running:
@@ -182,11 +209,16 @@ def _work(generator: LoadGenerator, plan: Plan, address: tuple[str, int], token:
             watcher.join()
 
 
-def _close_when_left(running: Intervals, channel: Connection, ended: threading.Event) -> None:
-    """Stop a load that nobody listens to any more, without waiting for its next interval."""
+def _obey(running: Intervals, channel: Connection, ended: threading.Event) -> None:
+    """Finish a load when told, and stop it when nobody listens to it any more."""
     while not ended.is_set():
-        if channel.poll(0.1):
-            # A generator function cannot be closed while it runs; it is after its next interval.
-            with contextlib.suppress(ValueError):
+        if not channel.poll(0.1):
+            continue
+        # A generator function cannot be closed while it runs; it is after its next interval.
+        with contextlib.suppress(ValueError):
+            try:
+                channel.recv()
+            except (EOFError, OSError):
                 running.close()
-            return
+                return
+            finish(running)

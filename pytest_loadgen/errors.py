@@ -3,7 +3,9 @@
 LoadError
 ├── PlanError        the load asked for is impossible or misspelt (also a ValueError)
 ├── GeneratorError   the load generator could not do its work
+├── InvalidRun       it could not do it well enough to judge the service by
 └── ServiceError     there is no service to load
+SLOMissed            the service misses an objective (an AssertionError)
 """
 
 from collections.abc import Iterable
@@ -19,6 +21,14 @@ class PlanError(LoadError, ValueError):
 
 class GeneratorError(LoadError):
     """The load generator could not do its work; this says nothing about the service."""
+
+
+class InvalidRun(LoadError):  # noqa: N818  # a finding, as in the summary
+    """The generator was the limit, so the figures are not the service's; neither good nor bad."""
+
+
+class SLOMissed(AssertionError):  # noqa: N818  # a finding, as in the summary
+    """The service misses an objective."""
 
 
 class ServiceError(LoadError):

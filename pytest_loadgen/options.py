@@ -24,6 +24,10 @@ class Options(TypedDict, total=False):
     expect: Status | Sequence[Status]
     ready: float | str
     workers: int | Sequence[Executor]
+    slo: str | Sequence[str]
+    max_duration: float | str
+    stop_early: bool
+    abort: str
     # The request's own, with the names and the meaning they have in httpx.
     method: str
     params: Any
@@ -41,6 +45,7 @@ class Options(TypedDict, total=False):
 
 _NAMES = frozenset(Options.__annotations__)
 _OF_PLAN = frozenset({"rate", "stages", "duration", "arrivals", "connections", "warmup", "timeout", "expect", "ready"})
+_NOT_OF_REQUEST = frozenset({"workers", "slo", "max_duration", "stop_early", "abort"})
 # Where one of a group is given, those of the same group further away are meant no more.
 _INSTEAD = (
     ({"stages"}, {"rate", "duration"}),
@@ -71,5 +76,5 @@ def merge(layers: Iterable[Options]) -> Options:
 def plan_of(url: str, options: Options) -> Plan:
     """Make the plan that options describe. Raises PlanError."""
     of_plan = {name: value for name, value in options.items() if name in _OF_PLAN}
-    of_request = {name: value for name, value in options.items() if name not in _OF_PLAN | {"workers"}}
+    of_request = {name: value for name, value in options.items() if name not in _OF_PLAN | _NOT_OF_REQUEST}
     return Plan.of(Target.of(url, **cast(Any, of_request)), **cast(Any, of_plan))

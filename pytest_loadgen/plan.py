@@ -165,7 +165,7 @@ class Plan:
         needs = {self.target.scheme, "max" if self.closed else "rate"}
         if self.target.http2:
             needs.add("http2")
-        if len(self.stages) > 1 or self.stages[0].start != self.stages[0].end:
+        if len({rate for stage in self.stages for rate in (stage.start, stage.end)}) > 1:
             needs.add("stages")
         if self.arrivals != "constant":
             needs.add(self.arrivals)
@@ -174,6 +174,13 @@ class Plan:
     def expects(self, status: str) -> bool:
         """Whether an outcome is the right one; kinds of failure (``"timeout"``) never are."""
         return status in self.expect or (f"{status[:1]}xx" in self.expect and status.isdigit())
+
+    def lengthened(self, seconds: float) -> Plan:
+        """Give the plan that goes on for so much longer, at the rate at which it ends."""
+        if not seconds:
+            return self
+        rate = self.stages[-1].end
+        return replace(self, stages=(*self.stages, Stage(rate, rate, Duration(seconds))))
 
     def split(self, parts: int) -> list[Plan]:
         """Share the plan out evenly; rates, connections and requests add up to exactly this plan.

@@ -39,6 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--load-target", metavar="URL", help="what relative addresses of load() are relative to")
     group.addoption("--load-profile", metavar="NAME", help="take options from this profile of pyproject.toml")
     group.addoption("--load-workers", metavar="N", help="share each load among N processes")
+    group.addoption("--load-stop-early", action="store_true", help="end each load as soon as its objectives are clear")
+    group.addoption("--load-strict", action="store_true", help="fail where an objective is unclear")
+    parser.addini("load_slo", "objectives for every load, one a line", type="linelist")
     parser.addini("load_target", "what relative addresses of load() are relative to")
     parser.addini("load_profile", "take options from this profile of pyproject.toml")
     parser.addini(
@@ -54,6 +57,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "load(rate, duration, ...): options for the loads of this test, as load() takes them; "
         "every test that uses the load fixture has it.",
+    )
+    config.addinivalue_line(
+        "markers", "slo(objective, ...): objectives for the loads of this test, such as 'p99 < 200ms'; they add up."
     )
     try:
         config.stash[_DEFAULTS] = _defaults(config)
@@ -72,9 +78,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse marks that cannot be carried out, and mark the tests that load."""
     for item in items:
-        if item.get_closest_marker("load"):
+        if item.get_closest_marker("load") or item.get_closest_marker("slo"):
             try:
-                _check(_marked(item), config.stash[_DEFAULTS])
+                _check(_marked(item), _objectives(item), config.stash[_DEFAULTS])
             except LoadError as error:
                 raise pytest.UsageError(f"{item.nodeid}: {error}") from None
         if "load" in getattr(item, "fixturenames", ()):
@@ -100,7 +106,8 @@ def load(request: pytest.FixtureRequest) -> Load:
         said: str | None = request.config.getoption("load_target")
         return said or request.getfixturevalue("load_target")
 
-    return Load(_setting(request.config), request.node.nodeid, _marked(request.node), base)
+    node = request.node
+    return Load(_setting(request.config), node.nodeid, _marked(node), _objectives(node), base)
 
 
 class _Reporting:
@@ -127,6 +134,8 @@ class _Reporting:
             terminalreporter.write_line(terminal.table(runs, verbose=config.get_verbosity() > 0))
             for remark in terminal.remarks(runs):
                 terminalreporter.write_line(remark, yellow=True)
+            for line, invalid in terminal.undecided(runs):
+                terminalreporter.write_line(line, yellow=not invalid, red=invalid)
 
 
 class _Sharing:
@@ -182,6 +191,7 @@ def _setting(config: pytest.Config) -> Setting:
             session=config.stash[_SESSION],
             defaults=config.stash[_DEFAULTS],
             allowed_hosts=tuple(config.getini("load_allowed_hosts")),
+            strict=config.getoption("load_strict"),
             turn=_turn(config.stash[_ROOM]),
             progress=lambda plan: _progress(config, plan),
         )
@@ -200,11 +210,24 @@ def _marked(item: pytest.Item) -> list[Options]:
     return marked
 
 
-def _check(marked: list[Options], defaults: Options) -> None:
+def _objectives(item: pytest.Item) -> list[str]:
+    """Give the objectives of the ini-file and of the marks, the outermost first."""
+    objectives = list(item.config.getini("load_slo"))
+    for mark in reversed(list(item.iter_markers("slo"))):
+        if mark.kwargs or not mark.args:
+            raise LoadError("the slo mark takes objectives: slo('p99 < 200ms', 'errors < 0.1%')")
+        objectives += mark.args
+    return objectives
+
+
+def _check(marked: list[Options], objectives: list[str], defaults: Options) -> None:
     """Refuse options that no plan can have, whatever the call adds."""
+    from pytest_loadgen.gate import Gate
     from pytest_loadgen.options import merge, plan_of
 
-    plan_of("http://localhost", merge([*marked, defaults]))
+    options = merge([*marked, defaults])
+    plan_of("http://localhost", options)
+    Gate.of(options, objectives)
 
 
 def _defaults(config: pytest.Config) -> Options:
@@ -215,11 +238,13 @@ def _defaults(config: pytest.Config) -> Options:
 
         folder = config.inipath.parent if config.inipath else config.rootpath
         defaults = profile(folder, name)
-        _check([], defaults)
+        _check([], [], defaults)
     if workers := config.getoption("load_workers"):
         if not str(workers).isdecimal() or not int(workers):
             raise LoadError(f"--load-workers={workers}: write a whole number, 1 or more")
         defaults = {**defaults, "workers": int(workers)}
+    if config.getoption("load_stop_early"):
+        defaults = {**defaults, "stop_early": True}
     return defaults
 
 

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from pytest_loadgen import service
-from pytest_loadgen.generators.base import LoadGenerator, check
+from pytest_loadgen.generators.base import LoadGenerator, check, finish
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval, Result
 
@@ -13,13 +13,13 @@ from pytest_loadgen.result import Interval, Result
 def run(
     plan: Plan,
     generator: LoadGenerator,
-    watch: Callable[[Interval], None] = lambda _: None,
+    watch: Callable[[Interval], object] = lambda _: None,
     allowed_hosts: Iterable[str] = (),
 ) -> Result:
     """Load the service when it is ready, showing each interval to `watch` as it ends.
 
-    What `watch` raises stops the load. Raises PlanError or ServiceError before anything is sent,
-    GeneratorError after.
+    The load ends early when `watch` gives True; what it raises stops the load. Raises PlanError or
+    ServiceError before anything is sent, GeneratorError after.
     """
     check(generator, plan)
     plan = replace(plan, target=service.find(plan.target, plan.ready, allowed_hosts))
@@ -27,5 +27,6 @@ def run(
     with closing(generator.run(plan)) as coming:
         for interval in coming:
             intervals.append(interval)
-            watch(interval)
+            if watch(interval) is True:
+                finish(coming)
     return Result(plan, generator.name, tuple(intervals))

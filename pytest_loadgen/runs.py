@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from pytest_loadgen.result import Result
+from pytest_loadgen.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -15,12 +16,21 @@ class Run:
     test: str
     """The test's node id."""
     result: Result
+    verdicts: tuple[Verdict, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Give the run as JSON can hold it."""
-        return {"test": self.test, "result": self.result.as_dict()}
+        return {
+            "test": self.test,
+            "result": self.result.as_dict(),
+            "verdicts": [verdict.as_dict() for verdict in self.verdicts],
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `as_dict` wrote."""
-        return cls(test=data["test"], result=Result.from_dict(data["result"]))
+        return cls(
+            test=data["test"],
+            result=Result.from_dict(data["result"]),
+            verdicts=tuple(Verdict.from_dict(verdict) for verdict in data["verdicts"]),
+        )

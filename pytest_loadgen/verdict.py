@@ -16,6 +16,7 @@ ALPHA = 0.05
 """How often a verdict may be wrong: met where the truth is a miss, or the other way round."""
 
 Outcome = Literal["met", "missed", "unclear", "invalid"]
+OUTCOMES: tuple[Outcome, ...] = ("met", "missed", "unclear", "invalid")
 
 # Where more than this many times the run would be needed, it is not worth to say how many.
 _TOO_LONG = 20
@@ -62,6 +63,32 @@ class Verdict:
         return cls(**data)
 
 
+@dataclass(frozen=True, repr=False)
+class JudgedResult(Result):
+    """A result, and the verdicts on its objectives."""
+
+    verdicts: tuple[Verdict, ...] = ()
+
+    def meets(self, slo: str) -> Verdict:
+        """Judge an objective that the load did not have; true where it is met. Raises PlanError."""
+        objective = SLO.parse(slo)
+        return valid(objective, judge(objective, self), self)
+
+
+def valid(slo: SLO, verdict: Verdict, result: Result) -> Verdict:
+    """Withhold a verdict that rests on figures of the generator's and not of the service's.
+
+    A generator that is late or has no CPU left makes a service look slower than it is: what is met
+    all the same stays met. One that sends less than it should makes it look faster.
+    """
+    if not result.health or slo.kind == "lag":
+        return verdict
+    too_little = not result.plan.closed and result.offered < 0.98 * result.plan.rate
+    if verdict.outcome == "met" and not too_little:
+        return verdict
+    return verdict.but("invalid", result.health[0])
+
+
 def judge(slo: SLO, result: Result, alpha: float = ALPHA) -> Verdict:
     """Judge a result by an objective, each way with a chance of alpha to be wrong.
 
@@ -70,7 +97,7 @@ def judge(slo: SLO, result: Result, alpha: float = ALPHA) -> Verdict:
     """
     intervals: Sequence[Interval] = result.intervals
     if slo.window and slo.window.which == "last":
-        intervals = _last(intervals, slo.window.seconds)
+        intervals = last(intervals, slo.window.seconds)
     if slo.window and slo.window.which == "any":
         return _worst(slo, result, alpha)
     return _judge(slo, result, intervals, alpha)
@@ -164,8 +191,7 @@ def _worst(slo: SLO, result: Result, alpha: float) -> Verdict:
         return Verdict(slo.text, "unclear", "-", remark=f"the run is shorter than {length}")
     verdicts = [_judge(slo, result, window, alpha / len(windows)) for window in windows]
     order: tuple[Outcome, ...] = ("missed", "unclear", "met")
-    worst = min(verdicts, key=lambda verdict: (order.index(verdict.outcome), -_far(slo, verdict)))
-    return worst
+    return min(verdicts, key=lambda verdict: (order.index(verdict.outcome), -_far(slo, verdict)))
 
 
 def _far(slo: SLO, verdict: Verdict) -> float:
@@ -199,12 +225,12 @@ def _slower(slo: SLO, result: Result, limit: float) -> list[int]:
 def _inflation(slo: SLO, result: Result) -> float:
     """Tell how much more a share of slow requests varies than independent requests would.
 
-    Where few requests are above the limit, their bursts cannot be seen in them: so it is looked
-    at in the slowest tenth and hundredth too, and the largest is taken.
+    Where few requests are above the limit, their bursts cannot be seen in them: so those that come
+    half as near to it are looked at too.
     """
     requests = [interval.requests for interval in result.intervals]
-    limits = [float(slo.bound), *(float(_at(slo, result, percent)) for percent in (90, slo.percent))]
-    return max(stats.inflation(_slower(slo, result, limit), requests) for limit in limits)
+    limit = float(slo.bound)
+    return max(stats.inflation(_slower(slo, result, level), requests) for level in (limit, limit / 2))
 
 
 def _at(slo: SLO, result: Result, percent: float) -> Duration:
@@ -229,7 +255,7 @@ def _batch_means(slo: SLO, result: Result) -> list[float]:
     ]
 
 
-def _last(intervals: Sequence[Interval], seconds: float) -> Sequence[Interval]:
+def last(intervals: Sequence[Interval], seconds: float) -> Sequence[Interval]:
     """Give the last intervals that are so long together; what came in after them is with them."""
     at, length = len(intervals), 0.0
     while at and length < seconds - 0.5:

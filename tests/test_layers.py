@@ -18,7 +18,7 @@ ROWS = """
     plugin
     fixture session progress
     config reports.terminal
-    runs runner distributed generators.embedded
+    gate runs runner distributed generators.embedded
     verdict
     generators.embedded.worker
     generators.embedded.engine

@@ -18,6 +18,11 @@ class Intervals(Protocol):
         """Stop the load; nothing is left running when this returns."""
 
 
+def finish(intervals: Intervals) -> None:
+    """Let a load end early: send no more, and wait for what is open, where the generator can."""
+    getattr(intervals, "finish", intervals.close)()
+
+
 class LoadGenerator(Protocol):
     """Turns a plan into intervals."""
 
@@ -31,6 +36,8 @@ class LoadGenerator(Protocol):
 
     def run(self, plan: Plan) -> Intervals:
         """Load the service, yielding each interval as it ends; closing the iterator stops the load.
+
+        The iterator may have a method `finish()` too, to send no more and wait for what is open.
 
         Several plans may run at the same time, each from its own thread.
         """

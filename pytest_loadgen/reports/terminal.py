@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pytest_loadgen.result import Result
 from pytest_loadgen.runs import Run
 from pytest_loadgen.units import Duration, Share
+from pytest_loadgen.verdict import OUTCOMES
 
-_LEFT = {"test", "request", "errors"}
+_LEFT = {"test", "request", "errors", "objectives"}
 
 
 def table(runs: Sequence[Run], verbose: bool) -> str:
@@ -16,6 +18,9 @@ def table(runs: Sequence[Run], verbose: bool) -> str:
     from tabulate import tabulate
 
     rows = [_row(run, verbose) for run in runs]
+    if any(run.verdicts for run in runs):
+        for run, row in zip(runs, rows, strict=True):
+            row["objectives"] = _objectives(run)
     columns = list(rows[0])
     return tabulate(
         [list(row.values()) for row in rows],
@@ -29,6 +34,16 @@ def table(runs: Sequence[Run], verbose: bool) -> str:
 def remarks(runs: Sequence[Run]) -> list[str]:
     """Tell, a line each, what the reader of the table must know."""
     return [f"{run.test}: {remark}" for run in runs for remark in _remarks(run.result)]
+
+
+def undecided(runs: Sequence[Run]) -> list[tuple[str, bool]]:
+    """Tell of each objective that is unclear or invalid, a line each, and whether it is invalid."""
+    return [
+        (f"{run.test}: {verdict}", verdict.outcome == "invalid")
+        for run in runs
+        for verdict in run.verdicts
+        if verdict.outcome in {"unclear", "invalid"}
+    ]
 
 
 def _row(run: Run, verbose: bool) -> dict[str, str]:
@@ -54,6 +69,12 @@ def _percentiles(verbose: bool) -> dict[str, float]:
     if verbose:
         return {"p50": 50, "p90": 90, "p99": 99, "p99.9": 99.9, "max": 100}
     return {"p50": 50, "p99": 99}
+
+
+def _objectives(run: Run) -> str:
+    """Count the verdicts: ``3 met``, ``2 met, 1 missed``."""
+    counts = Counter(verdict.outcome for verdict in run.verdicts)
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
 
 
 def _errors(result: Result) -> str:

@@ -78,6 +78,11 @@ class Load:
             if self._worker:
                 self._worker.stop()
 
+    def finish(self) -> None:
+        """Send no more, and wait for what is open."""
+        if self._worker:
+            self._worker.finish()
+
     def _run(self, generator: Embedded, plan: Plan) -> Generator[Interval]:
         self._worker = worker = generator.lend()
         try:

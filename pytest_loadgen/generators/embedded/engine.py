@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from time import perf_counter_ns as clock
 from typing import NamedTuple
@@ -65,16 +65,26 @@ class Engine:
         self._connections: set[Connection] = set()
         self._free: list[Connection] = []
         self._queue: deque[int] = deque()
+        # What is still to come, when; set when the run begins.
+        self._begin = self._end = self._busy_until = 0
+        self._coming: deque[int] = deque()
+        self._due_times: Iterator[int] = iter(())
         self._stopped = False
 
-    def watch(self, fd: int) -> None:
-        """Stop the run as soon as a descriptor has input."""
-        self.handlers[fd] = self.stop
+    def watch(self, fd: int, obey: Callable[[], None]) -> None:
+        """Do something whenever a descriptor has input."""
+        self.handlers[fd] = obey
         self.poller.add(fd)
 
     def stop(self) -> None:
         """End the run now; the figures so far are still emitted."""
         self._stopped = True
+
+    def finish(self) -> None:
+        """Send no more, and wait for what is open."""
+        self._end = self._busy_until = max(self._begin, min(self._end, clock()))
+        self._coming.clear()
+        self._due_times = iter(())
 
     def run(self) -> None:
         """Send the load, and emit an interval for each second of it."""
@@ -99,11 +109,11 @@ class Engine:
         # When requests are to be taken up: in the open model as the schedule says, in the closed
         # model once per connection, and again when one was lost.
         self._coming = coming = deque([zero] * limit if self._closed else ())
-        due_times = schedule(self._plan, begin)
+        self._due_times = schedule(self._plan, begin)
         next_look = zero
         while not self._stopped:
             if not coming:
-                coming.extend(islice(due_times, 1024))
+                coming.extend(islice(self._due_times, 1024))
             now = clock()
             if now >= next_look:
                 if self._look(now):

@@ -28,8 +28,8 @@ from pytest_loadgen.result import Interval
 
 # How long a worker may take to end what it was told to end, in seconds.
 _GRACE = 1.0
-# Messages to the process: a pickled plan, or this in the middle of a run.
-_STOP = b"stop"
+# Messages to the process: a pickled plan, or one of these in the middle of a run.
+_STOP, _FINISH = b"stop", b"finish"
 # Messages from the process, by their first byte: figures, all done, or an error.
 _FIGURES, _DONE, _ERROR = b"f", b"d", b"e"
 
@@ -84,6 +84,11 @@ class Worker:
         """Let the run end now, also from another thread than it is iterated in."""
         with contextlib.suppress(OSError):
             self._channel.send_bytes(_STOP)
+
+    def finish(self) -> None:
+        """Let the run send no more, and end when what is open has ended."""
+        with contextlib.suppress(OSError):
+            self._channel.send_bytes(_FINISH)
 
     def _intervals(self, seconds: float) -> Iterator[Interval]:
         deadline = time.monotonic() + seconds
@@ -162,8 +167,8 @@ def main(fd: int) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
             message = channel.recv_bytes()
-            # A stop that crossed the end of the run that it meant.
-            if message != _STOP:
+            # A word that crossed the end of the run that it meant is for nobody.
+            if message not in (_STOP, _FINISH):
                 _run(channel, pickle.loads(message))  # noqa: S301  # from the process that started this one
     # At once: what a run left behind needs no tidying.
     os._exit(0)
@@ -173,9 +178,19 @@ def _run(channel: Connection, plan: Plan) -> None:
     def emit(figures: Figures) -> None:
         channel.send_bytes(_FIGURES + marshal.dumps(figures[:]))
 
+    def obey() -> None:
+        try:
+            message = channel.recv_bytes()
+        except (EOFError, OSError):
+            message = _STOP
+        if message == _FINISH:
+            engine.finish()
+        else:
+            engine.stop()
+
     try:
         engine = Engine(plan, emit)
-        engine.watch(channel.fileno())
+        engine.watch(channel.fileno(), obey)
         engine.run()
     except LoadError as error:
         channel.send_bytes(_ERROR + pickle.dumps(error))

@@ -1,0 +1,144 @@
+"""The objectives of one load: what it must be like to judge them, when to end it, and the verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_loadgen import stats
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.options import Options
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.result import Interval, Result
+from pytest_loadgen.slo import SLO
+from pytest_loadgen.units import Duration, Rate, Share
+from pytest_loadgen.verdict import ALPHA, Verdict, judge, last, valid
+
+# A look spends some of the error that is allowed; so the next is when the run is this much longer.
+_NEXT_LOOK = 1.25
+# How long a service may answer nothing before the load is given up, in seconds.
+HOPELESS = 5.0
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Objectives, and how long a run may last to judge them."""
+
+    objectives: tuple[SLO, ...] = ()
+    longest: Duration | None = None
+    """How long the run may go on while an objective is unclear; three times its duration if None."""
+    stop_early: bool = False
+    abort: SLO | None = None
+
+    @classmethod
+    def of(cls, options: Options, objectives: Sequence[str]) -> Gate:
+        """Read the objectives, those of the options last. Raises PlanError."""
+        said = options.get("slo", ())
+        texts = [*objectives, *([said] if isinstance(said, str) else said)]
+        longest, abort = options.get("max_duration"), options.get("abort")
+        try:
+            return cls(
+                objectives=tuple(SLO.parse(text) for text in dict.fromkeys(texts)),
+                longest=None if longest is None else Duration(longest),
+                stop_early=bool(options.get("stop_early", False)),
+                abort=None if abort is None else SLO.parse(abort),
+            )
+        except TypeError:
+            raise PlanError(f"slo={said!r}: write an objective ('p99 < 200ms') or a list of them") from None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be looked at as the load runs."""
+        if self.abort and (not self.abort.window or self.abort.window.which != "last"):
+            raise PlanError(f"abort={self.abort.text!r}: write over which last stretch, as 'errors > 50% over last 5s'")
+
+    def lengthened(self, plan: Plan) -> Plan:
+        """Give the plan as long as it may become; raises PlanError where even that is too short."""
+        if not self.objectives:
+            return plan
+        longest = 3 * plan.duration if self.longest is None else self.longest
+        if longest < plan.duration:
+            raise PlanError(f"max_duration={self.longest} is shorter than the duration, {plan.duration}")
+        longer = plan.lengthened(longest - plan.duration)
+        for slo in self.objectives:
+            _check_size(slo, plan, longer)
+        return longer
+
+    def begin(self, plan: Plan, generator: str) -> Judging:
+        """Start to look at a load of a plan."""
+        return Judging(self, plan, generator)
+
+
+class Judging:
+    """A look at each interval of a load as it comes."""
+
+    def __init__(self, gate: Gate, plan: Plan, generator: str) -> None:
+        """Take the plan before it was lengthened."""
+        self._gate = gate
+        self._plan = plan
+        self._generator = generator
+        self._longest = float(gate.lengthened(plan).duration)
+        self._looked_at = 0.0
+        self._next_look = 0.0 if gate.stop_early else float(plan.duration)
+        self._ended = False
+        self._alpha = ALPHA
+        self.aborted = ""
+        """Why the load was ended as hopeless, or nothing."""
+
+    def enough(self, intervals: Sequence[Interval]) -> bool:
+        """Tell whether the load can end after these intervals."""
+        if self._ended or not intervals:
+            return self._ended
+        result = Result(self._plan, self._generator, tuple(intervals))
+        elapsed = intervals[-1].start + intervals[-1].seconds
+        self.aborted = self._hopeless(result)
+        if self.aborted:
+            self._ended = True
+        elif not self._gate.objectives:
+            self._ended = False
+        elif elapsed >= self._next_look - 0.5 and len(intervals) >= stats.FEWEST_BATCHES:
+            # The error of this look is what it may spend; the last may spend all that is left.
+            verdicts = self._judge(result, self._spend(elapsed))
+            self._next_look = max(elapsed + 1, elapsed * _NEXT_LOOK)
+            self._ended = all(verdict.outcome in {"met", "missed"} for _, verdict in verdicts)
+        return self._ended
+
+    def verdicts(self, result: Result) -> tuple[Verdict, ...]:
+        """Judge the whole load, with the error that the last look could spend."""
+        alpha = self._alpha if self._ended else self._spend(self._longest)
+        return tuple(valid(slo, verdict, result) for slo, verdict in self._judge(result, alpha))
+
+    def _spend(self, elapsed: float) -> float:
+        before = stats.spent(ALPHA, self._looked_at / self._longest)
+        self._looked_at = elapsed
+        self._alpha = stats.spent(ALPHA, elapsed / self._longest) - before
+        return self._alpha
+
+    def _judge(self, result: Result, alpha: float) -> list[tuple[SLO, Verdict]]:
+        return [(slo, judge(slo, result, alpha)) for slo in self._gate.objectives]
+
+    def _hopeless(self, result: Result) -> str:
+        """Say why it is not worth to go on, if so."""
+        if (slo := self._gate.abort) and slo.window and result.total.seconds >= slo.window.seconds:
+            verdict = judge(slo, result)
+            if verdict.outcome == "met":
+                return f"{slo} ({verdict.value})"
+        recent = last(result.intervals, HOPELESS)
+        if sum(each.seconds for each in recent) >= HOPELESS and all(
+            each.requests == each.unanswered for each in recent
+        ):
+            return f"nothing was answered for {Duration(HOPELESS)}"
+        return ""
+
+
+def _check_size(slo: SLO, plan: Plan, longer: Plan) -> None:
+    """Refuse a load that cannot show what is asked even if no request is slow or wrong."""
+    if not slo.is_share or plan.closed or not slo.upper or not 0 < slo.allowed < 1:
+        return
+    wanted = stats.needed(slo.allowed, ALPHA)
+    if longer.requests < wanted:
+        rate = float(plan.rate)
+        raise PlanError(
+            f"{slo.text!r} needs {wanted:,} requests to be shown at {Share(1 - ALPHA)}, and this load has "
+            f"{plan.requests:,}: at {Rate(rate)}, a duration of {Duration(math.ceil(wanted / rate))} would do."
+        )
