@@ -19,6 +19,7 @@ from pytest_loadgen.verdict import JudgedResult
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.base import LoadGenerator
+    from pytest_loadgen.machine import Machine
     from pytest_loadgen.progress import Progress
     from pytest_loadgen.session import Session
 
@@ -33,6 +34,8 @@ class Setting:
     allowed_hosts: tuple[str, ...]
     strict: bool
     """Whether what is unclear fails."""
+    machine: Callable[[], Machine]
+    """Looks at the machine, once."""
     turn: Callable[[Callable[[], None]], AbstractContextManager[None]]
     progress: Callable[[Plan], Progress | None]
 
@@ -81,6 +84,7 @@ class Load:
             generator = Distributed(generator, workers)
         plan = plan_of(url if absolute(url) else join(self._base(), url), merged)
         gate = Gate.of(merged, self._objectives)
+        longer = gate.lengthened(plan)
         judging = gate.begin(plan, generator.name)
         progress = setting.progress(plan)
         intervals: list[Interval] = []
@@ -93,9 +97,11 @@ class Load:
 
         try:
             with setting.turn(progress.waiting if progress else lambda: None):
+                if gate.of_latency:
+                    judging.floor = setting.machine().floor
                 if progress:
                     progress.started()
-                runner.run(gate.lengthened(plan), generator, watch, setting.allowed_hosts)
+                runner.run(longer, generator, watch, setting.allowed_hosts)
         except BaseException as error:
             if intervals or isinstance(error, KeyboardInterrupt):
                 partial = Result(plan, generator.name, tuple(intervals), interrupted=True)

@@ -13,7 +13,7 @@ from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval, Result
 from pytest_loadgen.slo import SLO
 from pytest_loadgen.units import Duration, Rate, Share
-from pytest_loadgen.verdict import ALPHA, Verdict, judge, last, valid
+from pytest_loadgen.verdict import ALPHA, Verdict, floored, judge, last, valid
 
 # A look spends some of the error that is allowed; so the next is when the run is this much longer.
 _NEXT_LOOK = 1.25
@@ -64,6 +64,11 @@ class Gate:
             _check_size(slo, plan, longer)
         return longer
 
+    @property
+    def of_latency(self) -> bool:
+        """Whether an objective is about how long answers take."""
+        return any(slo.kind in {"percentile", "mean", "max"} for slo in self.objectives)
+
     def begin(self, plan: Plan, generator: str) -> Judging:
         """Start to look at a load of a plan."""
         return Judging(self, plan, generator)
@@ -77,6 +82,8 @@ class Judging:
         self._gate = gate
         self._plan = plan
         self._generator = generator
+        self.floor = Duration(0)
+        """The p99 on this machine of a service that does nothing; 0 where it is not known."""
         self._longest = float(gate.lengthened(plan).duration)
         self._looked_at = 0.0
         self._next_look = 0.0 if gate.stop_early else float(plan.duration)
@@ -106,7 +113,9 @@ class Judging:
     def verdicts(self, result: Result) -> tuple[Verdict, ...]:
         """Judge the whole load, with the error that the last look could spend."""
         alpha = self._alpha if self._ended else self._spend(self._longest)
-        return tuple(valid(slo, verdict, result) for slo, verdict in self._judge(result, alpha))
+        return tuple(
+            valid(slo, floored(slo, verdict, self.floor), result) for slo, verdict in self._judge(result, alpha)
+        )
 
     def _spend(self, elapsed: float) -> float:
         before = stats.spent(ALPHA, self._looked_at / self._longest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +132,7 @@ class _Reporting:
 
             terminalreporter.write_sep("=", "load")
             terminalreporter.write_line(terminal.table(runs, verbose=config.get_verbosity() > 0))
-            for remark in terminal.remarks(runs):
+            for remark in [*self._session.remarks, *terminal.remarks(runs)]:
                 terminalreporter.write_line(remark, yellow=True)
             for line, invalid in terminal.undecided(runs):
                 terminalreporter.write_line(line, yellow=not invalid, red=invalid)
@@ -183,15 +183,18 @@ def _setting(config: pytest.Config) -> Setting:
     if _SETTING not in config.stash:
         from pytest_loadgen.fixture import Setting
         from pytest_loadgen.generators.embedded import Embedded
+        from pytest_loadgen.machine import look
 
+        session = config.stash[_SESSION]
         generator = Embedded()
         config.add_cleanup(generator.close)
         config.stash[_SETTING] = Setting(
             generator=generator,
-            session=config.stash[_SESSION],
+            session=session,
             defaults=config.stash[_DEFAULTS],
             allowed_hosts=tuple(config.getini("load_allowed_hosts")),
             strict=config.getoption("load_strict"),
+            machine=cache(lambda: session.looked_at(look(generator))),
             turn=_turn(config.stash[_ROOM]),
             progress=lambda plan: _progress(config, plan),
         )

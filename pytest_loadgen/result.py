@@ -30,6 +30,7 @@ FAILURES = {
 # should go as fast as it can and has no CPU left.
 _LATE = 0.010
 _FULL = 0.95
+_THROTTLED = 0.05
 _REMEDY = "Use more workers (--load-workers)"
 _RAN_OUT = {
     "filehandles": "Raise the limit (ulimit -n), or use fewer connections.",
@@ -55,6 +56,8 @@ class Interval:
     """How late the generator itself was, per request: from when it was due to when it was taken up."""
     cpu: float = 0.0
     """Share of one core that the generator used; of the busiest worker where there are several."""
+    throttled: float = 0.0
+    """Seconds for which a container's limit kept the generator from the CPU; all workers' together."""
     received: int = 0
     """Bytes read from the service, heads and bodies."""
     resent: int = 0
@@ -91,6 +94,7 @@ class Interval:
             outcomes=sum((Counter(interval.outcomes) for interval in intervals), Counter[str]()),
             lag=sum((interval.lag for interval in intervals), Histogram()),
             cpu=cpu,
+            throttled=sum(interval.throttled for interval in intervals),
             received=sum(interval.received for interval in intervals),
             resent=sum(interval.resent for interval in intervals),
         )
@@ -105,6 +109,7 @@ class Interval:
             "outcomes": dict(self.outcomes),
             "lag": self.lag.encode(),
             "cpu": self.cpu,
+            "throttled": self.throttled,
             "received": self.received,
             "resent": self.resent,
         }
@@ -262,6 +267,9 @@ def _ailments(result: Result) -> Iterator[str]:
         yield (
             f"the {name} generator's CPU was full ({Share(total.cpu)}): the service may be able to do more. {_REMEDY}."
         )
+    if total.seconds and total.throttled > _THROTTLED * total.seconds:
+        share = Share(total.throttled / total.seconds)
+        yield f"the {name} generator was kept from the CPU for {share} of the time: raise the container's CPU limit."
     for kind, remedy in _RAN_OUT.items():
         if count := total.outcomes.get(kind):
             yield f"{FAILURES[kind]} ({counted(count, 'request')}). {remedy}"

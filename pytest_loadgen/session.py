@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_loadgen.machine import Machine
     from pytest_loadgen.runs import Run
 
-# The attribute by which a test report carries its runs, through xdist too.
-_CARRIED = "loadgen_runs"
+# The attributes by which a test report carries its runs, and what was found of the machine on the
+# way to them, through xdist too.
+_CARRIED, _FOUND = "loadgen_runs", "loadgen_remarks"
 
 
 class Session:
@@ -20,7 +22,14 @@ class Session:
     def __init__(self) -> None:
         """Start with none."""
         self.runs: list[Run] = []
+        self.remarks: list[str] = []
         self._unreported: list[Run] = []
+        self._unsaid: list[str] = []
+
+    def looked_at(self, machine: Machine) -> Machine:
+        """Take what was found of the machine."""
+        self._unsaid += machine.remarks()
+        return machine
 
     def add(self, run: Run) -> None:
         """Take a run of the test that is under way."""
@@ -31,9 +40,13 @@ class Session:
         if self._unreported:
             setattr(report, _CARRIED, [run.as_dict() for run in self._unreported])
             self._unreported.clear()
+        if self._unsaid:
+            setattr(report, _FOUND, self._unsaid)
+            self._unsaid = []
 
     def gather(self, report: pytest.TestReport) -> None:
         """Take what a report carries."""
+        self.remarks += getattr(report, _FOUND, ())
         carried: Iterable[dict[str, Any]] = getattr(report, _CARRIED, ())
         if carried:
             from pytest_loadgen.runs import Run

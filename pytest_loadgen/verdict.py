@@ -18,6 +18,11 @@ ALPHA = 0.05
 Outcome = Literal["met", "missed", "unclear", "invalid"]
 OUTCOMES: tuple[Outcome, ...] = ("met", "missed", "unclear", "invalid")
 
+# How many times the floor of this machine a limit must be to be judged.
+_ABOVE_FLOOR = 3
+# A climb is told where it is as sure and as steep as this, in parts of the median per second.
+_TREND_ALPHA = 0.005
+_TREND = 0.005
 # Where more than this many times the run would be needed, it is not worth to say how many.
 _TOO_LONG = 20
 
@@ -89,6 +94,13 @@ def valid(slo: SLO, verdict: Verdict, result: Result) -> Verdict:
     return verdict.but("invalid", result.health[0])
 
 
+def floored(slo: SLO, verdict: Verdict, floor: Duration) -> Verdict:
+    """Withhold a verdict on a latency that this machine can hardly tell from none."""
+    if slo.kind not in {"percentile", "mean", "max"} or float(slo.bound) >= _ABOVE_FLOOR * floor:
+        return verdict
+    return verdict.but("unclear", f"a service that does nothing has a p99 of {floor} on this machine")
+
+
 def judge(slo: SLO, result: Result, alpha: float = ALPHA) -> Verdict:
     """Judge a result by an objective, each way with a chance of alpha to be wrong.
 
@@ -100,7 +112,8 @@ def judge(slo: SLO, result: Result, alpha: float = ALPHA) -> Verdict:
         intervals = last(intervals, slo.window.seconds)
     if slo.window and slo.window.which == "any":
         return _worst(slo, result, alpha)
-    return _judge(slo, result, intervals, alpha)
+    verdict = _judge(slo, result, intervals, alpha)
+    return _unsteady(slo, result, verdict) if slo.kind in {"percentile", "mean"} and slo.upper else verdict
 
 
 def _judge(slo: SLO, result: Result, intervals: Sequence[Interval], alpha: float) -> Verdict:
@@ -192,6 +205,27 @@ def _worst(slo: SLO, result: Result, alpha: float) -> Verdict:
     verdicts = [_judge(slo, result, window, alpha / len(windows)) for window in windows]
     order: tuple[Outcome, ...] = ("missed", "unclear", "met")
     return min(verdicts, key=lambda verdict: (order.index(verdict.outcome), -_far(slo, verdict)))
+
+
+def _unsteady(slo: SLO, result: Result, verdict: Verdict) -> Verdict:
+    """Say so where latency climbs through the run; what would climb over its limit is not yet met."""
+    full = [interval for interval in result.intervals if interval.seconds >= 0.5 and interval.requests]
+    each = [replace(result, intervals=(interval,)) for interval in full]
+    middle = [float(_at(slo, one, 50)) for one in each]
+    if len(each) < 2 * stats.FEWEST_BATCHES or not all(map(math.isfinite, middle)):
+        return verdict
+    average = sum(middle) / len(middle)
+    climb = stats.slope(middle, _TREND_ALPHA)
+    if climb.low <= 0 or climb.value < _TREND * average:
+        return verdict
+    remark = f"still climbing: p50 +{Share(climb.value / average)}/s"
+    figures = [
+        float(_at(slo, one, slo.percent) if slo.kind == "percentile" else _mean_latency(slo, one)) for one in each
+    ]
+    ahead = sum(figures) / len(figures) + stats.slope(figures, _TREND_ALPHA).value * 1.5 * len(figures)
+    if verdict.outcome == "met" and ahead >= float(slo.bound):
+        return verdict.but("unclear", f"{remark}, and over the limit before it has run as long again")
+    return verdict.but(verdict.outcome, remark)
 
 
 def _far(slo: SLO, verdict: Verdict) -> float:

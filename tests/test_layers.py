@@ -18,6 +18,7 @@ ROWS = """
     plugin
     fixture session progress
     config reports.terminal
+    machine
     gate runs runner distributed generators.embedded
     verdict
     generators.embedded.worker
@@ -28,7 +29,7 @@ ROWS = """
     plan
     target turn histogram stats
     units
-    errors generators reports
+    errors cgroup generators reports
 """
 LEVELS = {module: -row for row, line in enumerate(ROWS.split("\n")) for module in line.split()}
 PYTEST_FROM = LEVELS["fixture"]

@@ -10,6 +10,7 @@ from itertools import islice
 from time import perf_counter_ns as clock
 from typing import NamedTuple
 
+from pytest_loadgen.cgroup import throttled
 from pytest_loadgen.generators.embedded.http1 import NEVER, Connection, Wire
 from pytest_loadgen.generators.embedded.readiness import poller
 from pytest_loadgen.histogram import MASKS
@@ -37,6 +38,7 @@ class Figures(NamedTuple):
     outcomes: dict[int | str, int]
     lag: dict[Bucket, int]
     cpu: float
+    throttled: float
     received: int
     resent: int
 
@@ -271,6 +273,7 @@ class Engine:
                         outcomes=dict(self._outcomes),
                         lag=dict(self._lag),
                         cpu=cpu,
+                        throttled=throttled() - self._throttled,
                         received=self.received,
                         resent=self.resent,
                     )
@@ -287,4 +290,5 @@ class Engine:
         self._outcomes: defaultdict[int | str, int] = defaultdict(int)
         self._lag: defaultdict[Bucket, int] = defaultdict(int)
         self.received = self.resent = 0
+        self._throttled = throttled()
         self._cut_at, self._clock, self._cpu = cut, max(cut, clock()), time.process_time_ns()

@@ -154,6 +154,7 @@ def _interval(figures: Figures) -> Interval:
         outcomes={str(outcome): count for outcome, count in figures.outcomes.items()},
         lag=Histogram(figures.lag),
         cpu=figures.cpu,
+        throttled=figures.throttled,
         received=figures.received,
         resent=figures.resent,
     )
