@@ -45,8 +45,9 @@ def test_merging(layers: list[Options], merged: Options) -> None:
     [
         ("durration", "did you mean 'duration'?"),
         ("arrival", "did you mean 'arrivals'?"),
-        ("qqq", "there are: arrivals, auth, cert, connections, content, cookies, data, duration, expect, files, "
-         "headers, http2, json, method, params, rate, ready, stages, timeout, verify, warmup, workers."),
+        ("qqq", "there are: abort, arrivals, auth, cert, connections, content, cookies, data, duration, expect, files, "
+         "headers, http2, json, max_duration, method, params, rate, ready, slo, stages, stop_early, timeout, verify, "
+         "warmup, workers."),
     ],
 )  # fmt: skip
 def test_unknown(name: str, proposal: str) -> None:
@@ -63,8 +64,9 @@ def test_known() -> None:
 
 
 def test_planning() -> None:
-    """Options go where they belong: to the plan, to the request, or to who shares the work."""
+    """Options go where they belong: to the plan, to the request, or to who shares the work or judges it."""
     options: Options = {"rate": 5, "duration": "2s", "json": {"x": 1}, "headers": {"X": "1"}, "workers": 2}
+    options |= {"slo": "p99 < 1s", "max_duration": "9s", "stop_early": True, "abort": "errors > 9 over last 5s"}
     target = Target.of("http://localhost/", json={"x": 1}, headers={"X": "1"})
     assert plan_of("http://localhost/", options) == Plan.of(target, rate=5, duration=2)
     assert plan_of("http://localhost/", {}) == Plan.of(Target.of("http://localhost/"))

@@ -15,16 +15,20 @@ def test_names() -> None:
         "GeneratorError",
         "Histogram",
         "Interval",
+        "InvalidRun",
+        "JudgedResult",
         "Load",
         "LoadError",
         "Plan",
         "PlanError",
         "Rate",
         "Result",
+        "SLOMissed",
         "ServiceError",
         "Share",
         "Stage",
         "Target",
+        "Verdict",
         "hold",
         "ramp",
     ]
@@ -40,11 +44,18 @@ def test_documented(name: str) -> None:
     assert not sentence.startswith(f"{name}(")
 
 
-@pytest.mark.parametrize("kind", [pytest_loadgen.PlanError, pytest_loadgen.GeneratorError, pytest_loadgen.ServiceError])
-def test_errors(kind: type[Exception]) -> None:
+@pytest.mark.parametrize("name", ["GeneratorError", "InvalidRun", "PlanError", "ServiceError"])
+def test_errors(name: str) -> None:
     """Whatever goes wrong with a load is caught as a LoadError."""
+    kind = getattr(pytest_loadgen, name)
     assert issubclass(kind, pytest_loadgen.LoadError)
     assert issubclass(kind, ValueError) == (kind is pytest_loadgen.PlanError)
+
+
+def test_a_miss() -> None:
+    """A missed objective is a failed assertion, and nothing that went wrong with the load."""
+    assert issubclass(pytest_loadgen.SLOMissed, AssertionError)
+    assert not issubclass(pytest_loadgen.SLOMissed, pytest_loadgen.LoadError)
 
 
 def test_typed() -> None:
