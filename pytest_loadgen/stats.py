@@ -9,6 +9,7 @@ binomial bound on the effective sample size (Korn & Graubard 1998, for clustered
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,13 +68,20 @@ def share(bad: Sequence[int], all_: Sequence[int], alpha: float, inflated: float
     return Estimate(value, *_clopper_pearson(value * size, size, alpha))
 
 
-def mean(values: Sequence[float], alpha: float) -> Estimate:
-    """Bound a mean by the batches' means and Student's t; each bound is wrong with probability alpha."""
+def mean(values: Sequence[float], alpha: float, weights: Sequence[float] | None = None) -> Estimate:
+    """Bound a mean by the batches' means and Student's t; each bound is wrong with probability alpha.
+
+    Weights tell how much each batch counts for; as much as any other where there are none.
+    """
     count = len(values)
-    value = sum(values) / count if count else math.nan
+    sizes = [1.0] * count if weights is None else weights
+    total = sum(sizes)
+    value = sum(map(operator.mul, values, sizes)) / total if total else math.nan
     if count < FEWEST_BATCHES:
         return Estimate(value, -math.inf, math.inf)
-    half = student_quantile(1 - alpha, count - 1) * _spread(values) / math.sqrt(count)
+    # Batches differ in size: the variance of a ratio estimate (Cochran 1977, 6.3).
+    squares = sum((size * (each - value)) ** 2 for each, size in zip(values, sizes, strict=True))
+    half = student_quantile(1 - alpha, count - 1) * math.sqrt(count * squares / (count - 1)) / total
     return Estimate(value, value - half, value + half)
 
 
@@ -178,8 +186,3 @@ def _inflation(bad: Sequence[int], all_: Sequence[int]) -> float:
 
 def _paired(values: Sequence[int]) -> list[int]:
     return [sum(values[at : at + 2]) for at in range(0, len(values) - len(values) % 2, 2)]
-
-
-def _spread(values: Sequence[float]) -> float:
-    average = sum(values) / len(values)
-    return math.sqrt(sum((value - average) ** 2 for value in values) / (len(values) - 1))

@@ -35,7 +35,7 @@ class Verdict:
     outcome: Outcome
     value: str
     low: float | None = None
-    """A bound of the true figure, where the figure is one of a sample; in s, per s or as a share."""
+    """A bound of the true figure, or the figure itself where it is a fact; in s, per s or as a share."""
     high: float | None = None
     remark: str = ""
     """How sure it is, or why not."""
@@ -165,8 +165,8 @@ def _share(slo: SLO, result: Result, alpha: float) -> Verdict:
 
 def _mean(slo: SLO, result: Result, alpha: float) -> Verdict:
     unit: Callable[[float], object] = Rate if slo.kind == "rate" else Duration
-    figures = _batch_means(slo, result)
-    estimate = stats.mean(figures, alpha)
+    figures, weights = _batch_means(slo, result)
+    estimate = stats.mean(figures, alpha, weights)
     value = result.rate if slo.kind == "rate" else _mean_latency(slo, result)
     if len(figures) < stats.FEWEST_BATCHES:
         return Verdict(slo.text, "unclear", str(value), remark=_too_few(figures))
@@ -186,8 +186,9 @@ def _fact(slo: SLO, result: Result) -> Verdict:
         value = result.total.lag.percentile(99) if result.total.lag else Duration(0)
     else:
         value = sum(_bad(slo, result, interval) for interval in result.intervals)
-    met = COMPARE[slo.compare](float(value), float(slo.bound))
-    return Verdict(slo.text, "met" if met else "missed", f"{value:,}" if isinstance(value, int) else str(value))
+    exact = float(value)
+    outcome: Outcome = "met" if COMPARE[slo.compare](exact, float(slo.bound)) else "missed"
+    return Verdict(slo.text, outcome, f"{value:,}" if isinstance(value, int) else str(value), exact, exact)
 
 
 def _worst(slo: SLO, result: Result, alpha: float) -> Verdict:
@@ -272,21 +273,21 @@ def _at(slo: SLO, result: Result, percent: float) -> Duration:
 
 
 def _mean_latency(slo: SLO, result: Result) -> Duration:
-    return result.mean if not slo.service else Duration(result.total.service_time.mean)
+    if not slo.service:
+        return result.mean
+    return replace(result, intervals=(replace(result.total, latency=result.total.service_time),)).mean
 
 
-def _batch_means(slo: SLO, result: Result) -> list[float]:
+def _batch_means(slo: SLO, result: Result) -> tuple[list[float], list[float]]:
+    """Give the figure of each interval, and how much it counts for."""
     if slo.kind == "rate":
-        return [
-            (interval.requests - interval.unanswered) / interval.seconds
-            for interval in result.intervals
-            if interval.seconds >= 0.5
-        ]
-    return [
-        float(_mean_latency(slo, replace(result, intervals=(interval,))))
-        for interval in result.intervals
-        if interval.requests
-    ]
+        whole = [interval for interval in result.intervals if interval.seconds >= 0.5]
+        rates = [(interval.requests - interval.unanswered) / interval.seconds for interval in whole]
+        return rates, [interval.seconds for interval in whole]
+    # The last answers may come in an interval of their own: it counts for as many as they are.
+    asked = [interval for interval in result.intervals if interval.requests]
+    means = [float(_mean_latency(slo, replace(result, intervals=(interval,)))) for interval in asked]
+    return means, [float(interval.requests) for interval in asked]
 
 
 def last(intervals: Sequence[Interval], seconds: float) -> Sequence[Interval]:
