@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from pytest_loadgen.errors import PlanError, did_you_mean
+from pytest_loadgen.stats import FEWEST_BATCHES
 from pytest_loadgen.units import Duration, Rate, Share
 
 Kind = Literal["percentile", "mean", "max", "rate", "errors", "status", "timeouts", "lag"]
@@ -54,7 +55,12 @@ class SLO:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read an objective. Raises PlanError that names the word at fault."""
-        return cls(**_Words(text).read())
+        slo = cls(**_Words(text).read())
+        if slo.window and slo.is_sample and slo.window.seconds < FEWEST_BATCHES:
+            raise PlanError(
+                f"{slo.text!r}: {slo.window.seconds} is too short to know how sure it is: {FEWEST_BATCHES}s would do"
+            )
+        return slo
 
     @property
     def upper(self) -> bool:
@@ -65,6 +71,11 @@ class SLO:
     def is_share(self) -> bool:
         """Whether it is judged as a share of requests, of which a part may be too slow or wrong."""
         return self.kind == "percentile" or isinstance(self.bound, Share)
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether its figure is that of a sample, from which the true one differs; else it is a fact."""
+        return self.is_share or self.kind in {"mean", "rate"}
 
     @property
     def allowed(self) -> float:
@@ -148,9 +159,14 @@ class _Words:
         if re.fullmatch(r"(us|µs|ms|s|m|h|%|/s|/m|/h)", self._peek()):
             word += self._next("")
         try:
-            return self._read_bound(kind, word)
+            bound = self._read_bound(kind, word)
         except PlanError as error:
             raise self._error(self._about(kind, word, error)) from None
+        if isinstance(bound, Share) and (found["compare"] == "==" or (not bound and found["compare"] in {"<", "<="})):
+            # No sample can show that a share is nothing, or exactly something.
+            upto = " ".join(self._words[: self._words.index(found["compare"])])
+            raise self._error(f"{found['compare']} {word} can be shown by no load: write a count, as {upto} == 0")
+        return bound
 
     @staticmethod
     def _read_bound(kind: Kind, word: str) -> Duration | Rate | Share | int:
@@ -169,11 +185,11 @@ class _Words:
 
     def _about(self, kind: Kind, word: str, error: PlanError) -> str:
         number = re.fullmatch(r"[\d.]+", word, re.ASCII)
-        upto = self._text[: self._text.rfind(word)]
+        upto = " ".join(self._words[: self._at])
         if kind in _TIMES and number:
-            return f"{word} needs a unit of time: is it {upto}{word}ms?"
+            return f"{word} needs a unit of time: is it {upto}ms?"
         if kind == "rate" and number:
-            return f"{word} needs a unit: is it {upto}{word}/s?"
+            return f"{word} needs a unit: is it {upto}/s?"
         return str(error)
 
     def _window(self) -> Window:
