@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 from pytest_loadgen import runner
-from pytest_loadgen.errors import InvalidRun, LoadError, ServiceError, SLOMissed
+from pytest_loadgen.errors import InvalidRun, LoadError, PlanError, ServiceError, SLOMissed
 from pytest_loadgen.gate import Gate
 from pytest_loadgen.options import Options, check, merge, plan_of
 from pytest_loadgen.plan import Plan
@@ -79,6 +79,8 @@ class Load:
         merged = merge([options, *self._marked, setting.defaults])
         generator = setting.generator
         if (workers := merged.get("workers", 1)) != 1:
+            if not isinstance(workers, int) and not all(hasattr(worker, "submit") for worker in workers):
+                raise PlanError(f"workers={workers!r}: write a whole number, or a list of executors")
             from pytest_loadgen.distributed import Distributed
 
             generator = Distributed(generator, workers)
@@ -119,10 +121,7 @@ class Load:
     def _verdict(self, result: JudgedResult, aborted: str) -> None:
         """Raise what the result is not good enough for."""
         if result.errors == result.requests:
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in result.outcomes.items()) or "none was made"
-            raise ServiceError(
-                f"all {counted(result.requests, 'request')} failed: {kinds}. Is {result.plan.target.origin} up?"
-            )
+            raise ServiceError(_nothing_right(result))
         lines = "".join(f"\n  {verdict}" for verdict in result.verdicts)
         if aborted:
             raise SLOMissed(f"{result}, given up: {aborted}{lines}")
@@ -131,3 +130,17 @@ class Load:
             raise SLOMissed(f"{result}{lines}")
         if "invalid" in outcomes:
             raise InvalidRun(f"{result}{lines}")
+
+
+def _nothing_right(result: Result) -> str:
+    """Say what became of a load in which no request got a right answer, and what to look at."""
+    plan = result.plan
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in result.outcomes.items()) or "none was made"
+    said = f"{plan.target.name}: all {counted(result.requests, 'request')} failed: {kinds}."
+    if any(kind.isdigit() for kind in result.outcomes):
+        return f"{said} Expected was {' or '.join(plan.expect)} (expect=)."
+    if "timeout" in result.outcomes:
+        return f"{said} Nothing was answered within {plan.timeout} (timeout=)."
+    if result.outcomes.keys() & {"closed", "protocol", "tls"}:
+        return f"{said} Does {plan.target.origin} speak {plan.target.scheme}, and want no certificate (cert=)?"
+    return f"{said} Is {plan.target.origin} up?"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_loadgen import stats
@@ -35,17 +35,16 @@ class Gate:
     def of(cls, options: Options, objectives: Sequence[str]) -> Gate:
         """Read the objectives, those of the options last. Raises PlanError."""
         said = options.get("slo", ())
+        if not isinstance(said, Iterable):
+            raise PlanError(f"slo={said!r}: write an objective ('p99 < 200ms') or a list of them")
         texts = [*objectives, *([said] if isinstance(said, str) else said)]
         longest, abort = options.get("max_duration"), options.get("abort")
-        try:
-            return cls(
-                objectives=tuple(SLO.parse(text) for text in dict.fromkeys(texts)),
-                longest=None if longest is None else Duration(longest),
-                stop_early=bool(options.get("stop_early", False)),
-                abort=None if abort is None else SLO.parse(abort),
-            )
-        except TypeError:
-            raise PlanError(f"slo={said!r}: write an objective ('p99 < 200ms') or a list of them") from None
+        return cls(
+            objectives=tuple(dict.fromkeys(SLO.parse(text) for text in texts)),
+            longest=None if longest is None else Duration(longest),
+            stop_early=bool(options.get("stop_early", False)),
+            abort=None if abort is None else SLO.parse(abort),
+        )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be looked at as the load runs."""
@@ -88,7 +87,7 @@ class Judging:
         self._looked_at = 0.0
         self._next_look = 0.0 if gate.stop_early else float(plan.duration)
         self._ended = False
-        self._alpha = ALPHA
+        self._alpha = 0.0
         self.aborted = ""
         """Why the load was ended as hopeless, or nothing."""
 
@@ -103,16 +102,20 @@ class Judging:
             self._ended = True
         elif not self._gate.objectives:
             self._ended = False
-        elif elapsed >= self._next_look - 0.5 and len(intervals) >= stats.FEWEST_BATCHES:
-            # The error of this look is what it may spend; the last may spend all that is left.
+        elif elapsed >= self._next_look - 0.5 and len(intervals) >= stats.FEWEST_BATCHES and self._worth(elapsed):
             verdicts = self._judge(result, self._spend(elapsed))
             self._next_look = max(elapsed + 1, elapsed * _NEXT_LOOK)
             self._ended = all(verdict.outcome in {"met", "missed"} for _, verdict in verdicts)
         return self._ended
 
+    def _worth(self, elapsed: float) -> bool:
+        """Tell whether to look: near the end, what a look may spend is of more use to the last one."""
+        last_look = elapsed if self._looked_at == 0 else elapsed * _NEXT_LOOK
+        return last_look < self._longest - 0.5
+
     def verdicts(self, result: Result) -> tuple[Verdict, ...]:
-        """Judge the whole load, with the error that the last look could spend."""
-        alpha = self._alpha if self._ended else self._spend(self._longest)
+        """Judge the whole load: with the error of the look that ended it, or else with all that is left."""
+        alpha = self._alpha if self._ended and not self.aborted else self._spend(self._longest)
         return tuple(
             valid(slo, floored(slo, verdict, self.floor), result) for slo, verdict in self._judge(result, alpha)
         )
@@ -128,26 +131,51 @@ class Judging:
 
     def _hopeless(self, result: Result) -> str:
         """Say why it is not worth to go on, if so."""
-        if (slo := self._gate.abort) and slo.window and result.total.seconds >= slo.window.seconds:
+        lasted = sum(each.seconds for each in result.intervals)
+        if (slo := self._gate.abort) and slo.window and lasted >= slo.window.seconds - 0.5:
             verdict = judge(slo, result)
             if verdict.outcome == "met":
                 return f"{slo} ({verdict.value})"
         recent = last(result.intervals, HOPELESS)
-        if sum(each.seconds for each in recent) >= HOPELESS and all(
-            each.requests == each.unanswered for each in recent
-        ):
+        silent = all(each.requests == each.unanswered for each in recent)
+        if silent and sum(each.seconds for each in recent) >= HOPELESS - 0.5 and _waiting(result.intervals, recent):
             return f"nothing was answered for {Duration(HOPELESS)}"
         return ""
 
 
+def _waiting(intervals: Sequence[Interval], recent: Sequence[Interval]) -> bool:
+    """Tell whether there was anything to answer: what ended unanswered, or is open since before."""
+    if any(each.requests for each in recent):
+        return True
+    before = intervals[: len(intervals) - len(recent) + 1]
+    return sum(each.lag.count for each in before) > sum(each.requests for each in intervals)
+
+
 def _check_size(slo: SLO, plan: Plan, longer: Plan) -> None:
     """Refuse a load that cannot show what is asked even if no request is slow or wrong."""
+    fewest = Duration(stats.FEWEST_BATCHES)
+    if slo.is_sample and longer.duration < fewest - 0.5:
+        raise PlanError(
+            f"{slo.text!r} needs {fewest} to know how sure it is, and this load lasts {longer.duration} at most: "
+            f"a duration of {fewest} would do."
+        )
     if not slo.is_share or plan.closed or not slo.upper or not 0 < slo.allowed < 1:
         return
+    rate = float(plan.rate)
     wanted = stats.needed(slo.allowed, ALPHA)
-    if longer.requests < wanted:
-        rate = float(plan.rate)
+    seconds = max(fewest, Duration(math.ceil(wanted / rate)))
+    needs = f"{slo.text!r} needs {wanted:,} requests to be shown at {Share(1 - ALPHA)}"
+    if slo.window and (most := int(_peak(plan) * slo.window.seconds)) < wanted:
+        longer_window = max(fewest, Duration(math.ceil(wanted / _peak(plan))))
         raise PlanError(
-            f"{slo.text!r} needs {wanted:,} requests to be shown at {Share(1 - ALPHA)}, and this load has "
-            f"{plan.requests:,}: at {Rate(rate)}, a duration of {Duration(math.ceil(wanted / rate))} would do."
+            f"{needs}, and {slo.window.seconds} of this load have {most:,} at most: "
+            f"over {slo.window.which} {longer_window} would do."
         )
+    if longer.requests < wanted:
+        raise PlanError(
+            f"{needs}, and this load has {plan.requests:,}: at {Rate(rate)}, a duration of {seconds} would do."
+        )
+
+
+def _peak(plan: Plan) -> float:
+    return max(float(rate) for stage in plan.stages for rate in (stage.start, stage.end) if rate is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypedDict, cast
@@ -39,13 +40,20 @@ class Options(TypedDict, total=False):
     json: Any
     auth: Any
     http2: bool
-    verify: bool | str
+    verify: bool | str | os.PathLike[str]
     cert: str | tuple[str, ...]
 
 
 _NAMES = frozenset(Options.__annotations__)
 _OF_PLAN = frozenset({"rate", "stages", "duration", "arrivals", "connections", "warmup", "timeout", "expect", "ready"})
 _NOT_OF_REQUEST = frozenset({"workers", "slo", "max_duration", "stop_early", "abort"})
+# What other tools call them.
+_ALIASES = {
+    **dict.fromkeys(("concurrency", "clients", "users", "vus", "threads"), "connections"),
+    **dict.fromkeys(("qps", "rps"), "rate"),
+    **dict.fromkeys(("time", "seconds", "length"), "duration"),
+    **dict.fromkeys(("body", "payload"), "content"),
+}
 # Where one of a group is given, those of the same group further away are meant no more.
 _INSTEAD = (
     ({"stages"}, {"rate", "duration"}),
@@ -60,7 +68,7 @@ def check(options: Mapping[str, Any], where: str) -> Options:
     """Refuse an option that does not exist. Raises PlanError."""
     for name in options:
         if name not in _NAMES:
-            raise PlanError(f"{where} has no option {name!r}: {did_you_mean(name, _NAMES)}")
+            raise PlanError(f"{where} has no option {name!r}: {did_you_mean(_ALIASES.get(name, name), _NAMES)}")
     return cast(Options, options)
 
 

@@ -12,8 +12,7 @@ def schedule(plan: Plan, start: int = 0) -> Iterator[int]:
 
     Request n is due when the area under the rate reaches n: at constant arrivals the numbers are
     0, 1, 2, …; at Poisson arrivals the gaps between them are exponential with mean 1, which gives
-    a Poisson process of that rate by inversion (Çinlar 1975). The random numbers are the same in
-    each run, so that two runs of one plan differ by the service only.
+    a Poisson process of that rate by inversion (Çinlar 1975).
     """
     if plan.warmup and not plan.closed:
         rate = plan.stages[0].start
@@ -23,7 +22,7 @@ def schedule(plan: Plan, start: int = 0) -> Iterator[int]:
 
 
 def _due(plan: Plan, stages: tuple[Stage, ...], begin: int, seed: int) -> Iterator[int]:
-    poisson = random.Random(seed * 1_000_003 + plan.part) if plan.arrivals == "poisson" else None  # noqa: S311  # no secret
+    poisson = random.Random(f"{plan.seed} {plan.part} {seed}") if plan.arrivals == "poisson" else None  # noqa: S311  # no secret
     next_one = poisson.expovariate(1.0) if poisson else 0.0
     # What of the first request's number is left to wait for when a stage starts; exact, so that
     # the parts of a split plan make each request once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -14,6 +15,7 @@ from pytest_loadgen.units import Duration, Rate, exactly
 
 DEFAULT_RATE = 100
 DEFAULT_DURATION = 5.0
+HIGHEST_RATE = 10_000_000
 NO_TIME = Duration(0)
 FIVE_SECONDS = Duration(5)
 OPEN_CONNECTIONS = 100
@@ -77,6 +79,8 @@ class Plan:
     timeout: Duration = FIVE_SECONDS
     expect: tuple[str, ...] = ("2xx", "3xx")
     ready: Duration = FIVE_SECONDS
+    seed: int = 0
+    """What the moments of Poisson arrivals are drawn from: the same seed, the same moments."""
     part: int = 0
     """Which part of a split plan this is; request n of the whole is made by part n modulo parts."""
     parts: int = 1
@@ -123,6 +127,7 @@ class Plan:
             timeout=_positive("timeout", timeout),
             expect=cls.expect if expect is None else _expect(expect),
             ready=_not_negative("ready", ready),
+            seed=random.randrange(2**31),  # noqa: S311  # no secret
         )
         if plan.warmup and not closed and plan.stages[0].start == 0:
             raise PlanError("a warm-up keeps the rate at which the first stage starts, and that is 0/s")
@@ -223,6 +228,7 @@ class Plan:
             "timeout": float(self.timeout),
             "expect": list(self.expect),
             "ready": float(self.ready),
+            "seed": self.seed,
         }
 
     @classmethod
@@ -241,6 +247,7 @@ class Plan:
             timeout=Duration(data["timeout"]),
             expect=tuple(data["expect"]),
             ready=Duration(data["ready"]),
+            seed=data["seed"],
         )
 
 
@@ -256,9 +263,12 @@ def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
 def _rate(value: float | str) -> Fraction:
     if value == "max":
         raise PlanError("a ramp needs two rates; only hold('max', duration) goes as fast as it can")
-    rate = Rate.exactly(value)
-    if rate < 0:
-        raise PlanError(f"rate={value!r}: write 0 or more per second, or 'max'")
+    try:
+        rate = Rate.exactly(value)
+    except PlanError as error:
+        raise PlanError(f"rate: {error}") from None
+    if not 0 <= rate <= HIGHEST_RATE:
+        raise PlanError(f"rate={value!r}: write 0 to {HIGHEST_RATE:,} per second, or 'max'")
     return rate
 
 

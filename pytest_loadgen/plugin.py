@@ -127,7 +127,7 @@ class _Reporting:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         self._session.finish()
-        if runs := self._session.runs:
+        if (runs := self._session.runs) and not terminalreporter.no_summary:
             from pytest_loadgen.reports import terminal
 
             terminalreporter.write_sep("=", "load")

@@ -31,6 +31,7 @@ FAILURES = {
 _LATE = 0.010
 _FULL = 0.95
 _THROTTLED = 0.05
+_IDLE = 0.5
 _REMEDY = "Use more workers (--load-workers)"
 _RAN_OUT = {
     "filehandles": "Raise the limit (ulimit -n), or use fewer connections.",
@@ -62,6 +63,8 @@ class Interval:
     """Bytes read from the service, heads and bodies."""
     resent: int = 0
     """Requests sent again, as the service had closed the idle connection they were sent on."""
+    unsent: int = 0
+    """Time-outs that were never sent: no connection, or not even the generator, was free for them."""
 
     @property
     def requests(self) -> int:
@@ -97,6 +100,7 @@ class Interval:
             throttled=sum(interval.throttled for interval in intervals),
             received=sum(interval.received for interval in intervals),
             resent=sum(interval.resent for interval in intervals),
+            unsent=sum(interval.unsent for interval in intervals),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,6 +116,7 @@ class Interval:
             "throttled": self.throttled,
             "received": self.received,
             "resent": self.resent,
+            "unsent": self.unsent,
         }
 
     @classmethod
@@ -164,8 +169,14 @@ class Result:
 
     @property
     def offered(self) -> Rate:
-        """Requests per second, answered or not."""
+        """Requests per second that were to be answered, whether they were or not."""
         return Rate(self.requests / self.total.seconds if self.total.seconds else 0.0)
+
+    @property
+    def fell_behind(self) -> bool:
+        """Whether the generator was late with most requests, and so did not send what was asked."""
+        lag = self.total.lag
+        return bool(lag) and lag.percentile(50) > _LATE
 
     def percentile(self, percent: float, *, service: bool = False) -> Duration:
         """Give the latency that so many percent of all requests did not exceed.
@@ -257,11 +268,15 @@ def counted(count: int, noun: str) -> str:
 def _ailments(result: Result) -> Iterator[str]:
     total, plan, name = result.total, result.plan, result.generator
     if total.lag and (late := total.lag.percentile(99)) > _LATE:
-        if result.offered < 0.98 * plan.rate:
-            found = f"the {name} generator fell behind: asked {plan.rate}, sent {result.offered}."
+        if result.fell_behind:
+            sent = Rate((total.requests - total.unsent) / total.seconds if total.seconds else 0.0)
+            found = f"the {name} generator fell behind: asked {plan.rate}, sent {sent}."
+        elif total.lag.count < 100:
+            found = f"the {name} generator was late: a request left {late} after it was due."
         else:
             found = f"the {name} generator was late: 1 request in 100 left {late} or more after it was due."
-        yield f"{found} {_REMEDY}, or fewer per second, or a less busy machine."
+        idle = f"It used {total.cpu:.0%} of its CPU, so the machine was busy with other things."
+        yield f"{found} {idle if total.cpu < _IDLE else f'{_REMEDY}, or fewer per second.'}"
     elif plan.closed and total.cpu >= _FULL:
         # At a set rate, the lag tells better: a generator may use all its CPU to be on time.
         yield (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ class Target:
         *,
         method: str | None = None,
         auth: Any = None,
-        verify: bool | str = True,
+        verify: bool | str | os.PathLike[str] = True,
         cert: str | tuple[str, ...] | None = None,
         http2: bool = False,
         **ingredients: Any,
@@ -162,12 +163,17 @@ class Target:
 
 
 def absolute(url: str) -> bool:
-    """Tell whether an address stands for itself; others are relative to a base."""
+    """Tell whether an address stands for itself; others are relative to a base. Raises PlanError."""
+    if not isinstance(url, str):
+        raise PlanError(f"{url!r} is no address: write text, as 'http://localhost:8000/'")
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", url) is not None
 
 
 def join(base: str | None, url: str) -> str:
     """Make an address absolute: relative to the base as in httpx's base_url."""
+    for address in (url, base or ""):
+        if re.match(r"[\w.-]+:\d+(/|$)", address):
+            raise PlanError(f"{address!r} has no scheme: write 'http://{address}'")
     if absolute(url):
         return url
     if not base:
@@ -196,7 +202,9 @@ def _split(url: str) -> tuple[str, str | None]:
     return parts.scheme, None
 
 
-def _verify(verify: bool | str) -> bool | str:
+def _verify(verify: bool | str | os.PathLike[str]) -> bool | str:
+    if isinstance(verify, os.PathLike):
+        return os.fspath(verify)
     if not isinstance(verify, (bool, str)):
         raise PlanError(
             f"verify takes True, False or the path of a file of CA certificates, not {type(verify).__name__}: "

@@ -88,8 +88,7 @@ def valid(slo: SLO, verdict: Verdict, result: Result) -> Verdict:
     """
     if not result.health or slo.kind == "lag":
         return verdict
-    too_little = not result.plan.closed and result.offered < 0.98 * result.plan.rate
-    if verdict.outcome == "met" and not too_little:
+    if verdict.outcome == "met" and not result.fell_behind:
         return verdict
     return verdict.but("invalid", result.health[0])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from pytest_loadgen.result import Result
+from pytest_loadgen.result import Result, counted
 from pytest_loadgen.runs import Run
 from pytest_loadgen.units import Duration, Share
 from pytest_loadgen.verdict import OUTCOMES
@@ -84,12 +84,28 @@ def _errors(result: Result) -> str:
     return f"{Share(result.error_rate)}: {', '.join(kinds)}"
 
 
+def _waited(result: Result) -> str:
+    """Say so where requests waited for a connection longer than for the service."""
+    total, plan = result.total, result.plan
+    if plan.closed or result.fell_behind or not total.service_time:
+        return ""
+    waited, served = total.latency.percentile(50), total.service_time.percentile(50)
+    if waited < 2 * served + 0.01 and not total.unsent:
+        return ""
+    return (
+        f"requests waited for one of {counted(plan.connections, 'connection')}: p50 {waited}, of which {served} were "
+        "the service's. Raise connections=, or it is too slow for this rate."
+    )
+
+
 def _remarks(result: Result) -> list[str]:
     remarks = list(result.health)
     if result.interrupted:
         remarks.insert(0, f"interrupted after {Duration(result.total.seconds)} of {result.plan.duration}.")
+    if waited := _waited(result):
+        remarks.append(waited)
     if resent := result.total.resent:
         remarks.append(
-            f"the service closed {resent:,} kept-alive connections under a request, which was then sent again."
+            f"the service closed {counted(resent, 'kept-alive connection')} under a request, which was then sent again."
         )
     return remarks

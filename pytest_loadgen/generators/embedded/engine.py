@@ -41,6 +41,7 @@ class Figures(NamedTuple):
     throttled: float
     received: int
     resent: int
+    unsent: int
 
 
 class Engine:
@@ -71,6 +72,9 @@ class Engine:
         self._begin = self._end = self._busy_until = 0
         self._coming: deque[int] = deque()
         self._due_times: Iterator[int] = iter(())
+        # How many were taken up, in the intervals before this one; how late, in this one.
+        self._taken = 0
+        self._lag: defaultdict[Bucket, int] = defaultdict(int)
         self._stopped = False
 
     def watch(self, fd: int, obey: Callable[[], None]) -> None:
@@ -230,16 +234,29 @@ class Engine:
         while self._queue and self._queue[0] < given_up:
             if self._queue.popleft() >= self._begin:
                 self._count("timeout")
+                self._unsent += 1
         for connection in [late for late in self._connections if late.due < given_up]:
             connection.close()
             self.failed(connection, "timeout")
         busy = len(self._connections) > len(self._free)
-        if now >= self._end and (self._queue or (busy and self._closed)):
+        if now > self._end + self._timeout:
+            self._write_off()
+        if now >= self._end and (self._queue or self._coming or (busy and self._closed)):
             self._busy_until = now
         done = now >= self._end and not self._queue and not busy and (self._closed or not self._coming)
         if done or now >= self._next_cut:
             self._cut(now)
         return done
+
+    def _write_off(self) -> None:
+        """Count what was not even taken up when the last of it was to be answered, as it never will be."""
+        taken = self._taken + sum(self._lag.values())
+        if not self._closed and (missing := self._plan.requests - taken) > 0 and self._coming:
+            self._outcomes["timeout"] += missing
+            self._unsent += missing
+            self._taken += missing
+        self._coming.clear()
+        self._due_times = iter(())
 
     def _after(self, cut: int) -> int:
         """Tell when to cut next: after a second; the last before the end takes half of one more.
@@ -276,6 +293,7 @@ class Engine:
                         throttled=throttled() - self._throttled,
                         received=self.received,
                         resent=self.resent,
+                        unsent=self._unsent,
                     )
                 )
             until = max(until, self._cut_at) if until < self._end else now
@@ -284,11 +302,12 @@ class Engine:
 
     def _clear(self, cut: int) -> None:
         """Start to count anew."""
+        self._taken += sum(self._lag.values())
         self._latency: defaultdict[Bucket, int] = defaultdict(int)
         # In the closed model a request is due when it is sent.
         self._service_time = self._latency if self._closed else defaultdict(int)
         self._outcomes: defaultdict[int | str, int] = defaultdict(int)
-        self._lag: defaultdict[Bucket, int] = defaultdict(int)
-        self.received = self.resent = 0
+        self._lag = defaultdict(int)
+        self.received = self.resent = self._unsent = 0
         self._throttled = throttled()
         self._cut_at, self._clock, self._cpu = cut, max(cut, clock()), time.process_time_ns()

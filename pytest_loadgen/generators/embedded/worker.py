@@ -157,6 +157,7 @@ def _interval(figures: Figures) -> Interval:
         throttled=figures.throttled,
         received=figures.received,
         resent=figures.resent,
+        unsent=figures.unsent,
     )
 
 
