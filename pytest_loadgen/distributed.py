@@ -169,14 +169,15 @@ def _connect(server: socket.socket, token: bytes, workers: list[_Worker]) -> Non
 
 
 def _merged(workers: list[_Worker]) -> Iterator[Interval]:
-    count = 0
+    """Add up what the workers did in the same second, as soon as all have told of it."""
     while True:
-        while all(worker.done or len(worker.intervals) > count for worker in workers):
-            given = [worker.intervals[count] for worker in workers if len(worker.intervals) > count]
-            if not given:
+        while all(worker.done or worker.intervals for worker in workers):
+            ahead = [worker.intervals for worker in workers if worker.intervals]
+            if not ahead:
                 return
+            first = min(intervals[0].start for intervals in ahead)
+            given = [intervals.pop(0) for intervals in ahead if intervals[0].start < first + 0.5]
             yield sum(given[1:], given[0])
-            count += 1
         by_channel = {worker.channel: worker for worker in workers if worker.channel and not worker.done}
         for channel in wait(list(by_channel)):
             by_channel[channel].take()  # type: ignore[index]  # these are the channels that went in

@@ -252,7 +252,8 @@ class Plan:
 
 
 def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
-    found = tuple(stages) if isinstance(stages, Iterable) else (stages,)
+    # No iterator: a mark is read twice.
+    found = tuple(stages) if isinstance(stages, Sequence) else (stages,)
     if not found or not all(isinstance(stage, Stage) for stage in found):
         raise PlanError("stages takes a list of hold(rate, duration) and ramp(start, end, duration)")
     if len({stage.start is None for stage in found}) > 1:

@@ -78,7 +78,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse marks that cannot be carried out, and mark the tests that load."""
     for item in items:
-        if item.get_closest_marker("load") or item.get_closest_marker("slo"):
+        # A worker of xdist has no way to say a sentence here: there the load fixture says it.
+        marked = item.get_closest_marker("load") or item.get_closest_marker("slo")
+        if marked and not hasattr(config, "workerinput"):
             try:
                 _check(_marked(item), _objectives(item), config.stash[_DEFAULTS])
             except LoadError as error:
@@ -100,6 +102,8 @@ def load_target(pytestconfig: pytest.Config) -> str | None:
 def load(request: pytest.FixtureRequest) -> Load:
     """Load a service: ``load("http://localhost:8000/search", rate=500, duration="30s")``."""
     from pytest_loadgen.fixture import Load
+
+    _check(_marked(request.node), _objectives(request.node), request.config.stash[_DEFAULTS])
 
     def base() -> str | None:
         # Said on the command line, it is what this session is about, whatever a fixture starts.

@@ -36,7 +36,7 @@ def needed(share: float, alpha: float = 0.05) -> int:
     return math.ceil(math.log(alpha) / math.log1p(-share))
 
 
-def inflation(bad: Sequence[int], all_: Sequence[int]) -> float:
+def inflation(bad: Sequence[float], all_: Sequence[float]) -> float:
     """Tell how many times larger the variance of a share is than if requests were independent.
 
     Takes counts per batch. At least 1; the largest over batches of 1, 2, 4, … joined together.
@@ -50,7 +50,7 @@ def inflation(bad: Sequence[int], all_: Sequence[int]) -> float:
     return worst
 
 
-def share(bad: Sequence[int], all_: Sequence[int], alpha: float, inflated: float | None = None) -> Estimate:
+def share(bad: Sequence[float], all_: Sequence[float], alpha: float, inflated: float | None = None) -> Estimate:
     """Bound a share, from counts per batch; each bound alone is wrong with probability alpha.
 
     The variance's inflation may be given where it is known better than from these counts.
@@ -173,7 +173,7 @@ def _clopper_pearson(events: float, size: float, alpha: float) -> tuple[float, f
     return low, high
 
 
-def _inflation(bad: Sequence[int], all_: Sequence[int]) -> float:
+def _inflation(bad: Sequence[float], all_: Sequence[float]) -> float:
     total = sum(all_)
     value = sum(bad) / total
     if not 0 < value < 1:
@@ -184,5 +184,5 @@ def _inflation(bad: Sequence[int], all_: Sequence[int]) -> float:
     return between * count / (count - 1) / (value * (1 - value) * total)
 
 
-def _paired(values: Sequence[int]) -> list[int]:
+def _paired(values: Sequence[float]) -> list[float]:
     return [sum(values[at : at + 2]) for at in range(0, len(values) - len(values) % 2, 2)]

@@ -74,12 +74,16 @@ class Target:
         try:
             parsed = httpx.URL(url)
             request = httpx.Request(method, parsed.copy_with(fragment=None), **ingredients)
-            if not 0 <= (parsed.port or 0) < 2**16:
+            if parsed.port is not None and not 0 < parsed.port < 2**16:
                 raise ValueError(f"there is no port {parsed.port}")
             in_url = (parsed.username, parsed.password) if parsed.userinfo else None
             request = _authenticated(request, auth if auth is not None else in_url)
             body = request.read()
-        except (AttributeError, TypeError, ValueError, RuntimeError, httpx.InvalidURL) as error:
+        except httpx.InvalidURL as error:
+            # What is wrong may be a piece of a password.
+            why = "are user name and password percent-encoded?" if "@" in url else str(error)
+            raise PlanError(f"not an address that httpx can read: {why}") from None
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise PlanError(f"httpx cannot build this request: {error}") from error
         # Percent-encoded, so that no line break of it gets into a table.
         shown_path = request.url.raw_path.decode().partition("?")[0]
@@ -93,7 +97,7 @@ class Target:
             headers=_headers(request, body),
             body=body,
             verify=_verify(verify),
-            cert=(cert,) if isinstance(cert, str) else tuple(cert) if cert else None,
+            cert=_cert(cert),
             http2=http2,
         )
 
@@ -136,7 +140,9 @@ class Target:
             raise PlanError(f"verify={self.verify!r}: not a file of CA certificates ({error})") from None
         try:
             if self.cert:
-                context.load_cert_chain(*self.cert)
+                # Without a password OpenSSL would ask for one at the terminal, and wait.
+                certificate, key, password = (*self.cert, None, None)[:3]
+                context.load_cert_chain(certificate or "", key, password or (lambda: ""))
         except (OSError, ssl.SSLError, TypeError) as error:
             files = ", ".join(self.cert[:2]) if self.cert else ""
             raise PlanError(f"cert: cannot use {files} as certificate and key ({error})") from None
@@ -171,6 +177,8 @@ def absolute(url: str) -> bool:
 
 def join(base: str | None, url: str) -> str:
     """Make an address absolute: relative to the base as in httpx's base_url."""
+    if not isinstance(base, str | None):
+        raise PlanError(f"load_target must return text ('http://localhost:8000'), not {type(base).__name__}")
     for address in (url, base or ""):
         if re.match(r"[\w.-]+:\d+(/|$)", address):
             raise PlanError(f"{address!r} has no scheme: write 'http://{address}'")
@@ -200,6 +208,15 @@ def _split(url: str) -> tuple[str, str | None]:
     if not parts.hostname:
         raise PlanError(f"an address needs a host: '{parts.scheme}://localhost:8000/'")
     return parts.scheme, None
+
+
+def _cert(cert: Any) -> tuple[str, ...] | None:
+    files = (cert,) if isinstance(cert, (str, os.PathLike)) else cert
+    if not files:
+        return None
+    if not isinstance(files, (tuple, list)) or not all(isinstance(file, (str, os.PathLike)) for file in files):
+        raise PlanError("cert takes the path of a file, or (certificate, key)")
+    return tuple(os.fspath(file) for file in files)
 
 
 def _verify(verify: bool | str | os.PathLike[str]) -> bool | str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -39,6 +40,8 @@ class Room:
         self._door = folder / "door.lock"
         self._room = folder / "room.lock"
         self._inside = ExitStack()
+        self._is_inside = False
+        self._one_load = threading.Lock()
 
     def enter(self) -> None:
         """Be in the room with others."""
@@ -46,21 +49,27 @@ class Room:
             with _locked(self._door, fcntl.LOCK_EX):
                 stack.enter_context(_locked(self._room, fcntl.LOCK_SH))
             self._inside = stack.pop_all()
+        self._is_inside = True
 
     def leave(self) -> None:
         """Be out of it."""
+        self._is_inside = False
         self._inside.close()
 
     @contextmanager
     def alone(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Leave, have the room to oneself, and enter again; `waiting` is called once if at all."""
-        self.leave()
         tell = cache(waiting)
-        try:
-            with _locked(self._door, fcntl.LOCK_EX, tell), _locked(self._room, fcntl.LOCK_EX, tell):
-                yield
-        finally:
-            self.enter()
+        # The threads of one test are in the room together: one of them must not wait for another to leave.
+        with self._one_load:
+            was_inside = self._is_inside
+            self.leave()
+            try:
+                with _locked(self._door, fcntl.LOCK_EX, tell), _locked(self._room, fcntl.LOCK_EX, tell):
+                    yield
+            finally:
+                if was_inside:
+                    self.enter()
 
 
 @contextmanager
@@ -87,6 +96,9 @@ def _locked(path: Path, kind: int, waiting: Callable[[], None] = lambda: None) -
             time.sleep(_BETWEEN_TRIES)
         yield
     finally:
+        # Closing is not enough: a process forked meanwhile, a service for example, has it open too.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 

@@ -139,10 +139,14 @@ def _percentile(slo: SLO, result: Result, alpha: float) -> Verdict:
     value = _at(slo, result, slo.percent)
     # The limit is not part of "<": a share that is just allowed is a percentile at the limit.
     outcome = _outcome(estimate, allowed, upper=slo.upper)
-    # What the percentile itself may be: where the bounds of the share of its own tail fall.
-    own = stats.share(_slower(slo, result, float(value)), requests, alpha, factor)
-    low = _at(slo, result, 100 * (1 - min(1.0, max(own.high, allowed))))
-    high = _at(slo, result, 100 * (1 - max(0.0, min(own.low, allowed))))
+    # What the percentile itself may be: where the bounds of a share as large as its tail fall
+    # (Woodruff 1952), and no further than the judgement at the limit tells.
+    tail = stats.share([allowed * each for each in requests], requests, alpha, factor)
+    low, high = _at(slo, result, 100 * (1 - tail.high)), _at(slo, result, 100 * (1 - tail.low))
+    if estimate.high < allowed:
+        high = min(high, Duration(limit))
+    if estimate.low > allowed:
+        low = max(low, Duration(limit))
     if len(requests) < stats.FEWEST_BATCHES:
         return Verdict(slo.text, "unclear", str(value), remark=_too_few(requests))
     remark = _range(outcome, slo.upper, str(low), str(high), _longer(estimate, allowed))

@@ -159,6 +159,6 @@ class _Connection(asyncio.Protocol):
     def reset(self) -> None:
         """End the connection without ceremony."""
         plain: socket.socket = self._transport.get_extra_info("socket")
-        if plain.family != socket.AF_UNIX and plain.fileno() >= 0:
+        if plain is not None and plain.family != socket.AF_UNIX and plain.fileno() >= 0:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()

@@ -237,7 +237,7 @@ def test_a_kept_connection_that_the_service_closed_is_no_error(run: Run, server:
 def test_what_may_not_be_sent_twice_is_not(run: Run, server: Server) -> None:
     result = run("/silent-close", rate="max", connections=2, duration=0.5, content=b"order")
     assert result.total.resent == 0
-    assert result.errors <= 2  # as many as connections: then it is known that none is kept
+    assert result.errors <= 4  # after three it is known that none is kept; two may be under way
 
 
 def test_no_load_is_sent_where_nothing_listens(run: Run, server: Server) -> None:

@@ -34,13 +34,18 @@ class Embedded:
         """Give a process that has nothing to do."""
         with self._lock:
             worker = self._idle.pop() if self._idle else None
-        return worker if worker and worker.alive else Worker()
+        if worker and not worker.alive:
+            worker.close()
+            worker = None
+        return worker or Worker()
 
     def take_back(self, worker: Worker) -> None:
         """Keep a process for the next plan."""
         if worker.alive:
             with self._lock:
                 self._idle.append(worker)
+        else:
+            worker.close()
 
     def close(self) -> None:
         """End the processes."""

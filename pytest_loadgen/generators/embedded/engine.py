@@ -62,6 +62,7 @@ class Engine:
         self.received = 0
         self.resent = 0
         self.kept = False  # whether any connection was answered on twice
+        self.drops = 0  # how many were closed after the first answer before one was kept
         self.keep = True  # whether connections are used again
         # Every connection that is open or opening; those that wait for a request; and requests
         # that wait for a connection, by when they were due.
@@ -156,6 +157,11 @@ class Engine:
         elif due >= self._begin:
             lag = now - due
             self._lag[lag & MASKS[lag.bit_length()]] += 1
+            if lag > self._timeout:
+                # Too late to be answered in time, whatever the service does: not sent.
+                self._count("timeout")
+                self._unsent += 1
+                return
         if self._free or len(self._connections) < self._plan.connections:
             self._assign(due)
         else:

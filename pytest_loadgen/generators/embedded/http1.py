@@ -23,7 +23,12 @@ _READ = 65_536
 _LONGEST_HEAD = 65_536
 # How long a connection must have been idle for a service to have closed it for that, in ns.
 _LONG = 500_000_000
+# After how many connections that none but the first request was answered on it is known that the
+# service keeps none; one alone may have another reason.
+_DROPS = 3
 _LENGTH = re.compile(rb"\r?\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
+# Answers before the answer (1xx): each is a head and nothing else.
+_INTERIM = re.compile(rb"\s*(?:HTTP/1\.\d 1\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n)*", re.IGNORECASE)
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 # Methods that may be sent twice (RFC 9110, 9.2.2).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -53,6 +58,7 @@ class Owner(Protocol):
     resent: int
     kept: bool
     keep: bool
+    drops: int
 
     def answered(self, connection: Connection, status: int, reusable: bool) -> None:
         """Take the status of a whole answer."""
@@ -69,7 +75,7 @@ class Wire:
 
     def __init__(self, target: Target) -> None:
         """Make the request's bytes and, for https, the TLS context."""
-        address = target.address or target.host
+        address = target.address or (target.host if target.unix else (target.host.strip("[]"), target.port))
         self.address: Any = address
         self.family = socket.AF_UNIX if isinstance(address, str) else _family(address[0])
         self.context = target.ssl_context() if target.tls else None
@@ -251,7 +257,10 @@ class Connection:
         except (BlockingIOError, ssl.SSLWantWriteError):
             pass
         except OSError as error:
-            self._fail(error)
+            # A service may refuse a body, say so, and hang up (413): what it said is still to be read.
+            self._read()
+            if self._rest is not None and self._socket is not None and self.due != NEVER:
+                self._fail(error)
             return
         if not self._rest:
             self._rest = None
@@ -267,7 +276,8 @@ class Connection:
         except OSError as error:
             self._fail(error)
             return
-        if not data:
+        if not data or self.due == NEVER:
+            # What comes where nothing was asked (a 408 before an idle connection is closed) answers nothing.
             self._end()
             return
         self._owner.received += len(data)
@@ -281,8 +291,6 @@ class Connection:
             self._reusable = False
         if self._status:
             self._answer()
-        elif self.due == NEVER:
-            self._end()
         elif len(self._head) < _LONGEST_HEAD:
             # Kept only while an answer is incomplete, to know what its end will mean.
             self._head += data
@@ -303,8 +311,10 @@ class Connection:
             self.close()
             self._owner.lost(self)
         elif self._head:
-            end = _HEAD_END.search(self._head)
-            if end and not _LENGTH.search(self._head, 0, end.end()):
+            interim = _INTERIM.match(self._head)
+            begin = interim.end() if interim else 0
+            end = _HEAD_END.search(self._head, begin)
+            if end and not _LENGTH.search(self._head, begin, end.end()):
                 # Neither length nor chunks: the end of the connection is the end of the body.
                 self._reusable = False
                 self._status = self._parser.get_status_code()
@@ -333,7 +343,8 @@ class Connection:
         dropped = self.answered and kind in {"closed", "reset"} and not self._head
         idle_long = self.sent - self.answered >= _LONG
         if dropped and not idle_long and not self._owner.kept:
-            self._owner.keep = False
+            self._owner.drops += 1
+            self._owner.keep = self._owner.drops < _DROPS
         if dropped and self._wire.resend and (idle_long or not self._owner.kept):
             self._owner.resent += 1
             self.close()

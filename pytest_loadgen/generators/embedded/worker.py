@@ -17,8 +17,10 @@ import subprocess
 import sys
 import time
 import traceback
+import weakref
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.generators.embedded.engine import Engine, Figures
@@ -28,6 +30,7 @@ from pytest_loadgen.result import Interval
 
 # How long a worker may take to end what it was told to end, in seconds.
 _GRACE = 1.0
+_LONGEST_POLL = 3600.0
 # Messages to the process: a pickled plan, or one of these in the middle of a run.
 _STOP, _FINISH = b"stop", b"finish"
 # Messages from the process, by their first byte: figures, all done, or an error.
@@ -39,7 +42,10 @@ class Worker:
 
     def __init__(self) -> None:
         """Start the process. Raises GeneratorError."""
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise GeneratorError(f"embedded: cannot talk to another process: {error}") from error
         with theirs:
             # The child finds the modules where this process found them.
             start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main({theirs.fileno()})"
@@ -57,23 +63,26 @@ class Worker:
                 raise GeneratorError(f"embedded: cannot start {sys.executable}: {error}") from error
         self._channel = Connection(ours.detach())
         self._busy = False
+        _ALL.add(self)
 
     @property
     def alive(self) -> bool:
-        """Whether it can take another plan."""
-        return self._process.poll() is None
+        """Whether it can take another plan: it lives, and nothing of the last one is still to come."""
+        return not self._busy and self._process.poll() is None
 
     def run(self, plan: Plan) -> Iterator[Interval]:
         """Run a plan; closing the iterator stops it, and Ctrl-C does after the last interval."""
         try:
             self._busy = True
-            self._channel.send_bytes(pickle.dumps(plan))
+            self._channel.send_bytes(pickle.dumps((_surroundings(), plan)))
             try:
                 yield from self._intervals(_longest(plan))
             except KeyboardInterrupt:
                 self.stop()
                 yield from self._intervals(_GRACE)
                 raise
+        except TimeoutError:
+            raise  # no channel raises it: it is an alarm of the test's own
         except (EOFError, OSError) as error:
             raise GeneratorError(f"embedded: its process {self._epitaph()}") from error
         finally:
@@ -94,8 +103,10 @@ class Worker:
         deadline = time.monotonic() + seconds
         while True:
             # Ctrl-C comes while waiting, not between the halves of a message.
-            if not self._channel.poll(max(0.0, deadline - time.monotonic())):
-                raise EOFError
+            # In pieces, as poll(2) takes no more than 24 days.
+            while not self._channel.poll(min(_LONGEST_POLL, max(0.0, deadline - time.monotonic()))):
+                if time.monotonic() >= deadline:
+                    raise EOFError
             message = self._channel.recv_bytes()
             kind, content = message[:1], message[1:]
             if kind == _DONE:
@@ -139,6 +150,39 @@ class Worker:
         return f"{how}\n{said}" if said else how
 
 
+_ALL: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    """Close, in a forked child, what would keep the processes alive when their parent dies."""
+    for worker in _ALL:
+        worker._channel.close()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def _surroundings() -> tuple[str | None, dict[str, str | None]]:
+    """Tell what relative paths and `verify=True` mean now; a test may change it between loads."""
+    try:
+        folder = str(Path.cwd())
+    except OSError:
+        folder = None
+    return folder, {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
+
+
+def _move(surroundings: tuple[str | None, dict[str, str | None]]) -> None:
+    folder, variables = surroundings
+    if folder:
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 def _longest(plan: Plan) -> float:
     """Tell after how many seconds a process that has not said that it is done must be stuck."""
     delay = max(0.0, plan.start_at - time.time()) if plan.start_at else 0.0
@@ -171,7 +215,9 @@ def main(fd: int) -> None:
             message = channel.recv_bytes()
             # A word that crossed the end of the run that it meant is for nobody.
             if message not in (_STOP, _FINISH):
-                _run(channel, pickle.loads(message))  # noqa: S301  # from the process that started this one
+                surroundings, plan = pickle.loads(message)  # noqa: S301  # from the process that started this one
+                _move(surroundings)
+                _run(channel, plan)
     # At once: what a run left behind needs no tidying.
     os._exit(0)
 
