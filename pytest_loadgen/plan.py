@@ -79,7 +79,7 @@ class Plan:
     timeout: Duration = FIVE_SECONDS
     expect: tuple[str, ...] = ("2xx", "3xx")
     ready: Duration = FIVE_SECONDS
-    seed: int = 0
+    seed: int = field(default=0, compare=False)
     """What the moments of Poisson arrivals are drawn from: the same seed, the same moments."""
     part: int = 0
     """Which part of a split plan this is; request n of the whole is made by part n modulo parts."""

@@ -75,8 +75,9 @@ def test_a_missed_limit_fails_with_the_figures(suite: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("/503", "all 20 requests failed: 20 503. Is http://127.0.0.1:* up?"),
-        ("/reset", "all 20 requests failed: 20 reset. Is http://127.0.0.1:* up?"),
+        ("/503", "GET /503: all 20 requests failed: 20 503. Expected was 2xx or 3xx (expect=)."),
+        ("/reset", "GET /reset: all 20 requests failed: 20 reset. Is http://127.0.0.1:* up?"),
+        ("/garbage", "*20 protocol. Does http://127.0.0.1:* speak http, and want no certificate (cert=)?"),
     ],
 )
 def test_a_load_without_one_right_answer_is_never_green(suite: pytest.Pytester, path: str, said: str) -> None:
@@ -156,7 +157,7 @@ def test_stages_replace_the_rate_of_a_mark(suite: pytest.Pytester) -> None:
     [
         ("durration=3", "the load mark has no option 'durration': did you mean 'duration'?"),
         ("duration='5'", "duration: '5' needs a unit of time: is it 5ms or 5s?"),
-        ("rate='5x'", "'5x' is not a rate: write a number per second (500) or text ('500/s', '30/m')"),
+        ("rate='5x'", "rate: '5x' is not a rate: write a number per second (500) or text ('500/s', '30/m')"),
         ("arrivals='poison'", "arrivals='poison': did you mean 'poisson'?"),
         ("500", "the load mark takes options by name, as in load(rate=500), not 500"),
         ("connections=0", "connections=0: write a whole number, 1 or more"),

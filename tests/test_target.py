@@ -159,7 +159,7 @@ CANNOT = "httpx cannot build this request: "
         ("https://me@:80/", {}, "an address needs a host: 'https://localhost:8000/'"),
         ("http+unix:///x", {}, "an address needs a socket: 'http+unix://%2Frun%2Fmy.sock/'"),
         ("http://[::1/", {}, "not an address: Invalid IPv6 URL"),
-        ("http://localhost:abc/", {}, f"{CANNOT}Invalid port: 'abc'"),
+        ("http://localhost:abc/", {}, "not an address that httpx can read: Invalid port: 'abc'"),
         ("http://localhost:99999/", {}, f"{CANNOT}there is no port 99999"),
         (
             URL,
