@@ -144,9 +144,9 @@ def _percentile(slo: SLO, result: Result, alpha: float) -> Verdict:
     tail = stats.share([allowed * each for each in requests], requests, alpha, factor)
     low, high = _at(slo, result, 100 * (1 - tail.high)), _at(slo, result, 100 * (1 - tail.low))
     if estimate.high < allowed:
-        high = min(high, Duration(limit))
-    if estimate.low > allowed:
-        low = max(low, Duration(limit))
+        low, high = min(low, Duration(limit)), min(high, Duration(limit))
+    elif estimate.low > allowed:
+        low, high = max(low, Duration(limit)), max(high, Duration(limit))
     if len(requests) < stats.FEWEST_BATCHES:
         return Verdict(slo.text, "unclear", str(value), remark=_too_few(requests))
     remark = _range(outcome, slo.upper, str(low), str(high), _longer(estimate, allowed))

@@ -166,7 +166,7 @@ def test_kinds(text: str, upper: bool, is_share: bool, is_sample: bool, allowed:
         ),
         ("p99 < 5ms over any 3s", "'p99 < 5ms over any 3s': 3s is too short to know how sure it is: 4s would do"),
         ("errors < 1% over last 2s", "'errors < 1% over last 2s': 2s is too short to know how sure it is: 4s would do"),
-        ("p99 < 5s please", "'p99 < 5s please': what is 'please'? An objective ends after its bound, or 'over any 10s'"),
+        ("p9 < 5s please", "'p9 < 5s please': what is 'please'? An objective ends after its bound, or 'over any 10s'"),
         ("p99 < 5ms, errors < 1", "'p99 < 5ms, errors < 1': '5ms,' is not a duration: *"),
     ],
 )  # fmt: skip
