@@ -31,18 +31,23 @@ ANSWERS = {
     "/cut-short": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
     "/cut-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha",
     "/cut-head": b"HTTP/1.1 200 OK\r\nContent-",
+    "/hints-then-cut": b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+    "/hints-then-nothing": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "/hints-until-close": b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\nuntil the end",
     "/twice": OK + OK,
     "/long-head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000,
     "/silent-close": OK,
 }
 CLOSING = {"/close", "/until-close", "/cut-short", "/cut-chunk", "/cut-head", "/silent-close", "/hang-up"}
+CLOSING |= {"/hints-then-cut", "/hints-then-nothing", "/hints-until-close"}
 
 
 class Server:
     """A service in a thread of this process. Paths not in ANSWERS:
 
     /silent never answers, /endless answers for ever, /reset and /hang-up end the connection
-    instead of answering, /delay/SECONDS answers after that long. `choose` may send a request
+    instead of answering, /delay/SECONDS answers after that long, /408 answers once more, unasked,
+    a little later. `choose` may send a request
     elsewhere: it gets the path and how many requests came before.
     """
 
@@ -146,6 +151,10 @@ class _Connection(asyncio.Protocol):
             self._go_on()
         elif path.startswith("/delay/"):
             self._server._loop.call_later(float(path.removeprefix("/delay/")), self._transport.write, OK)
+        elif path == "/408":
+            self._transport.write(OK)
+            late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+            self._server._loop.call_later(0.05, self._transport.write, late)
         elif path != "/silent":
             self._transport.write(ANSWERS.get(path, b""))
             if path in CLOSING:

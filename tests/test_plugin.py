@@ -340,6 +340,43 @@ def test_under_xdist_each_load_is_in_the_summary_and_had_the_machine_alone(
         assert not [name for name, span in everything.items() if name != load and span[0] < ended and begun < span[1]]
 
 
+def test_under_xdist_a_service_forked_in_the_session_does_not_hold_up_loads(
+    suite: pytest.Pytester, server: Server
+) -> None:
+    suite.makeconftest(
+        f"""
+        import os, signal, time
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def load_target():
+            pid = os.fork()
+            if not pid:
+                signal.pause()
+                os._exit(0)
+            yield {server.url!r}
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        """
+    )
+    suite.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("n", range(4))
+        def test_load(load, n):
+            load("/")
+
+        def test_asked_for_late(request):
+            request.getfixturevalue("load")("/")
+
+        def test_other():
+            pass
+        """
+    )
+    run(suite, "-n2").assert_outcomes(passed=6)
+
+
 def test_two_sessions_on_one_machine_take_turns(suite: pytest.Pytester) -> None:
     suite.makepyfile(
         """

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import ssl
 import threading
 import time
@@ -67,6 +68,9 @@ def run(embedded: Embedded, server: Server) -> Run:
         ("/cut-chunk", "closed"),
         ("/cut-head", "closed"),
         ("/hang-up", "closed"),
+        ("/hints-until-close", "200"),
+        ("/hints-then-cut", "closed"),
+        ("/hints-then-nothing", "closed"),
         ("/reset", "reset"),
     ],
 )
@@ -104,6 +108,44 @@ def test_an_answer_to_head_has_no_body(run: Run, server: Server) -> None:
 def test_an_answer_that_nobody_asked_for_does_not_count(run: Run, server: Server) -> None:
     assert run("/twice", connections=1).requests == 50
     assert server.requests["/twice"] == 50
+
+
+def test_an_answer_on_an_idle_connection_does_not_count(run: Run, server: Server) -> None:
+    result = run("/408", rate=10, duration=1, connections=1)
+    assert result.outcomes == {"200": server.requests.total()} == {"200": 10}
+
+
+def test_a_refusal_of_a_large_body_is_heard(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def refuse() -> None:
+            for _ in range(4):  # the look whether it is ready, and three requests
+                connection, _ = listening.accept()
+                with connection:
+                    if connection.recv(1000):
+                        connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        result = run(url, rate=3, duration=1, connections=1, content=bytes(20_000_000))
+        thread.join()
+    assert result.outcomes == {"413": 3}
+
+
+def test_one_early_close_does_not_end_all_keeping(run: Run, server: Server) -> None:
+    # The ready look makes no request; so the first request is the first connection's first.
+    server.choose = lambda path, count: "/silent-close" if count == 0 else "/"
+    result = run(rate="max", connections=4, duration=0.5)
+    assert set(result.outcomes) <= {"200", "closed", "reset"}
+    assert server.connections <= 1 + 4 + 4
+
+
+def test_an_overload_ends_in_time_and_counts_all(run: Run) -> None:
+    result = run(rate=2_000_000, duration=0.5, timeout=0.5)
+    assert result.requests == 1_000_000
+    assert result.total.unsent > 500_000
+    assert result.fell_behind
 
 
 def test_bodies_are_counted(run: Run) -> None:
@@ -333,6 +375,26 @@ def test_closing_the_iterator_stops_the_load(embedded: Embedded, server: Server)
     sent = server.requests.total()
     time.sleep(0.2)  # in which a load that goes on would send
     assert server.requests.total() <= sent + 1
+
+
+def test_figures_of_a_load_that_was_torn_away_are_not_the_next_ones(server: Server) -> None:
+    generator = Embedded()
+    intervals = generator.run(small_plan(server, duration=60))
+    next(intervals)
+    worker = intervals._worker
+    assert worker
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "_settle", interrupt)  # a second Ctrl-C, as the first is tidied up
+        with pytest.raises(KeyboardInterrupt):
+            intervals.close()
+    result = runner.run(small_plan(server, duration=0.2), generator)
+    generator.close()
+    assert result.requests == 10
+    assert not worker.alive
 
 
 def test_a_killed_process_is_an_error_that_says_so(embedded: Embedded, server: Server) -> None:
