@@ -12,6 +12,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 # Fewer batches than this tell nothing of the variance between them.
 FEWEST_BATCHES = 4
@@ -117,6 +118,7 @@ def normal_quantile(probability: float) -> float:
     return NormalDist().inv_cdf(probability)
 
 
+@cache  # each look asks for the same few
 def student_quantile(probability: float, freedom: int) -> float:
     """Give the value that Student's t does not exceed with a probability of 1/2 or more."""
     # P(|t| > x) = I(freedom / (freedom + x²); freedom / 2, 1 / 2)
