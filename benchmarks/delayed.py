@@ -1,6 +1,7 @@
 """A service whose latencies are known: it answers 5 ms after it has read a request.
 
-If it is to stall, it does nothing at all for so long, once in 10 s.
+If it is to scatter, 5 ms is the median of a lognormal distribution, and each request has a delay of
+its own. If it is to stall, it does nothing at all for so long, once in 10 s.
 """
 
 import math
@@ -8,11 +9,13 @@ import multiprocessing
 import selectors
 import socket
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
 from multiprocessing.connection import Connection
+from random import Random
 from time import perf_counter as clock
 
 from benchmarks import machine
@@ -21,6 +24,7 @@ DELAY = 0.005
 PERIOD = 10.0
 # From the first request to the first stall.
 _LEAD = 5.0
+_SEED = 20_240_601
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -31,15 +35,17 @@ class Service:
     url: str
     lateness: list[float] = field(default_factory=list)
     """Once it has ended: by how many seconds each answer left later than planned, sorted."""
+    took: list[float] = field(default_factory=list)
+    """And how many it took, from when the request was read, sorted."""
 
 
 @contextmanager
-def running(stall: float = 0.0) -> Iterator[Service]:
+def running(stall: float = 0.0, scatter: float = 0.0) -> Iterator[Service]:
     """Start the service in a process of its own, and end it."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener, theirs:
-        process = context.Process(target=_serve, args=(listener, theirs, stall), daemon=True)
+        process = context.Process(target=_serve, args=(listener, theirs, stall, scatter), daemon=True)
         with machine.on(machine.SERVICE):
             process.start()
         service = Service(f"http://127.0.0.1:{listener.getsockname()[1]}/")
@@ -47,7 +53,7 @@ def running(stall: float = 0.0) -> Iterator[Service]:
         yield service
         ours.send("end")
         if ours.poll(5):
-            service.lateness = sorted(ours.recv())
+            service.lateness, service.took = map(sorted, ours.recv())
     finally:
         ours.close()
         process.join(5)
@@ -56,15 +62,17 @@ def running(stall: float = 0.0) -> Iterator[Service]:
             process.join()
 
 
-def _serve(listener: socket.socket, owner: Connection, stall: float) -> None:
+def _serve(listener: socket.socket, owner: Connection, stall: float, scatter: float) -> None:
     """Serve until the owner says to end, or is gone."""
     listener.setblocking(False)
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
     selector.register(owner, selectors.EVENT_READ)
-    # As all wait equally long, the answers fall due in the order of the requests.
-    due: deque[tuple[float, socket.socket]] = deque()
+    draw, number = Random(_SEED), count()
+    # When an answer is due, which request it is of (so that no two are alike), and when that was read.
+    due: list[tuple[float, int, float, socket.socket]] = []
     lateness: list[float] = []
+    took: list[float] = []
     next_stall, awake = math.inf, 0.0
     while True:
         # It has a core to itself and never sleeps: waking up would take longer than all that it does.
@@ -73,33 +81,36 @@ def _serve(listener: socket.socket, owner: Connection, stall: float) -> None:
             time.sleep(max(0.0, awake - clock()))
             next_stall += PERIOD
         while due and due[0][0] <= clock():
-            planned, connection = due.popleft()
+            planned, _, read, connection = heappop(due)
             with suppress(OSError):
                 connection.send(_ANSWER)
             lateness.append(clock() - max(planned, awake))
+            took.append(clock() - read)
         for key, _ in selector.select(0):
             if key.fileobj is owner:
                 with suppress(OSError):
-                    owner.send(lateness)
+                    owner.send((lateness, took))
                 return
             if key.fileobj is listener:
                 connection, _ = listener.accept()
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
                 selector.register(connection, selectors.EVENT_READ)
             elif isinstance(key.fileobj, socket.socket):
-                due += _read(key.fileobj, selector)
+                for read in _read(key.fileobj, selector):
+                    delay = DELAY * draw.lognormvariate(0, scatter)
+                    heappush(due, (read + delay, next(number), read, key.fileobj))
         if stall and due and math.isinf(next_stall):
             next_stall = clock() + _LEAD
 
 
-def _read(connection: socket.socket, selector: selectors.BaseSelector) -> Iterator[tuple[float, socket.socket]]:
-    """Tell when a request is to be answered, if it is whole; nothing here sends two at once."""
+def _read(connection: socket.socket, selector: selectors.BaseSelector) -> Iterator[float]:
+    """Tell when a request was read, if it is whole; nothing here sends two at once."""
     try:
         data = connection.recv(65536)
     except OSError:
         data = b""
     if data.endswith(b"\r\n\r\n"):
-        yield clock() + DELAY, connection
+        yield clock()
     elif not data:
         selector.unregister(connection)
         connection.close()

@@ -1,0 +1,141 @@
+"""The gate: how often a verdict is right, and how long it takes.
+
+First of services that are simulated (see `simulated`), then of a real one, each of whose answers has
+a delay of its own, drawn from a lognormal distribution: p99 = 5 ms · exp(σ z), z the normal quantile.
+"""
+
+import math
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from statistics import NormalDist, median
+
+from benchmarks import delayed, k6, report, simulated
+from benchmarks.simulated import CELLS, Tally, judged
+from pytest_loadgen.gate import Gate
+from pytest_loadgen.generators.embedded import Embedded
+from pytest_loadgen.histogram import Histogram
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.result import Interval
+from pytest_loadgen.runner import run as load
+from pytest_loadgen.target import Target
+from pytest_loadgen.verdict import Outcome
+
+RATE = 200
+DURATION = 5
+LONGEST = 10
+# How long a load may go on until it is clear that its p99 is below so many times the true one. For the
+# limit that is near, that could take minutes: there it is judged once.
+LIMITS = {1.3: LONGEST, 1.1: DURATION, 0.7: LONGEST}
+SCATTER = 0.6
+P99 = delayed.DELAY * math.exp(SCATTER * NormalDist().inv_cdf(0.99))
+WRONG = 0.01
+# No run starts after so many seconds, and none takes more than a few seconds above its longest.
+BUDGET = 1500
+MARGIN = 5
+DURATIONS = (5, 30, 600)
+ROUNDS = 10
+QUICK = 5.0
+
+
+@dataclass(frozen=True)
+class Quick:
+    """A load that ended early: how it was judged, after how much load, and after how long in all."""
+
+    outcome: str
+    load: float
+    wall: float
+
+
+def run(runs: int = 100) -> None:
+    simulated.coverage(1_000)
+    simulated.looks(1_000)
+    simulated.power(200)
+    with closing(Embedded()) as generator:
+        _verdicts(generator, runs)
+        _quickness(generator)
+
+
+def _verdicts(generator: Embedded, runs: int) -> None:
+    gates = {ratio: _gate(ratio, longest) for ratio, longest in LIMITS.items()}
+    tallies = {ratio: Tally() for ratio in LIMITS}
+    seen = Histogram()
+    made, started = 0, time.monotonic()
+    with delayed.running(scatter=SCATTER) as service:
+        plan = Plan.of(Target.of(service.url), rate=RATE, duration=DURATION)
+        while made < runs and time.monotonic() - started < BUDGET:
+            intervals = _intervals(generator, plan, [gates[ratio] for ratio in (1.3, 0.7)])
+            for ratio, longest in LIMITS.items():
+                # k6 goes on no longer than it was told to.
+                missed = k6.misses(intervals[:DURATION], P99 * ratio)
+                tallies[ratio].add(*judged(gates[ratio], plan, intervals[:longest]), missed)
+            seen += sum((interval.latency for interval in intervals), Histogram())
+            made += 1
+    report.table(
+        f"Real: lognormal delays, p99 {report.milliseconds(P99)}, {RATE}/s for {DURATION} s, "
+        f"or up to {LONGEST} s while 30 % off is unclear, {made:,} runs",
+        ("Limit", "Right", *CELLS),
+        [(f"{ratio:g} × p99", "met" if ratio > 1 else "missed", *tally.cells) for ratio, tally in tallies.items()],
+    )
+    own = service.took[math.ceil(0.99 * len(service.took)) - 1]
+    print(
+        f"- Over all {seen.count:,} answers, p99 is {report.milliseconds(own)} by the service's own record, and "
+        f"{report.milliseconds(seen.percentile(99))} as the generator saw it: what is more is the machine's."
+    )
+    wrongs: tuple[tuple[float, Outcome], ...] = ((1.3, "missed"), (0.7, "met"))
+    for ratio, wrong in wrongs:
+        found = tallies[ratio].outcomes[wrong]
+        what = f"{ratio:g} × p99 {wrong} in at most {WRONG:.0%} of runs"
+        report.expected(what, f"{found} of {made}", found <= WRONG * made)
+
+
+def _quickness(generator: Embedded) -> None:
+    found: dict[int, list[Quick]] = {duration: [] for duration in DURATIONS}
+    with delayed.running(scatter=SCATTER) as service:
+        for _ in range(ROUNDS):
+            for duration, quick in found.items():
+                plan = Plan.of(Target.of(service.url), rate=RATE, duration=duration)
+                gate = _gate(MARGIN, 3 * duration, stop_early=True)
+                started = time.monotonic()
+                intervals = _intervals(generator, plan, [gate], most=4 * QUICK)
+                wall = time.monotonic() - started
+                quick.append(Quick(*judged(gate, plan, intervals), wall))
+    report.table(
+        f"Real: time to a verdict with stop_early, limit {MARGIN} × p99, {RATE}/s, {ROUNDS} rounds",
+        ("Plan", "met", "load, median", "worst", "wall clock, median", "worst"),
+        [
+            (
+                f"{duration} s, at most {3 * duration} s",
+                f"{sum(one.outcome == 'met' for one in quick)} of {ROUNDS}",
+                *(f"{pick(times):.2f} s" for times in _times(quick) for pick in (median, max)),
+            )
+            for duration, quick in found.items()
+        ],
+    )
+    loads = [one.load if one.outcome == "met" else math.inf for quick in found.values() for one in quick]
+    for name, figure in (("median", median(loads)), ("worst", max(loads))):
+        what = f"a limit with a {MARGIN}x margin to be met after at most {QUICK:g} s of load, {name}"
+        report.expected(what, f"{figure:.2f} s", round(figure, 1) <= QUICK)
+
+
+def _times(quick: list[Quick]) -> tuple[list[float], list[float]]:
+    return [one.load for one in quick], [one.wall for one in quick]
+
+
+def _gate(ratio: float, longest: float, *, stop_early: bool = False) -> Gate:
+    return Gate.of({"max_duration": longest, "stop_early": stop_early}, [f"p99 < {P99 * ratio * 1e3:.3f}ms"])
+
+
+def _intervals(generator: Embedded, plan: Plan, gates: list[Gate], most: float = math.inf) -> list[Interval]:
+    """Load until each gate has enough, or for so many seconds at most."""
+    judgings = [gate.begin(plan, generator.name) for gate in gates]
+    longest = max((gate.lengthened(plan) for gate in gates), key=lambda longer: longer.duration)
+    intervals: list[Interval] = []
+
+    def watch(interval: Interval) -> bool:
+        intervals.append(interval)
+        enough = [judging.enough(intervals) for judging in judgings]
+        return all(enough) or interval.start + interval.seconds >= most
+
+    load(longest, generator, watch)
+    return intervals

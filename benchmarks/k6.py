@@ -1,0 +1,26 @@
+"""k6's way to judge: a percentile of all data so far, looked at every 2 s and at the end."""
+
+from collections.abc import Sequence
+
+from pytest_loadgen.histogram import Histogram
+from pytest_loadgen.result import Interval
+
+EVERY = 2
+
+
+def misses(intervals: Sequence[Interval], limit: float) -> bool:
+    """Tell whether p99 was at its limit or over it at any look: `abortOnFail` ends the run there."""
+    seen = Histogram()
+    for number, interval in enumerate(intervals, 1):
+        seen += interval.latency
+        look = number == len(intervals) or round(interval.start + 1) % EVERY == 0
+        if look and _p99(seen) >= limit:
+            return True
+    return False
+
+
+def _p99(latency: Histogram) -> float:
+    """Interpolate between the two nearest, as k6's TrendSink does."""
+    at = 0.99 * (latency.count - 1)
+    low, high = (float(latency.at_rank(min(int(at) + more, latency.count))) for more in (1, 2))
+    return low + (high - low) * (at - int(at))

@@ -1,0 +1,199 @@
+"""Services that follow from arithmetic, and what the gate says of them; seeded, and no request is sent.
+
+The response times of an M/M/1 queue are exponential, like those of a service that answers each
+request on its own: here both have the same p99. They differ in how the slow ones come: in bursts.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from statistics import median
+
+from benchmarks import k6, report
+from pytest_loadgen import stats
+from pytest_loadgen.gate import Gate
+from pytest_loadgen.histogram import MASKS, Histogram
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.result import Interval, Result
+from pytest_loadgen.target import Target
+from pytest_loadgen.verdict import ALPHA, OUTCOMES, Outcome
+
+SEED = 20_240_601
+SLOW = 0.01
+P99 = 0.1
+RATE = 200
+DURATION = 5
+LONGEST = 15
+
+Times = Callable[[Random, int], list[float]]
+
+
+def independent(draw: Random, count: int) -> list[float]:
+    """Draw response times, each for itself."""
+    log, random, mean = math.log, draw.random, P99 / -math.log(SLOW)
+    return [-mean * log(1 - random()) for _ in range(count)]
+
+
+def queued(load: float, draw: Random, count: int) -> list[float]:
+    """Draw response times, one after another, of an M/M/1 queue that is as busy as this and long since."""
+    log, random, mean = math.log, draw.random, P99 / -math.log(SLOW)
+    work, gap = mean * (1 - load), mean * (1 - load) / load
+    time = -mean * log(1 - random())
+    times = []
+    for _ in range(count):
+        # Lindley's recursion; what is added is the logarithm of a share, and negative.
+        time += gap * log(1 - random())
+        time = (time if time > 0 else 0.0) - work * log(1 - random())
+        times.append(time)
+    return times
+
+
+@dataclass
+class Tally:
+    """What came of many runs."""
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    lengths: list[float] = field(default_factory=list)
+    """How long each took, in seconds of load."""
+    k6_missed: int = 0
+
+    def add(self, outcome: Outcome, seconds: float, k6_missed: bool) -> None:
+        """Add a run."""
+        self.outcomes[outcome] += 1
+        self.lengths.append(seconds)
+        self.k6_missed += k6_missed
+
+    @property
+    def runs(self) -> int:
+        """How many there were."""
+        return len(self.lengths)
+
+    def share(self, outcome: Outcome) -> float:
+        """Tell which share of them came out so."""
+        return self.outcomes[outcome] / self.runs
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Each outcome, the time, and k6's verdict."""
+        shares = (report.percent(self.share(outcome)) for outcome in OUTCOMES)
+        return (*shares, f"{median(self.lengths):.0f} s", report.percent(self.k6_missed / self.runs))
+
+
+CELLS = (*OUTCOMES, "median length", "k6 misses it")
+
+
+def judged(gate: Gate, plan: Plan, intervals: Sequence[Interval]) -> tuple[Outcome, float]:
+    """Give the verdict that a load with these intervals would have got, and after how many seconds."""
+    judging = gate.begin(plan, "simulated")
+    end = next((end for end in range(1, len(intervals)) if judging.enough(intervals[:end])), len(intervals))
+    if end == len(intervals):
+        judging.enough(intervals)
+    seen = intervals[:end]
+    (verdict,) = judging.verdicts(Result(plan, "simulated", tuple(seen)))
+    return verdict.outcome, seen[-1].start + seen[-1].seconds
+
+
+def coverage(runs: int) -> None:
+    """Ask how often the interval holds the truth."""
+    requests, batches = 30_000, 20
+    size, alpha = requests // batches, ALPHA / 2
+    at_most = {}
+    rows = []
+    for load in (0.3, 0.5, 0.7, 0.8):
+        draw = Random(SEED)
+        held: Counter[str] = Counter()
+        for _ in range(runs):
+            times = queued(load, draw, requests)
+            slow, near = (
+                [sum(t > limit for t in times[at : at + size]) for at in range(0, requests, size)]
+                for limit in (P99, P99 / 2)
+            )
+            sizes = [size] * batches
+            factor = stats.inflation(slow, sizes)
+            bounds = {
+                "textbook": stats.share(slow, sizes, alpha, 1.0),
+                "share": stats.share(slow, sizes, alpha, factor),
+                "judged": stats.share(slow, sizes, alpha, max(factor, stats.inflation(near, sizes))),
+            }
+            for name, bound in bounds.items():
+                held[name] += bound.low <= SLOW <= bound.high
+            held["below"] += bounds["share"].high < SLOW
+            held["above"] += bounds["share"].low > SLOW
+        at_most[load] = held["share"] / runs
+        names = ("textbook", "share", "judged", "below", "above")
+        rows.append((str(load), *(report.percent(held[name] / runs) for name in names)))
+    report.table(
+        f"Simulated: how often a 95 % interval holds the true share, {requests:,} requests of M/M/1, {runs:,} runs",
+        ("Utilisation", "Clopper-Pearson", "stats.share", "as a verdict has it", "too low", "too high"),
+        rows,
+    )
+    report.expected("at least 90 % at 0.7", report.percent(at_most[0.7]), at_most[0.7] >= 0.9)
+
+
+def looks(runs: int) -> None:
+    """Ask how often a look is wrong, where the limit is the true p99 and no verdict is right."""
+    found = {}
+    for name, times in SERVICES.items():
+        for stop_early in (False, True):
+            found[name, stop_early] = _simulate(times, (1.0,), runs, stop_early)[1.0]
+    report.table(
+        f"Simulated: verdicts where the limit is the true p99, {LOAD}, {runs:,} runs",
+        ("Service", "Looks", *CELLS),
+        [(name, _when(stop_early), *tally.cells) for (name, stop_early), tally in found.items()],
+    )
+    for (name, stop_early), tally in found.items():
+        if name in EXPECTED:
+            worst = max(tally.share("met"), tally.share("missed"))
+            what = f"{name}, looks {_when(stop_early)}: met and missed in at most {ALPHA:.0%} each"
+            report.expected(what, report.percent(worst), worst <= ALPHA)
+
+
+def power(runs: int) -> None:
+    """Ask how often a verdict is right, and how long it took."""
+    ratios = (5.0, 2.0, 1.3, 1.1, 0.9, 0.7, 0.5, 0.2)
+    rows = []
+    for name, times in SERVICES.items():
+        for ratio, tally in _simulate(times, ratios, runs, stop_early=True).items():
+            rows.append((name, f"{ratio:g} × p99", "met" if ratio > 1 else "missed", *tally.cells))
+    title = f"Simulated: verdicts by how far the limit is from the true p99, {LOAD}, looks from 4 s on, {runs:,} runs"
+    report.table(title, ("Service", "Limit", "Right", *CELLS), rows)
+
+
+SERVICES: dict[str, Times] = {
+    "independent": independent,
+    **{f"M/M/1 at {load}": partial(queued, load) for load in (0.5, 0.7)},
+}
+EXPECTED = ("independent", "M/M/1 at 0.5")
+LOAD = f"{RATE}/s for {DURATION} to {LONGEST} s"
+
+
+def _when(stop_early: bool) -> str:
+    return "from 4 s on" if stop_early else f"from {DURATION} s on"
+
+
+def _simulate(times: Times, ratios: Sequence[float], runs: int, stop_early: bool) -> dict[float, Tally]:
+    """Judge the same runs by limits that are so many times the true p99."""
+    plan = Plan.of(Target.of("http://127.0.0.1/"), rate=RATE, duration=DURATION)
+    gates = {
+        ratio: Gate.of({"stop_early": stop_early, "max_duration": LONGEST}, [f"p99 < {P99 * ratio * 1e3:g}ms"])
+        for ratio in ratios
+    }
+    tallies = {ratio: Tally() for ratio in ratios}
+    draw = Random(SEED)
+    for _ in range(runs):
+        drawn = times(draw, RATE * LONGEST)
+        intervals = [_interval(second, drawn[second * RATE : (second + 1) * RATE]) for second in range(LONGEST)]
+        for ratio, gate in gates.items():
+            tallies[ratio].add(*judged(gate, plan, intervals), k6.misses(intervals, P99 * ratio))
+    return tallies
+
+
+def _interval(second: int, times: Sequence[float]) -> Interval:
+    # To the middle of its millisecond: no limit is in one, and few buckets are quick to add up.
+    counts = Counter(math.ceil(time * 1e3) for time in times)
+    edges = {(2 * ms - 1) * 500_000: count for ms, count in counts.items()}
+    latency = Histogram({ns & MASKS[ns.bit_length()]: count for ns, count in edges.items()})
+    return Interval(float(second), 1.0, latency=latency, outcomes={"200": len(times)})
