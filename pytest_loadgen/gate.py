@@ -53,12 +53,12 @@ class Gate:
 
     def lengthened(self, plan: Plan) -> Plan:
         """Give the plan as long as it may become; raises PlanError where even that is too short."""
-        if not self.objectives:
-            return plan
         longest = 3 * plan.duration if self.longest is None else self.longest
         if longest < plan.duration:
             raise PlanError(f"max_duration={self.longest} is shorter than the duration, {plan.duration}")
-        longer = plan.lengthened(longest - plan.duration)
+        # A fact is sure however long the load is.
+        sampled = any(slo.is_sample for slo in self.objectives)
+        longer = plan.lengthened(longest - plan.duration) if sampled else plan
         for slo in self.objectives:
             _check_size(slo, plan, longer)
         return longer
@@ -158,6 +158,10 @@ def _check_size(slo: SLO, plan: Plan, longer: Plan) -> None:
         raise PlanError(
             f"{slo.text!r} needs {fewest} to know how sure it is, and this load lasts {longer.duration} at most: "
             f"a duration of {fewest} would do."
+        )
+    if slo.window and slo.window.which == "any" and slo.window.seconds > longer.duration + 0.5:
+        raise PlanError(
+            f"{slo.text!r}: this load lasts {longer.duration} at most: a duration of {slo.window.seconds} would do."
         )
     if not slo.is_share or plan.closed or not slo.upper or not 0 < slo.allowed < 1:
         return

@@ -90,7 +90,8 @@ RAMPED = "0/s to 200/s in 4s, 50/s for 2s, 50/s for 12s"
         (["p99 < 1s"], None, plan(rate=20, duration=5), "20/s for 5s, 20/s for 10s"),
         (["p90 < 1s"], None, plan(duration=1.2), "100/s for 1.2s, 100/s for 2.4s"),
         # What needs no proof needs no length: facts, and what is to be more.
-        (["errors == 0", "max < 1s"], None, plan(rate=1, duration=1), "1/s for 1s, 1/s for 2s"),
+        (["errors == 0", "max < 1s"], None, plan(rate=1, duration=1), "1/s for 1s"),
+        (["errors == 0", "p90 < 1s"], None, plan(), "100/s for 5s, 100/s for 10s"),
         (["p99 > 1s"], None, plan(rate=1), "1/s for 5s, 1/s for 10s"),
     ],
 )  # fmt: skip
@@ -142,6 +143,12 @@ def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> 
             plan(rate=20, duration="1m"),
             "'p99 < 1s over any 10s' needs 299 requests to be shown at 95%, and 10s of this load have 200 at most: "
             "over any 15s would do.",
+        ),
+        (
+            "max < 1s over any 10s",
+            None,
+            plan(),
+            "'max < 1s over any 10s': this load lasts 5s at most: a duration of 10s would do.",
         ),
         ("max < 1s", "4s", plan(), "max_duration=4s is shorter than the duration, 5s"),
     ],
