@@ -136,10 +136,11 @@ class Judging:
             verdict = judge(slo, result)
             if verdict.outcome == "met":
                 return f"{slo} ({verdict.value})"
-        recent = last(result.intervals, HOPELESS)
+        patience = max(HOPELESS, float(self._plan.timeout))
+        recent = last(result.intervals, patience)
         silent = all(each.requests == each.unanswered for each in recent)
-        if silent and sum(each.seconds for each in recent) >= HOPELESS - 0.5 and _waiting(result.intervals, recent):
-            return f"nothing was answered for {Duration(HOPELESS)}"
+        if silent and sum(each.seconds for each in recent) >= patience - 0.5 and _waiting(result.intervals, recent):
+            return f"nothing was answered for {Duration(patience)}"
         return ""
 
 

@@ -78,14 +78,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse marks that cannot be carried out, and mark the tests that load."""
     for item in items:
+        loads = "load" in getattr(item, "fixturenames", ())
+        said = item.get_closest_marker("load") or item.get_closest_marker("slo") or config.getini("load_slo")
         # A worker of xdist has no way to say a sentence here: there the load fixture says it.
-        marked = item.get_closest_marker("load") or item.get_closest_marker("slo")
-        if marked and not hasattr(config, "workerinput"):
+        if loads and said and not hasattr(config, "workerinput"):
             try:
                 _check(_marked(item), _objectives(item), config.stash[_DEFAULTS])
             except LoadError as error:
                 raise pytest.UsageError(f"{item.nodeid}: {error}") from None
-        if "load" in getattr(item, "fixturenames", ()):
+        if loads:
             item.add_marker("load")
 
 

@@ -271,7 +271,8 @@ def counted(count: int, noun: str) -> str:
 
 def _ailments(result: Result) -> Iterator[str]:
     total, plan, name = result.total, result.plan, result.generator
-    if total.lag and (late := total.lag.percentile(99)) > _LATE:
+    # One late request is a hiccup.
+    if total.lag.over(_LATE) > 1 and (late := total.lag.percentile(99)) > _LATE:
         if result.fell_behind:
             sent = Rate((total.requests - total.unsent) / total.seconds if total.seconds else 0.0)
             found = f"the {name} generator fell behind: asked {plan.rate}, sent {sent}."

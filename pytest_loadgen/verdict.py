@@ -57,8 +57,9 @@ class Verdict:
             "slo": self.slo,
             "outcome": self.outcome,
             "value": self.value,
-            "low": self.low,
-            "high": self.high,
+            # JSON has no infinity, where nothing was answered.
+            "low": None if self.low is None or math.isinf(self.low) else self.low,
+            "high": None if self.high is None or math.isinf(self.high) else self.high,
             "remark": self.remark,
         }
 
@@ -88,15 +89,22 @@ def valid(slo: SLO, verdict: Verdict, result: Result) -> Verdict:
     """
     if not result.health or slo.kind == "lag":
         return verdict
-    if verdict.outcome == "met" and not result.fell_behind:
-        return verdict
+    if not result.fell_behind:
+        total = result.total
+        own = total.unsent + total.outcomes.get("ports", 0) + total.outcomes.get("filehandles", 0)
+        # Nor does lateness make a service answer wrongly.
+        if verdict.outcome == "met" or (slo.kind in {"errors", "status"} and not own):
+            return verdict
     return verdict.but("invalid", result.health[0])
 
 
 def floored(slo: SLO, verdict: Verdict, floor: Duration) -> Verdict:
     """Withhold a verdict on a latency that this machine can hardly tell from none."""
-    if slo.kind not in {"percentile", "mean", "max"} or float(slo.bound) >= _ABOVE_FLOOR * floor:
+    lowest = _ABOVE_FLOOR * floor
+    if slo.kind not in {"percentile", "mean", "max"} or float(slo.bound) >= lowest:
         return verdict
+    if verdict.outcome == "missed" and verdict.low is not None and verdict.low > lowest:
+        return verdict  # that slow is no machine
     return verdict.but("unclear", f"a service that does nothing has a p99 of {floor} on this machine")
 
 
@@ -227,7 +235,7 @@ def _unsteady(slo: SLO, result: Result, verdict: Verdict) -> Verdict:
         float(_at(slo, one, slo.percent) if slo.kind == "percentile" else _mean_latency(slo, one)) for one in each
     ]
     ahead = sum(figures) / len(figures) + stats.slope(figures, _TREND_ALPHA).value * 1.5 * len(figures)
-    if verdict.outcome == "met" and ahead >= float(slo.bound):
+    if verdict.outcome == "met" and not ahead < float(slo.bound):  # nor if it is not known
         return verdict.but("unclear", f"{remark}, and over the limit before it has run as long again")
     return verdict.but(verdict.outcome, remark)
 
