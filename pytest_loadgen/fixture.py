@@ -113,7 +113,7 @@ class Load:
             if progress:
                 progress.close()
         verdicts = judging.verdicts(Result(plan, generator.name, tuple(intervals)))
-        result = JudgedResult(plan, generator.name, tuple(intervals), verdicts=verdicts)
+        result = JudgedResult(plan, generator.name, tuple(intervals), verdicts=verdicts, stretch=judging.stretch)
         setting.session.add(Run(self._test, result, verdicts))
         self._verdict(result, judging.aborted)
         return result

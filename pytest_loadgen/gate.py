@@ -84,7 +84,7 @@ class Judging:
         self.floor = Duration(0)
         """The p99 on this machine of a service that does nothing; 0 where it is not known."""
         self._longest = float(gate.lengthened(plan).duration)
-        self._looked_at = 0.0
+        self._elapsed = self._looked_at = 0.0
         self._next_look = 0.0 if gate.stop_early else float(plan.duration)
         self._ended = False
         self._alpha = 0.0
@@ -96,7 +96,7 @@ class Judging:
         if self._ended or not intervals:
             return self._ended
         result = Result(self._plan, self._generator, tuple(intervals))
-        elapsed = intervals[-1].start + intervals[-1].seconds
+        self._elapsed = elapsed = intervals[-1].start + intervals[-1].seconds
         self.aborted = self._hopeless(result)
         if self.aborted:
             self._ended = True
@@ -105,8 +105,17 @@ class Judging:
         elif elapsed >= self._next_look - 0.5 and len(intervals) >= stats.FEWEST_BATCHES and self._worth(elapsed):
             verdicts = self._judge(result, self._spend(elapsed))
             self._next_look = max(elapsed + 1, elapsed * _NEXT_LOOK)
-            self._ended = all(verdict.outcome in {"met", "missed"} for _, verdict in verdicts)
+            if elapsed < self._plan.duration - 0.5:
+                self._next_look = min(self._next_look, float(self._plan.duration))
+            self._ended = all(self._final(slo, verdict) for slo, verdict in verdicts)
         return self._ended
+
+    def _final(self, slo: SLO, verdict: Verdict) -> bool:
+        """Tell whether a verdict is sure; a count that is within its bound so far is not."""
+        so_far = slo.is_tally and verdict.outcome == ("met" if slo.upper else "missed")
+        if so_far and self._elapsed < self._plan.duration - 0.5:
+            return False
+        return verdict.outcome in {"met", "missed"}
 
     def _worth(self, elapsed: float) -> bool:
         """Tell whether to look: near the end, what a look may spend is of more use to the last one."""
@@ -127,7 +136,13 @@ class Judging:
         return self._alpha
 
     def _judge(self, result: Result, alpha: float) -> list[tuple[SLO, Verdict]]:
-        return [(slo, judge(slo, result, alpha)) for slo in self._gate.objectives]
+        return [(slo, judge(slo, result, alpha, self.stretch)) for slo in self._gate.objectives]
+
+    @property
+    def stretch(self) -> float:
+        """How many times longer than asked for the load is, where it went on to be judged."""
+        went_on = min(self._elapsed, self._longest) - self._plan.duration
+        return 1 + went_on / self._plan.duration if went_on > 0.5 else 1.0
 
     def _hopeless(self, result: Result) -> str:
         """Say why it is not worth to go on, if so."""

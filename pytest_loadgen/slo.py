@@ -78,6 +78,12 @@ class SLO:
         return self.is_share or self.kind in {"mean", "rate"}
 
     @property
+    def is_tally(self) -> bool:
+        """Whether it is a count that grows with the load; none at all is none of any load."""
+        none = (self.compare, self.bound) in {("==", 0), ("<=", 0), ("<", 1)}
+        return isinstance(self.bound, int) and not none and not self.window
+
+    @property
     def allowed(self) -> float:
         """Which share of requests may be bad."""
         return 1 - self.percent / 100 if self.kind == "percentile" else float(self.bound)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pytest_loadgen import stats
 from pytest_loadgen.result import Interval, Result
@@ -17,6 +17,8 @@ ALPHA = 0.05
 
 Outcome = Literal["met", "missed", "unclear", "invalid"]
 OUTCOMES: tuple[Outcome, ...] = ("met", "missed", "unclear", "invalid")
+# By the side of its bound on which a figure that is to be low surely is.
+_SIDES: dict[int, Outcome] = {-1: "met", 0: "unclear", 1: "missed"}
 
 # How many times the floor of this machine a limit must be to be judged.
 _ABOVE_FLOOR = 3
@@ -25,6 +27,8 @@ _TREND_ALPHA = 0.005
 _TREND = 0.005
 # Where more than this many times the run would be needed, it is not worth to say how many.
 _TOO_LONG = 20
+# The bursts of slow requests are looked for in those that are slower than this part of the limit, too.
+_NEAR = 0.5
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,13 @@ class JudgedResult(Result):
     """A result, and the verdicts on its objectives."""
 
     verdicts: tuple[Verdict, ...] = ()
+    stretch: float = 1.0
+    """How many times longer than asked for the load was, as it went on while an objective was unclear."""
 
     def meets(self, slo: str) -> Verdict:
         """Judge an objective that the load did not have; true where it is met. Raises PlanError."""
         objective = SLO.parse(slo)
-        return valid(objective, judge(objective, self), self)
+        return valid(objective, judge(objective, self, stretch=self.stretch), self)
 
 
 def valid(slo: SLO, verdict: Verdict, result: Result) -> Verdict:
@@ -108,8 +114,10 @@ def floored(slo: SLO, verdict: Verdict, floor: Duration) -> Verdict:
     return verdict.but("unclear", f"a service that does nothing has a p99 of {floor} on this machine")
 
 
-def judge(slo: SLO, result: Result, alpha: float = ALPHA) -> Verdict:
+def judge(slo: SLO, result: Result, alpha: float = ALPHA, stretch: float = 1.0) -> Verdict:
     """Judge a result by an objective, each way with a chance of alpha to be wrong.
+
+    A count is for the load that was asked for: where the load was stretched, its part of it counts.
 
     A percentile is judged as a share: ``p99 < L`` is P(latency > L) < 1 %, which is counted exactly
     in each interval. Shares and means are bounded from the intervals as batches (see `stats`).
@@ -119,6 +127,8 @@ def judge(slo: SLO, result: Result, alpha: float = ALPHA) -> Verdict:
         intervals = last(intervals, slo.window.seconds)
     if slo.window and slo.window.which == "any":
         return _worst(slo, result, alpha)
+    if slo.is_tally and stretch > 1:
+        return _part(slo, result, stretch)
     verdict = _judge(slo, result, intervals, alpha)
     return _unsteady(slo, result, verdict) if slo.kind in {"percentile", "mean"} and slo.upper else verdict
 
@@ -142,7 +152,7 @@ def _percentile(slo: SLO, result: Result, alpha: float) -> Verdict:
     requests = [interval.requests for interval in result.intervals]
     limit = float(slo.bound)
     factor = _inflation(slo, result)
-    estimate = stats.share(_slower(slo, result, limit), requests, alpha, factor)
+    estimate = stats.share(_counts(slo, result), requests, alpha, factor)
     allowed = slo.allowed
     value = _at(slo, result, slo.percent)
     # The limit is not part of "<": a share that is just allowed is a percentile at the limit.
@@ -163,7 +173,7 @@ def _percentile(slo: SLO, result: Result, alpha: float) -> Verdict:
 
 def _share(slo: SLO, result: Result, alpha: float) -> Verdict:
     requests = [interval.requests for interval in result.intervals]
-    bad = [_bad(slo, result, interval) for interval in result.intervals]
+    bad = _counts(slo, result)
     estimate = stats.share(bad, requests, alpha)
     outcome = _outcome(estimate, slo.allowed, upper=slo.upper)
     value = f"{Share(estimate.value)}"
@@ -196,27 +206,88 @@ def _fact(slo: SLO, result: Result) -> Verdict:
     elif slo.kind == "lag":
         value = result.total.lag.percentile(99) if result.total.lag else Duration(0)
     else:
-        value = sum(_bad(slo, result, interval) for interval in result.intervals)
+        value = sum(_counts(slo, result))
     exact = float(value)
     outcome: Outcome = "met" if COMPARE[slo.compare](exact, float(slo.bound)) else "missed"
     return Verdict(slo.text, outcome, f"{value:,}" if isinstance(value, int) else str(value), exact, exact)
 
 
+def _part(slo: SLO, result: Result, stretch: float) -> Verdict:
+    """Judge a count in a load that went on for longer than the count was meant for."""
+    counted = sum(_counts(slo, result))
+    part = counted / stretch
+    outcome: Outcome = "met" if COMPARE[slo.compare](part, float(slo.bound)) else "missed"
+    remark = f"the load went on: {part:,.3g} in each {result.plan.duration}"
+    return Verdict(slo.text, outcome, f"{counted:,}", part, part, remark)
+
+
 def _worst(slo: SLO, result: Result, alpha: float) -> Verdict:
-    """Judge each window of a length, and give the worst; the chances to be wrong are shared out."""
+    """Judge each window of a length, and give the worst.
+
+    Where all are to be met, each alone may be wrong with the whole chance (an intersection-union
+    test: Berger 1982); where one that is missed is enough, they share it.
+    """
     assert slo.window
     length = slo.window.seconds
-    windows = [
-        window
-        for at in range(len(result.intervals))
-        if (window := _from(result.intervals, at, length))
-        and sum(interval.seconds for interval in window) >= length - 0.5
-    ]
+    windows = list(_windows(result.intervals, length))
     if not windows:
         return Verdict(slo.text, "unclear", "-", remark=f"the run is shorter than {length}")
-    verdicts = [_judge(slo, result, window, alpha / len(windows)) for window in windows]
-    order: tuple[Outcome, ...] = ("missed", "unclear", "met")
-    return min(verdicts, key=lambda verdict: (order.index(verdict.outcome), -_far(slo, verdict)))
+    decide = _decider(slo, result)
+    each = alpha / len(windows)
+    found = {window: decide(window, alpha) for window in windows}
+    if all(decision.outcome == "met" for decision in found.values()):
+        each = alpha
+    else:
+        found = {window: decide(window, each) for window, one in found.items() if one.outcome != "met"}
+    outcome = "missed" if any(one.outcome == "missed" for one in found.values()) else None
+    worst = max(
+        (window for window, one in found.items() if outcome in {None, one.outcome}),
+        key=lambda window: found[window].bad,
+    )
+    return _judge(slo, result, result.intervals[worst[0] : worst[1]], each)
+
+
+class _Decision(NamedTuple):
+    """A verdict without words, and how bad the figure is: the larger, the worse."""
+
+    outcome: Outcome
+    bad: float
+
+
+def _decider(slo: SLO, result: Result) -> Callable[[tuple[int, int], float], _Decision]:
+    """Give what judges many stretches of the same intervals; it counts each interval once."""
+    intervals, sign = result.intervals, 1 if slo.upper else -1
+    if slo.is_share:
+        requests = [interval.requests for interval in intervals]
+        bad, *near = [_counts(slo, result, level) for level in (1.0, *([_NEAR] if slo.kind == "percentile" else []))]
+
+        def of_share(window: tuple[int, int], alpha: float) -> _Decision:
+            these, all_ = bad[slice(*window)], requests[slice(*window)]
+            factor = max(stats.inflation(counts[slice(*window)], all_) for counts in (bad, *near))
+            side = sign * stats.side(these, all_, slo.allowed, alpha, factor)
+            return _Decision(_SIDES[side], sign * sum(these) / (sum(all_) or 1))
+
+        return of_share
+    if slo.kind in {"rate", "mean"}:
+        counted = [_batch_means(slo, replace(result, intervals=(interval,))) for interval in intervals]
+
+        def of_mean(window: tuple[int, int], alpha: float) -> _Decision:
+            figures, weights = (
+                [figure for one in counted[slice(*window)] for figure in one[part]] for part in range(2)
+            )
+            estimate = stats.mean(figures, alpha, weights)
+            strict = slo.compare in {"<", ">"}
+            return _Decision(
+                _outcome(estimate, float(slo.bound), upper=slo.upper, strict=strict), sign * estimate.value
+            )
+
+        return of_mean
+
+    def of_fact(window: tuple[int, int], _: float) -> _Decision:
+        verdict = _judge(slo, result, intervals[slice(*window)], 0.0)
+        return _Decision(verdict.outcome, -math.inf if verdict.low is None else sign * verdict.low)
+
+    return of_fact
 
 
 def _unsteady(slo: SLO, result: Result, verdict: Verdict) -> Verdict:
@@ -240,11 +311,6 @@ def _unsteady(slo: SLO, result: Result, verdict: Verdict) -> Verdict:
     return verdict.but(verdict.outcome, remark)
 
 
-def _far(slo: SLO, verdict: Verdict) -> float:
-    bound = verdict.high if slo.upper else verdict.low
-    return 0.0 if bound is None else bound if slo.upper else -bound
-
-
 # What is counted.
 
 
@@ -260,10 +326,14 @@ def _bad(slo: SLO, result: Result, interval: Interval) -> int:
     return interval.outcomes.get(wanted, 0)
 
 
-def _slower(slo: SLO, result: Result, limit: float) -> list[int]:
-    """Count per interval what was slower than a limit; what was not answered is."""
+def _counts(slo: SLO, result: Result, level: float = 1.0) -> list[int]:
+    """Count per interval what a share is of; of a percentile, what is slower than the limit, or than a part of it."""
+    if slo.kind != "percentile":
+        return [_bad(slo, result, interval) for interval in result.intervals]
+    # What was not answered is slower than any limit.
     return [
-        (interval.service_time if slo.service else interval.latency).over(limit) + interval.unanswered
+        (interval.service_time if slo.service else interval.latency).over(float(slo.bound) * level)
+        + interval.unanswered
         for interval in result.intervals
     ]
 
@@ -275,8 +345,7 @@ def _inflation(slo: SLO, result: Result) -> float:
     half as near to it are looked at too.
     """
     requests = [interval.requests for interval in result.intervals]
-    limit = float(slo.bound)
-    return max(stats.inflation(_slower(slo, result, level), requests) for level in (limit, limit / 2))
+    return max(stats.inflation(_counts(slo, result, level), requests) for level in (1.0, _NEAR))
 
 
 def _at(slo: SLO, result: Result, percent: float) -> Duration:
@@ -310,12 +379,16 @@ def last(intervals: Sequence[Interval], seconds: float) -> Sequence[Interval]:
     return intervals[at:]
 
 
-def _from(intervals: Sequence[Interval], at: int, seconds: float) -> Sequence[Interval]:
-    end, length = at, 0.0
-    while end < len(intervals) and length < seconds - 0.5:
-        length += intervals[end].seconds
-        end += 1
-    return intervals[at:end]
+def _windows(intervals: Sequence[Interval], seconds: float) -> Iterator[tuple[int, int]]:
+    """Give each stretch of intervals that are so long together, by its first and the one behind its last."""
+    end, length = 0, 0.0
+    for at, interval in enumerate(intervals):
+        while end < len(intervals) and length < seconds - 0.5:
+            length += intervals[end].seconds
+            end += 1
+        if length >= seconds - 0.5:
+            yield at, end
+        length -= interval.seconds
 
 
 # What is said.

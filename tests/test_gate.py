@@ -235,6 +235,37 @@ def test_any_length(seconds: float, longest: float, stop_early: bool, intervals:
     assert outcome == ("missed" if intervals is SLOW else "met")
 
 
+FLAWED = [interval({"200": 199, "503": 1}, start=at) for at in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("slo", "end", "outcome"),
+    [
+        ("errors < 15", 10, "met"),  # within its bound so far may be beyond it at the end
+        ("errors < 5", 5, "missed"),
+        ("errors > 15", 10, "missed"),
+        ("errors > 5", 6, "met"),
+        ("errors == 0", 4, "missed"),
+        ("timeouts == 0", 4, "met"),  # what has been so far is what was asked for
+    ],
+)
+def test_a_count_so_far(slo: str, end: int, outcome: Outcome) -> None:
+    """A load that may stop early lasts until a count is known, as well as what is a sample."""
+    judging = begin([slo, "errors < 50%"], plan(rate=200, duration=10), stop_early=True)
+    assert ended(judging, FLAWED) == end
+    assert outcomes(judging, FLAWED[:end]) == [outcome, "met"]
+
+
+def test_a_count_in_a_load_that_goes_on() -> None:
+    """A load that goes on for another objective's sake is judged by its part of what it counts."""
+    judging = begin(["errors < 7", "errors < 0.5%"], plan(rate=200, duration=5))
+    assert ended(judging, FLAWED[:15]) == 0
+    assert judging.stretch == pytest.approx(3)
+    tally, share = judging.verdicts(result(*FLAWED[:15]))
+    assert (tally.outcome, tally.value, tally.remark) == ("met", "15", "the load went on: 5 in each 5s")
+    assert share.outcome == "unclear"
+
+
 def test_without_objectives() -> None:
     """A load without objectives is as long as it is, and has no verdicts."""
     judging = Gate.of({"stop_early": True}, []).begin(plan(), "mine")
@@ -304,7 +335,7 @@ def test_error_spent(monkeypatch: pytest.MonkeyPatch, stop_early: bool, seconds:
     """However many looks there are, together they are not wrong more often than one may be."""
     alphas: list[float] = []
 
-    def spy(slo: SLO, found: Any, alpha: float = ALPHA) -> Any:
+    def spy(slo: SLO, found: Any, alpha: float = ALPHA, _: float = 1) -> Any:
         alphas.append(alpha)
         return replace(judge(slo, found, alpha), outcome="unclear")
 
