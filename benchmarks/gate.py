@@ -19,7 +19,7 @@ from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
 from pytest_loadgen.runner import run as load
 from pytest_loadgen.target import Target
-from pytest_loadgen.verdict import Outcome
+from pytest_loadgen.verdict import JudgedResult, Outcome
 
 RATE = 200
 DURATION = 5
@@ -128,7 +128,7 @@ def _gate(ratio: float, longest: float, *, stop_early: bool = False) -> Gate:
 
 def _intervals(generator: Embedded, plan: Plan, gates: list[Gate], most: float = math.inf) -> list[Interval]:
     """Load until each gate has enough, or for so many seconds at most."""
-    judgings = [gate.begin(plan, generator.name) for gate in gates]
+    judgings = [gate.begin(JudgedResult(plan, generator.name)) for gate in gates]
     longest = max((gate.lengthened(plan) for gate in gates), key=lambda longer: longer.duration)
     intervals: list[Interval] = []
 

@@ -17,9 +17,9 @@ from pytest_loadgen import stats
 from pytest_loadgen.gate import Gate
 from pytest_loadgen.histogram import MASKS, Histogram
 from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval, Result
+from pytest_loadgen.result import Interval
 from pytest_loadgen.target import Target
-from pytest_loadgen.verdict import ALPHA, OUTCOMES, Outcome
+from pytest_loadgen.verdict import ALPHA, OUTCOMES, JudgedResult, Outcome
 
 SEED = 20_240_601
 SLOW = 0.01
@@ -87,12 +87,12 @@ CELLS = (*OUTCOMES, "median length", "k6 misses it")
 
 def judged(gate: Gate, plan: Plan, intervals: Sequence[Interval]) -> tuple[Outcome, float]:
     """Give the verdict that a load with these intervals would have got, and after how many seconds."""
-    judging = gate.begin(plan, "simulated")
+    judging = gate.begin(JudgedResult(plan, "simulated"))
     end = next((end for end in range(1, len(intervals)) if judging.enough(intervals[:end])), len(intervals))
     if end == len(intervals):
         judging.enough(intervals)
     seen = intervals[:end]
-    (verdict,) = judging.verdicts(Result(plan, "simulated", tuple(seen)))
+    (verdict,) = judging.judged(seen).verdicts
     return verdict.outcome, seen[-1].start + seen[-1].seconds
 
 

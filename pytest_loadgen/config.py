@@ -1,5 +1,6 @@
-"""The tables of pyproject.toml: ``[tool.pytest-loadgen.profiles.NAME]``."""
+"""The tables of pyproject.toml: ``[tool.pytest-loadgen.profiles.NAME]``, ``[tool.pytest-loadgen.generators.NAME]``."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,34 @@ from pytest_loadgen.options import Options, check
 def profile(folder: Path, name: str) -> Options:
     """Read a profile: options for every load. Raises PlanError."""
     path = folder / "pyproject.toml"
-    profiles = _table(path).get("profiles", {})
-    if not isinstance(profiles, dict):
-        raise PlanError(f"{path}: profiles is no table: write [tool.pytest-loadgen.profiles.NAME]")
+    profiles = _tables(path, "profiles")
     if name not in profiles:
         known = did_you_mean(name, profiles) if profiles else "it has no [tool.pytest-loadgen.profiles.NAME]."
         raise PlanError(f"there is no profile {name!r} in {path}: {known}")
-    where = f"the profile {name!r} in {path}"
-    if not isinstance(profiles[name], dict):
-        raise PlanError(f"{where} is no table: write [tool.pytest-loadgen.profiles.{name}]")
-    return check(profiles[name], where)
+    return check(profiles[name], f"the profile {name!r} in {path}")
+
+
+def generators(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read the configured generators: settings by name. Raises PlanError."""
+    found = _tables(folder / "pyproject.toml", "generators")
+    for settings in found.values():
+        # A program beside the configuration is meant from there, wherever pytest is called.
+        program = settings.get("program")
+        if isinstance(program, str) and os.sep in program:
+            settings["program"] = str(folder / Path(program).expanduser())
+    return found
+
+
+def _tables(path: Path, kind: str) -> dict[str, dict[str, Any]]:
+    """Read the tables of a kind, by name."""
+    tables = _table(path).get(kind, {})
+    if not isinstance(tables, dict):
+        raise PlanError(f"{path}: {kind} is no table: write [tool.pytest-loadgen.{kind}.NAME]")
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            where = f"the {kind.removesuffix('s')} {name!r} in {path}"
+            raise PlanError(f"{where} is no table: write [tool.pytest-loadgen.{kind}.{name}]")
+    return tables
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -38,4 +57,4 @@ def _table(path: Path) -> dict[str, Any]:
     return dict(table)
 
 
-_TABLES = ("profiles",)
+_TABLES = ("profiles", "generators")

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Self
 
 from pytest_loadgen.errors import GeneratorError, LoadError
-from pytest_loadgen.generators.base import Intervals, LoadGenerator, finish
+from pytest_loadgen.generators.base import Intervals, LoadGenerator, Wrapper, finish
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
 
@@ -27,7 +27,7 @@ _NOTICE = 0.5
 _FINISH = "finish"
 
 
-class Distributed:
+class Distributed(Wrapper):
     """A load generator that has another do the parts of a plan, and adds up what they give.
 
     The workers send their intervals over loopback to this process, which they find by address and
@@ -36,10 +36,8 @@ class Distributed:
 
     def __init__(self, generator: LoadGenerator, workers: int | Sequence[Executor]) -> None:
         """Take as many workers as there are executors, or so many threads of this process."""
-        self._generator = generator
+        super().__init__(generator)
         self._workers = workers
-        self.name = generator.name
-        self.features = generator.features
 
     def run(self, plan: Plan) -> _Parts:
         """Run the parts side by side; an interval is yielded when all parts have given theirs.

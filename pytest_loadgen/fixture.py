@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Unpack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Unpack, overload
+
+import pytest
 
 from pytest_loadgen import runner
+from pytest_loadgen.crosscheck import CrossCheck, by_turns
 from pytest_loadgen.errors import InvalidRun, LoadError, PlanError, ServiceError, SLOMissed
 from pytest_loadgen.gate import Gate
-from pytest_loadgen.options import Options, check, merge, plan_of
+from pytest_loadgen.options import OneLoad, Options, check, merge, plan_of
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval, Result, counted
+from pytest_loadgen.rounds import Rounds
 from pytest_loadgen.runs import Run
 from pytest_loadgen.target import absolute, join
 from pytest_loadgen.verdict import JudgedResult
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_loadgen.generators.base import LoadGenerator
     from pytest_loadgen.machine import Machine
     from pytest_loadgen.progress import Progress
+    from pytest_loadgen.registry import Registry
     from pytest_loadgen.session import Session
 
 
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 class Setting:
     """What all loads of a test session share."""
 
-    generator: LoadGenerator
+    registry: Registry
     session: Session
     defaults: Options
     allowed_hosts: tuple[str, ...]
@@ -46,26 +51,34 @@ class Load:
     def __init__(
         self,
         setting: Setting,
-        test: str,
+        item: pytest.Item,
         marked: Sequence[Options],
         objectives: Sequence[str],
         base: Callable[[], str | None],
     ) -> None:
         """Belong to a test; base is asked for what a relative address is relative to."""
         self._setting = setting
-        self._test = test
+        self._item = item
         self._marked = marked
         self._objectives = objectives
         self._base = base
 
-    def __call__(self, url: str = "", /, **options: Unpack[Options]) -> JudgedResult:
+    @overload
+    def __call__(self, url: str = "", /, *, generator: str = ..., **options: Unpack[OneLoad]) -> JudgedResult: ...
+
+    @overload
+    def __call__(
+        self, url: str = "", /, *, generator: list[str] | tuple[str, ...], **options: Unpack[OneLoad]
+    ) -> CrossCheck: ...
+
+    def __call__(self, url: str = "", /, **options: Any) -> JudgedResult | CrossCheck:
         """Load an address (or one relative to `load_target`) and give the result.
 
         Options come from this call, then from the test's `load` marks, then from the profile;
-        objectives from all `slo` marks and from this call. Raises PlanError or ServiceError before
-        anything is sent, GeneratorError where the generator fails in mid-run, ServiceError where
-        not one request got a right answer, SLOMissed where an objective is missed, and InvalidRun
-        where the generator was the limit.
+        objectives from all `slo` marks and from this call. With a list of generators, give the
+        result of each. Raises PlanError or ServiceError before anything is sent, GeneratorError
+        where the generator fails in mid-run, ServiceError where not one request got a right answer,
+        SLOMissed where an objective is missed, and InvalidRun where the generator was the limit.
         """
         __tracebackhide__ = True
         try:
@@ -74,20 +87,37 @@ class Load:
             # The user's line is what matters, not the way through this package.
             raise error.with_traceback(None) from None
 
-    def _load(self, url: str, options: Options) -> JudgedResult:
-        setting = self._setting
-        merged = merge([options, *self._marked, setting.defaults])
-        generator = setting.generator
-        if (workers := merged.get("workers", 1)) != 1:
+    def _load(self, url: str, options: Options) -> JudgedResult | CrossCheck:
+        merged = merge([options, *self._marked, self._setting.defaults])
+        plan = plan_of(url if absolute(url) else join(self._base(), url), merged)
+        plan = self._item.ihook.pytest_loadgen_plan(item=self._item, plan=plan) or plan
+        gate = Gate.of(merged, self._objectives)
+        chosen = merged.get("generator", "embedded")
+        if isinstance(chosen, str):
+            return self._judged(plan, gate, self._generator(chosen, plan, merged))
+        return self._cross_checked(plan, gate, _several(chosen), merged)
+
+    def _generator(self, name: str, plan: Plan, options: Options) -> LoadGenerator:
+        """Give the generator of a name, with what the options put around it."""
+        generator = self._setting.registry[name]
+        self._setting.registry.check(generator, plan)
+        if (workers := options.get("workers", 1)) != 1:
             if not isinstance(workers, int) and not all(hasattr(worker, "submit") for worker in workers):
                 raise PlanError(f"workers={workers!r}: write a whole number, or a list of executors")
             from pytest_loadgen.distributed import Distributed
 
             generator = Distributed(generator, workers)
-        plan = plan_of(url if absolute(url) else join(self._base(), url), merged)
-        gate = Gate.of(merged, self._objectives)
+        # In rounds where that is asked for, or else intervals would come at its end only.
+        if (rounds := options.get("rounds", 1)) != 1 or not generator.live:
+            generator = Rounds(generator, plan, rounds)
+        return generator
+
+    def _judged(self, plan: Plan, gate: Gate, generator: LoadGenerator) -> JudgedResult:
+        """Load, judge, tell of it, and raise what the result is not good enough for."""
+        setting = self._setting
         longer = gate.lengthened(plan)
-        judging = gate.begin(plan, generator.name)
+        blank = _blank(plan, generator)
+        judging = gate.begin(blank)
         progress = setting.progress(plan)
         intervals: list[Interval] = []
 
@@ -106,17 +136,52 @@ class Load:
                 runner.run(longer, generator, watch, setting.allowed_hosts)
         except BaseException as error:
             if intervals or isinstance(error, KeyboardInterrupt):
-                partial = Result(plan, generator.name, tuple(intervals), interrupted=True)
-                setting.session.add(Run(self._test, partial))
+                self._tell(replace(blank, intervals=tuple(intervals), interrupted=True))
             raise
         finally:
             if progress:
                 progress.close()
-        verdicts = judging.verdicts(Result(plan, generator.name, tuple(intervals)))
-        result = JudgedResult(plan, generator.name, tuple(intervals), verdicts=verdicts, stretch=judging.stretch)
-        setting.session.add(Run(self._test, result, verdicts))
+        result = judging.judged(intervals)
+        self._tell(result)
         self._verdict(result, judging.aborted)
         return result
+
+    def _cross_checked(self, plan: Plan, gate: Gate, names: Sequence[str], options: Options) -> CrossCheck:
+        """Load with several generators by turns, and judge each; none goes on longer than another."""
+        setting = self._setting
+        rounds = options.get("rounds", 2)
+        generators = [self._generator(name, plan, {**options, "rounds": 1}) for name in names]
+        gate = replace(gate, longest=plan.duration, stop_early=False)
+        gate.lengthened(plan)
+        judgings = [gate.begin(_blank(plan, generator)) for generator in generators]
+        found: list[list[Interval]] = [[] for _ in generators]
+        try:
+            with setting.turn(lambda: None):
+                if gate.of_latency:
+                    for judging in judgings:
+                        judging.floor = setting.machine().floor
+                for number, interval in by_turns(plan, generators, rounds, setting.allowed_hosts):
+                    found[number].append(interval)
+        except BaseException:
+            for judging, intervals in zip(judgings, found, strict=True):
+                if intervals:
+                    self._tell(replace(judging.blank, intervals=tuple(intervals), interrupted=True))
+            raise
+        results = [judging.judged(intervals) for judging, intervals in zip(judgings, found, strict=True)]
+        checked = CrossCheck({result.generator: result for result in results})
+        for result in results:
+            self._tell(result)
+        for sentence in checked.disagreements:
+            setting.session.say(f"{self._item.nodeid}: {sentence}")
+        for result in results:
+            self._verdict(result, "")
+        return checked
+
+    def _tell(self, result: JudgedResult) -> None:
+        """Let the summary and the hook know of a load."""
+        run = Run(self._item.nodeid, result, result.verdicts)
+        self._setting.session.add(run)
+        self._item.ihook.pytest_loadgen_finished(item=self._item, run=run)
 
     def _verdict(self, result: JudgedResult, aborted: str) -> None:
         """Raise what the result is not good enough for."""
@@ -130,6 +195,17 @@ class Load:
             raise SLOMissed(f"{result}{lines}")
         if "invalid" in outcomes:
             raise InvalidRun(f"{result}{lines}")
+
+
+def _several(names: object) -> Sequence[str]:
+    if not isinstance(names, (list, tuple)) or not names or len(set(names)) < len(names):
+        raise PlanError(f"generator={names!r}: write a name, or a list of different names")
+    return names
+
+
+def _blank(plan: Plan, generator: LoadGenerator) -> JudgedResult:
+    """Give the result before the load. Raises GeneratorError where the generator is not there."""
+    return JudgedResult(plan, generator.name, version=generator.version(), basis=generator.basis, floor=generator.floor)
 
 
 def _nothing_right(result: Result) -> str:

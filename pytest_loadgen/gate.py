@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_loadgen import stats
 from pytest_loadgen.errors import PlanError
@@ -13,7 +13,7 @@ from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval, Result
 from pytest_loadgen.slo import SLO
 from pytest_loadgen.units import Duration, Rate, Share
-from pytest_loadgen.verdict import ALPHA, Verdict, floored, judge, last, valid
+from pytest_loadgen.verdict import ALPHA, JudgedResult, Verdict, floored, judge, last, valid
 
 # A look spends some of the error that is allowed; so the next is when the run is this much longer.
 _NEXT_LOOK = 1.25
@@ -68,19 +68,19 @@ class Gate:
         """Whether an objective is about how long answers take."""
         return any(slo.kind in {"percentile", "mean", "max"} for slo in self.objectives)
 
-    def begin(self, plan: Plan, generator: str) -> Judging:
-        """Start to look at a load of a plan."""
-        return Judging(self, plan, generator)
+    def begin(self, blank: JudgedResult) -> Judging:
+        """Start to look at a load, by the result that it has before it begins."""
+        return Judging(self, blank)
 
 
 class Judging:
     """A look at each interval of a load as it comes."""
 
-    def __init__(self, gate: Gate, plan: Plan, generator: str) -> None:
-        """Take the plan before it was lengthened."""
+    def __init__(self, gate: Gate, blank: JudgedResult) -> None:
+        """Take a result without intervals, its plan not lengthened."""
         self._gate = gate
-        self._plan = plan
-        self._generator = generator
+        self.blank = blank
+        self._plan = plan = blank.plan
         self.floor = Duration(0)
         """The p99 on this machine of a service that does nothing; 0 where it is not known."""
         self._longest = float(gate.lengthened(plan).duration)
@@ -95,7 +95,7 @@ class Judging:
         """Tell whether the load can end after these intervals."""
         if self._ended or not intervals:
             return self._ended
-        result = Result(self._plan, self._generator, tuple(intervals))
+        result = replace(self.blank, intervals=tuple(intervals))
         self._elapsed = elapsed = intervals[-1].start + intervals[-1].seconds
         self.aborted = self._hopeless(result)
         if self.aborted:
@@ -122,8 +122,12 @@ class Judging:
         last_look = elapsed if self._looked_at == 0 else elapsed * _NEXT_LOOK
         return last_look < self._longest - 0.5
 
-    def verdicts(self, result: Result) -> tuple[Verdict, ...]:
+    def judged(self, intervals: Sequence[Interval]) -> JudgedResult:
         """Judge the whole load: with the error of the look that ended it, or else with all that is left."""
+        result = replace(self.blank, intervals=tuple(intervals), stretch=self.stretch)
+        return replace(result, verdicts=self._verdicts(result))
+
+    def _verdicts(self, result: Result) -> tuple[Verdict, ...]:
         alpha = self._alpha if self._ended and not self.aborted else self._spend(self._longest)
         return tuple(
             valid(slo, floored(slo, verdict, self.floor), result) for slo, verdict in self._judge(result, alpha)

@@ -12,8 +12,8 @@ from pytest_loadgen.plan import Plan, Stage, Status
 from pytest_loadgen.target import Target
 
 
-class Options(TypedDict, total=False):
-    """What can be said of a load; durations are seconds or text, rates numbers or text."""
+class OneLoad(TypedDict, total=False):
+    """What can be said of a load, whoever generates it; durations are seconds or text, rates numbers or text."""
 
     rate: float | str
     stages: Iterable[Stage]
@@ -25,6 +25,7 @@ class Options(TypedDict, total=False):
     expect: Status | Sequence[Status]
     ready: float | str
     workers: int | Sequence[Executor]
+    rounds: int
     slo: str | Sequence[str]
     max_duration: float | str
     stop_early: bool
@@ -44,15 +45,22 @@ class Options(TypedDict, total=False):
     cert: str | tuple[str, ...]
 
 
+class Options(OneLoad, total=False):
+    """What can be said of a load."""
+
+    generator: str | list[str] | tuple[str, ...]
+
+
 _NAMES = frozenset(Options.__annotations__)
 _OF_PLAN = frozenset({"rate", "stages", "duration", "arrivals", "connections", "warmup", "timeout", "expect", "ready"})
-_NOT_OF_REQUEST = frozenset({"workers", "slo", "max_duration", "stop_early", "abort"})
+_NOT_OF_REQUEST = frozenset({"generator", "workers", "rounds", "slo", "max_duration", "stop_early", "abort"})
 # What other tools call them.
 _ALIASES = {
     **dict.fromkeys(("concurrency", "clients", "users", "vus", "threads"), "connections"),
     **dict.fromkeys(("qps", "rps"), "rate"),
     **dict.fromkeys(("time", "seconds", "length"), "duration"),
     **dict.fromkeys(("body", "payload"), "content"),
+    **dict.fromkeys(("engine", "tool"), "generator"),
 }
 # Where one of a group is given, those of the same group further away are meant no more.
 _INSTEAD = (

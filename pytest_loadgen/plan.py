@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -22,7 +23,8 @@ OPEN_CONNECTIONS = 100
 CLOSED_CONNECTIONS = 10
 
 Status = int | str
-"""A status or a class of them: ``404``, ``"2xx"``."""
+"""A status or a class of them: ``404``, ``"2xx"``; of gRPC, ``"NOT_SERVING"``."""
+_WORD = re.compile("[A-Z][A-Z_]+")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,14 @@ class Stage:
         if self.start is None or self.end is None:
             return Fraction(0)
         return (self.start + self.end) / 2 * exactly(self.seconds)
+
+    def between(self, start: float, end: float) -> Stage:
+        """Give the part of the line from one moment to another, in seconds from its start."""
+        if self.start is None or self.end is None:
+            return replace(self, seconds=Duration(end - start))
+        slope = (self.end - self.start) / exactly(self.seconds)
+        first, last = (self.start + slope * exactly(at) for at in (start, end))
+        return Stage(first, last, Duration(float(exactly(end) - exactly(start))))
 
     def __truediv__(self, parts: int) -> Stage:
         if self.start is None or self.end is None:
@@ -125,7 +135,7 @@ class Plan:
             arrivals="poisson" if arrivals == "poisson" else "constant",
             warmup=_not_negative("warmup", warmup),
             timeout=_positive("timeout", timeout),
-            expect=cls.expect if expect is None else _expect(expect),
+            expect=_expected(target) if expect is None else _expect(expect),
             ready=_not_negative("ready", ready),
             seed=random.randrange(2**31),  # noqa: S311  # no secret
         )
@@ -170,6 +180,10 @@ class Plan:
         needs = {self.target.scheme, "max" if self.closed else "rate"}
         if self.target.http2:
             needs.add("http2")
+        if self.target.body:
+            needs.add("body")
+        if self.target.cert:
+            needs.add("cert")
         if len({rate for stage in self.stages for rate in (stage.start, stage.end)}) > 1:
             needs.add("stages")
         if self.arrivals != "constant":
@@ -186,6 +200,16 @@ class Plan:
             return self
         rate = self.stages[-1].end
         return replace(self, stages=(*self.stages, Stage(rate, rate, Duration(seconds))))
+
+    def between(self, start: float, end: float) -> Plan:
+        """Give the part of the plan from one moment to another, in seconds; only the first has a warm-up."""
+        stages, begin = [], 0.0
+        for stage in self.stages:
+            first, last = max(start, begin), min(end, begin + stage.seconds)
+            if first < last:
+                stages.append(stage.between(first - begin, last - begin))
+            begin += stage.seconds
+        return replace(self, stages=tuple(stages), warmup=NO_TIME if start else self.warmup)
 
     def split(self, parts: int) -> list[Plan]:
         """Share the plan out evenly; rates, connections and requests add up to exactly this plan.
@@ -290,10 +314,16 @@ def _not_negative(name: str, value: float | str) -> Duration:
     return duration
 
 
+def _expected(target: Target) -> tuple[str, ...]:
+    return ("2xx", "3xx") if target.scheme.startswith("http") else ("OK", "SERVING")
+
+
 def _expect(expect: Status | Sequence[Status]) -> tuple[str, ...]:
     found = list(expect) if isinstance(expect, Iterable) and not isinstance(expect, str) else [expect]
-    texts = tuple(str(status).lower() for status in found)
+    texts = tuple(text if _WORD.fullmatch(text := str(status)) else text.lower() for status in found)
     for text in texts:
+        if _WORD.fullmatch(text):
+            continue
         digits, rest = text[:1], text[1:]
         if digits not in "12345" or len(rest) != 2 or not (rest == "xx" or rest.isdigit()):
             raise PlanError(f"expect={text!r}: write a status (204), a class ('2xx') or a list of these")

@@ -7,7 +7,7 @@ package where it is used.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,14 +20,18 @@ from pytest_loadgen.session import Session
 
 if TYPE_CHECKING:
     from pytest_loadgen.fixture import Load, Setting
+    from pytest_loadgen.generators.base import LoadGenerator
+    from pytest_loadgen.machine import Machine
     from pytest_loadgen.options import Options
     from pytest_loadgen.plan import Plan
     from pytest_loadgen.progress import Progress
+    from pytest_loadgen.registry import Registry
     from pytest_loadgen.turn import Room
 
 _SESSION = pytest.StashKey[Session]()
 _SETTING = pytest.StashKey["Setting"]()
 _DEFAULTS = pytest.StashKey["Options"]()
+_REGISTRY = pytest.StashKey["Registry"]()
 _ROOM = pytest.StashKey["Room | None"]()
 # By what name the controller of xdist tells its workers the folder of the room that tests share.
 _FOLDER = "loadgen_folder"
@@ -36,12 +40,14 @@ _FOLDER = "loadgen_folder"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options and their ini twins."""
     group = parser.getgroup("load", "load tests (pytest-loadgen)")
+    group.addoption("--load-generator", metavar="NAME", help="which load generator to use (embedded)")
     group.addoption("--load-target", metavar="URL", help="what relative addresses of load() are relative to")
     group.addoption("--load-profile", metavar="NAME", help="take options from this profile of pyproject.toml")
     group.addoption("--load-workers", metavar="N", help="share each load among N processes")
     group.addoption("--load-stop-early", action="store_true", help="end each load as soon as its objectives are clear")
     group.addoption("--load-strict", action="store_true", help="fail where an objective is unclear")
     parser.addini("load_slo", "objectives for every load, one a line", type="linelist")
+    parser.addini("load_generator", "which load generator to use (embedded)")
     parser.addini("load_target", "what relative addresses of load() are relative to")
     parser.addini("load_profile", "take options from this profile of pyproject.toml")
     parser.addini(
@@ -49,6 +55,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "hosts that may be loaded though neither local nor private (names, or patterns: *.test.example)",
         type="args",
     )
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Let plugins and conftest.py files define what is in `hookspecs`."""
+    from pytest_loadgen import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_loadgen_generators() -> Iterable[LoadGenerator]:
+    """Give the generators that come with the plugin."""
+    from pytest_loadgen.generators import built_in
+
+    return built_in()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -80,10 +100,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         loads = "load" in getattr(item, "fixturenames", ())
         said = item.get_closest_marker("load") or item.get_closest_marker("slo") or config.getini("load_slo")
+        said = said or "generator" in config.stash[_DEFAULTS]
         # A worker of xdist has no way to say a sentence here: there the load fixture says it.
         if loads and said and not hasattr(config, "workerinput"):
             try:
-                _check(_marked(item), _objectives(item), config.stash[_DEFAULTS])
+                _check(_marked(item), _objectives(item), config.stash[_DEFAULTS], config)
             except LoadError as error:
                 raise pytest.UsageError(f"{item.nodeid}: {error}") from None
         if loads:
@@ -104,7 +125,7 @@ def load(request: pytest.FixtureRequest) -> Load:
     """Load a service: ``load("http://localhost:8000/search", rate=500, duration="30s")``."""
     from pytest_loadgen.fixture import Load
 
-    _check(_marked(request.node), _objectives(request.node), request.config.stash[_DEFAULTS])
+    _check(_marked(request.node), _objectives(request.node), request.config.stash[_DEFAULTS], request.config)
 
     def base() -> str | None:
         # Said on the command line, it is what this session is about, whatever a fixture starts.
@@ -112,7 +133,7 @@ def load(request: pytest.FixtureRequest) -> Load:
         return said or request.getfixturevalue("load_target")
 
     node = request.node
-    return Load(_setting(request.config), node.nodeid, _marked(node), _objectives(node), base)
+    return Load(_setting(request.config), node, _marked(node), _objectives(node), base)
 
 
 class _Reporting:
@@ -187,23 +208,44 @@ def _setting(config: pytest.Config) -> Setting:
     """Make what all loads share, for the first of them."""
     if _SETTING not in config.stash:
         from pytest_loadgen.fixture import Setting
-        from pytest_loadgen.generators.embedded import Embedded
-        from pytest_loadgen.machine import look
 
-        session = config.stash[_SESSION]
-        generator = Embedded()
-        config.add_cleanup(generator.close)
         config.stash[_SETTING] = Setting(
-            generator=generator,
-            session=session,
+            registry=_registry(config),
+            session=config.stash[_SESSION],
             defaults=config.stash[_DEFAULTS],
             allowed_hosts=tuple(config.getini("load_allowed_hosts")),
             strict=config.getoption("load_strict"),
-            machine=cache(lambda: session.looked_at(look(generator))),
+            machine=cache(lambda: _look(config)),
             turn=_turn(config.stash[_ROOM]),
             progress=lambda plan: _progress(config, plan),
         )
     return config.stash[_SETTING]
+
+
+def _registry(config: pytest.Config) -> Registry:
+    """Ask the plugins for their generators, once."""
+    if _REGISTRY not in config.stash:
+        from pytest_loadgen.config import generators
+        from pytest_loadgen.registry import Registry
+
+        found = [generator for each in config.hook.pytest_loadgen_generators() for generator in each]
+        config.stash[_REGISTRY] = Registry(found, generators(_folder(config)))
+    return config.stash[_REGISTRY]
+
+
+def _look(config: pytest.Config) -> Machine:
+    """Look at the machine, and keep what is to be said of it."""
+    from pytest_loadgen.machine import look
+
+    machine = look(_registry(config)["embedded"])
+    for remark in machine.remarks():
+        config.stash[_SESSION].say(remark)
+    return machine
+
+
+def _folder(config: pytest.Config) -> Path:
+    """Tell where pyproject.toml is."""
+    return config.inipath.parent if config.inipath else config.rootpath
 
 
 def _marked(item: pytest.Item) -> list[Options]:
@@ -228,7 +270,7 @@ def _objectives(item: pytest.Item) -> list[str]:
     return objectives
 
 
-def _check(marked: list[Options], objectives: list[str], defaults: Options) -> None:
+def _check(marked: list[Options], objectives: list[str], defaults: Options, config: pytest.Config | None) -> None:
     """Refuse options that no plan can have, whatever the call adds."""
     from pytest_loadgen.gate import Gate
     from pytest_loadgen.options import merge, plan_of
@@ -236,6 +278,8 @@ def _check(marked: list[Options], objectives: list[str], defaults: Options) -> N
     options = merge([*marked, defaults])
     plan_of("http://localhost", options)
     Gate.of(options, objectives)
+    if config and isinstance(name := options.get("generator"), str):
+        _registry(config)[name]
 
 
 def _defaults(config: pytest.Config) -> Options:
@@ -244,9 +288,10 @@ def _defaults(config: pytest.Config) -> Options:
     if name := config.getoption("load_profile") or config.getini("load_profile"):
         from pytest_loadgen.config import profile
 
-        folder = config.inipath.parent if config.inipath else config.rootpath
-        defaults = profile(folder, name)
-        _check([], [], defaults)
+        defaults = profile(_folder(config), name)
+        _check([], [], defaults, None)
+    if generator := config.getoption("load_generator") or config.getini("load_generator"):
+        defaults = {**defaults, "generator": generator}
     if workers := config.getoption("load_workers"):
         if not str(workers).isdecimal() or not int(workers):
             raise LoadError(f"--load-workers={workers}: write a whole number, 1 or more")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pytest_loadgen.histogram import Histogram, rank
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.units import Duration, NoAnswer, Rate, Share
+
+Basis = Literal["due", "sent", "back-filled"]
+"""From when a generator counts latency: from when a request was due, or only from when it was sent
+(what waited to be sent is not in it), or the same with samples made up for what was not sent."""
 
 FAILURES = {
     "timeout": "not answered in time",
@@ -24,7 +28,7 @@ FAILURES = {
     "filehandles": "the generator ran out of file handles",
     "ports": "the generator ran out of ports",
 }
-"""The kinds of failure; every other outcome is the status of an answer."""
+"""The kinds of failure; every other outcome is the status of an answer: digits, or in capitals ("SERVING")."""
 
 # The generator is the limit where one request in a hundred leaves this much late, or where it
 # should go as fast as it can and has no CPU left.
@@ -32,6 +36,7 @@ _LATE = 0.010
 _FULL = 0.95
 _THROTTLED = 0.05
 _IDLE = 0.5
+NO_TIME = Duration(0)
 _REMEDY = "Use more workers (--load-workers)"
 _RAN_OUT = {
     "filehandles": "Raise the limit (ulimit -n), or use fewer connections.",
@@ -52,7 +57,7 @@ class Interval:
     service_time: Histogram = field(default_factory=Histogram)
     """The same, from when each was sent."""
     outcomes: Mapping[str, int] = field(default_factory=dict)
-    """How many requests ended how: by status ("200") or kind of failure ("timeout")."""
+    """How many requests ended how: by status ("200", "SERVING") or kind of failure ("timeout")."""
     lag: Histogram = field(default_factory=Histogram)
     """How late the generator itself was, per request: from when it was due to when it was taken up."""
     cpu: float = 0.0
@@ -74,7 +79,7 @@ class Interval:
     @property
     def unanswered(self) -> int:
         """How many of them got no answer; each is slower than any limit."""
-        return sum(count for outcome, count in self.outcomes.items() if not outcome.isdigit())
+        return sum(count for outcome, count in self.outcomes.items() if not is_answer(outcome))
 
     def __add__(self, other: Interval) -> Interval:
         """Add what two workers did at the same time."""
@@ -139,6 +144,27 @@ class Result:
     intervals: tuple[Interval, ...] = ()
     interrupted: bool = False
     """Whether the load was stopped before its end."""
+    version: str = ""
+    """The generator's, where it is known."""
+    basis: Basis = "due"
+    floor: Duration = NO_TIME
+    """How much the generator itself may add to a latency."""
+
+    def bounds(self) -> tuple[Self, Self]:
+        """Give what the result is at best, and at worst, where latencies were counted in wide buckets."""
+        if not any(each.latency.wide or each.service_time.wide for each in self.intervals):
+            return self, self
+        best, worst = (
+            replace(
+                self,
+                intervals=tuple(
+                    replace(each, latency=each.latency.bounds()[end], service_time=each.service_time.bounds()[end])
+                    for each in self.intervals
+                ),
+            )
+            for end in range(2)
+        )
+        return best, worst
 
     @cached_property
     def total(self) -> Interval:
@@ -194,7 +220,7 @@ class Result:
         latency = self.total.service_time if service else self.total.latency
         if wanted <= latency.count:
             return latency.at_rank(wanted)
-        kinds = {kind for kind in self.total.outcomes if not kind.isdigit()}
+        kinds = {kind for kind in self.total.outcomes if not is_answer(kind)}
         return NoAnswer(self.plan.timeout if kinds == {"timeout"} else 0.0)
 
     @property
@@ -251,6 +277,9 @@ class Result:
             "generator": self.generator,
             "intervals": [interval.as_dict() for interval in self.intervals],
             "interrupted": self.interrupted,
+            "version": self.version,
+            "basis": self.basis,
+            "floor": float(self.floor),
         }
 
     @classmethod
@@ -261,7 +290,15 @@ class Result:
             generator=data["generator"],
             intervals=tuple(Interval.from_dict(interval) for interval in data["intervals"]),
             interrupted=data["interrupted"],
+            version=data["version"],
+            basis=data["basis"],
+            floor=Duration(data["floor"]),
         )
+
+
+def is_answer(outcome: str) -> bool:
+    """Tell the status of an answer from a kind of failure."""
+    return outcome.isdigit() or outcome.isupper()
 
 
 def counted(count: int, noun: str) -> str:

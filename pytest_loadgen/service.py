@@ -74,6 +74,8 @@ def _check(target: Target, addresses: list[Address], allowed: tuple[str, ...]) -
 
 def _try(target: Target, address: Address) -> str:
     """Connect once; say what was in the way, or nothing."""
+    if target.scheme == "udp":
+        return ""  # there is nothing to connect to
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     try:
         # A machine may have no IPv6, and a name an address of it.

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_loadgen.machine import Machine
     from pytest_loadgen.runs import Run
 
-# The attributes by which a test report carries its runs, and what was found of the machine on the
-# way to them, through xdist too.
+# The attributes by which a test report carries its runs, and what else there is to say of them,
+# through xdist too.
 _CARRIED, _FOUND = "loadgen_runs", "loadgen_remarks"
 
 
@@ -26,10 +25,9 @@ class Session:
         self._unreported: list[Run] = []
         self._unsaid: list[str] = []
 
-    def looked_at(self, machine: Machine) -> Machine:
-        """Take what was found of the machine."""
-        self._unsaid += machine.remarks()
-        return machine
+    def say(self, remark: str) -> None:
+        """Take a line for the summary."""
+        self._unsaid.append(remark)
 
     def add(self, run: Run) -> None:
         """Take a run of the test that is under way."""

@@ -56,7 +56,14 @@ def share(bad: Sequence[float], all_: Sequence[float], alpha: float, inflated: f
     if len(all_) < FEWEST_BATCHES:
         return Estimate(value, 0.0, 1.0)
     size = _effective(total, len(all_), alpha, inflation(bad, all_) if inflated is None else inflated)
-    return Estimate(value, *_clopper_pearson(value * size, size, alpha))
+    return proportion(value * size, size, alpha)
+
+
+def proportion(events: float, size: float, alpha: float) -> Estimate:
+    """Bound a share of independent requests exactly (Clopper & Pearson 1934); no count need be whole."""
+    low = beta_quantile(alpha, events, size - events + 1) if events > 0 else 0.0
+    high = beta_quantile(1 - alpha, events + 1, size - events) if events < size else 1.0
+    return Estimate(events / size, low, high)
 
 
 def side(bad: Sequence[float], all_: Sequence[float], bound: float, alpha: float, inflated: float) -> int:
@@ -185,13 +192,6 @@ def _effective(total: float, batches: int, alpha: float, inflated: float) -> flo
     # The inflation is itself an estimate, the rougher the fewer the batches: Student's t for it.
     normal, student = normal_quantile(1 - alpha), student_quantile(1 - alpha, batches - 1)
     return total / inflated * min(1.0, normal / student) ** 2
-
-
-def _clopper_pearson(events: float, size: float, alpha: float) -> tuple[float, float]:
-    """Bound a share exactly (Clopper & Pearson 1934); size need not be a whole number."""
-    low = beta_quantile(alpha, events, size - events + 1) if events > 0 else 0.0
-    high = beta_quantile(1 - alpha, events + 1, size - events) if events < size else 1.0
-    return low, high
 
 
 def _inflation(bad: Sequence[float], all_: Sequence[float]) -> float:

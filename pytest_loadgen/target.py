@@ -15,7 +15,8 @@ from pytest_loadgen.errors import PlanError, did_you_mean
 if TYPE_CHECKING:
     import httpx
 
-SCHEMES = {"http": 80, "https": 443, "http+unix": 0, "https+unix": 0}
+SCHEMES = {"http": 80, "https": 443, "http+unix": 0, "https+unix": 0, "grpc": 80, "grpcs": 443, "tcp": 0, "udp": 0}
+_RAW = {"grpc", "grpcs", "tcp", "udp"}
 
 Address = tuple[str, int] | str
 """Where to connect: an IP address and port, or the path of a unix socket."""
@@ -61,6 +62,8 @@ class Target:
         Without a method it is GET, or POST where there is a body. Raises PlanError.
         """
         scheme, socket_path = _split(url)
+        if scheme in _RAW:
+            return cls._raw(scheme, url, method=method, auth=auth, verify=verify, cert=cert, **ingredients)
         netloc = urlsplit(url).netloc
         import httpx
 
@@ -101,6 +104,43 @@ class Target:
             http2=http2,
         )
 
+    @classmethod
+    def _raw(cls, scheme: str, url: str, *, verify: Any, cert: Any, **ingredients: Any) -> Target:
+        """Build what is sent by another protocol than HTTP: metadata and JSON by gRPC, or bytes."""
+        grpc = scheme.startswith("grpc")
+        takes = {"headers", "json", "content"} if grpc else {"content"}
+        given = {name: value for name, value in ingredients.items() if value is not None}
+        if wrong := given.keys() - takes:
+            raise PlanError(f"{scheme}:// takes no {min(wrong)}: it takes {', '.join(sorted(takes))}")
+        parts = urlsplit(url)
+        try:
+            port = parts.port or SCHEMES[scheme]
+        except ValueError as error:
+            raise PlanError(f"not an address: {error}") from None
+        if not port or parts.username is not None or parts.query or (parts.path.strip("/") and not grpc):
+            path = "/shop.Orders/Get" if grpc else ""
+            raise PlanError(f"not an address of {scheme}: write '{scheme}://localhost:8000{path}'")
+        import httpx
+
+        try:
+            # As httpx writes bodies.
+            request = httpx.Request("POST", "http://localhost", **given)
+            body, metadata = request.read(), httpx.Headers(given.get("headers")).raw
+        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise PlanError(f"httpx cannot build this request: {error}") from error
+        return cls(
+            url=f"{scheme}://{parts.netloc}{parts.path or '/'}",
+            method=scheme.removesuffix("s").upper() if grpc else scheme.upper(),
+            scheme=scheme,
+            host=parts.hostname or "",
+            port=port,
+            path=parts.path.encode(),
+            headers=tuple(metadata),
+            body=body,
+            verify=_verify(verify),
+            cert=_cert(cert),
+        )
+
     @property
     def origin(self) -> str:
         """Scheme, host and port: the service, without what is asked of it."""
@@ -114,7 +154,7 @@ class Target:
     @property
     def tls(self) -> bool:
         """Whether the connection is encrypted."""
-        return self.scheme.startswith("https")
+        return self.scheme.startswith(("https", "grpcs"))
 
     @property
     def unix(self) -> bool:

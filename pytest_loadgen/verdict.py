@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Self
 
 from pytest_loadgen import stats
-from pytest_loadgen.result import Interval, Result
+from pytest_loadgen.result import Interval, Result, counted
 from pytest_loadgen.slo import COMPARE, SLO
 from pytest_loadgen.units import Duration, Rate, Share
 
@@ -17,6 +17,7 @@ ALPHA = 0.05
 
 Outcome = Literal["met", "missed", "unclear", "invalid"]
 OUTCOMES: tuple[Outcome, ...] = ("met", "missed", "unclear", "invalid")
+_LATENCIES = {"percentile", "mean", "max"}
 # By the side of its bound on which a figure that is to be low surely is.
 _SIDES: dict[int, Outcome] = {-1: "met", 0: "unclear", 1: "missed"}
 
@@ -93,6 +94,8 @@ def valid(slo: SLO, verdict: Verdict, result: Result) -> Verdict:
     A generator that is late or has no CPU left makes a service look slower than it is: what is met
     all the same stays met. One that sends less than it should makes it look faster.
     """
+    if reason := _ungrounded(slo, verdict, result):
+        verdict = verdict.but("unclear", reason)
     if not result.health or slo.kind == "lag":
         return verdict
     if not result.fell_behind:
@@ -104,10 +107,26 @@ def valid(slo: SLO, verdict: Verdict, result: Result) -> Verdict:
     return verdict.but("invalid", result.health[0])
 
 
+def _ungrounded(slo: SLO, verdict: Verdict, result: Result) -> str:
+    """Say why what a generator counts as latency does not bear a verdict, if so."""
+    if slo.kind not in _LATENCIES or verdict.outcome not in {"met", "missed"}:
+        return ""
+    fast = (verdict.outcome == "met") == slo.upper
+    if fast and result.basis != "due" and not slo.service and not result.plan.closed:
+        # That it is slow is sure all the same: what waited to be sent waited longer.
+        return (
+            f"the {result.generator} generator counts from when requests were sent, not from when they were due: "
+            f"'service {slo.text}' would tell, or another generator"
+        )
+    if not fast and result.floor and verdict.low is not None and verdict.low - result.floor <= float(slo.bound):
+        return f"the {result.generator} generator itself adds up to {result.floor}"
+    return ""
+
+
 def floored(slo: SLO, verdict: Verdict, floor: Duration) -> Verdict:
     """Withhold a verdict on a latency that this machine can hardly tell from none."""
     lowest = _ABOVE_FLOOR * floor
-    if slo.kind not in {"percentile", "mean", "max"} or float(slo.bound) >= lowest:
+    if slo.kind not in _LATENCIES or float(slo.bound) >= lowest:
         return verdict
     if verdict.outcome == "missed" and verdict.low is not None and verdict.low > lowest:
         return verdict  # that slow is no machine
@@ -122,6 +141,9 @@ def judge(slo: SLO, result: Result, alpha: float = ALPHA, stretch: float = 1.0) 
     A percentile is judged as a share: ``p99 < L`` is P(latency > L) < 1 %, which is counted exactly
     in each interval. Shares and means are bounded from the intervals as batches (see `stats`).
     """
+    best, worst = result.bounds()
+    if best is not worst:
+        return _between(slo, *(judge(slo, each, alpha, stretch) for each in (best, worst)))
     intervals: Sequence[Interval] = result.intervals
     if slo.window and slo.window.which == "last":
         intervals = last(intervals, slo.window.seconds)
@@ -131,6 +153,14 @@ def judge(slo: SLO, result: Result, alpha: float = ALPHA, stretch: float = 1.0) 
         return _part(slo, result, stretch)
     verdict = _judge(slo, result, intervals, alpha)
     return _unsteady(slo, result, verdict) if slo.kind in {"percentile", "mean"} and slo.upper else verdict
+
+
+def _between(slo: SLO, best: Verdict, worst: Verdict) -> Verdict:
+    """Judge what was counted in wide buckets: what is so at best and at worst is so."""
+    if best.outcome == worst.outcome:
+        return replace(worst, low=best.low)
+    value = worst.value if best.value == worst.value else f"{best.value} to {worst.value}"
+    return Verdict(slo.text, "unclear", value, best.low, worst.high, "the generator's buckets are too coarse to tell")
 
 
 def _judge(slo: SLO, result: Result, intervals: Sequence[Interval], alpha: float) -> Verdict:
@@ -166,7 +196,7 @@ def _percentile(slo: SLO, result: Result, alpha: float) -> Verdict:
     elif estimate.low > allowed:
         low, high = max(low, Duration(limit)), max(high, Duration(limit))
     if len(requests) < stats.FEWEST_BATCHES:
-        return Verdict(slo.text, "unclear", str(value), remark=_too_few(requests))
+        return Verdict(slo.text, "unclear", str(value), remark=_too_few(result))
     remark = _range(outcome, slo.upper, str(low), str(high), _longer(estimate, allowed))
     return Verdict(slo.text, outcome, str(value), float(low), float(high), remark)
 
@@ -178,7 +208,7 @@ def _share(slo: SLO, result: Result, alpha: float) -> Verdict:
     outcome = _outcome(estimate, slo.allowed, upper=slo.upper)
     value = f"{Share(estimate.value)}"
     if len(requests) < stats.FEWEST_BATCHES:
-        return Verdict(slo.text, "unclear", value, remark=_too_few(requests))
+        return Verdict(slo.text, "unclear", value, remark=_too_few(result))
     low, high = str(Share(estimate.low)), str(Share(estimate.high))
     remark = _range(outcome, slo.upper, low, high, _longer(estimate, slo.allowed))
     return Verdict(slo.text, outcome, f"{sum(bad):,} of {sum(requests):,}", estimate.low, estimate.high, remark)
@@ -190,7 +220,7 @@ def _mean(slo: SLO, result: Result, alpha: float) -> Verdict:
     estimate = stats.mean(figures, alpha, weights)
     value = result.rate if slo.kind == "rate" else _mean_latency(slo, result)
     if len(figures) < stats.FEWEST_BATCHES:
-        return Verdict(slo.text, "unclear", str(value), remark=_too_few(figures))
+        return Verdict(slo.text, "unclear", str(value), remark=_too_few(result))
     bound = float(slo.bound)
     outcome = _outcome(estimate, bound, upper=slo.upper, strict=slo.compare in {"<", ">"})
     low, high = unit(max(0.0, estimate.low)), unit(max(0.0, estimate.high))
@@ -420,5 +450,9 @@ def _longer(estimate: stats.Estimate, bound: float) -> str:
     return f"{max(2, math.ceil(factor))}x longer would tell"
 
 
-def _too_few(batches: Sequence[object]) -> str:
-    return f"{len(batches)} intervals are too few to know how sure it is; {stats.FEWEST_BATCHES} s or more would tell"
+def _too_few(result: Result) -> str:
+    count, fewest = len(result.intervals), stats.FEWEST_BATCHES
+    by_the_second = all(interval.seconds < 1.75 for interval in result.intervals)
+    would_tell = f"{fewest} s or more" if by_the_second else f"rounds={fewest} or more"
+    are = "is" if count == 1 else "are"
+    return f"{counted(count, 'interval')} {are} too few to know how sure it is; {would_tell} would tell"

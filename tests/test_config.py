@@ -57,7 +57,10 @@ HERE = "[tool.pytest-loadgen.profiles.smoke]\n"
             "[tool.pytest-loadgen.profile.smok]",
             "{toml}: [tool.pytest-loadgen] has no 'profile': did you mean 'profiles'?",
         ),
-        ("[tool.pytest-loadgen]\nrate = 5", "{toml}: [tool.pytest-loadgen] has no 'rate': there are: profiles."),
+        (
+            "[tool.pytest-loadgen]\nrate = 5",
+            "{toml}: [tool.pytest-loadgen] has no 'rate': there are: generators, profiles.",
+        ),
     ],
 )  # fmt: skip
 def test_refusing(toml: Path, text: str | None, message: str) -> None:

@@ -15,9 +15,9 @@ from pytest_loadgen.plan import Plan, hold, ramp
 from pytest_loadgen.result import Interval
 from pytest_loadgen.slo import SLO
 from pytest_loadgen.stats import FEWEST_BATCHES
-from pytest_loadgen.verdict import ALPHA, Outcome, judge
+from pytest_loadgen.verdict import ALPHA, JudgedResult, Outcome, judge
 from tests.test_plan import plan
-from tests.test_result import interval, result
+from tests.test_result import interval
 from tests.test_verdict import second
 
 # What is asked of a load.
@@ -166,7 +166,7 @@ def test_too_small(slo: str, longest: Any, load: Plan, message: str) -> None:
 
 def begin(slo: str | Sequence[str] = "p99 < 100ms", load: Plan | None = None, **options: Any) -> Judging:
     asked: Any = {"slo": slo, **options}
-    return Gate.of(asked, []).begin(load or plan(), "mine")
+    return Gate.of(asked, []).begin(JudgedResult(load or plan(), "mine"))
 
 
 def ended(judging: Judging, intervals: Sequence[Interval]) -> int:
@@ -178,7 +178,7 @@ def ended(judging: Judging, intervals: Sequence[Interval]) -> int:
 
 
 def outcomes(judging: Judging, intervals: Sequence[Interval]) -> list[Outcome]:
-    return [verdict.outcome for verdict in judging.verdicts(result(*intervals))]
+    return [verdict.outcome for verdict in judging.judged(intervals).verdicts]
 
 
 FAST = [second(at, 0) for at in range(15)]
@@ -261,14 +261,14 @@ def test_a_count_in_a_load_that_goes_on() -> None:
     judging = begin(["errors < 7", "errors < 0.5%"], plan(rate=200, duration=5))
     assert ended(judging, FLAWED[:15]) == 0
     assert judging.stretch == pytest.approx(3)
-    tally, share = judging.verdicts(result(*FLAWED[:15]))
+    tally, share = judging.judged(FLAWED[:15]).verdicts
     assert (tally.outcome, tally.value, tally.remark) == ("met", "15", "the load went on: 5 in each 5s")
     assert share.outcome == "unclear"
 
 
 def test_without_objectives() -> None:
     """A load without objectives is as long as it is, and has no verdicts."""
-    judging = Gate.of({"stop_early": True}, []).begin(plan(), "mine")
+    judging = Gate.of({"stop_early": True}, []).begin(JudgedResult(plan(), "mine"))
     assert ended(judging, FAST) == 0
     assert outcomes(judging, FAST) == []
     assert not judging.enough([])
@@ -343,7 +343,7 @@ def test_error_spent(monkeypatch: pytest.MonkeyPatch, stop_early: bool, seconds:
     judging = begin("errors < 50%", plan(duration=seconds), stop_early=stop_early, max_duration=longest)
     intervals = [interval({"200": 1}, start=at) for at in range(longest)]
     assert ended(judging, intervals) == 0
-    judging.verdicts(result(*intervals))
+    judging.judged(intervals)
     assert all(alpha > 0 for alpha in alphas)
     assert sum(alphas) == pytest.approx(ALPHA)
     assert len(alphas) <= (24 if longest == 600 else 10)

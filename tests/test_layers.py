@@ -16,15 +16,16 @@ ROOT = Path(pytest_loadgen.__file__).parent
 ROWS = """
     __init__
     plugin
-    fixture session progress
+    fixture session progress hookspecs
     config reports.terminal
-    machine
-    gate runs runner distributed generators.embedded
-    verdict
+    machine crosscheck registry
+    gate runner distributed rounds generators.embedded
+    runs
+    verdict generators.command
     generators.embedded.worker
     generators.embedded.engine
     generators.embedded.http1
-    generators.embedded.readiness generators.base
+    generators.embedded.readiness generators.base generators.process
     result pacing options service slo
     plan
     target turn histogram stats

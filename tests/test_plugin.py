@@ -189,7 +189,7 @@ def test_a_mark_that_cannot_be_carried_out_stops_at_collection(
     [
         ("load('/', durration=3)", "load has no option 'durration': did you mean 'duration'?"),
         ("load('htp://localhost/')", "cannot load htp:// addresses: did you mean 'http'?"),
-        ("load('/', http2=True)", "the embedded generator cannot do: http2."),
+        ("load('/', http2=True)", "embedded cannot do: http2."),
         ("load('/', rate=1, duration='0.0001s', warmup=-1)", "warmup=-1: write a time from 0 upwards that ends"),
         ("load('/', rate=0)", "0/s for 200ms: not one request is due; raise the rate or the duration"),
         ("load('/', workers=200)", "100 connections cannot be shared by 200 workers: *"),
@@ -445,7 +445,7 @@ def test_a_killed_generator_is_an_error_with_the_figures_so_far(suite: pytest.Py
 
         def test_killed(load):
             load("/", duration=0.1)
-            worker = load._setting.generator._idle[0]._process.pid
+            worker = load._setting.registry["embedded"]._idle[0]._process.pid
             threading.Timer(1.5, os.kill, (worker, signal.SIGKILL)).start()
             load("/", rate=100, duration=30)
         """

@@ -154,7 +154,11 @@ CANNOT = "httpx cannot build this request: "
     ("url", "options", "message"),
     [
         ("htp://localhost", {}, "cannot load htp:// addresses: did you mean 'http'?"),
-        ("ws://localhost", {}, "cannot load ws:// addresses: there are: http, http+unix, https, https+unix."),
+        (
+            "ws://localhost",
+            {},
+            "cannot load ws:// addresses: there are: grpc, grpcs, http, http+unix, https, https+unix, tcp, udp.",
+        ),
         ("http:///x", {}, "an address needs a host: 'http://localhost:8000/'"),
         ("https://me@:80/", {}, "an address needs a host: 'https://localhost:8000/'"),
         ("http+unix:///x", {}, "an address needs a socket: 'http+unix://%2Frun%2Fmy.sock/'"),

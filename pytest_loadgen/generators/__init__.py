@@ -1,1 +1,15 @@
 """The load generators, one file each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_loadgen.generators.base import LoadGenerator
+
+
+def built_in() -> list[LoadGenerator]:
+    """Give those that come with the plugin."""
+    from pytest_loadgen.generators.embedded import Embedded
+
+    return [Embedded()]

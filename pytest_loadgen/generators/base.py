@@ -1,10 +1,14 @@
 """What a load generator is."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 from typing import Protocol, Self
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
+from pytest_loadgen.result import NO_TIME, Basis, Interval
+from pytest_loadgen.units import Duration
 
 
 class Intervals(Protocol):
@@ -24,26 +28,54 @@ def finish(intervals: Intervals) -> None:
 
 
 class LoadGenerator(Protocol):
-    """Turns a plan into intervals."""
+    """Turns a plan into intervals. Inherit from it, and say what differs from what is here."""
 
-    @property
-    def name(self) -> str:
-        """How users choose it."""
+    name: str
+    """How users choose it."""
+    features: frozenset[str]
+    """What it can do, in the words of `Plan.needs`."""
+    basis: Basis = "due"
+    """From when it counts latency."""
+    floor: Duration = NO_TIME
+    """How much it may add to a latency itself."""
+    live: bool = True
+    """Whether intervals come as they end; or else all at the end of the load."""
+    longest: float = float("inf")
+    """How long a load it can do in one piece, in seconds."""
+    settings: Mapping[str, type] = {}
+    """What a table of pyproject.toml may set, each an attribute of this name and type."""
 
-    @property
-    def features(self) -> frozenset[str]:
-        """What it can do, in the words of `Plan.needs`."""
+    def version(self) -> str:
+        """Tell its version, or nothing. Raises GeneratorError where it is not there."""
+        return ""
 
     def run(self, plan: Plan) -> Intervals:
         """Load the service, yielding each interval as it ends; closing the iterator stops the load.
 
         The iterator may have a method `finish()` too, to send no more and wait for what is open.
-
-        Several plans may run at the same time, each from its own thread.
+        Raises PlanError, before anything is sent, where it cannot do what the plan says; else
+        GeneratorError. Several plans may run at the same time, each from its own thread.
         """
+        ...
 
 
-def check(generator: LoadGenerator, plan: Plan) -> None:
-    """Refuse a plan that a generator cannot do. Raises PlanError."""
+class Wrapper(LoadGenerator):
+    """A load generator that has another do its work, and is what that one is."""
+
+    def __init__(self, generator: LoadGenerator) -> None:
+        """Take over what it says of itself."""
+        self._generator = generator
+        self.name, self.features, self.live = generator.name, generator.features, generator.live
+        self.basis, self.floor, self.longest = generator.basis, generator.floor, generator.longest
+
+    def version(self) -> str:
+        """Tell its version."""
+        return self._generator.version()
+
+
+def check(generator: LoadGenerator, plan: Plan, others: Iterable[LoadGenerator] = ()) -> None:
+    """Refuse a plan that a generator cannot do, and say which of others can. Raises PlanError."""
     if missing := plan.needs - generator.features:
-        raise PlanError(f"the {generator.name} generator cannot do: {', '.join(sorted(missing))}.")
+        can = ", ".join(sorted(other.name for other in others if plan.needs <= other.features))
+        hint = f" These can: {can}." if can else ""
+        raise PlanError(f"{generator.name} cannot do: {', '.join(sorted(missing))}.{hint}")

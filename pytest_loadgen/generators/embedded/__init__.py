@@ -6,25 +6,32 @@ import atexit
 import threading
 from collections.abc import Callable, Generator
 from functools import cache
-from typing import ClassVar, Self
+from importlib.metadata import version
+from typing import Self
 
+from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.embedded.worker import Worker
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
-from pytest_loadgen.target import SCHEMES
 
 
-class Embedded:
+class Embedded(LoadGenerator):
     """HTTP/1.1 over TCP, TLS and unix sockets, from a process of its own on this machine."""
 
-    name: ClassVar = "embedded"
-    features: ClassVar = frozenset({*SCHEMES, "rate", "max", "stages", "poisson"})
+    name = "embedded"
+    features = frozenset(
+        {"http", "https", "http+unix", "https+unix", "rate", "max", "stages", "poisson", "body", "cert"}
+    )
 
     def __init__(self) -> None:
         """Start nothing yet."""
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
         atexit.register(self.close)
+
+    def version(self) -> str:
+        """Tell the version of this package."""
+        return version("pytest-loadgen")
 
     def run(self, plan: Plan) -> Load:
         """Run a plan in a process that is free, or in a new one. Raises GeneratorError."""

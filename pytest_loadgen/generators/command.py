@@ -1,0 +1,247 @@
+"""A load generator that is a program."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pytest_loadgen.errors import GeneratorError, LoadError
+from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.process import Output, Process
+from pytest_loadgen.plan import NO_TIME, Plan, hold
+from pytest_loadgen.result import Interval
+from pytest_loadgen.units import Duration
+
+# How long a program may take to start, to report and to end, in seconds.
+_GRACE = 10.0
+# How long it has to report when Ctrl-C is pressed, and to say its version.
+_LAST_WORDS = 1.0
+_ASKED = 10.0
+_SHOWN = 1000
+# What is shorter than this is no secret, and would be found in any text.
+_SECRET = 4
+# Headers whose values need not be kept out of messages.
+_HARMLESS = {b"host", b"accept", b"accept-encoding", b"connection", b"user-agent", b"content-length", b"content-type"}
+
+
+class Command(LoadGenerator, ABC):
+    """A program that is started for each load, and tells at its end what came of it.
+
+    A subclass says `name` and `features`, and two functions that neither read nor write anything:
+    `argv`, and `parse`. The program runs in a folder of its own, which is gone when it has ended.
+    """
+
+    live = False
+    settings: Mapping[str, type] = {"program": str, "args": list, "env": dict}
+
+    program: str = ""
+    """Its path, or its name on PATH; the generator's name where this is empty."""
+    args: Sequence[str] = ()
+    """More arguments, from the configuration; `argv` puts them where they belong."""
+    env: Mapping[str, str] = {}
+    """More of its environment."""
+    home: ClassVar[str] = ""
+    """Where it is to be had."""
+    asked_version: ClassVar[Sequence[str]] = ("--version",)
+
+    @abstractmethod
+    def argv(self, plan: Plan) -> Sequence[str]:
+        """Give the arguments for a plan. Raises PlanError where the program cannot do it."""
+
+    @abstractmethod
+    def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
+        """Read what the program left. Raises GeneratorError, or ValueError where that is no result."""
+
+    def files(self, plan: Plan) -> Mapping[str, bytes]:
+        """Give files that the program shall find in its folder, by name."""
+        return {}
+
+    def overrun(self, plan: Plan) -> float:
+        """Tell how long after its duration it may still wait for answers, in seconds."""
+        return float(plan.timeout)
+
+    def check(self, output: Output) -> None:
+        """Refuse a program that did not end well. Raises GeneratorError."""
+        if output.status:
+            raise GeneratorError(f"{ending(output.status)}{_quoted(output.stderr or output.stdout)}")
+
+    def path(self) -> str:
+        """Find the program. Raises GeneratorError."""
+        program = self.program or self.name
+        if path := shutil.which(program):
+            return path
+        where = "" if os.sep in program else " on PATH"
+        get = f" ({self.home})" if self.home else ""
+        raise GeneratorError(
+            f"{self.name}: there is no {program!r}{where}. Install it{get}, or use --load-generator=embedded."
+        )
+
+    def version(self) -> str:
+        """Ask the program for its version. Raises GeneratorError where it is not there."""
+        return self.read_version(asked(self.path(), *self.asked_version))
+
+    def read_version(self, text: str) -> str:
+        """Find the version in what the program says."""
+        found = re.search(r"\d+\.\d+(?:\.\d+)?", text)
+        return found[0] if found else ""
+
+    def run(self, plan: Plan) -> Running:
+        """Start the program when the first interval is asked for."""
+        return Running(self, plan)
+
+
+class Running:
+    """A load by a program: an iterator over what it tells at its end, that any thread may close."""
+
+    def __init__(self, command: Command, plan: Plan) -> None:
+        """Start nothing yet."""
+        self._command = command
+        self._plan = plan
+        self._stopped = threading.Event()
+        self._interrupted = False
+        self._process: Process | None = None
+        self._intervals = self._run()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Interval:
+        return next(self._intervals)
+
+    def close(self) -> None:
+        """Stop the load."""
+        self._stopped.set()
+        self._signal(signal.SIGKILL)
+        with suppress(ValueError):  # another thread is in it, and finds that the program has ended
+            self._intervals.close()
+
+    def finish(self) -> None:
+        """Let the program end now, and tell what came of it."""
+        self._interrupted = True
+        self._signal(signal.SIGINT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if process := self._process:
+            process.signal(number)
+
+    def _run(self) -> Generator[Interval]:
+        command, plan = self._command, self._plan
+        try:
+            command.path()
+            self._wait_for_start()
+            if plan.warmup:
+                # A run of its own: no program can leave the beginning of a run out of its figures.
+                for _ in self._carry_out(_warming(plan)):
+                    pass
+            if not self._stopped.is_set():
+                yield from self._carry_out(replace(plan, warmup=NO_TIME))
+        except GeneratorError as error:
+            message = str(error).removeprefix(f"{command.name}: ")
+            raise GeneratorError(f"{command.name}: {redacted(message, command, plan)}") from None
+
+    def _wait_for_start(self) -> None:
+        if self._plan.start_at is not None:
+            self._stopped.wait(max(0.0, self._plan.start_at - time.time() - self._plan.warmup))
+
+    def _carry_out(self, plan: Plan) -> Iterator[Interval]:
+        """Run the program for a plan, and read what it left."""
+        command = self._command
+        argv = [command.path(), *command.argv(plan)]
+        limit = plan.duration + command.overrun(plan) + _GRACE
+        with tempfile.TemporaryDirectory(prefix="pytest-loadgen-", ignore_cleanup_errors=True) as folder:
+            for name, content in command.files(plan).items():
+                (Path(folder) / name).write_bytes(content)
+            with closing(Process(argv, command.env, Path(folder))) as process:
+                self._process = process
+                try:
+                    output = None if self._stopped.is_set() else process.wait(limit)
+                except KeyboardInterrupt:
+                    yield from self._last_words(process, plan)
+                    raise
+                if self._stopped.is_set():
+                    return
+                if output is None:
+                    raise GeneratorError(f"did not end within {Duration(limit)}, and was ended{_quoted(process.said)}")
+                yield from self._read(output, plan)
+
+    def _last_words(self, process: Process, plan: Plan) -> list[Interval]:
+        """Have the program tell what it has so far, if it is quick."""
+        self.finish()
+        with suppress(GeneratorError):
+            if output := process.wait(_LAST_WORDS):
+                return self._read(output, plan)
+        return []
+
+    def _read(self, output: Output, plan: Plan) -> list[Interval]:
+        command = self._command
+        if self._interrupted:
+            plan = plan.between(0, min(float(plan.duration), max(output.seconds, 0.001)))
+        command.check(output)
+        try:
+            return list(command.parse(output, plan))
+        except (LookupError, TypeError, AttributeError, ValueError, OSError) as error:
+            if isinstance(error, LoadError):
+                raise
+            printed = output.stdout or output.stderr
+            raise GeneratorError(f"left no result that can be read ({error}){_quoted(printed)}") from None
+
+
+def _warming(plan: Plan) -> Plan:
+    """Give the plan of the warm-up alone: the rate at which the first stage starts."""
+    rate = plan.stages[0].start
+    stage = hold("max" if rate is None else float(rate), plan.warmup)
+    return replace(plan, stages=(stage,), warmup=NO_TIME)
+
+
+@cache
+def asked(path: str, *args: str) -> str:
+    """Give what a program says when it is called so, whatever its exit status. Raises GeneratorError."""
+    with tempfile.TemporaryDirectory() as folder, closing(Process([path, *args], {}, Path(folder))) as process:
+        if (output := process.wait(_ASKED)) is None:
+            raise GeneratorError(f"{path} {' '.join(args)} did not end within {Duration(_ASKED)}")
+        return output.stdout + output.stderr
+
+
+def ending(status: int) -> str:
+    """Say how a program ended."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    with suppress(ValueError):
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"was ended by signal {-status}"
+
+
+def _quoted(text: str) -> str:
+    """Give the last lines of what a program said, to be put behind a sentence."""
+    text = text.strip()
+    if not text:
+        return ", and said nothing"
+    return f": {text}" if len(text) <= _SHOWN else f": [...]{text[-_SHOWN:]}"
+
+
+def redacted(text: str, command: Command, plan: Plan) -> str:
+    """Take out of a message what may be secret: headers, body, query, the configured environment."""
+    target = plan.target
+    secrets = [value.decode(errors="replace") for name, value in target.headers if name.lower() not in _HARMLESS]
+    secrets += [target.body.decode(errors="replace"), *command.env.values()]
+    secrets += [target.path.partition(b"?")[2].decode(errors="replace")]
+    secrets += [arg.partition(":")[2] for arg in command.args if re.match(r"[\w-]+:", arg)]
+    # The parts, too: a program may tell "Basic" from what comes behind it, or a cookie from the next.
+    parts = {part for secret in secrets for part in (secret, *re.split(r"[\s;&]+", secret))}
+    written = {form for part in parts for form in (part, json.dumps(part)[1:-1])}
+    for part in sorted(filter(lambda form: len(form) >= _SECRET, written), key=len, reverse=True):
+        text = text.replace(part, "[...]")
+    return text

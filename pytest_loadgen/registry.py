@@ -1,0 +1,74 @@
+"""The load generators that can be chosen, by name."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pytest_loadgen.errors import PlanError, did_you_mean
+from pytest_loadgen.generators import base
+from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.plan import Plan
+
+_WRITTEN = {str: "text", list: "a list of texts", dict: "a table of texts", bool: "true or false"}
+
+
+class Registry:
+    """Generators as plugins bring them, and as the configuration makes others of these."""
+
+    def __init__(
+        self, generators: Iterable[LoadGenerator], configured: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Take both; a configured one may have the name of the one that it is made of. Raises PlanError."""
+        self._generators: dict[str, LoadGenerator] = {}
+        for generator in generators:
+            if generator.name in self._generators:
+                kinds = " and ".join(
+                    f"{type(one).__module__}.{type(one).__qualname__}"
+                    for one in (self._generators[generator.name], generator)
+                )
+                raise PlanError(f"two load generators are called {generator.name!r}: {kinds}")
+            self._generators[generator.name] = generator
+        made = {name: self._made(name, settings) for name, settings in (configured or {}).items()}
+        self._generators.update(made)
+
+    def __iter__(self) -> Iterator[LoadGenerator]:
+        return iter(self._generators.values())
+
+    def __getitem__(self, name: str) -> LoadGenerator:
+        """Give the generator of a name. Raises PlanError."""
+        if not isinstance(name, str) or name not in self._generators:
+            raise PlanError(f"there is no load generator {name!r}: {did_you_mean(str(name), self._generators)}")
+        return self._generators[name]
+
+    def check(self, generator: LoadGenerator, plan: Plan) -> None:
+        """Refuse a plan that a generator cannot do, and say which can. Raises PlanError."""
+        base.check(generator, plan, self)
+
+    def _made(self, name: str, settings: Mapping[str, Any]) -> LoadGenerator:
+        """Make a generator of another, with its own name and settings."""
+        where = f"[tool.pytest-loadgen.generators.{name}]"
+        use = settings.get("use", name)
+        if use not in self._generators:
+            raise PlanError(f"{where}: use = {use!r}: {did_you_mean(str(use), self._generators)}")
+        made = copy.copy(self._generators[use])
+        known = made.settings
+        for key, value in settings.items():
+            if key == "use":
+                continue
+            if key not in known:
+                raise PlanError(f"{where} has no {key!r}: {did_you_mean(key, ['use', *known])}")
+            if not _is(value, known[key]):
+                raise PlanError(f"{where}: {key} = {value!r}: write {_WRITTEN.get(known[key], known[key].__name__)}")
+            setattr(made, key, value)
+        made.name = name
+        return made
+
+
+def _is(value: object, kind: type) -> bool:
+    if isinstance(value, list):
+        return kind is list and all(isinstance(each, str) for each in value)
+    if isinstance(value, dict):
+        return kind is dict and all(isinstance(each, str) for each in value.values())
+    return isinstance(value, kind) and not (kind is not bool and isinstance(value, bool))
