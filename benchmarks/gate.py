@@ -15,11 +15,12 @@ from benchmarks.simulated import CELLS, Tally, judged
 from pytest_loadgen.gate import Gate
 from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.histogram import Histogram
+from pytest_loadgen.judged import JudgedResult
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
 from pytest_loadgen.runner import run as load
 from pytest_loadgen.target import Target
-from pytest_loadgen.verdict import JudgedResult, Outcome
+from pytest_loadgen.verdict import Outcome
 
 RATE = 200
 DURATION = 5

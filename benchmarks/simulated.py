@@ -16,10 +16,11 @@ from benchmarks import k6, report
 from pytest_loadgen import stats
 from pytest_loadgen.gate import Gate
 from pytest_loadgen.histogram import MASKS, Histogram
+from pytest_loadgen.judged import JudgedResult
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
 from pytest_loadgen.target import Target
-from pytest_loadgen.verdict import ALPHA, OUTCOMES, JudgedResult, Outcome
+from pytest_loadgen.verdict import ALPHA, OUTCOMES, Outcome
 
 SEED = 20_240_601
 SLOW = 0.01

@@ -7,11 +7,12 @@ if TYPE_CHECKING:
     from pytest_loadgen.errors import GeneratorError, InvalidRun, LoadError, PlanError, ServiceError, SLOMissed
     from pytest_loadgen.fixture import Load
     from pytest_loadgen.histogram import Histogram
+    from pytest_loadgen.judged import JudgedResult
     from pytest_loadgen.plan import Plan, Stage, hold, ramp
     from pytest_loadgen.result import Interval, Result
     from pytest_loadgen.target import Target
     from pytest_loadgen.units import Duration, Rate, Share
-    from pytest_loadgen.verdict import JudgedResult, Verdict
+from pytest_loadgen.verdict import Verdict
 
 __all__ = [
     "Duration",
@@ -44,7 +45,8 @@ _HOMES = {
     "result": ("Interval", "Result"),
     "target": ("Target",),
     "units": ("Duration", "Rate", "Share"),
-    "verdict": ("JudgedResult", "Verdict"),
+    "judged": ("JudgedResult",),
+    "verdict": ("Verdict",),
 }
 
 

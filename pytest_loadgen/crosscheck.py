@@ -8,11 +8,11 @@ from itertools import combinations
 
 from pytest_loadgen import runner, stats
 from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.judged import JudgedResult
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval, Result
 from pytest_loadgen.rounds import Rounds
 from pytest_loadgen.units import Duration
-from pytest_loadgen.verdict import JudgedResult
 
 # Two generators disagree where chance alone would part their bounds this seldom.
 _ALPHA = 0.001

@@ -13,13 +13,13 @@ from pytest_loadgen import runner
 from pytest_loadgen.crosscheck import CrossCheck, by_turns
 from pytest_loadgen.errors import InvalidRun, LoadError, PlanError, ServiceError, SLOMissed
 from pytest_loadgen.gate import Gate
+from pytest_loadgen.judged import JudgedResult
 from pytest_loadgen.options import OneLoad, Options, check, merge, plan_of
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval, Result, counted
 from pytest_loadgen.rounds import Rounds
 from pytest_loadgen.runs import Run
 from pytest_loadgen.target import absolute, join
-from pytest_loadgen.verdict import JudgedResult
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.base import LoadGenerator
@@ -81,6 +81,7 @@ class Load:
         SLOMissed where an objective is missed, and InvalidRun where the generator was the limit.
         """
         __tracebackhide__ = True
+        self._setting.session.loaded.add(self._item.nodeid)
         try:
             return self._load(url, check(options, "load"))
         except (LoadError, SLOMissed) as error:
@@ -130,7 +131,7 @@ class Load:
         try:
             with setting.turn(progress.waiting if progress else lambda: None):
                 if gate.of_latency:
-                    judging.floor = setting.machine().floor
+                    judging.blank = replace(judging.blank, noise=setting.machine().floor)
                 if progress:
                     progress.started()
                 runner.run(longer, generator, watch, setting.allowed_hosts)
@@ -143,7 +144,7 @@ class Load:
                 progress.close()
         result = judging.judged(intervals)
         self._tell(result)
-        self._verdict(result, judging.aborted)
+        self._verdict(result)
         return result
 
     def _cross_checked(self, plan: Plan, gate: Gate, names: Sequence[str], options: Options) -> CrossCheck:
@@ -159,7 +160,7 @@ class Load:
             with setting.turn(lambda: None):
                 if gate.of_latency:
                     for judging in judgings:
-                        judging.floor = setting.machine().floor
+                        judging.blank = replace(judging.blank, noise=setting.machine().floor)
                 for number, interval in by_turns(plan, generators, rounds, setting.allowed_hosts):
                     found[number].append(interval)
         except BaseException:
@@ -174,7 +175,7 @@ class Load:
         for sentence in checked.disagreements:
             setting.session.say(f"{self._item.nodeid}: {sentence}")
         for result in results:
-            self._verdict(result, "")
+            self._verdict(result)
         return checked
 
     def _tell(self, result: JudgedResult) -> None:
@@ -183,18 +184,20 @@ class Load:
         self._setting.session.add(run)
         self._item.ihook.pytest_loadgen_finished(item=self._item, run=run)
 
-    def _verdict(self, result: JudgedResult, aborted: str) -> None:
+    def _verdict(self, result: JudgedResult) -> None:
         """Raise what the result is not good enough for."""
         if result.errors == result.requests:
             raise ServiceError(_nothing_right(result))
         lines = "".join(f"\n  {verdict}" for verdict in result.verdicts)
-        if aborted:
-            raise SLOMissed(f"{result}, given up: {aborted}{lines}")
+        if result.given_up:
+            raise SLOMissed(f"{result}, given up: {result.given_up}{lines}")
         outcomes = {verdict.outcome for verdict in result.verdicts}
-        if "missed" in outcomes or ("unclear" in outcomes and self._setting.strict):
+        if "missed" in outcomes:
             raise SLOMissed(f"{result}{lines}")
         if "invalid" in outcomes:
-            raise InvalidRun(f"{result}{lines}")
+            raise InvalidRun(f"{result}{lines}\n  {' '.join(result.health)}")
+        if "unclear" in outcomes and self._setting.strict:
+            raise SLOMissed(f"{result}{lines}\n  What is unclear fails, as --load-strict asks for.")
 
 
 def _several(names: object) -> Sequence[str]:

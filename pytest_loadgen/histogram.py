@@ -56,7 +56,7 @@ class Histogram:
 
     @classmethod
     def from_buckets(cls, buckets: Iterable[tuple[float, float, int]]) -> Histogram:
-        """Take buckets as other tools keep them: both ends in seconds, and how many latencies are between them."""
+        """Take other tools' buckets: both ends in seconds, and how many are above the one and up to the other."""
         wide: Counter[tuple[int, int]] = Counter()
         for low, high, number in buckets:
             wide[_nanoseconds(low), _nanoseconds(high)] += number
@@ -107,7 +107,7 @@ class Histogram:
             return self, self
         best = Counter(dict(zip(self._edges, self._numbers, strict=True)))
         for (low, _), number in self._wide:
-            best[_edge(low)] += number
+            best[_upper(_edge(low)) + 1] += number
         return Histogram(best), Histogram(self.counts)
 
     def record(self, seconds: float, count: int = 1) -> None:
@@ -155,9 +155,17 @@ class Histogram:
         return total / self.count / 1e9 if self else 0.0
 
     def __add__(self, other: Histogram) -> Histogram:
-        counts = Counter(dict(zip(self._edges, self._numbers, strict=True)))
-        counts.update(dict(zip(other._edges, other._numbers, strict=True)))
-        return Histogram(counts, Counter(self.wide) + Counter(other.wide))
+        return Histogram.sum((self, other))
+
+    @classmethod
+    def sum(cls, histograms: Iterable[Histogram]) -> Histogram:
+        """Add up any number of histograms, in one go."""
+        counts: Counter[int] = Counter()
+        wide: Counter[tuple[int, int]] = Counter()
+        for each in histograms:
+            counts.update(dict(zip(each._edges, each._numbers, strict=True)))
+            wide.update(each.wide)
+        return cls(counts, wide)
 
     def __bool__(self) -> bool:
         return bool(self._numbers or self._wide)
@@ -194,7 +202,9 @@ class Histogram:
         try:
             decoded = HdrHistogram.decode(text)
             found = [tuple(map(int, re.split("[-x]", bucket))) for bucket in buckets.split(",") if bucket]
-            wide = {(low, high): number for low, high, number in found if 0 <= low <= high}
+            wide = {(low, high): number for low, high, number in found}
+            if not all(0 <= low <= high and number > 0 for low, high, number in found):
+                raise ValueError("its wide buckets are none")
         except (HdrCookieException, HdrLengthException, zlib.error, IndexError, ValueError, TypeError) as error:
             raise ValueError(f"not an HdrHistogram: {error}") from error
         counts: Counter[int] = Counter()

@@ -81,12 +81,23 @@ def check(options: Mapping[str, Any], where: str) -> Options:
 
 
 def merge(layers: Iterable[Options]) -> Options:
-    """Lay options over one another, the nearest first: what is said nearer replaces what is not."""
+    """Lay options over one another, the nearest first: what is said nearer replaces what is not.
+
+    Objectives add up.
+    """
     merged: dict[str, Any] = {}
     for layer in layers:
         replaced = {name for group, others in _INSTEAD if group & merged.keys() for name in others}
+        objectives = [*_listed(layer.get("slo", ())), *_listed(merged.get("slo", ()))]
         merged = {name: value for name, value in layer.items() if name not in replaced} | merged
+        if objectives:
+            merged["slo"] = objectives
     return cast(Options, merged)
+
+
+def _listed(slo: Any) -> list[Any]:
+    # What is neither is refused where it is read.
+    return list(slo) if isinstance(slo, (list, tuple)) else [slo]
 
 
 def plan_of(url: str, options: Options) -> Plan:

@@ -151,6 +151,11 @@ class Plan:
         return self.stages[0].start is None
 
     @property
+    def steady(self) -> bool:
+        """Whether its rate is the same from beginning to end."""
+        return len({rate for stage in self.stages for rate in (stage.start, stage.end)}) == 1
+
+    @property
     def duration(self) -> Duration:
         """How long requests are sent, without the warm-up."""
         return Duration(float(sum(exactly(stage.seconds) for stage in self.stages)))
@@ -184,7 +189,7 @@ class Plan:
             needs.add("body")
         if self.target.cert:
             needs.add("cert")
-        if len({rate for stage in self.stages for rate in (stage.start, stage.end)}) > 1:
+        if not self.steady:
             needs.add("stages")
         if self.arrivals != "constant":
             needs.add(self.arrivals)
@@ -195,7 +200,7 @@ class Plan:
         return status in self.expect or (f"{status[:1]}xx" in self.expect and status.isdigit())
 
     def lengthened(self, seconds: float) -> Plan:
-        """Give the plan that goes on for so much longer, at the rate at which it ends."""
+        """Give a steady plan that goes on for so much longer."""
         if not seconds:
             return self
         rate = self.stages[-1].end

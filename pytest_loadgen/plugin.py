@@ -83,6 +83,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     try:
         config.stash[_DEFAULTS] = _defaults(config)
+        if objectives := config.getini("load_slo"):
+            _check_objectives(objectives)
     except LoadError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_SESSION] = session = Session()
@@ -125,14 +127,17 @@ def load(request: pytest.FixtureRequest) -> Load:
     """Load a service: ``load("http://localhost:8000/search", rate=500, duration="30s")``."""
     from pytest_loadgen.fixture import Load
 
-    _check(_marked(request.node), _objectives(request.node), request.config.stash[_DEFAULTS], request.config)
+    node = request.node
+    try:
+        _check(_marked(node), _objectives(node), request.config.stash[_DEFAULTS], request.config)
+    except LoadError as error:
+        raise error.with_traceback(None) from None
 
     def base() -> str | None:
         # Said on the command line, it is what this session is about, whatever a fixture starts.
         said: str | None = request.config.getoption("load_target")
         return said or request.getfixturevalue("load_target")
 
-    node = request.node
     return Load(_setting(request.config), node, _marked(node), _objectives(node), base)
 
 
@@ -143,25 +148,46 @@ class _Reporting:
         self._session = session
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
+        # A mark of its module may be meant for others.
+        marks = item.iter_markers("slo") if "load" in getattr(item, "fixturenames", ()) else item.own_markers
+        objectives = any(mark.name == "slo" for mark in marks)
+        if report.when == "call" and report.passed and objectives and item.nodeid not in self._session.loaded:
+            self._session.say(f"{item.nodeid}: its objectives were not judged, as it did not load anything.")
         self._session.attach(report)
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.gather(report)
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_to_serializable(self) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+        data = yield
+        if data:
+            self._session.pack(data)
+        return data
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_from_serializable(self) -> Generator[None, object, object]:
+        report = yield
+        self._session.unpack(report)
+        return report
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         self._session.finish()
-        if (runs := self._session.runs) and not terminalreporter.no_summary:
-            from pytest_loadgen.reports import terminal
+        runs, remarks = self._session.runs, self._session.remarks
+        if not (runs or remarks) or terminalreporter.no_summary:
+            return
+        from pytest_loadgen.reports import terminal
 
-            terminalreporter.write_sep("=", "load")
+        terminalreporter.write_sep("=", "load")
+        if runs:
             terminalreporter.write_line(terminal.table(runs, verbose=config.get_verbosity() > 0))
-            for remark in [*self._session.remarks, *terminal.remarks(runs)]:
-                terminalreporter.write_line(remark, yellow=True)
-            for line, invalid in terminal.undecided(runs):
-                terminalreporter.write_line(line, yellow=not invalid, red=invalid)
+        for remark in [*remarks, *terminal.remarks(runs)]:
+            terminalreporter.write_line(remark, yellow=True)
+        for line, invalid in terminal.undecided(runs):
+            terminalreporter.write_line(line, yellow=not invalid, red=invalid)
 
 
 class _Sharing:
@@ -264,7 +290,7 @@ def _objectives(item: pytest.Item) -> list[str]:
     """Give the objectives of the ini-file and of the marks, the outermost first."""
     objectives = list(item.config.getini("load_slo"))
     for mark in reversed(list(item.iter_markers("slo"))):
-        if mark.kwargs or not mark.args:
+        if mark.kwargs or not mark.args or not all(isinstance(arg, str) for arg in mark.args):
             raise LoadError("the slo mark takes objectives: slo('p99 < 200ms', 'errors < 0.1%')")
         objectives += mark.args
     return objectives
@@ -280,6 +306,17 @@ def _check(marked: list[Options], objectives: list[str], defaults: Options, conf
     Gate.of(options, objectives)
     if config and isinstance(name := options.get("generator"), str):
         _registry(config)[name]
+
+
+def _check_objectives(objectives: list[str]) -> None:
+    """Refuse objectives of the ini-file that cannot be read."""
+    from pytest_loadgen.slo import SLO
+
+    for objective in objectives:
+        try:
+            SLO.parse(objective)
+        except LoadError as error:
+            raise LoadError(f"load_slo in the ini-file (one objective a line): {error}") from None
 
 
 def _defaults(config: pytest.Config) -> Options:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -101,10 +101,10 @@ class Interval:
         return cls(
             start=min((interval.start for interval in intervals), default=0.0),
             seconds=seconds,
-            latency=sum((interval.latency for interval in intervals), Histogram()),
-            service_time=sum((interval.service_time for interval in intervals), Histogram()),
-            outcomes=sum((Counter(interval.outcomes) for interval in intervals), Counter[str]()),
-            lag=sum((interval.lag for interval in intervals), Histogram()),
+            latency=Histogram.sum(interval.latency for interval in intervals),
+            service_time=Histogram.sum(interval.service_time for interval in intervals),
+            outcomes=_outcomes(intervals),
+            lag=Histogram.sum(interval.lag for interval in intervals),
             cpu=cpu,
             throttled=sum(interval.throttled for interval in intervals),
             received=sum(interval.received for interval in intervals),
@@ -144,6 +144,8 @@ class Result:
     intervals: tuple[Interval, ...] = ()
     interrupted: bool = False
     """Whether the load was stopped before its end."""
+    given_up: str = ""
+    """Why the load was ended as hopeless, or nothing."""
     version: str = ""
     """The generator's, where it is known."""
     basis: Basis = "due"
@@ -167,6 +169,11 @@ class Result:
         return best, worst
 
     @cached_property
+    def served(self) -> Self:
+        """The same with service time as latency: of requests that were sent, from when each was sent."""
+        return replace(self, intervals=tuple(_served(each) for each in self.intervals))
+
+    @cached_property
     def total(self) -> Interval:
         """All intervals as one."""
         return Interval.whole(self.intervals)
@@ -174,12 +181,12 @@ class Result:
     @property
     def outcomes(self) -> Mapping[str, int]:
         """How many requests ended how, the most frequent first: {"200": 990, "timeout": 10}."""
-        return dict(Counter(self.total.outcomes).most_common())
+        return dict(_outcomes(self.intervals).most_common())
 
     @property
     def requests(self) -> int:
         """How many requests were made, answered or not."""
-        return self.total.requests
+        return sum(interval.requests for interval in self.intervals)
 
     @property
     def errors(self) -> int:
@@ -216,8 +223,10 @@ class Result:
         is a `NoAnswer`, which no limit is above.
         Percent is from 0 to 100; raises ValueError otherwise.
         """
+        if service:
+            return self.served.percentile(percent)
         wanted = rank(percent, self.requests or 1)
-        latency = self.total.service_time if service else self.total.latency
+        latency = self.total.latency
         if wanted <= latency.count:
             return latency.at_rank(wanted)
         kinds = {kind for kind in self.total.outcomes if not is_answer(kind)}
@@ -277,6 +286,7 @@ class Result:
             "generator": self.generator,
             "intervals": [interval.as_dict() for interval in self.intervals],
             "interrupted": self.interrupted,
+            "given_up": self.given_up,
             "version": self.version,
             "basis": self.basis,
             "floor": float(self.floor),
@@ -290,10 +300,25 @@ class Result:
             generator=data["generator"],
             intervals=tuple(Interval.from_dict(interval) for interval in data["intervals"]),
             interrupted=data["interrupted"],
+            given_up=data["given_up"],
             version=data["version"],
             basis=data["basis"],
             floor=Duration(data["floor"]),
         )
+
+
+def _outcomes(intervals: Iterable[Interval]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for interval in intervals:
+        counts.update(interval.outcomes)
+    return counts
+
+
+def _served(interval: Interval) -> Interval:
+    # What was never sent was a time-out.
+    outcomes = Counter(interval.outcomes)
+    outcomes["timeout"] -= interval.unsent
+    return replace(interval, latency=interval.service_time, outcomes=+outcomes, unsent=0)
 
 
 def is_answer(outcome: str) -> bool:
@@ -317,7 +342,7 @@ def _ailments(result: Result) -> Iterator[str]:
             found = f"the {name} generator was late: a request left {late} after it was due."
         else:
             found = f"the {name} generator was late: 1 request in 100 left {late} or more after it was due."
-        idle = f"It used {total.cpu:.0%} of its CPU, so the machine was busy with other things."
+        idle = f"It used {total.cpu:.0%} of its CPU, so the machine was busy with other things: free it, or send less."
         yield f"{found} {idle if total.cpu < _IDLE else f'{_REMEDY}, or fewer per second.'}"
     elif plan.closed and total.cpu >= _FULL:
         # At a set rate, the lag tells better: a generator may use all its CPU to be on time.

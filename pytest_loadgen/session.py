@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_loadgen.runs import Run
 
-# The attributes by which a test report carries its runs, and what else there is to say of them,
-# through xdist too.
+# The attributes by which a test report carries its runs, and what else there is to say of them.
 _CARRIED, _FOUND = "loadgen_runs", "loadgen_remarks"
 
 
@@ -22,6 +20,8 @@ class Session:
         """Start with none."""
         self.runs: list[Run] = []
         self.remarks: list[str] = []
+        self.loaded: set[str] = set()
+        """The tests that called `load`."""
         self._unreported: list[Run] = []
         self._unsaid: list[str] = []
 
@@ -36,8 +36,8 @@ class Session:
     def attach(self, report: pytest.TestReport) -> None:
         """Let a report carry what ran since the last one."""
         if self._unreported:
-            setattr(report, _CARRIED, [run.as_dict() for run in self._unreported])
-            self._unreported.clear()
+            setattr(report, _CARRIED, self._unreported)
+            self._unreported = []
         if self._unsaid:
             setattr(report, _FOUND, self._unsaid)
             self._unsaid = []
@@ -45,11 +45,21 @@ class Session:
     def gather(self, report: pytest.TestReport) -> None:
         """Take what a report carries."""
         self.remarks += getattr(report, _FOUND, ())
-        carried: Iterable[dict[str, Any]] = getattr(report, _CARRIED, ())
-        if carried:
+        self.runs += getattr(report, _CARRIED, ())
+
+    @staticmethod
+    def pack(data: dict[str, Any]) -> None:
+        """Make what a report carries fit to be sent: xdist's workers send reports as plain values."""
+        if runs := data.get(_CARRIED):
+            data[_CARRIED] = [run.as_dict() for run in runs]
+
+    @staticmethod
+    def unpack(report: object) -> None:
+        """Make runs again of what was sent."""
+        if carried := getattr(report, _CARRIED, ()):
             from pytest_loadgen.runs import Run
 
-            self.runs += map(Run.from_dict, carried)
+            setattr(report, _CARRIED, [Run.from_dict(each) for each in carried])
 
     def finish(self) -> None:
         """Keep the runs that no report came for, as the session was interrupted."""

@@ -23,8 +23,11 @@ COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
 }
 _METRICS = ("p50", "p90", "p95", "p99", "p99.9", "mean", "max", "rate", "errors", "status", "timeouts", "lag")
+_COUNTS = {"errors", "status", "timeouts"}
 _TIMES = {"percentile", "mean", "max", "lag"}
-_WORD = re.compile(r"\s*(<=|>=|==|<|>|[^\s<>=]+|=)")
+_WORD = re.compile(r"\s*([<>=!]+|[^\s<>=!]+)")
+# What is written for a comparison, and what is meant.
+_MEANT = {"=<": "<=", "=>": ">=", "=": "==", "===": "=="}
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,14 @@ class SLO:
 class _Words:
     """A parser that knows which word it is at."""
 
-    _shorthand: ClassVar = {"error": "errors", "timeout": "timeouts", "throughput": "rate", "avg": "mean"}
+    _shorthand: ClassVar = {
+        "error": "errors",
+        "timeout": "timeouts",
+        "throughput": "rate",
+        "avg": "mean",
+        "average": "mean",
+        "median": "p50",
+    }
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
@@ -150,15 +160,20 @@ class _Words:
 
     def _compare(self, found: dict[str, Any]) -> str:
         word = self._next("a comparison (<, <=, >, >=)")
-        if word == "=" or word not in COMPARE:
-            raise self._error(f"{word!r} is no comparison: write <, <=, > or >=")
-        if word == "==" and found["kind"] not in {"errors", "status", "timeouts"}:
+        if word not in COMPARE:
+            meant = _MEANT.get(word)
+            known = meant and (meant != "==" or found["kind"] in _COUNTS)
+            hint = f"did you mean {meant}?" if known else "write <, <=, > or >="
+            raise self._error(f"{word!r} is no comparison: {hint}")
+        if word == "==" and found["kind"] not in _COUNTS:
             raise self._error("== goes with a count (errors == 0); a latency or a rate never equals anything exactly")
         return word
 
     def _bound(self, found: dict[str, Any]) -> Duration | Rate | Share | int:
         kind = found["kind"]
         word = self._next("a bound")
+        if word.endswith(",") and self._peek():
+            raise self._error("write one objective in a text, and several as several texts")
         if word == "baseline":
             raise self._error("there is no baseline to compare with: this version cannot keep one")
         # "200 ms" is one bound.
@@ -171,7 +186,10 @@ class _Words:
         if isinstance(bound, Share) and (found["compare"] == "==" or (not bound and found["compare"] in {"<", "<="})):
             # No sample can show that a share is nothing, or exactly something.
             upto = " ".join(self._words[: self._words.index(found["compare"])])
-            raise self._error(f"{found['compare']} {word} can be shown by no load: write a count, as {upto} == 0")
+            instead = f"a count, as {upto} == 0" if bound < 0.5 else f"{upto} >= 99.9%"
+            raise self._error(f"{found['compare']} {word} can be shown by no load: write {instead}")
+        if isinstance(bound, int) and not bound and found["compare"] == "<":
+            raise self._error("no count is below 0: write == 0")
         return bound
 
     @staticmethod

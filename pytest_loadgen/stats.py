@@ -56,7 +56,8 @@ def share(bad: Sequence[float], all_: Sequence[float], alpha: float, inflated: f
     if len(all_) < FEWEST_BATCHES:
         return Estimate(value, 0.0, 1.0)
     size = _effective(total, len(all_), alpha, inflation(bad, all_) if inflated is None else inflated)
-    return proportion(value * size, size, alpha)
+    bounds = proportion(value * size, size, alpha)
+    return Estimate(value, bounds.low, bounds.high)
 
 
 def proportion(events: float, size: float, alpha: float) -> Estimate:
@@ -98,7 +99,8 @@ def mean(values: Sequence[float], alpha: float, weights: Sequence[float] | None 
         count = len(batch_sums)
         # Batches differ in size: the variance of a ratio estimate (Cochran 1977, 6.3).
         between = sum((each - value * size) ** 2 for each, size in zip(batch_sums, batch_sizes, strict=True))
-        variance = count * between / (count - 1) / sum(batch_sizes) ** 2
+        # Joined by two, an odd one is left out: it may be all that there is.
+        variance = count * between / (count - 1) / (sum(batch_sizes) or total) ** 2
         half = max(half, student_quantile(1 - alpha, count - 1) * math.sqrt(variance))
     return Estimate(value, value - half, value + half)
 

@@ -3,19 +3,22 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
 
 from pytest_loadgen import gate as gate_module
+from pytest_loadgen import judged as judged_module
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.gate import Gate, Judging
 from pytest_loadgen.histogram import Histogram
+from pytest_loadgen.judged import JudgedResult
 from pytest_loadgen.plan import Plan, hold, ramp
 from pytest_loadgen.result import Interval
 from pytest_loadgen.slo import SLO
 from pytest_loadgen.stats import FEWEST_BATCHES
-from pytest_loadgen.verdict import ALPHA, JudgedResult, Outcome, judge
+from pytest_loadgen.verdict import ALPHA, Outcome, judge
 from tests.test_plan import plan
 from tests.test_result import interval
 from tests.test_verdict import second
@@ -49,8 +52,12 @@ def test_of() -> None:
         ({"slo": [5]}, [], "5 is not an objective: write text, as 'p99 < 200ms'"),
         ({}, [["p99 < 1s"]], "['p99 < 1s'] is not an objective: write text, as 'p99 < 200ms'"),
         ({"slo": "p99 < 1"}, [], "'p99 < 1': 1 needs a unit of time: is it p99 < 1ms?"),
-        ({"max_duration": "5"}, [], "'5' needs a unit of time: is it 5ms or 5s?"),
-        ({"abort": 5}, [], "5 is not an objective: write text, as 'p99 < 200ms'"),
+        ({"max_duration": "5"}, [], "max_duration: '5' needs a unit of time: is it 5ms or 5s?"),
+        ({"max_duration": float("nan")}, [], "max_duration: nan is not a duration: write seconds (0.2) or text *"),
+        ({"max_duration": "0s"}, [], "max_duration='0s': write a time longer than 0 that ends"),
+        ({"stop_early": "false"}, [], "stop_early='false': write True or False"),
+        ({"slo": iter(["p99 < 1s"])}, [], "slo=<list_iterator*>: write an objective ('p99 < 200ms') or a list of them"),
+        ({"abort": 5}, [], "abort: 5 is not an objective: write text, as 'p99 < 200ms'"),
         (
             {"abort": "errors > 9"},
             [],
@@ -64,17 +71,17 @@ def test_of() -> None:
         (
             {"abort": "errors > 50% over last 2s"},
             [],
-            "'errors > 50% over last 2s': 2s is too short to know how sure it is: 4s would do",
+            "abort: 'errors > 50% over last 2s': 2s is too short to know how sure it is: 4s would do",
         ),
     ],
 )  # fmt: skip
 def test_wrong(options: Any, objectives: Sequence[Any], message: str) -> None:
     with pytest.raises(PlanError) as caught:
         Gate.of(options, objectives)
-    assert str(caught.value) == message
+    assert fnmatch(str(caught.value), message.replace("[", "[[]"))
 
 
-RAMPED = "0/s to 200/s in 4s, 50/s for 2s, 50/s for 12s"
+RAMPED = "0/s to 200/s in 4s, 50/s for 2s"
 
 
 @pytest.mark.parametrize(
@@ -108,22 +115,22 @@ def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> 
             "p99 < 1s",
             None,
             plan(rate=10),
-            "'p99 < 1s' needs 299 requests to be shown at 95%, and this load has 50: "
+            "'p99 < 1s' needs 299 requests to be shown at 95%, and this load has 150 in the 15s that it may last: "
             "at 10/s, a duration of 30s would do.",
         ),
         (
             "p99.9 < 1s",
             "5s",
             plan(),
-            "'p99.9 < 1s' needs 2,995 requests to be shown at 95%, and this load has 500: "
+            "'p99.9 < 1s' needs 2,995 requests to be shown at 95%, and this load has 500 in the 5s that it may last: "
             "at 100/s, a duration of 30s would do.",
         ),
         (
             "errors < 0.1%",
             None,
             plan(stages=[ramp(0, 100, 4)]),
-            "'errors < 0.1%' needs 2,995 requests to be shown at 95%, and this load has 200: "
-            "at 50/s, a duration of 1m would do.",
+            "'errors < 0.1%' needs 2,995 requests to be shown at 95%, and this load has 200 in the 4s that it may "
+            "last: at 50/s, a duration of 1m would do.",
         ),
         (
             "p50 < 1s",
@@ -241,16 +248,19 @@ FLAWED = [interval({"200": 199, "503": 1}, start=at) for at in range(30)]
 @pytest.mark.parametrize(
     ("slo", "end", "outcome"),
     [
-        ("errors < 15", 10, "met"),  # within its bound so far may be beyond it at the end
+        # What has been so far may be otherwise at the end; what is missed by then stays missed.
+        ("errors < 15", 10, "met"),
         ("errors < 5", 5, "missed"),
         ("errors > 15", 10, "missed"),
         ("errors > 5", 6, "met"),
         ("errors == 0", 4, "missed"),
-        ("timeouts == 0", 4, "met"),  # what has been so far is what was asked for
+        ("timeouts == 0", 10, "met"),
+        ("max < 1s", 10, "met"),
+        ("max < 1ms", 4, "missed"),
     ],
 )
-def test_a_count_so_far(slo: str, end: int, outcome: Outcome) -> None:
-    """A load that may stop early lasts until a count is known, as well as what is a sample."""
+def test_a_fact_so_far(slo: str, end: int, outcome: Outcome) -> None:
+    """A load that may stop early lasts until a fact is one, as well as what is a sample."""
     judging = begin([slo, "errors < 50%"], plan(rate=200, duration=10), stop_early=True)
     assert ended(judging, FLAWED) == end
     assert outcomes(judging, FLAWED[:end]) == [outcome, "met"]
@@ -286,7 +296,7 @@ def test_abort() -> None:
     intervals = [*FAST[:3], *(replace(each, start=each.start + 3) for each in BROKEN)]
     end = ended(judging, intervals)
     assert 6 <= end <= 8
-    assert judging.aborted.startswith("errors > 50% over last 5s (")
+    assert judging._given_up.startswith("errors > 50% over last 5s (")
     assert judging.enough(intervals[: end + 1])
     doubtful = [interval({"200": 50, "503": 50}, start=at) for at in range(15)]
     assert ended(begin((), abort="errors > 50% over last 5s"), doubtful) == 0
@@ -295,10 +305,11 @@ def test_abort() -> None:
 
 def test_abort_spends_nothing() -> None:
     """What was hopeless is judged by all that came before it."""
-    judging = begin("p99 < 100ms", abort="errors > 50% over last 5s")
+    judging = begin(["max < 100ms", "errors < 1%"], abort="errors > 50% over last 5s")
     end = ended(judging, BROKEN)
-    assert judging.aborted
-    assert outcomes(judging, BROKEN[:end]) == ["met"]  # as fast as it is wrong
+    found = judging.judged(BROKEN[:end])
+    assert found.given_up.startswith("errors > 50% over last 5s (")
+    assert [verdict.outcome for verdict in found.verdicts] == ["unclear", "missed"]  # as fast as it is wrong
 
 
 @pytest.mark.parametrize(
@@ -315,6 +326,9 @@ def test_abort_spends_nothing() -> None:
         ([FAST[0] if at % 4 == 0 else SILENT[at] for at in range(15)], 0),
         # Nothing was asked: one request in ten seconds, answered.
         ([replace(second(at, 0, 1), start=at) if at % 10 == 0 else Interval(at, 1) for at in range(30)], 0),
+        # One that failed, and a pause in which what was sent before it fails.
+        ([replace(second(at, 0, 1), outcomes={"timeout": 1}) if at == 4 else Interval(at, 1) for at in range(15)], 0),
+        ([*FAST[:3], *(Interval(at, 1, outcomes={"timeout": 9} if at == 4 else {}) for at in range(3, 15))], 0),
         # The last of them is still under way.
         ([second(0, 0, 1), *(Interval(at, 1) for at in range(1, 10)), Interval(10, 1, lag=FAST[0].lag)], 0),
     ],
@@ -323,7 +337,7 @@ def test_silence(intervals: list[Interval], end: int) -> None:
     """A load that nothing answers for five seconds is given up; one that asks nothing is not."""
     judging = begin(())
     assert ended(judging, intervals) == end
-    assert judging.aborted == ("nothing was answered for 5s" if end else "")
+    assert judging._given_up == ("nothing was answered for 5s" if end else "")
 
 
 # How often it may be wrong.
@@ -340,6 +354,7 @@ def test_error_spent(monkeypatch: pytest.MonkeyPatch, stop_early: bool, seconds:
         return replace(judge(slo, found, alpha), outcome="unclear")
 
     monkeypatch.setattr(gate_module, "judge", spy)
+    monkeypatch.setattr(judged_module, "judge", spy)
     judging = begin("errors < 50%", plan(duration=seconds), stop_early=stop_early, max_duration=longest)
     intervals = [interval({"200": 1}, start=at) for at in range(longest)]
     assert ended(judging, intervals) == 0

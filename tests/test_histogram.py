@@ -192,3 +192,59 @@ def test_spoilt(text: str) -> None:
     """A spoilt byte makes a ValueError or a histogram, and nothing else."""
     with suppress(ValueError):
         assert Histogram.decode(text).count >= 0
+
+
+# What other tools counted in wider buckets.
+
+WIDE = st.lists(st.tuples(LATENCIES, LATENCIES, st.integers(1, 9)), max_size=9).map(
+    lambda drawn: Histogram.from_buckets((min(a, b), max(a, b), number) for a, b, number in drawn)
+)
+
+
+@pytest.mark.parametrize(
+    ("made", "bounds"),
+    [
+        (Histogram.from_buckets([(0.1, 0.2, 3), (0.2, 0.4, 1)]), ([0.1, 0.1, 0.1, 0.2], [0.2, 0.2, 0.2, 0.4])),
+        (Histogram.from_buckets([(0.1, 0.1, 3)]), ([0.1] * 3, [0.1] * 3)),
+        # Two are as fast as 0.1 s, three up to 0.2 s, none more up to 0.3 s.
+        (Histogram.from_spectrum([(0.1, 2), (0.2, 5), (0.3, 5)]), ([0.1] * 5, [0.1] * 2 + [0.2] * 3)),
+        (Histogram.from_spectrum([(0.2, 5)], lowest=0.1), ([0.1] * 5, [0.2] * 5)),
+        (Histogram.from_percentiles([(50, 0.1), (100, 0.2)], 4), ([0.1] * 4, [0.1] * 2 + [0.2] * 2)),
+        (Histogram.from_percentiles([(50, 0.1)], 0), ([], [])),
+    ],
+)
+def test_wide(made: Histogram, bounds: tuple[list[float], list[float]]) -> None:
+    """What was counted in a wide bucket may be anywhere in it; the ends of buckets, and points, are exact."""
+    for found, expected in zip(made.bounds(), bounds, strict=True):
+        latencies = [float(found.at_rank(number)) for number in range(1, found.count + 1)]
+        assert latencies == pytest.approx(expected, rel=0.003)
+    assert made.count == len(bounds[0])
+    if made:
+        assert made.percentile(50) == made.bounds()[1].percentile(50)
+
+
+@given(WIDE, HISTOGRAMS, LATENCIES)
+def test_wide_adds_up(wide: Histogram, fine: Histogram, limit: float) -> None:
+    """At best as few are over a limit as may be, at worst as many; the sum knows what its parts knew."""
+    both = wide + fine
+    best, worst = both.bounds()
+    assert best.over(limit) <= worst.over(limit) == both.over(limit)
+    assert best.count == worst.count == both.count == wide.count + fine.count
+    assert both == fine + wide
+    assert both.bounds()[0] == wide.bounds()[0] + fine
+    assert best.mean <= both.mean * 1.003 + 1e-6
+
+
+@given(WIDE)
+@settings(deadline=None)
+def test_wide_encoding(wide: Histogram) -> None:
+    """How wide the buckets are survives, and other tools read the rest."""
+    assert Histogram.decode(wide.encode()) == wide
+    assert HdrHistogram.decode(wide.encode().partition(";")[0]).get_total_count() == wide.count
+
+
+@pytest.mark.parametrize("tail", ["x", "1-2", "2-1x1", "1-2x99", "1-2x-1", "1-2xx", "-"])
+def test_wide_garbage(tail: str) -> None:
+    """Wide buckets that cannot be are a ValueError."""
+    with pytest.raises(ValueError, match=r"^not an HdrHistogram: "):
+        Histogram.decode(f"{histogram(0.1).encode()};{tail}")

@@ -19,10 +19,12 @@ ROWS = """
     fixture session progress hookspecs
     config reports.terminal
     machine crosscheck registry
-    gate runner distributed rounds generators.embedded
+    generators gate runner distributed rounds
+    generators.embedded
     runs
+    judged
     verdict generators.command
-    generators.embedded.worker
+    sample generators.embedded.worker
     generators.embedded.engine
     generators.embedded.http1
     generators.embedded.readiness generators.base generators.process
@@ -30,7 +32,7 @@ ROWS = """
     plan
     target turn histogram stats
     units
-    errors cgroup generators reports
+    errors cgroup reports
 """
 LEVELS = {module: -row for row, line in enumerate(ROWS.split("\n")) for module in line.split()}
 PYTEST_FROM = LEVELS["fixture"]

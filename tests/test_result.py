@@ -168,7 +168,7 @@ def test_printing(outcomes: dict[str, int], text: str) -> None:
         (
             result(sometimes_late({"200": 50}, cpu=0.02)),
             "the mine generator was late: a request left 50ms after it was due. "
-            "It used 2% of its CPU, so the machine was busy with other things.",
+            "It used 2% of its CPU, so the machine was busy with other things: free it, or send less.",
         ),
         (result(interval({"200": 100}, lag=0.001, cpu=1)), ""),
         (

@@ -143,7 +143,17 @@ def test_kinds(text: str, upper: bool, is_share: bool, is_sample: bool, allowed:
         ("service rate > 5/s", "'service rate > 5/s': service goes with a latency (service p99), not with rate"),
         # Comparisons.
         ("p99 = 5ms", "'p99 = 5ms': '=' is no comparison: write <, <=, > or >="),
-        ("p99 => 5ms", "'p99 => 5ms': '=' is no comparison: write <, <=, > or >="),
+        ("p99 => 5ms", "'p99 => 5ms': '=>' is no comparison: did you mean >=?"),
+        ("p99 =< 5ms", "'p99 =< 5ms': '=<' is no comparison: did you mean <=?"),
+        ("errors != 0", "'errors != 0': '!=' is no comparison: write <, <=, > or >="),
+        ("errors = 0", "'errors = 0': '=' is no comparison: did you mean ==?"),
+        ("errors < 0", "'errors < 0': no count is below 0: write == 0"),
+        ("median < 1s", "'median < 1s': 'median' is no metric: did you mean 'p50'?"),
+        (
+            "p99 < 5ms, errors < 1%",
+            "'p99 < 5ms, errors < 1%': write one objective in a text, and several as several texts",
+        ),
+        ("status 200 == 100%", "'status 200 == 100%': == 100% can be shown by no load: write status 200 >= 99.9%"),
         ("p99 under 5ms", "'p99 under 5ms': 'under' is no comparison: write <, <=, > or >="),
         (
             "p99 == 5ms",
@@ -167,7 +177,7 @@ def test_kinds(text: str, upper: bool, is_share: bool, is_sample: bool, allowed:
         ("p99 < 5ms over any 3s", "'p99 < 5ms over any 3s': 3s is too short to know how sure it is: 4s would do"),
         ("errors < 1% over last 2s", "'errors < 1% over last 2s': 2s is too short to know how sure it is: 4s would do"),
         ("p9 < 5s please", "'p9 < 5s please': what is 'please'? An objective ends after its bound, or 'over any 10s'"),
-        ("p99 < 5ms, errors < 1", "'p99 < 5ms, errors < 1': '5ms,' is not a duration: *"),
+        ("p99 < 5ms,", "'p99 < 5ms,': '5ms,' is not a duration: *"),
     ],
 )  # fmt: skip
 def test_wrong(text: str, message: str) -> None:

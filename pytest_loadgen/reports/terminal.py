@@ -90,7 +90,9 @@ def _waited(result: Result) -> str:
     if plan.closed or result.fell_behind or not total.service_time:
         return ""
     waited, served = total.latency.percentile(50), total.service_time.percentile(50)
-    if waited < 2 * served + 0.01 and not total.unsent:
+    # Where requests that were sent timed out too, more connections would only hang as well.
+    starved = total.unsent and total.unsent == total.outcomes.get("timeout", 0)
+    if waited < 2 * served + 0.01 and not starved:
         return ""
     return (
         f"requests waited for one of {counted(plan.connections, 'connection')}: p50 {waited}, of which {served} were "
@@ -102,6 +104,10 @@ def _remarks(result: Result) -> list[str]:
     remarks = list(result.health)
     if result.interrupted:
         remarks.insert(0, f"interrupted after {Duration(result.total.seconds)} of {result.plan.duration}.")
+    if result.given_up:
+        remarks.insert(0, f"given up: {result.given_up}.")
+    if 0.5 <= result.error_rate < 1:
+        remarks.append(f"{result.error_rate} of requests failed.")
     if waited := _waited(result):
         remarks.append(waited)
     if resent := result.total.resent:

@@ -22,6 +22,7 @@ _SECOND = 1_000_000_000
 _REST = _SECOND // 100
 # How many requests at the most are taken up before the sockets are looked at again.
 _BATCH = 64
+_OPENINGS = 8
 
 
 Bucket = int
@@ -128,14 +129,17 @@ class Engine:
                 # Past the end, what is still open decides when all is done.
                 next_look = now + (self._patience if now < self._end else _SECOND // 1000)
                 next_look = min(next_look, self._next_cut)
-            while queue and (free or len(connections) < limit):
+            # A bounded number at once, so that the sockets are looked at while there is a backlog;
+            # opening a connection takes long enough to keep those waiting that are due.
+            for _ in range(_OPENINGS):
+                if not queue or not (free or len(connections) < limit):
+                    break
                 self._assign(queue.popleft())
-            # A bounded number at once, so that the sockets are looked at while there is a backlog.
             for _ in range(_BATCH):
                 if not coming or coming[0] > now:
                     break
                 self._take_up(coming.popleft())
-            due = coming[0] if coming else NEVER
+            due = now if queue and (free or len(connections) < limit) else coming[0] if coming else NEVER
             for fd in wait((min(due, next_look) - clock()) / _SECOND):
                 handlers[fd]()
         self._cut(clock())

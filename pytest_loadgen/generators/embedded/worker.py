@@ -13,6 +13,7 @@ import pickle
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -222,9 +223,32 @@ def main(fd: int) -> None:
     os._exit(0)
 
 
+class _Outbox:
+    """Messages on their way; a reader that is busy with other things keeps no load waiting."""
+
+    def __init__(self, channel: Connection) -> None:
+        self._socket = socket.socket(fileno=os.dup(channel.fileno()))
+        self._pending = b""
+
+    def put(self, message: bytes) -> None:
+        """Send as much as there is room for now, and keep the rest."""
+        # In the form in which `Connection` reads messages.
+        self._pending += struct.pack("!i", len(message)) + message
+        with contextlib.suppress(BlockingIOError):
+            while self._pending:
+                self._pending = self._pending[self._socket.send(self._pending, socket.MSG_DONTWAIT) :]
+
+    def close(self) -> None:
+        """Send what is left, however long that takes."""
+        with self._socket:
+            self._socket.sendall(self._pending)
+
+
 def _run(channel: Connection, plan: Plan) -> None:
+    outbox = _Outbox(channel)
+
     def emit(figures: Figures) -> None:
-        channel.send_bytes(_FIGURES + marshal.dumps(figures[:]))
+        outbox.put(_FIGURES + marshal.dumps(figures[:]))
 
     def obey() -> None:
         try:
@@ -236,19 +260,20 @@ def _run(channel: Connection, plan: Plan) -> None:
         else:
             engine.stop()
 
+    end = _DONE
     try:
         engine = Engine(plan, emit)
         engine.watch(channel.fileno(), obey)
         engine.run()
     except LoadError as error:
-        channel.send_bytes(_ERROR + pickle.dumps(error))
+        end = _ERROR + pickle.dumps(error)
     except OSError:
         raise
     except Exception:
         flaw = GeneratorError(f"embedded: this should not have happened\n{traceback.format_exc()}")
-        channel.send_bytes(_ERROR + pickle.dumps(flaw))
-    else:
-        channel.send_bytes(_DONE)
+        end = _ERROR + pickle.dumps(flaw)
+    outbox.put(end)
+    outbox.close()
 
 
 def _raise_file_limit() -> None:

@@ -1,0 +1,122 @@
+"""A result with its verdicts, and what keeps a verdict from being believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pytest_loadgen import stats
+from pytest_loadgen.result import NO_TIME, Result
+from pytest_loadgen.sample import Shares, sample
+from pytest_loadgen.slo import SLO
+from pytest_loadgen.units import Duration, Share
+from pytest_loadgen.verdict import ALPHA, Outcome, Verdict, judge, stretches
+
+# How many times the floor of this machine a limit must be to be judged.
+_ABOVE_FLOOR = 3
+# A share that is so many times what is allowed is a miss of this run, however seldom such a run may be.
+_GROSS = 5
+# From this share of wrong answers on, latencies say little of right ones.
+_BROKEN = 0.5
+_LATENCIES = {"percentile", "mean", "max"}
+
+
+@dataclass(frozen=True, repr=False)
+class JudgedResult(Result):
+    """A result, and the verdicts on its objectives."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    stretch: float = 1.0
+    """How many times longer than asked for the load was, as it went on while an objective was unclear."""
+    noise: Duration = NO_TIME
+    """The p99 on this machine of a service that does nothing; 0 where it is not known."""
+
+    def meets(self, slo: str) -> Verdict:
+        """Judge an objective that the load did not have; true where it is met. Raises PlanError."""
+        return self.judged(SLO.parse(slo))
+
+    def judged(self, slo: SLO, alpha: float = ALPHA) -> Verdict:
+        """Judge an objective, and withhold what is not to be believed."""
+        verdict = judge(slo, self, alpha, self.stretch)
+        for look in _gross, _broken, _ungrounded, _floored, _invalid:
+            verdict = look(slo, verdict, self)
+        return verdict
+
+
+def _but(verdict: Verdict, outcome: Outcome, reason: str) -> Verdict:
+    return replace(verdict, outcome=outcome, remark=reason)
+
+
+def _gross(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
+    """Call an unclear share a miss where this run alone is one, many times over.
+
+    Slow and wrong answers that come in one burst do not tell how often bursts come, but a run of
+    which so much was bad did not do what was promised.
+    """
+    if verdict.outcome != "unclear" or not slo.is_share or not slo.upper or not 0 < slo.allowed < 1:
+        return verdict
+    bare = (result.served if slo.service else result).bounds()[0]
+    found = sample(slo, bare)
+    assert isinstance(found, Shares)
+    parts = [found[stretch] for stretch in stretches(slo, bare)]
+    worst = max(parts, key=lambda part: part.value, default=found)
+    bad, requests = sum(worst.bad), sum(worst.requests)
+    surely = requests and stats.proportion(bad, requests, ALPHA / max(1, len(parts))).low > slo.allowed
+    if not surely or worst.value < _GROSS * slo.allowed:
+        return verdict
+    what = "were slower" if slo.kind == "percentile" else "were so"
+    return _but(verdict, "missed", f"{bad:,} of {requests:,} {what} in this run, where {Share(slo.allowed)} may be")
+
+
+def _broken(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
+    """Withhold that answers are fast where most of them are wrong."""
+    fast = slo.kind in _LATENCIES and slo.upper
+    if verdict.outcome != "met" or not fast or result.error_rate < _BROKEN:
+        return verdict
+    return _but(verdict, "unclear", f"{result.error_rate} of requests failed, and how long those took says little")
+
+
+def _ungrounded(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
+    """Withhold what rests on how a generator counts latency, or on what it adds to it."""
+    if slo.kind not in _LATENCIES or verdict.outcome not in {"met", "missed"}:
+        return verdict
+    name = result.generator
+    fast = (verdict.outcome == "met") == slo.upper
+    if fast and result.basis != "due" and not slo.service and not result.plan.closed:
+        # That it is slow is sure all the same: what waited to be sent waited longer.
+        why = f"{name} counts from when requests were sent, not from when they were due"
+        return _but(verdict, "unclear", f"{why}: 'service {slo.text}' would tell, or another generator")
+    if not fast and result.floor and verdict.low is not None and verdict.low - result.floor <= float(slo.bound):
+        return _but(verdict, "unclear", f"{name} itself adds up to {result.floor}")
+    return verdict
+
+
+def _floored(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
+    """Withhold a verdict on a latency that this machine can hardly tell from none."""
+    lowest = _ABOVE_FLOOR * result.noise
+    if slo.kind not in _LATENCIES or float(slo.bound) >= lowest:
+        return verdict
+    if verdict.outcome == "missed" and verdict.low is not None and verdict.low > lowest:
+        return verdict  # that slow is no machine
+    why = f"the limit is below {_ABOVE_FLOOR} times {result.noise}"
+    return _but(verdict, "unclear", f"{why}, the p99 of a service that does nothing on this machine")
+
+
+def _invalid(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
+    """Withhold a verdict that rests on figures of the generator's and not of the service's.
+
+    A generator that is late or has no CPU left makes a service look slower than it is: what is met
+    all the same stays met, and what is missed by more than it was late stays missed. One that sends
+    less than it should makes it look faster.
+    """
+    if not result.health or slo.kind == "lag":
+        return verdict
+    total = result.total
+    own = total.outcomes.get("ports", 0) + total.outcomes.get("filehandles", 0)
+    if not result.fell_behind:
+        late = float(total.lag.percentile(100)) if total.lag else 0.0
+        by_far = slo.kind in _LATENCIES and verdict.low is not None and verdict.low - late > float(slo.bound)
+        # Nor does lateness make a service answer wrongly.
+        of_answers = slo.kind in {"errors", "status", "timeouts"} and not own
+        if verdict.outcome == "met" or of_answers or (verdict.outcome == "missed" and slo.upper and by_far):
+            return verdict
+    return _but(verdict, "invalid", "the generator was the limit")
