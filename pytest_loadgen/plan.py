@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any, Literal, Self
 
 from pytest_loadgen.errors import PlanError, did_you_mean
-from pytest_loadgen.target import Target
+from pytest_loadgen.target import SCHEMES, Target
 from pytest_loadgen.units import Duration, Rate, exactly
 
 DEFAULT_RATE = 100
@@ -21,6 +21,9 @@ NO_TIME = Duration(0)
 FIVE_SECONDS = Duration(5)
 OPEN_CONNECTIONS = 100
 CLOSED_CONNECTIONS = 10
+
+FEATURES = frozenset({*SCHEMES, "rate", "max", "stages", "poisson", "http2", "body", "cert"})
+"""What a plan may need of a generator: a scheme, a rate or as fast as it goes, and more."""
 
 Status = int | str
 """A status or a class of them: ``404``, ``"2xx"``; of gRPC, ``"NOT_SERVING"``."""

@@ -25,6 +25,7 @@ FAILURES = {
     "dns": "the name could not be looked up",
     "unreachable": "no way to the host",
     "protocol": "the answer was not HTTP",
+    "failed": "no answer came; the generator does not say why",
     "filehandles": "the generator ran out of file handles",
     "ports": "the generator ran out of ports",
 }

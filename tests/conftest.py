@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -5,9 +6,14 @@ import pytest
 import trustme
 
 from pytest_loadgen.generators.embedded import Embedded
-from tests.server import Server
+from pytest_loadgen.testing.service import Server
 
 pytest_plugins = ["pytester"]
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    """Skip, by name, what needs a program that is not here."""
+    return pytest.mark.skipif(not shutil.which(program), reason=f"{program} is not installed")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_loadgen import gate, judged, verdict
 from pytest_loadgen import result as result_module
-from tests.server import Server
+from pytest_loadgen.testing.service import Server
 
 pytestmark = pytest.mark.filterwarnings("default")
 

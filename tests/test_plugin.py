@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import Server
+from pytest_loadgen.testing.service import Server
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -11,5 +11,7 @@ if TYPE_CHECKING:
 def built_in() -> list[LoadGenerator]:
     """Give those that come with the plugin."""
     from pytest_loadgen.generators.embedded import Embedded
+    from pytest_loadgen.generators.fortio import Fortio
+    from pytest_loadgen.generators.fortio_server import FortioServer
 
-    return [Embedded()]
+    return [Embedded(), Fortio(), FortioServer()]

@@ -240,7 +240,7 @@ def redacted(text: str, command: Command, plan: Plan) -> str:
     secrets += [target.path.partition(b"?")[2].decode(errors="replace")]
     secrets += [arg.partition(":")[2] for arg in command.args if re.match(r"[\w-]+:", arg)]
     # The parts, too: a program may tell "Basic" from what comes behind it, or a cookie from the next.
-    parts = {part for secret in secrets for part in (secret, *re.split(r"[\s;&]+", secret))}
+    parts = {part for secret in secrets for part in (secret, *re.split(r"[\s;&=]+", secret))}
     written = {form for part in parts for form in (part, json.dumps(part)[1:-1])}
     for part in sorted(filter(lambda form: len(form) >= _SECRET, written), key=len, reverse=True):
         text = text.replace(part, "[...]")

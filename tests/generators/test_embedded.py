@@ -24,7 +24,7 @@ from pytest_loadgen.generators.embedded.worker import Worker
 from pytest_loadgen.options import Options, plan_of
 from pytest_loadgen.plan import Plan, hold, ramp
 from pytest_loadgen.result import Interval, Result
-from tests.server import Server
+from pytest_loadgen.testing.service import Server
 
 Run = Callable[..., Result]
 

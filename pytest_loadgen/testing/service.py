@@ -43,15 +43,16 @@ CLOSING |= {"/hints-then-cut", "/hints-then-nothing", "/hints-until-close"}
 
 
 class Server:
-    """A service in a thread of this process. Paths not in ANSWERS:
+    """A service in a thread of this process.
 
-    /silent never answers, /endless answers for ever, /reset and /hang-up end the connection
-    instead of answering, /delay/SECONDS answers after that long, /408 answers once more, unasked,
-    a little later. `choose` may send a request
-    elsewhere: it gets the path and how many requests came before.
+    Of the paths that are not in ANSWERS, /silent never answers, /endless answers for ever, /reset
+    and /hang-up end the connection instead of answering, /delay/SECONDS answers after that long,
+    /408 answers once more, unasked, a little later. `choose` may send a request elsewhere: it gets
+    the path and how many requests came before.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None, unix: str | None = None, host: str = "127.0.0.1") -> None:
+        """Take what it shall speak, and where; it serves as a context manager."""
         self.choose: Callable[[str, int], str] = lambda path, count: path
         self.requests: Counter[str] = Counter()
         self.connections = 0
@@ -73,7 +74,13 @@ class Server:
         self._loop.close()
 
     @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
+
+    @property
     def url(self) -> str:
+        """Its address, without a path."""
         scheme = "https" if self._tls else "http"
         if self._unix:
             return f"{scheme}+unix://{self._unix.replace('/', '%2F')}"

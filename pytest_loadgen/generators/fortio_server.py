@@ -1,0 +1,203 @@
+"""fortio as a server, on this machine or another, by its REST API."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Generator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.fortio import go_duration, read, threads
+from pytest_loadgen.histogram import Histogram
+from pytest_loadgen.plan import Plan, hold
+from pytest_loadgen.result import Interval
+
+if TYPE_CHECKING:
+    import httpx
+
+_FAILED = "-1"
+# In seconds: below a thousand of it buckets are at most a quarter of what they hold wide.
+_RESOLUTION = 0.000_02
+# The bounds of fortio's buckets, of which the last has no end.
+_GRID = (
+    *range(13), 14, 16, 18, 20, *range(25, 51, 5), *range(60, 101, 10), *range(120, 201, 20), *range(250, 501, 50),
+    *range(600, 1001, 100), 2000, 3000, 4000, 5000, 7500, 10_000, 20_000, 30_000, 40_000, 50_000, 75_000, 100_000,
+)  # fmt: skip
+_BOUNDS = (*(_RESOLUTION * part for part in _GRID), math.inf)
+_GRACE = 10.0
+
+
+class FortioServer(LoadGenerator):
+    """A running ``fortio server``, which writes down no single calls.
+
+    So latency counts from when a call was sent, and is known to fortio's buckets only; a failure's
+    kind is known where it is a time-out.
+    """
+
+    name = "fortio-server"
+    features = frozenset({"http", "https", "rate", "max", "http2", "body"})
+    basis = "sent"
+    live = False
+    settings: Mapping[str, type] = {"address": str}
+
+    address: str = "http://127.0.0.1:8080"
+    """Where it is, with the path of its pages where that is not ``/fortio/``."""
+
+    def version(self) -> str:
+        """Tell nothing: only a result has the server's version."""
+        return ""
+
+    def run(self, plan: Plan) -> _Run:
+        """Have the server run a plan, when the first interval is asked for."""
+        return _Run(self, plan)
+
+    def options(self, plan: Plan, label: str) -> dict[str, Any]:
+        """Give what the server is asked for; it takes texts only. Raises PlanError."""
+        target = plan.target
+        if isinstance(target.verify, str) or target.cert:
+            raise PlanError(f"{self.name} has certificates of its own: verify is True or False there")
+        options: dict[str, Any] = {
+            "url": target.url + (f"?{query}" if (query := target.path.decode().partition("?")[2]) else ""),
+            "qps": "-1" if plan.closed else repr(float(plan.rate)),
+            "t": go_duration(plan.duration),
+            "c": str(threads(plan)),
+            "r": f"{_RESOLUTION:.6f}",
+            "timeout": go_duration(plan.timeout),
+            "labels": label,
+            "X": target.method,
+            "headers": [
+                f"{name.decode('latin-1')}: {value.decode('latin-1')}"
+                for name, value in target.headers
+                if name.lower() != b"content-length"
+            ],
+            "stdclient": "on",
+            "log-errors": "off",
+        }
+        if target.body:
+            options["payload"] = target.body.decode("utf-8", "surrogateescape")
+        switches = {"uniform": not plan.closed, "h2": target.http2, "https-insecure": target.verify is False}
+        return options | {name: "on" for name, on in switches.items() if on}
+
+
+class _Run:
+    """A load by a server: an iterator over the one interval it is told of, that any thread may close."""
+
+    def __init__(self, generator: FortioServer, plan: Plan) -> None:
+        self._plan = plan
+        self._generator = generator
+        self._base = generator.address.rstrip("/")
+        self._label = f"pytest-loadgen {secrets.token_hex(8)}"
+        self._under_way = threading.Event()
+        self._intervals = self._run()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Interval:
+        return next(self._intervals)
+
+    def close(self) -> None:
+        """Stop the load."""
+        self.finish()
+        with suppress(ValueError):  # another thread is in it, and finds that the load has ended
+            self._intervals.close()
+
+    def finish(self) -> None:
+        """Let the server end the load now, and tell what came of it."""
+        if self._under_way.is_set():
+            with suppress(GeneratorError):
+                self._stop()
+
+    def _run(self) -> Generator[Interval]:
+        plan = self._plan
+        if plan.warmup:
+            rate = plan.stages[0].start
+            stage = hold("max" if rate is None else float(rate), plan.warmup)
+            self._ask(replace(plan, stages=(stage,)))
+        text = self._ask(plan)
+        try:
+            yield interval(read(text), plan)
+        except (LookupError, TypeError, ValueError) as error:
+            raise GeneratorError(f"{self._generator.name}: this is no result of fortio's: {error!r}") from None
+
+    def _ask(self, plan: Plan) -> str:
+        """Have the server run a plan, and wait for what came of it."""
+        options = self._generator.options(plan, self._label)
+        limit = plan.duration + plan.timeout + _GRACE
+        self._under_way.set()
+        try:
+            # A run whose connection breaks goes on: it has to be told.
+            return self._call("POST", "run", limit, json=options).text
+        except BaseException:
+            self.finish()
+            raise
+        finally:
+            self._under_way.clear()
+
+    def _stop(self) -> None:
+        statuses = self._call("GET", "status", _GRACE).json().get("Statuses") or {}
+        for number, status in statuses.items():
+            if status.get("RunnerOptions", {}).get("Labels") == self._label:
+                self._call("GET", "stop", _GRACE, params={"runid": number})
+
+    def _call(self, method: str, what: str, seconds: float, **request: Any) -> httpx.Response:
+        """Call the API. Raises GeneratorError."""
+        import httpx
+
+        name, address = self._generator.name, self._generator.address
+        try:
+            response = httpx.request(method, f"{self._base}/rest/{what}", timeout=seconds, trust_env=False, **request)
+        except httpx.HTTPError as error:
+            raise GeneratorError(f"{name}: {address} does not answer as fortio does ({type(error).__name__})") from None
+        except httpx.InvalidURL as error:
+            raise GeneratorError(f"{name}: {address} is no address: {error}") from None
+        if response.status_code not in {200, 400}:
+            raise GeneratorError(f"{name}: {address} answers {response.status_code}: is it a fortio server's?")
+        return response
+
+
+def interval(result: dict[str, Any], plan: Plan) -> Interval:
+    """Read a result, in which there are no single calls.
+
+    Raises LookupError, TypeError or ValueError where it is none.
+    """
+    outcomes = Counter({str(code): int(count) for code, count in result["RetCodes"].items()})
+    failed = outcomes.pop(_FAILED, 0)
+    total, errors = (_buckets(result[f"{kind}DurationHistogram"]) for kind in ("", "Errors"))
+    # Where there are wrong answers too, it is not told which of the errors they are: the quickest
+    # are taken for failures, so that no answer looks quicker than it was.
+    lost = errors if failed == errors.total() else _quickest(total, failed)
+    timeouts = sum(count for bucket, count in lost.items() if _BOUNDS[bucket + 1] > plan.timeout)
+    planned = 0 if plan.closed else int(float(plan.rate) * float(plan.duration))
+    unsent = max(0, planned - planned % result["NumThreads"] - total.total())
+    outcomes.update(timeout=timeouts + unsent, failed=failed - timeouts)
+    extremes = result["DurationHistogram"]["Min"], result["DurationHistogram"]["Max"]
+    latency = Histogram.from_buckets(
+        (max(_BOUNDS[bucket], extremes[0]), min(_BOUNDS[bucket + 1], extremes[1]), count)
+        for bucket, count in (total - lost).items()
+    )
+    seconds = result["ActualDuration"] / 1e9 if plan.closed else float(plan.duration)
+    return Interval(0.0, seconds, latency, latency, dict(+outcomes), unsent=unsent)
+
+
+def _buckets(histogram: dict[str, Any]) -> Counter[int]:
+    """Count by bucket: the ends of the first and the last are the least and the greatest value, not bounds."""
+    counts: Counter[int] = Counter()
+    for each in histogram["Data"] or ():
+        middle = (each["Start"] + each["End"]) / 2
+        counts[bisect_left(_BOUNDS, middle) - 1] += each["Count"]
+    return counts
+
+
+def _quickest(counts: Counter[int], wanted: int) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for bucket in sorted(counts):
+        found[bucket] = min(counts[bucket], wanted - found.total())
+    return found

@@ -1,0 +1,201 @@
+"""What every load generator must keep, as tests to inherit."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.generators.base import LoadGenerator, check
+from pytest_loadgen.options import plan_of
+from pytest_loadgen.plan import FEATURES, Plan
+from pytest_loadgen.result import FAILURES, Interval, Result, is_answer
+from pytest_loadgen.rounds import Rounds
+from pytest_loadgen.service import find
+from pytest_loadgen.testing.service import Server
+
+_SECRET = "geheim-7f3a"
+_SECONDS = 2
+
+
+class GeneratorTests:
+    """The promises of a load generator, each a test.
+
+    Inherit them, and say which generator is meant::
+
+        class TestMine(GeneratorTests):
+            @pytest.fixture
+            def generator(self) -> LoadGenerator:
+                return Mine()
+
+    They load a service of their own on this machine, in about half a minute.
+    """
+
+    @pytest.fixture
+    def generator(self) -> LoadGenerator:
+        """Give the generator under test."""
+        pytest.fail("define a fixture generator that gives the load generator under test")
+
+    @pytest.fixture
+    def service(self) -> Iterator[Server]:
+        """Start a service."""
+        with Server() as service:
+            yield service
+
+    @pytest.fixture
+    def load(self, generator: LoadGenerator, service: Server) -> Callable[..., Result]:
+        """Load a path of the service for two seconds, at 50/s or else as fast as the generator can."""
+
+        def load(path: str = "/", **options: Any) -> Result:
+            return self.run(generator, self.plan(generator, service, path, **options))
+
+        return load
+
+    def plan(self, generator: LoadGenerator, service: Server, path: str = "/", **options: Any) -> Plan:
+        """Make a plan that the generator can do."""
+        rate = 50 if "rate" in generator.features else "max"
+        chosen: Any = {"rate": rate, "duration": _SECONDS, "connections": 4, "timeout": 2, **options}
+        plan = plan_of(service.url + path, chosen)
+        return Plan(**{**vars(plan), "target": find(plan.target, 5)})
+
+    def run(self, generator: LoadGenerator, plan: Plan) -> Result:
+        """Run a plan to its end."""
+        running = Rounds(generator, plan).run(plan)
+        try:
+            return Result(plan, generator.name, tuple(running), basis=generator.basis)
+        finally:
+            running.close()
+
+    def tried(self, generator: LoadGenerator, plan: Plan) -> tuple[Result | None, str]:
+        """Run a plan that may go wrong, and give what came of it and what is said of that."""
+        try:
+            result = self.run(generator, plan)
+        except GeneratorError as error:
+            return None, str(error)
+        return result, repr(result)
+
+    def test_it_says_what_it_is(self, generator: LoadGenerator) -> None:
+        """It has a name, and says in known words what it can do."""
+        assert generator.name
+        assert generator.name == generator.name.strip()
+        assert generator.features <= FEATURES
+        assert generator.features & {"rate", "max"}
+        assert isinstance(generator.version(), str)
+
+    def test_a_rate_is_kept_or_refused(self, generator: LoadGenerator, service: Server) -> None:
+        """It sends as many requests as were asked for, or says before that it cannot."""
+        plan = self.plan(generator, service, rate=50)
+        if "rate" not in generator.features:
+            with pytest.raises(PlanError, match=f"{generator.name} cannot do: rate"):
+                check(generator, plan)
+            return
+        result = self.run(generator, plan)
+        assert result.requests == pytest.approx(50 * _SECONDS, abs=5)
+        assert result.rate == pytest.approx(50, abs=3)
+        assert service.requests["/"] >= result.requests - result.total.unanswered
+
+    def test_counts_add_up(self, load: Callable[..., Result], service: Server) -> None:
+        """Each answer has one latency and one outcome, whatever its status."""
+        service.choose = lambda path, before: "/503" if before % 4 == 1 else path
+        result = load()
+        assert result.requests
+        for interval in result.intervals:
+            answers = sum(count for outcome, count in interval.outcomes.items() if is_answer(outcome))
+            assert interval.latency.count == interval.service_time.count == answers
+        failed = sum(count for outcome, count in result.outcomes.items() if outcome.startswith("5"))
+        assert failed == pytest.approx(result.requests / 4, abs=2 + 0.01 * result.requests)
+        assert result.errors == failed
+        # A service sees a few that a generator does not count: to warm up, or when it ends.
+        assert 0 <= service.requests.total() - result.requests <= 20 + 0.05 * result.requests
+
+    def test_latency_is_as_long_as_it_took(self, load: Callable[..., Result]) -> None:
+        """No answer comes before the service gave it."""
+        result = load("/delay/0.05")
+        assert result.errors == 0
+        assert result.percentile(0) >= 0.045
+        assert result.percentile(0, service=True) >= 0.045
+
+    def test_a_stall_is_in_the_latencies(
+        self, generator: LoadGenerator, load: Callable[..., Result], service: Server
+    ) -> None:
+        """It counts from when requests were due, where it says so: a pause delays all that are due in it."""
+        if "rate" not in generator.features or generator.basis != "due":
+            pytest.skip(f"{generator.name} counts from {generator.basis}, or keeps no rate")
+
+        def choose(path: str, before: int) -> str:
+            if before == 30:
+                time.sleep(1)
+            return path
+
+        service.choose = choose
+        result = load("/", rate=50, duration=3)
+        # 40 of them are due in the first 0.8 s of the pause.
+        assert result.total.latency.over(0.2) + result.total.unanswered >= 32
+
+    @pytest.mark.parametrize("path", ["/silent", "/hang-up", "/reset", "/garbage"])
+    def test_failures_are_named(self, load: Callable[..., Result], path: str) -> None:
+        """What is not answered is a failure with a known name, and never an answer."""
+        result = load(path, timeout=1)
+        assert result.requests
+        assert result.outcomes.keys() <= FAILURES.keys()
+        assert result.errors == result.requests
+        if path == "/silent":
+            assert result.outcomes.keys() == {"timeout"}
+
+    def test_no_data_is_no_result(self, generator: LoadGenerator, service: Server) -> None:
+        """A service that is gone makes an error, or failures: nothing that looks like an answer."""
+        plan = self.plan(generator, service, duration=1)
+        service.die()
+        result, message = self.tried(generator, plan)
+        assert generator.name in message
+        assert not result or result.requests == result.errors == result.total.unanswered
+
+    def test_closing_stops_it(self, generator: LoadGenerator, service: Server) -> None:
+        """A load that is closed ends within a second, from whatever thread, and leaves nothing running."""
+        self.run(generator, self.plan(generator, service, duration=1))
+        before = _children()  # what it keeps for the next load may stay
+        running = generator.run(self.plan(generator, service, duration=8))
+        iterating = threading.Thread(target=_exhaust, args=(running,), daemon=True)
+        iterating.start()
+        _wait_for(lambda: service.open > 0)
+        closed = time.monotonic()
+        running.close()
+        iterating.join(5)
+        assert not iterating.is_alive()
+        assert time.monotonic() - closed < 2  # one, and one for a busy machine
+        _wait_for(lambda: service.open == 0 and _children() <= before)
+
+    def test_secrets_are_kept(self, generator: LoadGenerator, service: Server) -> None:
+        """What headers say is in no figure and in no message."""
+        headers = {"Authorization": f"Bearer {_SECRET}", "Cookie": f"id={_SECRET}"}
+        plan = self.plan(generator, service, f"/garbage?key={_SECRET}", duration=1, headers=headers)
+        result, message = self.tried(generator, plan)
+        assert _SECRET not in message
+        assert not result or _SECRET not in json.dumps(result.as_dict())
+        assert _SECRET.encode() in service.last_request
+
+
+def _exhaust(running: Iterator[Interval]) -> None:
+    for _ in running:
+        pass
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+def _children() -> set[str]:
+    """Name the processes that this one has started; nothing where the system does not tell."""
+    found: set[str] = set()
+    for task in Path("/proc/self/task").glob("*/children"):
+        found.update(task.read_text(encoding="ascii").split())
+    return found

@@ -1,0 +1,277 @@
+"""What is promised of generators that are programs, by programs that misbehave in every way."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.generators import process as process_module
+from pytest_loadgen.generators.command import Command
+from pytest_loadgen.generators.process import Output
+from pytest_loadgen.histogram import Histogram
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.result import Interval
+from pytest_loadgen.target import Target
+
+OK = """print('{"200": 9}')"""
+
+
+class Script(Command):
+    """A program in Python that the test writes; it tells outcomes as JSON."""
+
+    name = "script"
+    features = frozenset({"http", "rate"})
+    home = "https://script.example"
+
+    def __init__(self, code: str = OK) -> None:
+        self._code = code
+        self.program = sys.executable
+
+    def argv(self, plan: Plan) -> list[str]:
+        if plan.connections == 13:
+            raise PlanError("13 brings bad luck")
+        return ["-c", self._code, *self.args]
+
+    def files(self, plan: Plan) -> Mapping[str, bytes]:
+        return {"body": plan.target.body}
+
+    def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
+        outcomes = json.loads(output.stdout.splitlines()[-1])
+        latency = Histogram()
+        latency.record(0.01, sum(outcomes.values()))
+        yield Interval(0, plan.duration, latency, latency, outcomes, cpu=output.cpu / output.seconds)
+
+
+def plan(duration: float = 0.2, **options: Any) -> Plan:
+    request = {key: options.pop(key) for key in ("headers", "content") if key in options}
+    return Plan.of(Target.of("http://127.0.0.1:9/path?key=sesam-1", **request), duration=duration, **options)
+
+
+def run(script: Command, asked: Plan | None = None) -> list[Interval]:
+    return list(script.run(asked or plan()))
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs have less time to end."""
+    monkeypatch.setattr("pytest_loadgen.generators.command._GRACE", 0.2)
+
+
+def test_what_it_prints_is_read() -> None:
+    """A program runs in a folder of its own, finds its files there, and what it leaves is read."""
+    code = "import os; assert os.listdir() == ['body']; assert open('body').read() == 'tea'; " + OK
+    (interval,) = run(Script(code), plan(content="tea"))
+    assert interval.outcomes == {"200": 9}
+    assert 0 < interval.cpu <= 1.5
+
+
+def test_its_environment_is_configured() -> None:
+    script = Script("import os; print('{\"' + os.environ['STATUS'] + '\": 1}')")
+    script.env = {"STATUS": "204"}
+    assert run(script)[0].outcomes == {"204": 1}
+
+
+def test_a_warm_up_is_a_run_of_its_own(tmp_path: Path) -> None:
+    """The program runs twice, and the first run counts for nothing."""
+    log = tmp_path / "log"
+    assert len(run(Script(f"open({str(log)!r}, 'a').write('run '); {OK}"), plan(warmup=0.1))) == 1
+    assert log.read_text() == "run run "
+
+
+FLOOD = "import sys\nfor _ in range(50_000): print('error: ' + 'x' * 99, file=sys.stderr)\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise SystemExit(3)", "script: ended with exit status 3, and said nothing"),
+        ("raise SystemExit('no such flag: -z')", "script: ended with exit status 1: no such flag: -z"),
+        ("import os; os.kill(os.getpid(), 11)", "script: was ended by SIGSEGV, and said nothing"),
+        ("print('{}')\nraise SystemExit(1)", "script: ended with exit status 1: {}"),
+        ("", "script: left no result that can be read (list index out of range), and said nothing"),
+        ("print('no result')", "script: left no result that can be read (Expecting value: *): no result"),
+        ("print('{\"200\": 9')", "script: left no result that can be read (Expecting ',' delimiter: *): {\"200\": 9"),
+        ("print('[]')", "script: left no result that can be read ('list' object has no attribute 'values'): []"),
+        (FLOOD + "raise SystemExit(1)", "script: ended with exit status 1: [...]*xxx"),
+    ],
+)
+def test_what_is_no_result_is_an_error(code: str, said: str) -> None:
+    with pytest.raises(GeneratorError) as caught:
+        run(Script(code))
+    assert fnmatch(str(caught.value), said.replace("[", "[[]"))
+    assert len(str(caught.value)) < 1500
+
+
+def test_a_flood_of_messages_does_not_stop_it() -> None:
+    """Whatever a program says is taken from it, and not all is kept."""
+    assert run(Script(FLOOD + OK))[0].outcomes == {"200": 9}
+
+
+def test_too_long_a_result_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_module, "_MOST", 1 << 20)
+    with pytest.raises(GeneratorError, match="printed more than 1 MiB"):
+        run(Script("while True: print('x' * 99)"))
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import time; time.sleep(99)",
+        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('wait', flush=True); time.sleep(99)",
+        "import os, time\nos.close(1); os.close(2)\ntime.sleep(99)",
+    ],
+)
+def test_a_program_that_hangs_is_ended(code: str) -> None:
+    with pytest.raises(GeneratorError, match=r"^script: did not end within 900ms, and was ended"):
+        run(Script(code), plan(timeout=0.5))
+
+
+@pytest.mark.usefixtures("soon")
+def test_what_it_started_is_ended_with_it(tmp_path: Path) -> None:
+    """A child that outlives the program, and holds its pipes open, is not waited for and not left."""
+    child = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(99)"
+    waiting = f"import pathlib, time\nwhile not pathlib.Path({str(tmp_path / 'pid')!r}).exists(): time.sleep(0.01)\n"
+    code = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {child!r}])\n{waiting}{OK}"
+    started = time.monotonic()
+    assert run(Script(code), plan(duration=30))[0].outcomes == {"200": 9}
+    assert time.monotonic() - started < 20
+    pid = int((tmp_path / "pid").read_text())
+    wait_for(lambda: not running(pid))
+
+
+def test_closing_ends_it_at_once(tmp_path: Path) -> None:
+    """Any thread may close a load, and its program is gone when that returns."""
+    code = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(99)"
+    load = Script(code).run(plan(duration=60))
+    thread = threading.Thread(target=lambda: list(load))
+    thread.start()
+    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
+    load.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert not running(int((tmp_path / "pid").read_text()))
+
+
+def test_closing_before_the_start_starts_nothing(tmp_path: Path) -> None:
+    load = Script(f"open({str(tmp_path / 'ran')!r}, 'w'); {OK}").run(plan())
+    load.close()
+    assert list(load) == []
+    assert not (tmp_path / "ran").exists()
+
+
+PARTIAL = """
+import json, signal, time
+def report(*_):
+    print(json.dumps({"200": 5}), flush=True)
+    raise SystemExit
+signal.signal(signal.SIGINT, report)
+print("ready", flush=True)
+open(READY, "w")
+time.sleep(99)
+"""
+
+
+def test_finishing_gives_what_there_is(tmp_path: Path) -> None:
+    """A load that is to finish is interrupted, and what came of it is of the time that it had."""
+    ready = tmp_path / "ready"
+    load = Script(PARTIAL.replace("READY", repr(str(ready)))).run(plan(duration=60))
+    found: list[Interval] = []
+    thread = threading.Thread(target=lambda: found.extend(load))
+    thread.start()
+    wait_for(ready.exists)
+    load.finish()
+    thread.join(10)
+    assert [interval.outcomes for interval in found] == [{"200": 5}]
+    assert found[0].seconds < 60
+
+
+def test_ctrl_c_gives_what_there_is_and_is_not_lost(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    load = Script(PARTIAL.replace("READY", repr(str(ready)))).run(plan(duration=60))
+
+    def press() -> None:
+        wait_for(ready.exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    assert next(load).outcomes == {"200": 5}
+    with pytest.raises(KeyboardInterrupt):
+        next(load)
+
+
+def test_secrets_are_kept() -> None:
+    """What a program says of headers, body, query or its environment is not said again."""
+    secrets = ["geheim-1", "geheim-2", "geheim-3", "sesam-1", "geheim-4"]
+    script = Script(f"raise SystemExit({' / '.join(secrets)!r} + ' tea')")
+    script.env = {"TOKEN": "geheim-4"}
+    headers = {"Authorization": "Bearer geheim-1", "Cookie": "a=1; id=geheim-2"}
+    with pytest.raises(GeneratorError) as caught:
+        run(script, plan(headers=headers, content="geheim-3"))
+    assert not any(secret in str(caught.value) for secret in secrets)
+    assert str(caught.value).endswith(" tea")
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (
+            "nowhere-to-be-found",
+            "there is no 'nowhere-to-be-found' on PATH. Install it (https://script.example), or use *",
+        ),
+        ("/nowhere/script", "there is no '/nowhere/script'. Install it (https://script.example), or use *"),
+        ("", "there is no 'script' on PATH. *"),
+    ],
+)
+def test_a_missing_program_is_said_so(program: str, said: str) -> None:
+    script = Script()
+    script.program = program
+    for missing in (script.version, lambda: run(script)):
+        with pytest.raises(GeneratorError) as caught:
+            missing()
+        assert fnmatch(str(caught.value), f"script: {said}")
+
+
+def test_a_program_that_cannot_be_started_is_said_so(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("#!/nowhere/interpreter\n")
+    broken.chmod(0o755)
+    script = Script()
+    script.program = str(broken)
+    with pytest.raises(GeneratorError, match=r"script: cannot start .*/broken: No such file or directory"):
+        run(script)
+
+
+def test_what_it_cannot_do_is_refused_before_it_starts(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="13 brings bad luck"):
+        run(Script(f"open({str(tmp_path / 'ran')!r}, 'w')"), plan(connections=13))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_version() -> None:
+    """A version is found in what the program says."""
+    assert Script().version() == ".".join(map(str, sys.version_info[:3]))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def running(pid: int) -> bool:
+    """Tell whether a process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

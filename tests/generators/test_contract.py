@@ -1,0 +1,22 @@
+"""That each generator keeps what every one must keep; those whose program is here, with the real one."""
+
+import pytest
+
+from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.embedded import Embedded
+from pytest_loadgen.generators.fortio import Fortio
+from pytest_loadgen.testing import GeneratorTests
+from tests.conftest import needs
+
+
+class TestEmbedded(GeneratorTests):
+    @pytest.fixture
+    def generator(self, embedded: Embedded) -> LoadGenerator:
+        return embedded
+
+
+@needs("fortio")
+class TestFortio(GeneratorTests):
+    @pytest.fixture
+    def generator(self) -> LoadGenerator:
+        return Fortio()
