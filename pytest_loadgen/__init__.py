@@ -4,8 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_loadgen.crosscheck import CrossCheck
     from pytest_loadgen.errors import GeneratorError, InvalidRun, LoadError, PlanError, ServiceError, SLOMissed
     from pytest_loadgen.fixture import Load
+    from pytest_loadgen.generators.base import LoadGenerator
+    from pytest_loadgen.generators.command import Command
+    from pytest_loadgen.generators.process import Output
+    from pytest_loadgen.generators.timeline import Timeline
     from pytest_loadgen.histogram import Histogram
     from pytest_loadgen.judged import JudgedResult
     from pytest_loadgen.plan import Plan, Stage, hold, ramp
@@ -15,6 +20,8 @@ if TYPE_CHECKING:
 from pytest_loadgen.verdict import Verdict
 
 __all__ = [
+    "Command",
+    "CrossCheck",
     "Duration",
     "GeneratorError",
     "Histogram",
@@ -23,6 +30,8 @@ __all__ = [
     "JudgedResult",
     "Load",
     "LoadError",
+    "LoadGenerator",
+    "Output",
     "Plan",
     "PlanError",
     "Rate",
@@ -32,6 +41,7 @@ __all__ = [
     "Share",
     "Stage",
     "Target",
+    "Timeline",
     "Verdict",
     "hold",
     "ramp",
@@ -39,7 +49,12 @@ __all__ = [
 
 _HOMES = {
     "errors": ("GeneratorError", "InvalidRun", "LoadError", "PlanError", "SLOMissed", "ServiceError"),
+    "crosscheck": ("CrossCheck",),
     "fixture": ("Load",),
+    "generators.base": ("LoadGenerator",),
+    "generators.command": ("Command",),
+    "generators.process": ("Output",),
+    "generators.timeline": ("Timeline",),
     "histogram": ("Histogram",),
     "plan": ("Plan", "Stage", "hold", "ramp"),
     "result": ("Interval", "Result"),

@@ -25,7 +25,7 @@ def generators(folder: Path) -> dict[str, dict[str, Any]]:
         # A program beside the configuration is meant from there, wherever pytest is called.
         program = settings.get("program")
         if isinstance(program, str) and os.sep in program:
-            settings["program"] = str(folder / Path(program).expanduser())
+            settings["program"] = str((folder / Path(program).expanduser()).absolute())
     return found
 
 

@@ -146,17 +146,35 @@ def student_quantile(probability: float, freedom: int) -> float:
 
 
 def beta_quantile(probability: float, a: float, b: float) -> float:
-    """Give the value that a beta variable does not exceed with a probability, by bisection."""
-    low, high = 0.0, 1.0
+    """Give the value that a beta variable does not exceed with a probability.
+
+    By bisection, and by inverse quadratic interpolation where that is safe (Chandrupatla 1997).
+    """
+    if not 0 < probability < 1:
+        return float(probability > 0)
+    x1, x2 = 1.0, 0.0
+    f1, f2 = 1 - probability, -probability
+    x3, f3, t = x1, f1, 0.5
     for _ in range(200):
-        middle = (low + high) / 2
-        if not low < middle < high:
-            break
-        if beta(middle, a, b) < probability:
-            low = middle
+        x = x1 + t * (x2 - x1)
+        f = beta(x, a, b) - probability
+        if (f > 0) == (f1 > 0):
+            x3, f3 = x1, f1
         else:
-            high = middle
-    return high
+            x3, f3, x2, f2 = x2, f2, x1, f1
+        x1, f1 = x, f
+        best = x1 if abs(f1) < abs(f2) else x2
+        tolerance = 2e-14 * best
+        if f1 == 0 or abs(x2 - x1) <= max(2 * tolerance, 1e-300):
+            return best
+        xi, phi = (x1 - x2) / (x3 - x2), (f1 - f2) / (f3 - f2)
+        if phi**2 < xi and (1 - phi) ** 2 < 1 - xi:
+            t = f1 / (f2 - f1) * f3 / (f2 - f3) + (x3 - x1) / (x2 - x1) * f1 / (f3 - f1) * f2 / (f3 - f2)
+        else:
+            t = 0.5
+        smallest = tolerance / abs(x2 - x1)
+        t = min(1 - smallest, max(smallest, t))
+    return best
 
 
 def beta(x: float, a: float, b: float) -> float:

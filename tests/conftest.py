@@ -11,6 +11,18 @@ from pytest_loadgen.testing.service import Server
 pytest_plugins = ["pytester"]
 
 
+# Outputs of real programs that are not for this repository to keep, where they lie beside it.
+RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
+
+
+def recording(name: str) -> Path:
+    """Give a recorded output, or skip by name where there is none."""
+    path = RECORDINGS / name
+    if not path.exists():
+        pytest.skip(f"the recording {name} is not here")
+    return path
+
+
 def needs(program: str) -> pytest.MarkDecorator:
     """Skip, by name, what needs a program that is not here."""
     return pytest.mark.skipif(not shutil.which(program), reason=f"{program} is not installed")

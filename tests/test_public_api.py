@@ -11,6 +11,8 @@ import pytest_loadgen
 def test_names() -> None:
     """The public names are these, in order."""
     assert pytest_loadgen.__all__ == [
+        "Command",
+        "CrossCheck",
         "Duration",
         "GeneratorError",
         "Histogram",
@@ -19,6 +21,8 @@ def test_names() -> None:
         "JudgedResult",
         "Load",
         "LoadError",
+        "LoadGenerator",
+        "Output",
         "Plan",
         "PlanError",
         "Rate",
@@ -28,6 +32,7 @@ def test_names() -> None:
         "Share",
         "Stage",
         "Target",
+        "Timeline",
         "Verdict",
         "hold",
         "ramp",

@@ -25,8 +25,8 @@ from pytest_loadgen.plan import NO_TIME, Plan, hold
 from pytest_loadgen.result import Interval
 from pytest_loadgen.units import Duration
 
-# How long a program may take to start, to report and to end, in seconds.
-_GRACE = 10.0
+# How long a program may take to start and to report, and to end when it is told to, in seconds.
+_GRACE = 5.0
 # How long it has to report when Ctrl-C is pressed, and to say its version.
 _LAST_WORDS = 1.0
 _ASKED = 10.0
@@ -171,9 +171,13 @@ class Running:
                 except KeyboardInterrupt:
                     yield from self._last_words(process, plan)
                     raise
+                if output is None and not self._stopped.is_set():
+                    # It may be waiting for a service that does not answer: what it has so far tells so.
+                    process.signal(signal.SIGINT)
+                    output = process.wait(_GRACE)
                 if self._stopped.is_set():
                     return
-                if output is None:
+                if output is None or output.status == -signal.SIGINT:
                     raise GeneratorError(f"did not end within {Duration(limit)}, and was ended{_quoted(process.said)}")
                 yield from self._read(output, plan)
 

@@ -58,10 +58,7 @@ class Fortio(Command):
     """
 
     name = "fortio"
-    features = frozenset(
-        {"http", "https", "http+unix", "https+unix", "grpc", "grpcs", "tcp", "udp"}
-        | {"rate", "max", "http2", "body", "cert"}
-    )
+    features = frozenset({"http", "https", "grpc", "grpcs", "tcp", "udp", "rate", "max", "http2", "body", "cert"})
     home: ClassVar = "https://fortio.org"
     asked_version: ClassVar = ("version",)
 
@@ -143,7 +140,7 @@ def threads(plan: Plan) -> int:
     if planned < _FEWEST:
         raise PlanError(f"fortio sends {_FEWEST} requests at the least, and this load has {planned}")
     most = min(plan.connections, planned // _FEWEST)
-    return max(range(max(1, most // 2), most + 1), key=lambda count: (-(planned % count), count))
+    return max(range((most + 1) // 2, most + 1), key=lambda count: (-(planned % count), count))
 
 
 def read(text: str) -> dict[str, Any]:
@@ -271,9 +268,7 @@ def _http(target: Target) -> Iterator[str]:
         yield "-h2"
     yield from ("-X", target.method)
     yield from _headers(target)
-    if target.unix:
-        yield from ("-unix-socket", target.host)
-    elif isinstance(target.address, tuple):
+    if isinstance(target.address, tuple):
         # The address that was found to be allowed; by itself fortio would take IPv4 only.
         yield from ("-resolve", target.address[0])
 
@@ -311,4 +306,4 @@ def _address(target: Target) -> str:
         return f"{target.scheme}://{place}"
     if target.scheme == "grpcs":
         return f"https://{place}"
-    return f"{target.scheme.removesuffix('+unix')}://{'localhost' if target.unix else place}{target.path.decode()}"
+    return f"{target.scheme}://{place}{target.path.decode()}"

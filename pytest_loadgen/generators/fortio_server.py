@@ -11,6 +11,7 @@ from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.generators.base import LoadGenerator
@@ -48,7 +49,7 @@ class FortioServer(LoadGenerator):
     settings: Mapping[str, type] = {"address": str}
 
     address: str = "http://127.0.0.1:8080"
-    """Where it is, with the path of its pages where that is not ``/fortio/``."""
+    """Where it is; with the path of its pages, where that is not ``/fortio``."""
 
     def version(self) -> str:
         """Tell nothing: only a result has the server's version."""
@@ -92,7 +93,8 @@ class _Run:
     def __init__(self, generator: FortioServer, plan: Plan) -> None:
         self._plan = plan
         self._generator = generator
-        self._base = generator.address.rstrip("/")
+        address = generator.address.rstrip("/")
+        self._base = address if urlsplit(address).path else f"{address}/fortio"
         self._label = f"pytest-loadgen {secrets.token_hex(8)}"
         self._under_way = threading.Event()
         self._intervals = self._run()

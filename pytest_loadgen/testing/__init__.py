@@ -21,7 +21,7 @@ from pytest_loadgen.service import find
 from pytest_loadgen.testing.service import Server
 
 _SECRET = "geheim-7f3a"
-_SECONDS = 2
+_SECONDS = 1
 
 
 class GeneratorTests:
@@ -34,7 +34,7 @@ class GeneratorTests:
             def generator(self) -> LoadGenerator:
                 return Mine()
 
-    They load a service of their own on this machine, in about half a minute.
+    They load a service of their own on this machine, in about twenty seconds.
     """
 
     @pytest.fixture
@@ -50,7 +50,7 @@ class GeneratorTests:
 
     @pytest.fixture
     def load(self, generator: LoadGenerator, service: Server) -> Callable[..., Result]:
-        """Load a path of the service for two seconds, at 50/s or else as fast as the generator can."""
+        """Load a path of the service for a second, at 50/s or else as fast as the generator can."""
 
         def load(path: str = "/", **options: Any) -> Result:
             return self.run(generator, self.plan(generator, service, path, **options))
@@ -96,8 +96,8 @@ class GeneratorTests:
                 check(generator, plan)
             return
         result = self.run(generator, plan)
-        assert result.requests == pytest.approx(50 * _SECONDS, abs=5)
-        assert result.rate == pytest.approx(50, abs=3)
+        assert result.requests == pytest.approx(50 * _SECONDS, abs=3)
+        assert result.rate == pytest.approx(50, abs=4)
         assert service.requests["/"] >= result.requests - result.total.unanswered
 
     def test_counts_add_up(self, load: Callable[..., Result], service: Server) -> None:
@@ -129,12 +129,12 @@ class GeneratorTests:
             pytest.skip(f"{generator.name} counts from {generator.basis}, or keeps no rate")
 
         def choose(path: str, before: int) -> str:
-            if before == 30:
+            if before == 20:
                 time.sleep(1)
             return path
 
         service.choose = choose
-        result = load("/", rate=50, duration=3)
+        result = load("/", rate=50, duration=2)
         # 40 of them are due in the first 0.8 s of the pause.
         assert result.total.latency.over(0.2) + result.total.unanswered >= 32
 
@@ -146,11 +146,11 @@ class GeneratorTests:
         assert result.outcomes.keys() <= FAILURES.keys()
         assert result.errors == result.requests
         if path == "/silent":
-            assert result.outcomes.keys() == {"timeout"}
+            assert result.outcomes.keys() <= {"timeout", "failed"}
 
     def test_no_data_is_no_result(self, generator: LoadGenerator, service: Server) -> None:
         """A service that is gone makes an error, or failures: nothing that looks like an answer."""
-        plan = self.plan(generator, service, duration=1)
+        plan = self.plan(generator, service)
         service.die()
         result, message = self.tried(generator, plan)
         assert generator.name in message
@@ -158,7 +158,7 @@ class GeneratorTests:
 
     def test_closing_stops_it(self, generator: LoadGenerator, service: Server) -> None:
         """A load that is closed ends within a second, from whatever thread, and leaves nothing running."""
-        self.run(generator, self.plan(generator, service, duration=1))
+        self.run(generator, self.plan(generator, service))
         before = _children()  # what it keeps for the next load may stay
         running = generator.run(self.plan(generator, service, duration=8))
         iterating = threading.Thread(target=_exhaust, args=(running,), daemon=True)
@@ -174,7 +174,7 @@ class GeneratorTests:
     def test_secrets_are_kept(self, generator: LoadGenerator, service: Server) -> None:
         """What headers say is in no figure and in no message."""
         headers = {"Authorization": f"Bearer {_SECRET}", "Cookie": f"id={_SECRET}"}
-        plan = self.plan(generator, service, f"/garbage?key={_SECRET}", duration=1, headers=headers)
+        plan = self.plan(generator, service, f"/garbage?key={_SECRET}", headers=headers)
         result, message = self.tried(generator, plan)
         assert _SECRET not in message
         assert not result or _SECRET not in json.dumps(result.as_dict())

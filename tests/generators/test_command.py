@@ -137,6 +137,14 @@ def test_a_program_that_hangs_is_ended(code: str) -> None:
 
 
 @pytest.mark.usefixtures("soon")
+def test_a_program_that_waits_for_its_service_tells_what_it_has(tmp_path: Path) -> None:
+    """One that is over its time is interrupted first; the plan is the whole one, of which much is missing."""
+    (interval,) = run(Script(PARTIAL.replace("READY", repr(str(tmp_path / "ready")))), plan(duration=1, timeout=0.5))
+    assert interval.outcomes == {"200": 5}
+    assert interval.seconds == 1
+
+
+@pytest.mark.usefixtures("soon")
 def test_what_it_started_is_ended_with_it(tmp_path: Path) -> None:
     """A child that outlives the program, and holds its pipes open, is not waited for and not left."""
     child = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(99)"
@@ -229,7 +237,6 @@ def test_secrets_are_kept() -> None:
             "there is no 'nowhere-to-be-found' on PATH. Install it (https://script.example), or use *",
         ),
         ("/nowhere/script", "there is no '/nowhere/script'. Install it (https://script.example), or use *"),
-        ("", "there is no 'script' on PATH. *"),
     ],
 )
 def test_a_missing_program_is_said_so(program: str, said: str) -> None:

@@ -1,0 +1,43 @@
+"""hey as a load generator: install this beside pytest-loadgen, and choose it with --load-generator=hey."""
+
+import csv
+import math
+from collections.abc import Mapping
+
+from pytest_loadgen import Command, Interval, LoadGenerator, Output, Plan, Timeline
+
+
+class Hey(Command):
+    """hey keeps a rate on each connection, and counts from when a request was sent."""
+
+    name = "hey"
+    features = frozenset({"http", "https", "http2", "rate", "body"})
+    basis = "sent"
+    home = "https://github.com/rakyll/hey, or apt install hey"
+
+    def argv(self, plan: Plan) -> list[str]:
+        # Each worker sends as many as the others: so many workers that none is left over.
+        workers = max(count for count in range(1, plan.connections + 1) if plan.requests % count == 0)
+        target = plan.target
+        rate = ["-n", str(plan.requests), "-c", str(workers), "-q", str(float(plan.rate) / workers)]
+        headers = [word for name, value in target.headers for word in ("-H", f"{name.decode()}: {value.decode()}")]
+        body = ["-D", "body"] if target.body else []
+        http = ["-m", target.method, "-t", str(math.ceil(plan.timeout)), "-disable-redirects", "-o", "csv"]
+        url = target.origin + target.path.decode()
+        return [*rate, *http, *headers, *body, *(["-h2"] if target.http2 else []), *self.args, url]
+
+    def files(self, plan: Plan) -> Mapping[str, bytes]:
+        return {"body": plan.target.body}
+
+    def parse(self, output: Output, plan: Plan) -> list[Interval]:
+        timeline, answers = Timeline(plan), list(csv.DictReader(output.stdout.splitlines()))
+        for answer in answers:
+            took = float(answer["response-time"])
+            timeline.answered(float(answer["offset"]) + took, answer["status-code"], took, took)
+        # What got no answer is not in its table.
+        timeline.failed(plan.duration, "failed", plan.requests - len(answers))
+        return timeline.intervals(output.cpu / output.seconds)
+
+
+def pytest_loadgen_generators() -> list[LoadGenerator]:
+    return [Hey()]

@@ -1,0 +1,446 @@
+"""What is promised of fortio's figures: of its log by tables, of the program and its server by the real ones."""
+
+import json
+import math
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from pytest_loadgen import runner
+from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.generators import fortio_server as fortio_server_module
+from pytest_loadgen.generators.fortio import Fortio
+from pytest_loadgen.generators.fortio_server import FortioServer, interval
+from pytest_loadgen.generators.process import Output
+from pytest_loadgen.options import plan_of
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.result import Result
+from pytest_loadgen.rounds import Rounds
+from pytest_loadgen.testing import GeneratorTests
+from pytest_loadgen.testing.service import Server
+from tests.conftest import needs, recording
+
+START = 1_700_000_000
+HEAD = "Starting at 10 qps with 2 thread(s) [gomax 2] for 2s : 10 calls each (total 20) with access logger mode json"
+
+
+def plan(url: str = "http://127.0.0.1:9/", **options: Any) -> Plan:
+    chosen: Any = {"rate": 10, "duration": 2, "connections": 2, "timeout": 1, **options}
+    return plan_of(url, chosen)
+
+
+def call(thread: int, number: int, began: float, latency: float = 0.01, details: str = "200") -> str:
+    """Write a line of the access log: when a call began, in seconds from the start."""
+    entry = {"latency": latency, "timestamp": round((START + began) * 1e9), "thread": thread, "iter": number}
+    return json.dumps({**entry, "ok": details == "200", "details": details})
+
+
+def due(thread: int, number: int) -> float:
+    """Tell when a call is due: ten to each of two threads in two seconds, the last at the end of its time."""
+    return thread / 10 + (number + number / 9) / 5
+
+
+def parsed(tmp_path: Path, lines: list[str], said: str = HEAD, asked: Plan | None = None) -> Result:
+    (tmp_path / "access.log").write_text("\n".join(lines))
+    result = {"StartTime": "2023-11-14T22:13:20Z", "NumThreads": 2, "DurationHistogram": {}}
+    output = Output(json.dumps(result), said, 0, 2.0, 0.2, tmp_path)
+    asked = asked or plan()
+    return Result(asked, "fortio", tuple(Fortio().parse(output, asked)))
+
+
+ON_TIME = [call(thread, number, due(thread, number)) for thread in range(2) for number in range(10)]
+
+
+def test_on_time(tmp_path: Path) -> None:
+    """Calls that begin when they are due have their own length as latency."""
+    found = parsed(tmp_path, ON_TIME)
+    assert found.outcomes == {"200": 20}
+    assert [each.requests for each in found.intervals] == [10, 8, 2]  # by when they ended
+    assert [(each.start, each.seconds) for each in found.intervals] == [(0, 1), (1, 1), (2, 0)]
+    assert found.percentile(0) == pytest.approx(0.01, rel=0.01)
+    assert found.max == pytest.approx(0.01, rel=0.01)
+    assert found.total.lag.percentile(100) < 1e-6
+    assert found.intervals[0].cpu == pytest.approx(0.1)
+
+
+def test_late(tmp_path: Path) -> None:
+    """A call that waits for the one before it on its thread waits in its latency, and is not late by itself."""
+    rest = [call(0, number, due(0, number)) for number in range(2, 10)]
+    slow = call(0, 0, 0, latency=0.5)
+    late = [call(0, number, 0.5 + 0.01 * number) for number in (1, 2)]
+    found = parsed(tmp_path, [slow, *late, *rest[1:], *ON_TIME[10:]])
+    waited = 0.51 - due(0, 1) + 0.01
+    assert found.total.latency.over(waited - 0.001) == 2  # this one, and the slow one itself
+    assert found.total.service_time.over(0.02) == 1
+    assert found.total.lag.percentile(90) < 1e-3
+
+
+def test_its_own_lateness(tmp_path: Path) -> None:
+    """A call that begins late on a thread that was free is the generator's to blame."""
+    found = parsed(tmp_path, [call(0, 0, 0.3), *ON_TIME[1:]])
+    assert found.total.lag.percentile(100) == pytest.approx(0.3, rel=0.01)
+
+
+def test_what_was_never_sent(tmp_path: Path) -> None:
+    """Calls that were due and never made are time-outs, and told to be unsent."""
+    found = parsed(tmp_path, [*ON_TIME[:3], *ON_TIME[10:]])
+    assert found.outcomes == {"200": 13, "timeout": 7}
+    assert found.total.unsent == 7
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    """What was not due before the end of a load that was cut short is not missed."""
+    asked = plan().between(0, 1)
+    found = parsed(tmp_path, [*ON_TIME[:5], *ON_TIME[10:15]], asked=asked)
+    assert found.requests == 10
+
+
+def error(text: str, thread: int = 0, at: float = 0.005) -> str:
+    return json.dumps(
+        {"ts": START + at, "level": "err", "msg": "Unable to send request", "err": text, "thread": thread}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("dial tcp 127.0.0.1:1: connect: connection refused", "refused"),
+        ("read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer", "reset"),
+        ('Get "http://x": EOF', "closed"),
+        ("write: broken pipe", "closed"),
+        ("context deadline exceeded (Client.Timeout exceeded while awaiting headers)", "timeout"),
+        ("read tcp 127.0.0.1:1->127.0.0.1:2: i/o timeout", "timeout"),
+        ("net/http: HTTP/1.x transport connection broken: malformed HTTP status code", "protocol"),
+        ("tls: first record does not look like a TLS handshake", "tls"),
+        ("dial tcp: lookup nowhere: no such host", "dns"),
+        ("socket: too many open files", "filehandles"),
+        ("connect: cannot assign requested address", "ports"),
+        ("connect: network is unreachable", "unreachable"),
+        ("something else", "protocol"),
+    ],
+)
+def test_failures_are_named(tmp_path: Path, text: str, kind: str) -> None:
+    """The log says only that a call failed; what fortio says at that moment tells how."""
+    said = "\n".join([error("warming up", at=-1), HEAD, "no JSON", error("connection refused", 1, 0.5), error(text)])
+    found = parsed(tmp_path, [call(0, 0, 0, details="-1"), *ON_TIME[1:]], said)
+    assert found.outcomes == {"200": 19, kind: 1}
+
+
+def test_failures_without_a_word(tmp_path: Path) -> None:
+    """One of which nothing is said is a time-out if it took that long, and else as most others."""
+    said = f"{HEAD}\n{error('connection reset', at=9)}"
+    calls = [call(0, 0, 0, 1.0, "-1"), call(0, 1, 1.0, details="-1"), *ON_TIME[2:]]
+    assert parsed(tmp_path, calls, said).outcomes == {"200": 18, "timeout": 1, "reset": 1}
+    assert parsed(tmp_path, calls).outcomes == {"200": 18, "timeout": 1, "closed": 1}
+
+
+def test_an_answer_cut_short_is_none(tmp_path: Path) -> None:
+    """fortio calls it 204, and says that it is none; a real 204 is one."""
+    calls = [call(0, 0, 0, details="204"), call(0, 1, due(0, 1), details="204"), *ON_TIME[2:]]
+    assert parsed(tmp_path, calls, f"{HEAD}\n{error('unexpected EOF')}").outcomes == {"200": 18, "204": 1, "closed": 1}
+
+
+@pytest.mark.parametrize(
+    ("details", "outcome"),
+    [
+        ("503", "503"),
+        ("SERVING", "SERVING"),
+        ("NOT_SERVING", "NOT_SERVING"),
+        ("OK", "OK"),
+        ("ERROR", "closed"),
+        ("read tcp 127.0.0.1:40112->127.0.0.1:9: i/o timeout", "timeout"),
+        ("read not echoing writes", "protocol"),
+    ],
+)
+def test_outcomes(tmp_path: Path, details: str, outcome: str) -> None:
+    found = parsed(tmp_path, [call(0, 0, 0, details=details), *ON_TIME[1:]])
+    assert found.outcomes[outcome] == 1
+
+
+def test_slower_than_the_time_out_since_it_was_due(tmp_path: Path) -> None:
+    """A call that waited so long to be sent that its answer came too late timed out."""
+    found = parsed(tmp_path, [call(0, 0, 0.9, latency=0.2), *ON_TIME[1:]])
+    assert found.outcomes == {"200": 19, "timeout": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "no DurationHistogram"),
+        ('{"message": "url is required"}', "url is required"),
+        ('{"DurationHistogram": {}, "error": true, "message": "Aborted before"}', "could not run: Aborted before"),
+    ],
+)  # fmt: skip
+def test_no_result(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises((GeneratorError, ValueError)) as caught:
+        Fortio().parse(Output(text, HEAD, 0, 1, 1, tmp_path), plan())
+    assert fnmatch(str(caught.value), said)
+
+
+# What fortio is told.
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "wanted"),
+    [
+        ("http://localhost:8000/tea?q=1", {}, "-stdclient -X GET * http://localhost:8000/tea?q=1"),
+        ("http://[::1]:8000/", {}, "* http://[::1]:8000/"),
+        ("http://localhost", {"json": 1}, "*-X POST *-payload-file body *"),
+        ("http://a", {"rate": 9, "timeout": 0.25}, "*-timeout 0.250000s -t 2.000000s -c 2 -qps 9.0 -uniform *"),
+        ("http://localhost", {"rate": "max"}, "*-c 2 -qps 0 -stdclient*"),
+        ("https://localhost", {"verify": False}, "* -k https://localhost:443/"),
+        ("https://localhost", {}, "* https://localhost:443/"),
+        ("https://localhost", {"http2": True}, "*-stdclient -h2 *"),
+        ("grpc://localhost:8079", {}, "*-grpc localhost:8079"),
+        ("grpc://a:8079/shop.Orders", {"headers": {"k": "v"}}, "*-grpc -healthservice shop.Orders -H k: v a:8079"),
+        ("grpc://localhost:8079/fgrpc.PingServer/Ping", {}, "*-grpc -ping localhost:8079"),
+        ("grpcs://localhost:8079", {}, "*-grpc https://localhost:8079"),
+        ("tcp://localhost:8078", {"content": "x"}, "*-payload-file body tcp://localhost:8078"),
+        ("udp://localhost:8078", {}, "*-udp-timeout 1.000000s *udp://localhost:8078"),
+    ],
+)  # fmt: skip
+def test_arguments(url: str, options: Any, wanted: str) -> None:
+    words = " ".join(Fortio().argv(plan(url, **options)))
+    assert words.startswith("load -json - ")
+    assert fnmatch(words, f"*{wanted}".replace("[", "[[]"))
+
+
+@pytest.mark.parametrize(
+    ("rate", "duration", "connections", "threads"),
+    [(100, 5, 100, 100), (333, 5, 100, 64), (10, 1, 100, 5), (2, 1, 9, 1), (50, 2, 4, 4), (7, 1, 4, 3)],
+)
+def test_threads(rate: float, duration: float, connections: int, threads: int) -> None:
+    """As many threads as leave out the fewest requests, since each sends as many as the others."""
+    words = Fortio().argv(plan(rate=rate, duration=duration, connections=connections))
+    assert words[words.index("-c") + 1] == str(threads)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "said"),
+    [
+        ("http://localhost", {"rate": 1, "duration": 1}, "fortio sends 2 requests at the least, and this load has 1"),
+        ("http://localhost", {"content": "{uuid}"}, "fortio writes a new UUID in place of each {uuid}: *"),
+        ("https://localhost", {"verify": "/nowhere"}, "verify='/nowhere': fortio takes a file of CA certificates"),
+        ("https://localhost", {"cert": ("a", "b", "c")}, "cert: fortio takes no key with a password"),
+    ],
+)
+def test_refused(url: str, options: Any, said: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Fortio().argv(plan(url, **options))
+    assert fnmatch(str(caught.value), said)
+
+
+# The real program.
+
+
+def run(url: str, generator: Any = None, **options: Any) -> Result:
+    asked = plan(url, **options)
+    return runner.run(asked, Rounds(generator or Fortio(), asked))
+
+
+@needs("fortio")
+def test_requests_arrive_as_they_are_meant(server: Server) -> None:
+    """Method, path, query, headers and body are those of the plan."""
+    result = run(
+        f"{server.url}/tea?q=1", method="PUT", headers={"X-Cup": "two, please"}, content=b"a\r\n\0{}'\"\xff", expect=404
+    )
+    assert result.requests
+    head, _, body = server.last_request.partition(b"\r\n\r\n")
+    assert head.startswith(b"PUT /tea?q=1 HTTP/1.1\r\n")
+    assert b"X-Cup: two, please" in head
+    assert f"Host: {server.url.removeprefix('http://')}".encode() in head
+    assert body == b"a\r\n\0{}'\"\xff"
+
+
+@needs("fortio")
+@pytest.mark.parametrize("path", ["/cut-short", "/cut-chunk"])
+def test_an_answer_cut_short_is_none_for_real(server: Server, path: str) -> None:
+    assert run(server.url + path).outcomes == {"closed": 20}
+
+
+@needs("fortio")
+def test_tls(authority: trustme.CA, authority_file: Path) -> None:
+    """Certificates are verified, by the authority that is given."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with Server(tls=context) as server:
+        assert run(server.url, verify=authority_file).outcomes == {"200": 20}
+        assert run(server.url, verify=False).outcomes == {"200": 20}
+        asked = plan(server.url, rate=5, duration=1)
+        assert {outcome for each in Fortio().run(asked) for outcome in each.outcomes} == {"tls"}
+
+
+@needs("fortio")
+def test_as_fast_as_it_goes(server: Server) -> None:
+    result = run(server.url, rate="max", duration=1)
+    assert result.errors == 0
+    assert result.rate > 100
+    assert result.total.lag.count == 0
+
+
+@pytest.fixture(scope="module")
+def fortio_server() -> Iterator[dict[str, str]]:
+    """Start fortio's own server, and tell where it listens for what."""
+    arguments = [f"-{kind}-port" for kind in ("http", "grpc", "tcp", "udp")]
+    ports = [word for name in arguments for word in (name, "127.0.0.1:0")]
+    command = ["fortio", "server", *ports, "-redirect-port", "disabled", "-logger-no-color"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr
+        found: dict[str, str] = {}
+        for line in process.stderr:
+            if match := re.search(r"Fortio \S+ (\w+).* listening on \w+ (127\.0\.0\.1:\d+)", line):
+                found[match[1]] = match[2]
+            if len(found) >= 4:
+                break
+        drain = threading.Thread(target=process.stderr.read, daemon=True)
+        drain.start()
+        yield found
+        process.terminate()
+        drain.join(5)
+
+
+@needs("fortio")
+@pytest.mark.parametrize(
+    ("address", "options", "outcomes"),
+    [
+        ("grpc://{grpc}", {}, {"SERVING"}),
+        ("grpc://{grpc}/fgrpc.PingServer/Ping", {}, {"SERVING"}),
+        ("grpc://{grpc}/no.Such", {}, {"closed", "protocol"}),
+        ("tcp://{tcp}", {"content": "tea"}, {"OK"}),
+        ("tcp://{tcp}", {}, {"OK"}),
+        ("udp://{udp}", {}, {"OK"}),
+    ],
+)
+def test_other_protocols(fortio_server: dict[str, str], address: str, options: Any, outcomes: set[str]) -> None:
+    """gRPC health checks and pings, and echoes over TCP and UDP, with latencies as of HTTP."""
+    result = run(address.format(**fortio_server), rate=20, duration=1, **options)
+    assert result.requests == 20
+    assert result.outcomes.keys() <= outcomes
+    if outcomes <= {"OK", "SERVING"}:
+        assert result.errors == 0
+        assert result.total.latency.count == 20
+
+
+@needs("fortio")
+def test_a_method_needs_a_newer_fortio(fortio_server: dict[str, str]) -> None:
+    asked = plan(f"grpc://{fortio_server['grpc']}/fgrpc.PingServer/Other", json={"a": 1})
+    if Fortio().version() < "1.71":
+        with pytest.raises(PlanError, match=r"can call no method over gRPC: 1.71 can"):
+            list(Fortio().run(asked))
+
+
+# Its server.
+
+
+@pytest.fixture
+def by_server(fortio_server: dict[str, str]) -> FortioServer:
+    generator = FortioServer()
+    generator.address = f"http://{fortio_server['http']}"
+    return generator
+
+
+@needs("fortio")
+class TestFortioServer(GeneratorTests):
+    @pytest.fixture
+    def generator(self, by_server: FortioServer) -> FortioServer:
+        return by_server
+
+
+@needs("fortio")
+def test_a_server_is_asked_for_the_same(server: Server, by_server: FortioServer) -> None:
+    options = {"method": "PUT", "headers": {"X-Cup": "two"}, "content": "tea", "expect": 404, "rate": 20, "duration": 1}
+    result = run(f"{server.url}/404?q=1", by_server, **options)
+    assert result.outcomes == {"404": 20}
+    assert server.last_request.startswith(b"PUT /404?q=1 HTTP/1.1\r\n")
+    assert b"X-Cup: two" in server.last_request
+    assert server.last_request.endswith(b"\r\n\r\ntea")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:1", "fortio-server: http://127.0.0.1:1 does not answer as fortio does (ConnectError)"),
+        ("http://a b", "fortio-server: http://a b *"),
+        ("{server}", "fortio-server: {server} answers 404: is it a fortio server's?"),
+    ],
+)
+def test_no_server(server: Server, address: str, said: str) -> None:
+    server.choose = lambda path, before: "/404"
+    generator = FortioServer()
+    generator.address = address.format(server=server.url)
+    with pytest.raises(GeneratorError) as caught:
+        list(generator.run(plan()))
+    assert fnmatch(str(caught.value), said.format(server=server.url).replace("[", "[[]"))
+
+
+@pytest.mark.parametrize("options", [{"verify": "ca.pem"}, {"cert": "a.pem"}])
+def test_a_server_has_its_own_certificates(options: Any) -> None:
+    with pytest.raises(PlanError, match="has certificates of its own"):
+        FortioServer().options(plan("https://localhost", **options), "label")
+
+
+# Published results.
+
+
+def published(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(recording(f"fortio/{name}").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "resolution", "outcomes", "percentiles"),
+    [
+        ("fortio-1.57.3-lib-n100.json", 0.001, {"200": 100}, [50, 90]),
+        ("smp-test-results-0.json", 0.001, None, [50, 99]),
+        ("smp-test-results-2.json", 0.001, {"failed": 300}, []),
+        ("istio-1.2.0-2019-07-10-165728_193ff770_qps_1000_c_1_1024_serveronly.json", 0.00005, None, [50, 90, 99]),
+    ],
+)
+def test_published_results(
+    monkeypatch: pytest.MonkeyPatch, name: str, resolution: float, outcomes: Any, percentiles: list[float]
+) -> None:
+    """Figures are read as fortio means them; its percentiles, guessed within a bucket, are in the bucket's bounds."""
+    monkeypatch.setattr(
+        fortio_server_module, "_BOUNDS", (*(resolution * part for part in fortio_server_module._GRID), math.inf)
+    )
+    result = published(name)
+    result.setdefault("ErrorsDurationHistogram", {"Data": None, "Min": 0, "Max": 0})
+    found = interval(result, plan(rate="max", timeout=3))
+    assert found.requests == result["DurationHistogram"]["Count"]
+    if outcomes:
+        assert found.outcomes == outcomes
+    best, worst = found.latency.bounds()
+    for percent in percentiles:
+        said = next(
+            each["Value"] for each in result["DurationHistogram"]["Percentiles"] if each["Percentile"] == percent
+        )
+        assert best.percentile(percent) * 0.998 <= said <= worst.percentile(percent) * 1.002
+
+
+def test_wrong_answers_and_failures_together() -> None:
+    """Where it is not told which were which, no answer is taken to be quicker than it may have been."""
+    buckets = [{"Start": 0.0001, "End": 0.00012, "Count": 5}, {"Start": 0.0006, "End": 0.0007, "Count": 5}]
+    result = {
+        "RetCodes": {"200": 4, "503": 3, "-1": 3},
+        "NumThreads": 2,
+        "ActualDuration": 2_000_000_000,
+        "DurationHistogram": {"Data": buckets, "Min": 0.0001, "Max": 0.0007},
+        "ErrorsDurationHistogram": {
+            "Data": [{"Start": 0.0001, "End": 0.00012, "Count": 6}],
+            "Min": 0.0001,
+            "Max": 0.0001,
+        },
+    }
+    found = interval(result, plan(rate="max"))
+    assert found.outcomes == {"200": 4, "503": 3, "failed": 3}
+    assert found.latency.over(0.0005) == 5
+    assert found.latency.count == 7
