@@ -87,7 +87,7 @@ def _compare(
     rows = [
         (
             name,
-            here[name].basis if name in here else "sent",
+            str(here[name].basis if name in here else "sent"),
             f"{one.requests:,.0f}",
             f"{one.errors:,.0f}",
             *_beside(one.p50, p50),
