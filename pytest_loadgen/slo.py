@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pytest_loadgen.errors import PlanError, did_you_mean
 from pytest_loadgen.stats import FEWEST_BATCHES
-from pytest_loadgen.units import Duration, Rate, Share
+from pytest_loadgen.units import Change, Duration, Rate, Share
 
 Kind = Literal["percentile", "mean", "max", "rate", "errors", "status", "timeouts", "lag"]
 
@@ -23,6 +23,7 @@ COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
 }
 _METRICS = ("p50", "p90", "p95", "p99", "p99.9", "mean", "max", "rate", "errors", "status", "timeouts", "lag")
+_COMPARABLE = {"percentile", "mean", "rate"}
 _COUNTS = {"errors", "status", "timeouts"}
 _TIMES = {"percentile", "mean", "max", "lag"}
 _WORD = re.compile(r"\s*([<>=!]+|[^\s<>=!]+)")
@@ -41,6 +42,10 @@ class Window:
         return f"over {self.which} {self.seconds}"
 
 
+Bound = Duration | Rate | Share | Change | int
+"""What a figure is compared with: a figure of its kind, or a change from the baseline's."""
+
+
 @dataclass(frozen=True)
 class SLO:
     """One objective: ``p99 < 200ms``, ``errors < 0.1%``, ``rate >= 495/s``."""
@@ -48,7 +53,7 @@ class SLO:
     text: str
     kind: Kind
     compare: str
-    bound: Duration | Rate | Share | int
+    bound: Bound
     percent: float = 0.0
     status: str = ""
     service: bool = False
@@ -59,6 +64,8 @@ class SLO:
     def parse(cls, text: str) -> Self:
         """Read an objective. Raises PlanError that names the word at fault."""
         slo = cls(**_Words(text).read())
+        if slo.window and slo.is_relative:
+            raise PlanError(f"{slo.text!r}: a comparison with a baseline is of the whole load, not of a window")
         if slo.window and slo.is_sample and slo.window.seconds < FEWEST_BATCHES:
             raise PlanError(
                 f"{slo.text!r}: {slo.window.seconds} is too short to know how sure it is: {FEWEST_BATCHES}s would do"
@@ -71,14 +78,19 @@ class SLO:
         return self.compare in {"<", "<=", "=="}
 
     @property
+    def is_relative(self) -> bool:
+        """Whether it compares with a baseline."""
+        return isinstance(self.bound, Change)
+
+    @property
     def is_share(self) -> bool:
         """Whether it is judged as a share of requests, of which a part may be too slow or wrong."""
-        return self.kind == "percentile" or isinstance(self.bound, Share)
+        return (self.kind == "percentile" and not self.is_relative) or isinstance(self.bound, Share)
 
     @property
     def is_sample(self) -> bool:
         """Whether its figure is that of a sample, from which the true one differs; else it is a fact."""
-        return self.is_share or self.kind in {"mean", "rate"}
+        return self.is_share or self.is_relative or self.kind in {"mean", "rate"}
 
     @property
     def is_tally(self) -> bool:
@@ -169,13 +181,13 @@ class _Words:
             raise self._error("== goes with a count (errors == 0); a latency or a rate never equals anything exactly")
         return word
 
-    def _bound(self, found: dict[str, Any]) -> Duration | Rate | Share | int:
+    def _bound(self, found: dict[str, Any]) -> Bound:
         kind = found["kind"]
         word = self._next("a bound")
         if word.endswith(",") and self._peek():
             raise self._error("write one objective in a text, and several as several texts")
-        if word == "baseline":
-            raise self._error("there is no baseline to compare with: this version cannot keep one")
+        if word.startswith("baseline"):
+            return self._change(kind, word.removeprefix("baseline"))
         # "200 ms" is one bound.
         if re.fullmatch(r"(us|µs|ms|s|m|h|%|/s|/m|/h)", self._peek()):
             word += self._next("")
@@ -192,8 +204,23 @@ class _Words:
             raise self._error("no count is below 0: write == 0")
         return bound
 
+    def _change(self, kind: Kind, said: str) -> Change:
+        """Read what may follow the word baseline: nothing, "+ 10%", "- 5%"."""
+        if kind not in _COMPARABLE:
+            known = "a percentile, the mean or the rate"
+            raise self._error(f"{kind} is not compared with a baseline: only {known} is")
+        while (word := self._peek()) and re.fullmatch(r"[+-]?[\d.]*%?", word):
+            said += self._next("")
+        try:
+            change = Change(said) if said else Change(1)
+        except PlanError as error:
+            raise self._error(f"{error}, after the word baseline") from None
+        if change <= 0:
+            raise self._error(f"baseline {said} is nothing, and nothing is below that")
+        return change
+
     @staticmethod
-    def _read_bound(kind: Kind, word: str) -> Duration | Rate | Share | int:
+    def _read_bound(kind: Kind, word: str) -> Bound:
         if kind in _TIMES:
             return Duration(word)
         if kind == "rate":

@@ -236,3 +236,13 @@ def _joined(*series: Sequence[float]) -> Iterator[tuple[Sequence[float], ...]]:
 
 def _paired(values: Sequence[float]) -> list[float]:
     return [sum(values[at : at + 2]) for at in range(0, len(values) - len(values) % 2, 2)]
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Adjust the chances of several findings, so that any is wrong no more often than one alone (Holm 1979)."""
+    order = sorted(range(len(chances)), key=lambda number: chances[number])
+    adjusted, most = [0.0] * len(chances), 0.0
+    for place, number in enumerate(order):
+        most = max(most, min(1.0, chances[number] * (len(chances) - place)))
+        adjusted[number] = most
+    return adjusted

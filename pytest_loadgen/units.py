@@ -181,6 +181,23 @@ class Share(Quantity):
         return f"{_three_digits(self * 100):g}%"
 
 
+class Change(Quantity):
+    """How one figure is to another, as a factor: ``Change("+10%") == 1.1``; prints as ``+10%``."""
+
+    _called = "a change"
+    _written = "a factor (1.1) or text ('+10%', '-5%')"
+    _text = re.compile(rf"([+-])\s*({_NUMBER})\s*%", re.ASCII)
+
+    @classmethod
+    def _read(cls, text: str) -> float:
+        if match := cls._text.fullmatch(text.strip()):
+            return float(1 + Fraction(f"{match[1]}{match[2]}") / 100)
+        return super()._read(text)
+
+    def __str__(self) -> str:
+        return f"{_three_digits((self - 1) * 100):+g}%"
+
+
 def exactly(value: float) -> Fraction:
     """Read a number as it is written: 0.1 is one tenth, not the nearest double to it."""
     if math.isinf(value):
