@@ -1,5 +1,6 @@
-"""How long a container's CPU limit has kept this process waiting."""
+"""What a container's limits are, and how long that of the CPU has kept this process waiting."""
 
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,19 @@ def throttled() -> float:
     except OSError:
         return 0.0
     return next((int(line.split()[1]) / 1e6 for line in lines if line.startswith("throttled_usec ")), 0.0)
+
+
+def limits() -> str:
+    """Give the limits of CPU and memory, as the kernel writes them; nothing where there is none."""
+    path = _statistics()
+    if path is None:
+        return ""
+    found = []
+    for name in ("cpu.max", "memory.max"):
+        with suppress(OSError):
+            text = (path.parent / name).read_text(encoding="ascii").strip()
+            found += [f"{name} {text}"] * (not text.startswith("max"))
+    return ", ".join(found)
 
 
 @cache

@@ -4,6 +4,7 @@ LoadError
 ├── PlanError        the load asked for is impossible or misspelt (also a ValueError)
 ├── GeneratorError   the load generator could not do its work
 ├── InvalidRun       it could not do it well enough to judge the service by
+├── BaselineError    what was kept of earlier runs cannot be read or written
 └── ServiceError     there is no service to load
 SLOMissed            the service misses an objective (an AssertionError)
 """
@@ -25,6 +26,10 @@ class GeneratorError(LoadError):
 
 class InvalidRun(LoadError):  # noqa: N818  # a finding, as in the summary
     """The generator was the limit, so the figures are not the service's; neither good nor bad."""
+
+
+class BaselineError(LoadError):
+    """What was kept of earlier runs cannot be read or written."""
 
 
 class SLOMissed(AssertionError):  # noqa: N818  # a finding, as in the summary
