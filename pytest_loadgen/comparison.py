@@ -70,6 +70,8 @@ class Ratio:
 
 def ratio(slo: SLO, result: Result, baseline: Result, *, paired: bool = False) -> Ratio:
     """Compare the figure that an objective is about; paired, interval by interval."""
+    if slo.service:
+        result, baseline = result.served, baseline.served
     return (_paired if paired else _apart)(slo, result, baseline)
 
 

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 import pytest
 
 from pytest_loadgen import runner
+from pytest_loadgen.baseline import Baseline
 from pytest_loadgen.crosscheck import CrossCheck, by_turns
 from pytest_loadgen.errors import InvalidRun, LoadError, PlanError, ServiceError, SLOMissed
 from pytest_loadgen.gate import Gate
-from pytest_loadgen.judged import JudgedResult
+from pytest_loadgen.judged import NOTHING, JudgedResult
 from pytest_loadgen.options import OneLoad, Options, check, merge, plan_of
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval, Result, counted
 from pytest_loadgen.rounds import Rounds
 from pytest_loadgen.runs import Run
+from pytest_loadgen.sidebyside import pairs, trust, with_itself
 from pytest_loadgen.target import absolute, join
 
 if TYPE_CHECKING:
+    from pytest_loadgen.baselines import Comparison
     from pytest_loadgen.generators.base import LoadGenerator
     from pytest_loadgen.machine import Machine
     from pytest_loadgen.progress import Progress
@@ -41,6 +44,10 @@ class Setting:
     """Whether what is unclear fails."""
     machine: Callable[[], Machine]
     """Looks at the machine, once."""
+    comparison: Callable[[], Comparison | None]
+    """What loads are compared with, where that was asked for."""
+    again: int
+    """How often each comparison is made of a service with itself, to see how far it can be trusted."""
     turn: Callable[[Callable[[], None]], AbstractContextManager[None]]
     progress: Callable[[Plan], Progress | None]
 
@@ -62,6 +69,7 @@ class Load:
         self._marked = marked
         self._objectives = objectives
         self._base = base
+        self._told = 0
 
     @overload
     def __call__(self, url: str = "", /, *, generator: str = ..., **options: Unpack[OneLoad]) -> JudgedResult: ...
@@ -94,11 +102,16 @@ class Load:
         plan = self._item.ihook.pytest_loadgen_plan(item=self._item, plan=plan) or plan
         gate = Gate.of(merged, self._objectives)
         chosen = merged.get("generator", "embedded")
+        if (against := merged.get("against")) is not None:
+            if not isinstance(chosen, str):
+                raise PlanError("against= compares two services by one generator: give one name")
+            other = plan_of(_elsewhere(url, against), merged)
+            return self._side_by_side(plan, other, gate, self._generator(chosen, plan, merged, rounds=False))
         if isinstance(chosen, str):
             return self._judged(plan, gate, self._generator(chosen, plan, merged))
         return self._cross_checked(plan, gate, _several(chosen), merged)
 
-    def _generator(self, name: str, plan: Plan, options: Options) -> LoadGenerator:
+    def _generator(self, name: str, plan: Plan, options: Options, *, rounds: bool = True) -> LoadGenerator:
         """Give the generator of a name, with what the options put around it."""
         generator = self._setting.registry[name]
         self._setting.registry.check(generator, plan)
@@ -109,15 +122,14 @@ class Load:
 
             generator = Distributed(generator, workers)
         # In rounds where that is asked for, or else intervals would come at its end only.
-        if (rounds := options.get("rounds", 1)) != 1 or not generator.live:
-            generator = Rounds(generator, plan, rounds)
-        return generator
+        count = options.get("rounds", 1)
+        return Rounds(generator, plan, count) if rounds and (count != 1 or not generator.live) else generator
 
     def _judged(self, plan: Plan, gate: Gate, generator: LoadGenerator) -> JudgedResult:
         """Load, judge, tell of it, and raise what the result is not good enough for."""
         setting = self._setting
         longer = gate.lengthened(plan)
-        blank = _blank(plan, generator)
+        blank = self._blank(plan, generator)
         judging = gate.begin(blank)
         progress = setting.progress(plan)
         intervals: list[Interval] = []
@@ -144,6 +156,7 @@ class Load:
                 progress.close()
         result = judging.judged(intervals)
         self._tell(result)
+        self._compare_with_itself(gate, result, generator)
         self._verdict(result)
         return result
 
@@ -154,7 +167,7 @@ class Load:
         generators = [self._generator(name, plan, {**options, "rounds": 1}) for name in names]
         gate = replace(gate, longest=plan.duration, stop_early=False)
         gate.lengthened(plan)
-        judgings = [gate.begin(_blank(plan, generator)) for generator in generators]
+        judgings = [gate.begin(self._blank(plan, generator, number)) for number, generator in enumerate(generators)]
         found: list[list[Interval]] = [[] for _ in generators]
         try:
             with setting.turn(lambda: None):
@@ -178,8 +191,67 @@ class Load:
             self._verdict(result)
         return checked
 
+    def _side_by_side(self, plan: Plan, other: Plan, gate: Gate, generator: LoadGenerator) -> JudgedResult:
+        """Load two services by turns, and judge the one with the other as its baseline."""
+        setting = self._setting
+        longer = gate.lengthened(plan)
+        blank = self._blank(plan, generator)
+        judging = gate.begin(blank)
+        mine: list[Interval] = []
+        theirs: list[Interval] = []
+
+        def compared() -> Baseline:
+            return Baseline(replace(blank, plan=other, intervals=tuple(theirs), baseline=NOTHING), paired=True)
+
+        progress = setting.progress(plan)
+        try:
+            with setting.turn(progress.waiting if progress else lambda: None):
+                if progress:
+                    progress.started()
+                for one, of_other in pairs(plan, longer, other.target, generator, setting.allowed_hosts):
+                    mine.append(one)
+                    theirs.append(of_other)
+                    if progress:
+                        progress.show(one)
+                    judging.blank = replace(blank, baseline=compared())
+                    if judging.enough(mine):
+                        break
+        except BaseException as error:
+            if mine or isinstance(error, KeyboardInterrupt):
+                self._tell(replace(blank, intervals=tuple(mine), baseline=compared(), interrupted=True))
+            raise
+        finally:
+            if progress:
+                progress.close()
+        result = judging.judged(mine)
+        self._tell(result)
+        self._compare_with_itself(gate, result, generator)
+        self._verdict(result)
+        return result
+
+    def _compare_with_itself(self, gate: Gate, result: JudgedResult, generator: LoadGenerator) -> None:
+        """Make the comparison again, of the service with itself, and say how far it can be trusted."""
+        objectives = [slo for slo in gate.objectives if slo.is_relative]
+        if not (objectives and self._setting.again):
+            return
+        with self._setting.turn(lambda: None):
+            hosts = self._setting.allowed_hosts
+            found = [with_itself(result, generator, hosts) for _ in range(self._setting.again)]
+        for sentence in trust(objectives, found):
+            self._setting.session.say(f"{self._item.nodeid}: {sentence}")
+
+    def _blank(self, plan: Plan, generator: LoadGenerator, number: int = 0) -> JudgedResult:
+        """Give the result before the load. Raises GeneratorError where the generator is not there."""
+        blank = JudgedResult(
+            plan, generator.name, version=generator.version(), basis=generator.basis, floor=generator.floor
+        )
+        if comparison := self._setting.comparison():
+            blank = replace(blank, baseline=comparison.of(self._item.nodeid, self._told + number, blank))
+        return blank
+
     def _tell(self, result: JudgedResult) -> None:
         """Let the summary and the hook know of a load."""
+        self._told += 1
         run = Run(self._item.nodeid, result, result.verdicts)
         self._setting.session.add(run)
         self._item.ihook.pytest_loadgen_finished(item=self._item, run=run)
@@ -206,9 +278,12 @@ def _several(names: object) -> Sequence[str]:
     return names
 
 
-def _blank(plan: Plan, generator: LoadGenerator) -> JudgedResult:
-    """Give the result before the load. Raises GeneratorError where the generator is not there."""
-    return JudgedResult(plan, generator.name, version=generator.version(), basis=generator.basis, floor=generator.floor)
+def _elsewhere(url: str, against: object) -> str:
+    """Give the address of the same request at another service."""
+    if not isinstance(against, str) or not absolute(against):
+        raise PlanError(f"against={against!r}: write the address of the other service ('http://old:8000')")
+    path = "/".join(url.split("/", 3)[3:]) if absolute(url) else url
+    return join(against, path)
 
 
 def _nothing_right(result: Result) -> str:

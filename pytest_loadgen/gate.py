@@ -113,9 +113,14 @@ class Judging:
             self._ended = True
         elif not self._gate.objectives:
             self._ended = False
-        elif elapsed >= self._next_look - 0.5 and len(intervals) >= stats.FEWEST_BATCHES and self._worth(result):
+        elif (
+            elapsed >= self._next_look - _near(intervals)
+            and len(intervals) >= stats.FEWEST_BATCHES
+            and self._worth(result)
+        ):
             alpha = self._spend(elapsed)
-            verdicts = [(slo, judge(slo, result, alpha, self.stretch)) for slo in self._gate.objectives]
+            result = replace(result, stretch=self.stretch)
+            verdicts = list(zip(self._gate.objectives, result.looked_at(self._gate.objectives, alpha), strict=True))
             self._next_look = max(elapsed + 1, elapsed * _NEXT_LOOK)
             if elapsed < self._plan.duration - 0.5:
                 self._next_look = min(self._next_look, float(self._plan.duration))
@@ -128,7 +133,7 @@ class Judging:
         """Judge the whole load: with the error of the look that ended it, or else with all that is left."""
         alpha = self._alpha if self._ended and not self._given_up else self._spend(self._longest)
         result = replace(self.blank, intervals=tuple(intervals), stretch=self.stretch, given_up=self._given_up)
-        return replace(result, verdicts=tuple(result.judged(slo, alpha) for slo in self._gate.objectives))
+        return replace(result, verdicts=tuple(result.judged(self._gate.objectives, alpha)))
 
     @property
     def stretch(self) -> float:
@@ -138,6 +143,8 @@ class Judging:
 
     def _final(self, slo: SLO, verdict: Verdict) -> bool:
         """Tell whether a verdict is sure; what is only so as yet is not."""
+        if slo.is_relative and self.blank.baseline.result is None:
+            return True  # more of the load would not tell either
         as_yet = not slo.is_sample and verdict.outcome == ("met" if slo.upper else "missed")
         if as_yet and self._elapsed < self._plan.duration - 0.5:
             return False
@@ -145,6 +152,8 @@ class Judging:
 
     def _worth(self, result: Result) -> bool:
         """Tell whether to look: what a look may spend can be of more use to a later one."""
+        if len(result.intervals) < stats.FEWEST_BATCHES:
+            return False
         elapsed = self._elapsed
         last_look = elapsed if self._looked_at == 0 else elapsed * _NEXT_LOOK
         if last_look >= self._longest - 0.5:
@@ -183,6 +192,11 @@ class Judging:
         # In a pause between two stages, what ends is from before, and nothing new is asked.
         asked = sum(each.lag.count for each in recent[1:])
         return min(asked, unanswered + still_open) >= _FEW
+
+
+def _near(intervals: Sequence[Interval]) -> float:
+    """Tell how much before a moment is as good as at it: intervals are no more exact than by a half of one."""
+    return min(0.5, intervals[-1].seconds / 2 or 0.5)
 
 
 def _longest(value: float | str) -> Duration:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from pytest_loadgen import stats
-from pytest_loadgen.result import NO_TIME, Result
+from pytest_loadgen.baseline import Baseline
+from pytest_loadgen.comparison import Ratio, moved, ratio
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.result import NO_TIME, Result, counted
 from pytest_loadgen.sample import Shares, sample
 from pytest_loadgen.slo import SLO
-from pytest_loadgen.units import Duration, Share
+from pytest_loadgen.units import Change, Duration, Share
 from pytest_loadgen.verdict import ALPHA, Outcome, Verdict, judge, stretches
 
 # How many times the floor of this machine a limit must be to be judged.
@@ -17,7 +23,10 @@ _ABOVE_FLOOR = 3
 _GROSS = 5
 # From this share of wrong answers on, latencies say little of right ones.
 _BROKEN = 0.5
+# Where more than this many times the run would be needed, it is not worth to say how many.
+_TOO_LONG = 20
 _LATENCIES = {"percentile", "mean", "max"}
+NOTHING = Baseline(missing="there is nothing to compare with: use --load-compare NAME, or against=")
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,17 +38,75 @@ class JudgedResult(Result):
     """How many times longer than asked for the load was, as it went on while an objective was unclear."""
     noise: Duration = NO_TIME
     """The p99 on this machine of a service that does nothing; 0 where it is not known."""
+    baseline: Baseline = NOTHING
 
     def meets(self, slo: str) -> Verdict:
         """Judge an objective that the load did not have; true where it is met. Raises PlanError."""
-        return self.judged(SLO.parse(slo))
-
-    def judged(self, slo: SLO, alpha: float = ALPHA) -> Verdict:
-        """Judge an objective, and withhold what is not to be believed."""
-        verdict = judge(slo, self, alpha, self.stretch)
-        for look in _gross, _broken, _ungrounded, _floored, _invalid:
-            verdict = look(slo, verdict, self)
+        (verdict,) = self.judged([SLO.parse(slo)])
         return verdict
+
+    def judged(self, objectives: Sequence[SLO], alpha: float = ALPHA) -> list[Verdict]:
+        """Judge objectives, and withhold what is not to be believed."""
+        return [
+            reduce(lambda verdict, look: look(slo, verdict, self), _LOOKS, verdict)
+            for slo, verdict in zip(objectives, self.looked_at(objectives, alpha), strict=True)
+        ]
+
+    def looked_at(self, objectives: Sequence[SLO], alpha: float) -> list[Verdict]:
+        """Judge objectives by the figures alone."""
+        relative = iter(compare([slo for slo in objectives if slo.is_relative], self, self.baseline, alpha))
+        return [next(relative) if slo.is_relative else judge(slo, self, alpha, self.stretch) for slo in objectives]
+
+    @property
+    def against(self) -> Result | None:
+        """The result of the service that was loaded side by side, or None."""
+        return self.baseline.result if self.baseline.paired else None
+
+    def ratio(self, figure: str) -> tuple[Change, Change, Change]:
+        """Give how a figure ("p99", "mean", "rate") is to the baseline's: low, estimate, high.
+
+        Each bound alone is 95 % sure. Raises PlanError where there is no such figure or no baseline.
+        """
+        slo = SLO.parse(f"{figure} < baseline")
+        if self.baseline.result is None:
+            raise PlanError(f"ratio({figure!r}): {self.baseline.missing}")
+        bounds = ratio(slo, self, self.baseline.result, paired=self.baseline.paired).bounds(ALPHA)
+        return Change(bounds.low), Change(bounds.value), Change(bounds.high)
+
+
+def compare(objectives: Sequence[SLO], result: Result, baseline: Baseline, alpha: float) -> list[Verdict]:
+    """Judge changes from a baseline, several of them together as sure as one alone."""
+    if baseline.result is None:
+        return [Verdict(slo.text, "unclear", "-", remark=baseline.missing) for slo in objectives]
+    ratios = [ratio(slo, result, baseline.result, paired=baseline.paired) for slo in objectives]
+    found = list(zip(objectives, ratios, strict=True))
+    below, above = (
+        stats.holm([one.chance(float(slo.bound), above=side) for slo, one in found]) for side in (False, True)
+    )
+    verdicts = []
+    for (slo, one), is_below, is_above in zip(found, below, above, strict=True):
+        side = -1 if is_below <= alpha else 1 if is_above <= alpha else 0
+        outcome: Outcome = "unclear" if not side else "met" if (side < 0) == slo.upper else "missed"
+        bounds = one.bounds(alpha)
+        remark = _sure(one, bounds, outcome, slo)
+        if outcome != "met" and slo.kind == "percentile" and one.batches >= stats.FEWEST_BATCHES:
+            remark += f"; {moved(result, baseline.result, paired=baseline.paired)}"
+        value = "-" if math.isnan(one.value) else str(Change(one.value))
+        verdicts.append(Verdict(slo.text, outcome, value, bounds.low, bounds.high, remark))
+    return verdicts
+
+
+def _sure(found: Ratio, bounds: stats.Estimate, outcome: Outcome, slo: SLO) -> str:
+    if found.batches < stats.FEWEST_BATCHES:
+        return f"{counted(found.batches, 'interval')} to compare are too few; {stats.FEWEST_BATCHES} or more would tell"
+    low, high = Change(bounds.low), Change(bounds.high)
+    if outcome != "unclear":
+        return f"95% sure of {f'{high} or less' if (outcome == 'met') == slo.upper else f'{low} or more'}"
+    distance = abs(math.log(found.value / float(slo.bound))) if 0 < found.value < math.inf else 0.0
+    width = math.log(bounds.high / bounds.low) / 2 if bounds.low > 0 else math.inf
+    times = math.ceil((width / distance) ** 2) if distance and math.isfinite(width) else math.inf
+    longer = f"{max(2, int(times))}x longer would tell" if times <= _TOO_LONG else "too near to its limit to tell"
+    return f"90% sure of {low} to {high}; {longer}"
 
 
 def _but(verdict: Verdict, outcome: Outcome, reason: str) -> Verdict:
@@ -77,8 +144,8 @@ def _broken(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
 
 def _ungrounded(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
     """Withhold what rests on how a generator counts latency, or on what it adds to it."""
-    if slo.kind not in _LATENCIES or verdict.outcome not in {"met", "missed"}:
-        return verdict
+    if slo.kind not in _LATENCIES or slo.is_relative or verdict.outcome not in {"met", "missed"}:
+        return verdict  # two results that count alike are comparable
     name = result.generator
     fast = (verdict.outcome == "met") == slo.upper
     if fast and result.basis != "due" and not slo.service and not result.plan.closed:
@@ -93,7 +160,7 @@ def _ungrounded(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
 def _floored(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
     """Withhold a verdict on a latency that this machine can hardly tell from none."""
     lowest = _ABOVE_FLOOR * result.noise
-    if slo.kind not in _LATENCIES or float(slo.bound) >= lowest:
+    if slo.kind not in _LATENCIES or slo.is_relative or float(slo.bound) >= lowest:
         return verdict
     if verdict.outcome == "missed" and verdict.low is not None and verdict.low > lowest:
         return verdict  # that slow is no machine
@@ -108,15 +175,25 @@ def _invalid(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
     all the same stays met, and what is missed by more than it was late stays missed. One that sends
     less than it should makes it look faster.
     """
-    if not result.health or slo.kind == "lag":
+    other = result.baseline.result if slo.is_relative else None
+    if not (result.health or (other and other.health)) or slo.kind == "lag":
         return verdict
     total = result.total
     own = total.outcomes.get("ports", 0) + total.outcomes.get("filehandles", 0)
     if not result.fell_behind:
         late = float(total.lag.percentile(100)) if total.lag else 0.0
-        by_far = slo.kind in _LATENCIES and verdict.low is not None and verdict.low - late > float(slo.bound)
+        by_far = (
+            slo.kind in _LATENCIES
+            and not slo.is_relative
+            and verdict.low is not None
+            and verdict.low - late > float(slo.bound)
+        )
         # Nor does lateness make a service answer wrongly.
         of_answers = slo.kind in {"errors", "status", "timeouts"} and not own
         if verdict.outcome == "met" or of_answers or (verdict.outcome == "missed" and slo.upper and by_far):
             return verdict
     return _but(verdict, "invalid", "the generator was the limit")
+
+
+# In this order; what comes later has the last word.
+_LOOKS: tuple[Callable[[SLO, Verdict, JudgedResult], Verdict], ...] = (_gross, _broken, _ungrounded, _floored, _invalid)

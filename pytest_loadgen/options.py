@@ -24,6 +24,7 @@ class OneLoad(TypedDict, total=False):
     timeout: float | str
     expect: Status | Sequence[Status]
     ready: float | str
+    against: str
     workers: int | Sequence[Executor]
     rounds: int
     slo: str | Sequence[str]
@@ -53,7 +54,7 @@ class Options(OneLoad, total=False):
 
 _NAMES = frozenset(Options.__annotations__)
 _OF_PLAN = frozenset({"rate", "stages", "duration", "arrivals", "connections", "warmup", "timeout", "expect", "ready"})
-_NOT_OF_REQUEST = frozenset({"generator", "workers", "rounds", "slo", "max_duration", "stop_early", "abort"})
+_NOT_OF_REQUEST = frozenset({"generator", "against", "workers", "rounds", "slo", "max_duration", "stop_early", "abort"})
 # What other tools call them.
 _ALIASES = {
     **dict.fromkeys(("concurrency", "clients", "users", "vus", "threads"), "connections"),

@@ -19,6 +19,7 @@ from pytest_loadgen.errors import LoadError
 from pytest_loadgen.session import Session
 
 if TYPE_CHECKING:
+    from pytest_loadgen.baselines import Baselines, Comparison
     from pytest_loadgen.fixture import Load, Setting
     from pytest_loadgen.generators.base import LoadGenerator
     from pytest_loadgen.machine import Machine
@@ -44,6 +45,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--load-target", metavar="URL", help="what relative addresses of load() are relative to")
     group.addoption("--load-profile", metavar="NAME", help="take options from this profile of pyproject.toml")
     group.addoption("--load-workers", metavar="N", help="share each load among N processes")
+    group.addoption("--load-save", metavar="NAME", help="keep the runs of this session by this name")
+    group.addoption(
+        "--load-compare", metavar="NAME", help="what 'baseline' means in objectives: runs kept by this name"
+    )
+    group.addoption(
+        "--load-storage", metavar="URL", help="where runs are kept: a folder, or a URL of fsspec (.loadgen)"
+    )
+    group.addoption(
+        "--load-aa", metavar="N", type=int, default=0, help="make each comparison N times of a service with itself"
+    )
     group.addoption("--load-stop-early", action="store_true", help="end each load as soon as its objectives are clear")
     group.addoption("--load-strict", action="store_true", help="fail where an objective is unclear")
     parser.addini("load_slo", "objectives for every load, one a line", type="linelist")
@@ -85,6 +96,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_DEFAULTS] = _defaults(config)
         if objectives := config.getini("load_slo"):
             _check_objectives(objectives)
+        for option in ("load_save", "load_compare"):
+            if name := config.getoption(option):
+                _check_name(name)
     except LoadError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_SESSION] = session = Session()
@@ -160,6 +174,26 @@ class _Reporting:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.gather(report)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self._session.finish()
+        if (name := session.config.getoption("load_save")) and not hasattr(session.config, "workerinput"):
+            try:
+                self._session.remarks.append(self._save(session.config, name))
+            except LoadError as error:
+                self._session.remarks.append(f"--load-save {name}: {error}")
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def _save(self, config: pytest.Config, name: str) -> str:
+        """Keep what was run to its end, and say where."""
+        from pytest_loadgen.record import Record
+
+        whole = tuple(run for run in self._session.runs if not run.result.interrupted and not run.result.given_up)
+        if not whole:
+            return f"--load-save {name}: no load was run to its end, and nothing is kept."
+        where = _baselines(config).save(name, Record.of(whole, config.rootpath))
+        return f"kept as {name!r}: {where}"
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_to_serializable(self) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
@@ -242,6 +276,8 @@ def _setting(config: pytest.Config) -> Setting:
             allowed_hosts=tuple(config.getini("load_allowed_hosts")),
             strict=config.getoption("load_strict"),
             machine=cache(lambda: _look(config)),
+            comparison=cache(lambda: _comparison(config)),
+            again=config.getoption("load_aa"),
             turn=_turn(config.stash[_ROOM]),
             progress=lambda plan: _progress(config, plan),
         )
@@ -257,6 +293,23 @@ def _registry(config: pytest.Config) -> Registry:
         found = [generator for each in config.hook.pytest_loadgen_generators() for generator in each]
         config.stash[_REGISTRY] = Registry(found, generators(_folder(config)))
     return config.stash[_REGISTRY]
+
+
+def _baselines(config: pytest.Config) -> Baselines:
+    """Tell where runs are kept."""
+    from pytest_loadgen.baselines import FOLDER, Baselines
+
+    return Baselines(config.getoption("load_storage") or config.rootpath / FOLDER)
+
+
+def _comparison(config: pytest.Config) -> Comparison | None:
+    """Read what loads are compared with."""
+    if not (name := config.getoption("load_compare")):
+        return None
+    from pytest_loadgen.baselines import Comparison
+    from pytest_loadgen.fingerprint import Fingerprint
+
+    return Comparison(_baselines(config), name, Fingerprint.here())
 
 
 def _look(config: pytest.Config) -> Machine:
@@ -317,6 +370,12 @@ def _check_objectives(objectives: list[str]) -> None:
             SLO.parse(objective)
         except LoadError as error:
             raise LoadError(f"load_slo in the ini-file (one objective a line): {error}") from None
+
+
+def _check_name(name: str) -> None:
+    from pytest_loadgen.baselines import checked
+
+    checked(name)
 
 
 def _defaults(config: pytest.Config) -> Options:

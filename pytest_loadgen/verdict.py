@@ -78,6 +78,7 @@ def judge(slo: SLO, result: Result, alpha: float = ALPHA, stretch: float = 1.0) 
     in each interval. Shares and means are bounded from the intervals as batches (see `stats`). A
     count is for the load that was asked for: where the load was stretched, its part of it counts.
     """
+    assert not slo.is_relative, "what is to be compared is judged by `judged.compare`"
     result = result.served if slo.service else result
     best, worst = result.bounds()
     if best is not worst:
