@@ -88,9 +88,7 @@ class Comparison:
         if (other := baselines.elsewhere(self._name)) is None:
             return f"there is no baseline {self._name!r} yet: make one with {_save(self._name)}"
         different = ", ".join(machine.differences(other.machine))
-        return (
-            f"the baseline {self._name!r} is of another machine ({different}): make one here with {_save(self._name)}"
-        )
+        return f"the baseline {self._name!r} is of another machine ({different}): make one with {_save(self._name)}"
 
 
 def differences(kept: Result, load: Result) -> list[str]:

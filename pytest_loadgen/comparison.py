@@ -21,7 +21,7 @@ from pytest_loadgen.result import Interval, Result
 from pytest_loadgen.slo import SLO
 from pytest_loadgen.units import Change
 
-_DRAWS = 2000
+_DRAWS = 1000
 _SEED = 20_240_601
 # As many intervals, and levels of latency, as are drawn from in a moment.
 _MOST = 120
@@ -53,8 +53,10 @@ class Ratio:
 
     def chance(self, bound: float, *, above: bool) -> float:
         """Tell how probable such draws are, if the true ratio is at a bound and this one is above or below it."""
-        if self.batches < stats.FEWEST_BATCHES or not 0 < self.value < math.inf:
+        if self.batches < stats.FEWEST_BATCHES or math.isnan(self.value):
             return 1.0
+        if not 0 < self.value < math.inf:  # nothing was answered, of the one or of the other
+            return 0.0 if (self.value > 0) == above else 1.0
         distance = math.log(self.value / bound) * (1 if above else -1)
         if distance <= 0:
             return 1.0

@@ -15,15 +15,17 @@ ROOT = Path(pytest_loadgen.__file__).parent
 # A module imports from the rows below its own only.
 ROWS = """
     __init__
-    plugin
+    plugin __main__
     fixture session progress hookspecs testing
-    config reports.terminal
-    machine crosscheck registry
+    baselines
+    config record reports.terminal reports.generators
+    machine crosscheck sidebyside registry
     generators gate runner distributed rounds
     generators.embedded generators.fortio_server
     runs generators.fortio
     judged
-    verdict generators.command
+    comparison generators.command
+    baseline verdict
     sample generators.embedded.worker
     generators.embedded.engine
     generators.embedded.http1 generators.timeline
@@ -31,7 +33,7 @@ ROWS = """
     result pacing options service slo
     plan
     target turn histogram stats
-    units
+    units fingerprint
     errors cgroup reports testing.service
 """
 LEVELS = {module: -row for row, line in enumerate(ROWS.split("\n")) for module in line.split()}
@@ -39,7 +41,8 @@ PYTEST_FROM = LEVELS["fixture"]
 OWNERS = {
     "httpx": {"target", "generators.fortio_server"},
     "hdrh": {"histogram"},
-    "tabulate": {"reports.terminal"},
+    "tabulate": {"reports.terminal", "reports.generators"},
+    "fsspec": {"baselines"},
     "tqdm": {"progress"},
     "httptools": {"generators.embedded.http1"},
 }

@@ -46,8 +46,8 @@ def test_merging(layers: list[Options], merged: Options) -> None:
         ("durration", "did you mean 'duration'?"),
         ("arrival", "did you mean 'arrivals'?"),
         ("qqq", "there are: abort, against, arrivals, auth, cert, connections, content, cookies, data, duration, "
-         "expect, files, generator, headers, http2, json, max_duration, method, params, rate, ready, rounds, slo, stages, "
-         "stop_early, timeout, verify, warmup, workers."),
+         "expect, files, generator, headers, http2, json, max_duration, method, params, rate, ready, rounds, slo, "
+         "stages, stop_early, timeout, verify, warmup, workers."),
     ],
 )  # fmt: skip
 def test_unknown(name: str, proposal: str) -> None:
