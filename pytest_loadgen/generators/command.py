@@ -142,6 +142,7 @@ class Running:
         command, plan = self._command, self._plan
         try:
             command.path()
+            command.argv(plan)  # what it cannot do is refused before the warm-up is sent
             self._wait_for_start()
             if plan.warmup:
                 # A run of its own: no program can leave the beginning of a run out of its figures.

@@ -462,6 +462,13 @@ def test_a_warm_up_is_a_run_of_its_own(program: Program, tmp_path: Path) -> None
     assert log.read_text() == "1 1 "
 
 
+@pytest.mark.parametrize("impossible", [{"duration": "1.5s"}, {"warmup": "1.5s"}])
+def test_no_warm_up_is_sent_for_what_is_refused(program: Program, tmp_path: Path, impossible: dict[str, str]) -> None:
+    with pytest.raises(PlanError, match="whole seconds"):
+        list(program(f"open({str(tmp_path / 'ran')!r}, 'w')").run(second(**{"warmup": "1s", **impossible})))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_run_with_wrong_answers_is_a_result(program: Program, tmp_path: Path) -> None:
     """Nighthawk may end with status 1 for a wrong answer, and has its result all the same."""
     (tmp_path / "result").write_text(json.dumps(output({"2xx": 99, "4xx": 1}, seconds=1)))
