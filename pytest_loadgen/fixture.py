@@ -17,7 +17,7 @@ from pytest_loadgen.gate import Gate
 from pytest_loadgen.judged import NOTHING, JudgedResult
 from pytest_loadgen.options import OneLoad, Options, check, merge, plan_of
 from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval, Result, counted
+from pytest_loadgen.result import Interval, Result, counted, is_answer
 from pytest_loadgen.rounds import Rounds
 from pytest_loadgen.runs import Run
 from pytest_loadgen.sidebyside import pairs, trust, with_itself
@@ -291,7 +291,7 @@ def _nothing_right(result: Result) -> str:
     plan = result.plan
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in result.outcomes.items()) or "none was made"
     said = f"{plan.target.name}: all {counted(result.requests, 'request')} failed: {kinds}."
-    if any(kind.isdigit() for kind in result.outcomes):
+    if any(is_answer(kind) for kind in result.outcomes):
         return f"{said} Expected was {' or '.join(plan.expect)} (expect=)."
     if "timeout" in result.outcomes:
         return f"{said} Nothing was answered within {plan.timeout} (timeout=)."

@@ -142,6 +142,14 @@ def _broken(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
     return _but(verdict, "unclear", f"{result.error_rate} of requests failed, and how long those took says little")
 
 
+def _classed(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
+    """Withhold what is about one status where its class may be it, or another."""
+    kind = f"{slo.status[:1]}xx"
+    if slo.kind != "status" or kind == slo.status or kind not in result.outcomes:
+        return verdict
+    return _but(verdict, "unclear", f"{result.generator} tells classes of statuses only: 'status {kind}' would tell")
+
+
 def _ungrounded(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
     """Withhold what rests on how a generator counts latency, or on what it adds to it."""
     if slo.kind not in _LATENCIES or slo.is_relative or verdict.outcome not in {"met", "missed"}:
@@ -196,4 +204,11 @@ def _invalid(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
 
 
 # In this order; what comes later has the last word.
-_LOOKS: tuple[Callable[[SLO, Verdict, JudgedResult], Verdict], ...] = (_gross, _broken, _ungrounded, _floored, _invalid)
+_LOOKS: tuple[Callable[[SLO, Verdict, JudgedResult], Verdict], ...] = (
+    _gross,
+    _broken,
+    _classed,
+    _ungrounded,
+    _floored,
+    _invalid,
+)

@@ -29,7 +29,8 @@ FAILURES = {
     "filehandles": "the generator ran out of file handles",
     "ports": "the generator ran out of ports",
 }
-"""The kinds of failure; every other outcome is the status of an answer: digits, or in capitals ("SERVING")."""
+"""The kinds of failure; every other outcome is the status of an answer: digits, or in capitals ("SERVING"), or
+where a generator knows no more its class ("2xx")."""
 
 # The generator is the limit where one request in a hundred leaves this much late, or where it
 # should go as fast as it can and has no CPU left.
@@ -58,7 +59,7 @@ class Interval:
     service_time: Histogram = field(default_factory=Histogram)
     """The same, from when each was sent."""
     outcomes: Mapping[str, int] = field(default_factory=dict)
-    """How many requests ended how: by status ("200", "SERVING") or kind of failure ("timeout")."""
+    """How many requests ended how: by status ("200", "SERVING"), its class ("2xx") or kind of failure ("timeout")."""
     lag: Histogram = field(default_factory=Histogram)
     """How late the generator itself was, per request: from when it was due to when it was taken up."""
     cpu: float = 0.0
@@ -324,7 +325,7 @@ def _served(interval: Interval) -> Interval:
 
 def is_answer(outcome: str) -> bool:
     """Tell the status of an answer from a kind of failure."""
-    return outcome.isdigit() or outcome.isupper()
+    return outcome[:1].isdigit() or outcome.isupper()
 
 
 def counted(count: int, noun: str) -> str:

@@ -159,7 +159,5 @@ def _bad(slo: SLO, result: Result, interval: Interval) -> int:
         return sum(count for outcome, count in interval.outcomes.items() if not result.plan.expects(outcome))
     wanted = "timeout" if slo.kind == "timeouts" else slo.status
     if wanted.endswith("xx"):
-        return sum(
-            count for outcome, count in interval.outcomes.items() if outcome.isdigit() and outcome[0] == wanted[0]
-        )
+        return sum(count for outcome, count in interval.outcomes.items() if outcome.startswith(wanted[0]))
     return interval.outcomes.get(wanted, 0)

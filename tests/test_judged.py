@@ -102,6 +102,23 @@ def test_basis(slo: str, intervals: tuple[Interval, ...], basis: Any, outcome: s
 
 
 @pytest.mark.parametrize(
+    ("slo", "outcome"),
+    [
+        ("status 503 < 20%", "unclear"),
+        ("status 503 > 1%", "unclear"),
+        ("status 5xx < 20%", "met"),
+        ("status 404 < 1", "met"),
+    ],
+)
+def test_classes(slo: str, outcome: str) -> None:
+    """Where no more is known than the class of a status, one of the class is not judged."""
+    verdict = judged(*statuses(*[5] * 5, kind="5xx").intervals).meets(slo)
+    assert verdict.outcome == outcome
+    if outcome == "unclear":
+        assert verdict.remark == "mine tells classes of statuses only: 'status 5xx' would tell"
+
+
+@pytest.mark.parametrize(
     ("slo", "floor", "outcome"),
     [
         ("p99 < 495ms", "2ms", "missed"),

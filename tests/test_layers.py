@@ -22,19 +22,19 @@ ROWS = """
     machine crosscheck sidebyside registry
     generators gate runner distributed rounds
     generators.embedded generators.fortio_server
-    runs generators.fortio
+    runs generators.fortio generators.nighthawk generators.nighthawk_service
     judged
     comparison generators.command
     baseline verdict
     sample generators.embedded.worker
     generators.embedded.engine
     generators.embedded.http1 generators.timeline
-    generators.embedded.readiness generators.base generators.process
-    result pacing options service slo
+    generators.embedded.readiness generators.base generators.process generators.nighthawk_output
+    result pacing options service slo generators.nighthawk_options
     plan
     target turn histogram stats
     units fingerprint
-    errors cgroup reports testing.service
+    errors cgroup reports testing.service generators.nighthawk_pb2
 """
 LEVELS = {module: -row for row, line in enumerate(ROWS.split("\n")) for module in line.split()}
 PYTEST_FROM = LEVELS["fixture"]
@@ -45,6 +45,7 @@ OWNERS = {
     "fsspec": {"baselines"},
     "tqdm": {"progress"},
     "httptools": {"generators.embedded.http1"},
+    "grpc": {"generators.nighthawk_service"},
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

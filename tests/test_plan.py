@@ -144,6 +144,7 @@ def test_needs_of_the_target() -> None:
         (404, {"404"}, {"200", "403", "4xx"}),
         (["2XX", "503"], {"200", "503"}, {"302", "500"}),
         ("2xx", {"299"}, {"300", "2-no-status"}),
+        (["2xx", 404], {"2xx", "404"}, {"3xx", "4xx"}),  # where no more than the class is known
     ],
 )
 def test_expecting(expect: Any, right: set[str], wrong: set[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_loadgen.histogram import Histogram
 from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval, Result, counted
+from pytest_loadgen.result import FAILURES, Interval, Result, counted, is_answer
 from pytest_loadgen.runs import Run
 from pytest_loadgen.units import NoAnswer
 from tests.test_histogram import histogram
@@ -19,7 +19,7 @@ from tests.test_plan import plan
 def interval(outcomes: dict[str, int], *, ms: int = 10, lag: float = 0, **rest: Any) -> Interval:
     """Make an interval of a second in which whoever was answered was after so many ms."""
     latency, late = Histogram(), Histogram()
-    latency.record(ms / 1000, sum(count for outcome, count in outcomes.items() if outcome.isdigit()))
+    latency.record(ms / 1000, sum(count for outcome, count in outcomes.items() if is_answer(outcome)))
     late.record(lag, sum(outcomes.values()))
     made: dict[str, Any] = {"start": 0, "seconds": 1, "service_time": latency, **rest}
     return Interval(latency=latency, outcomes=outcomes, lag=late, **made)
@@ -89,12 +89,19 @@ def test_figures() -> None:
         ({"timeout": 5}, ">2s", ">2s", ">2s"),
         ({"closed": 5}, "no answer", "no answer", "no answer"),
         ({"503": 5}, "10ms", "10ms", "10ms"),
+        ({"2xx": 85, "5xx": 5, "timeout": 10}, "10ms", "10ms", ">2s"),
     ],
 )
 def test_percentiles_count_the_unanswered(outcomes: dict[str, int], p50: str, p90: str, slowest: str) -> None:
     """A request without an answer is slower than any other, and prints as what is known of it."""
     found = result(interval(outcomes), plan=plan(timeout=2))
     assert [str(found.p50), str(found.p90), str(found.max)] == [p50, p90, slowest]
+
+
+def test_answers_are_told_from_failures() -> None:
+    """A status, its class or the word of another protocol is an answer, and no kind of failure is."""
+    assert all(map(is_answer, ["200", "503", "5xx", "SERVING", "NOT_SERVING"]))
+    assert not any(map(is_answer, FAILURES))
 
 
 @pytest.mark.parametrize(

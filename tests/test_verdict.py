@@ -103,6 +103,7 @@ CLUSTERED = seconds(*[0] * 9, 20, of=200)
         ("status 503 < 1%", statuses(*[5] * 5), "missed", "25 of 500"),
         ("status 500 < 1%", statuses(*[5] * 5), "met", "0 of 500"),
         ("status 5xx < 1%", statuses(*[5] * 5), "missed", "25 of 500"),
+        ("status 5xx < 1%", statuses(*[5] * 5, kind="5xx"), "missed", "25 of 500"),
         ("status 4xx < 1%", statuses(*[5] * 5), "met", "0 of 500"),
         ("status 2xx > 50%", statuses(*[5] * 5), "met", "475 of 500"),
         ("timeouts < 1%", statuses(*[5] * 5, kind="timeout"), "missed", "25 of 500"),

@@ -13,5 +13,7 @@ def built_in() -> list[LoadGenerator]:
     from pytest_loadgen.generators.embedded import Embedded
     from pytest_loadgen.generators.fortio import Fortio
     from pytest_loadgen.generators.fortio_server import FortioServer
+    from pytest_loadgen.generators.nighthawk import Nighthawk
+    from pytest_loadgen.generators.nighthawk_service import NighthawkService
 
-    return [Embedded(), Fortio(), FortioServer()]
+    return [Embedded(), Fortio(), FortioServer(), Nighthawk(), NighthawkService()]

@@ -23,6 +23,7 @@ from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.process import Output, Process
 from pytest_loadgen.plan import NO_TIME, Plan, hold
 from pytest_loadgen.result import Interval
+from pytest_loadgen.target import Target
 from pytest_loadgen.units import Duration
 
 # How long a program may take to start and to report, and to end when it is told to, in seconds.
@@ -141,10 +142,11 @@ class Running:
         command, plan = self._command, self._plan
         try:
             command.path()
+            command.argv(plan)  # what it cannot do is refused before the warm-up is sent
             self._wait_for_start()
             if plan.warmup:
                 # A run of its own: no program can leave the beginning of a run out of its figures.
-                for _ in self._carry_out(_warming(plan)):
+                for _ in self._carry_out(warming(plan)):
                     pass
             if not self._stopped.is_set():
                 yield from self._carry_out(replace(plan, warmup=NO_TIME))
@@ -203,7 +205,7 @@ class Running:
             raise GeneratorError(f"left no result that can be read ({error}){_quoted(printed)}") from None
 
 
-def _warming(plan: Plan) -> Plan:
+def warming(plan: Plan) -> Plan:
     """Give the plan of the warm-up alone: the rate at which the first stage starts."""
     rate = plan.stages[0].start
     stage = hold("max" if rate is None else float(rate), plan.warmup)
@@ -237,12 +239,15 @@ def _quoted(text: str) -> str:
 
 
 def redacted(text: str, command: Command, plan: Plan) -> str:
-    """Take out of a message what may be secret: headers, body, query, the configured environment."""
-    target = plan.target
+    """Take out of a message what may be secret: of the request, and of what is configured."""
+    configured = [arg.partition(":")[2] for arg in command.args if re.match(r"[\w-]+:", arg)]
+    return without_secrets(text, plan.target, [*configured, *command.env.values()])
+
+
+def without_secrets(text: str, target: Target, more: Iterable[str] = ()) -> str:
+    """Take out of a message headers, body and query of a request, and more that may be secret."""
     secrets = [value.decode(errors="replace") for name, value in target.headers if name.lower() not in _HARMLESS]
-    secrets += [target.body.decode(errors="replace"), *command.env.values()]
-    secrets += [target.path.partition(b"?")[2].decode(errors="replace")]
-    secrets += [arg.partition(":")[2] for arg in command.args if re.match(r"[\w-]+:", arg)]
+    secrets += [target.body.decode(errors="replace"), target.path.partition(b"?")[2].decode(errors="replace"), *more]
     # The parts, too: a program may tell "Basic" from what comes behind it, or a cookie from the next.
     parts = {part for secret in secrets for part in (secret, *re.split(r"[\s;&=]+", secret))}
     written = {form for part in parts for form in (part, json.dumps(part)[1:-1])}

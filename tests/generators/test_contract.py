@@ -5,6 +5,7 @@ import pytest
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.generators.fortio import Fortio
+from pytest_loadgen.generators.nighthawk import Nighthawk
 from pytest_loadgen.testing import GeneratorTests
 from tests.conftest import needs
 
@@ -20,3 +21,10 @@ class TestFortio(GeneratorTests):
     @pytest.fixture
     def generator(self) -> LoadGenerator:
         return Fortio()
+
+
+@needs("nighthawk_client")
+class TestNighthawk(GeneratorTests):
+    @pytest.fixture
+    def generator(self) -> LoadGenerator:
+        return Nighthawk()

@@ -1,0 +1,603 @@
+"""What is promised of Nighthawk: it is asked for just the plan, and each request of it is accounted for."""
+
+import json
+import math
+import sys
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.generators.nighthawk import Nighthawk
+from pytest_loadgen.generators.nighthawk_output import Statistic, Told
+from pytest_loadgen.generators.process import Output
+from pytest_loadgen.options import plan_of
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.result import Interval
+from pytest_loadgen.testing.service import Server
+
+RECORDINGS = Path(__file__).parents[2].parent / "shared" / "recordings" / "nighthawk"
+URL = "http://127.0.0.1:8000/tea?key=sesam-1"
+
+
+def plan(url: str = URL, **options: Any) -> Plan:
+    chosen: Any = {"rate": 100, "duration": 5, "timeout": 2, **options}
+    return plan_of(url, chosen)
+
+
+def at(asked: Plan, *address: Any) -> Plan:
+    """Say where the service was found."""
+    return replace(asked, target=replace(asked.target, address=address))
+
+
+def configured(*args: str) -> Nighthawk:
+    generator = Nighthawk()
+    generator.args = args
+    return generator
+
+
+# What it is asked for.
+
+
+def test_arguments() -> None:
+    """It is asked for the plan in its open loop, and for a result that can be read."""
+    asked = at(plan(headers={"X-Tea": "green: yes"}), "127.0.0.1", 8000)
+    assert configured("--label", "mine").argv(asked) == [
+        *("--output-format", "json", "--open-loop", "--no-default-failure-predicates"),
+        *("--rps", "100", "--duration", "5", "--timeout", "2", "--connections", "100"),
+        *("--max-pending-requests", "500", "--max-active-requests", "500"),
+        *("--protocol", "http1", "--address-family", "v4", "--request-method", "GET"),
+        *("--request-header", "Host: 127.0.0.1:8000", "--request-header", "X-Tea: green: yes"),
+        *("--request-header", "User-Agent: pytest-loadgen", "--request-header", "Accept: */*"),
+        *("--concurrency", "1", "--verbosity", "warn", "--sequencer-idle-strategy", "sleep"),
+        *(URL, "--label", "mine"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "args", "wanted"),
+    [
+        ({"rate": "60/m", "duration": 60}, (), "--rps 1 --duration 60"),
+        ({"rate": 300}, ("--concurrency", "3"), "--rps 100 --duration 5 --timeout 2 --connections 33"),
+        ({"rate": 300}, ("--concurrency=2",), "--rps 150 --duration 5 --timeout 2 --connections 50"),
+        ({"rate": 300}, ("--concurrency", "3"), "--max-pending-requests 500"),
+        ({"duration": "1m", "timeout": "1.2s", "connections": 7}, (), "--duration 60 --timeout 2 --connections 7"),
+        ({"http2": True}, (), "--protocol http2"),
+        ({"method": "DELETE"}, (), "--request-method DELETE"),
+        ({}, ("-v", "debug"), "--concurrency 1 --sequencer-idle-strategy sleep"),
+        ({}, ("--verbosity=debug",), "--concurrency 1 --sequencer-idle-strategy sleep"),
+        ({}, ("--sequencer-idle-strategy", "poll"), "--concurrency 1 --verbosity warn http"),
+    ],
+)
+def test_what_is_configured(options: dict[str, Any], args: Sequence[str], wanted: str) -> None:
+    """Rates and connections are those of each worker; what is configured is not said twice."""
+    assert wanted in " ".join(configured(*args).argv(plan(**options)))
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "options", "wanted"),
+    [
+        # The address that was found is loaded, by the name that was asked for.
+        ("http://tea.test/x", ("10.0.0.1", 80), {}, ["v4", "Host: tea.test", "http://10.0.0.1:80/x"]),
+        ("http://tea.test/x", ("::1", 80), {}, ["v6", "Host: tea.test", "http://[::1]:80/x"]),
+        ("http://[::1]:8000/", ("::1", 8000), {}, ["v6", "Host: [::1]:8000", "http://[::1]:8000/"]),
+        ("http://a/", ("10.0.0.1", 80), {"headers": {"Host": "b"}}, ["v4", "Host: b", "http://10.0.0.1:80/"]),
+        # Of TLS the name is a part; a header would be told the service as its name, port and all.
+        ("https://tea.test:8443/x", ("10.0.0.1", 8443), {}, ["v4", "https://tea.test:8443/x"]),
+        ("https://TEA.test/x", ("10.0.0.1", 443), {}, ["v4", "https://tea.test:443/x"]),
+        ("https://a/", ("::1", 443), {"headers": {"Host": "b"}}, ["v6", "Host: b", "https://a:443/"]),
+    ],
+)
+def test_address(url: str, address: tuple[str, int], options: dict[str, Any], wanted: list[str]) -> None:
+    """The load goes to the address that was found to be allowed."""
+    argv = Nighthawk().argv(at(plan(url, **options), *address))
+    assert [word for word in argv if word in {"v4", "v6"} or "://" in word or word.startswith("Host")] == wanted
+
+
+@pytest.mark.parametrize(
+    ("http2", "given", "sent"), [(False, "keep-alive", 0), (False, "close", 1), (True, "close", 0)]
+)
+def test_connection(http2: bool, given: str, sent: int) -> None:
+    """HTTP/2 knows no such header, and HTTP/1 keeps connections by itself."""
+    argv = Nighthawk().argv(plan(http2=http2, headers={"Connection": given}))
+    assert argv.count(f"Connection: {given}") == sent
+
+
+@pytest.mark.parametrize(
+    ("options", "args", "message"),
+    [
+        ({"rate": "30/m"}, (), "Nighthawk sends whole numbers of requests per second, and this load has 0.5/s"),
+        (
+            {"rate": 100},
+            ("--concurrency", "3"),
+            "Nighthawk sends whole numbers of requests per second for each of 3 workers (--concurrency), "
+            "and this load has 100/s",
+        ),
+        ({"rate": 2_000_000}, (), "Nighthawk sends 1,000,000/s at the most, and this load has 2,000,000/s"),
+        ({"duration": 2.5}, (), "Nighthawk runs for whole seconds, and this load lasts 2.5s"),
+        ({"warmup": "500ms", "duration": "500ms"}, (), "Nighthawk runs for whole seconds, and this load lasts 500ms"),
+        ({"method": "PATCH"}, (), "Nighthawk knows no method PATCH: it knows CONNECT, DELETE, GET, *"),
+        (
+            {"expect": [200, 404]},
+            (),
+            "Nighthawk tells classes of statuses only, and none from another in its class: expect=200 is not to be "
+            "judged, and '2xx' would be",
+        ),
+        ({"headers": [("X-A", "1"), ("x-a", "2")]}, (), "Nighthawk sends a header once, and 'X-A' is there 2 times"),
+        ({"connections": 1}, ("--concurrency", "2"), "1 connections cannot be shared by 2 workers (--concurrency)"),
+        ({}, ("--concurrency", "auto"), "--concurrency auto: nighthawk has to know how many workers share the load: *"),
+        ({}, ("--concurrency",), "--concurrency : nighthawk has to know *"),
+    ],
+)
+def test_refusing(options: dict[str, Any], args: Sequence[str], message: str) -> None:
+    """What it cannot do is refused, and not made into something else."""
+    with pytest.raises(PlanError) as caught:
+        configured(*args).argv(plan(**options))
+    assert fnmatch(str(caught.value), message.replace("[", "[[]"))
+
+
+def test_a_status_in_an_expected_class_may_be_expected_too() -> None:
+    assert Nighthawk().argv(plan(expect=["2xx", 204]))
+
+
+# What it tells.
+
+
+def statistic(name: str, times: Sequence[float]) -> dict[str, Any]:
+    """Write times as Nighthawk does: five percentiles to each halving of what is left."""
+    found = sorted(round(each * 1e9) for each in times)
+
+    def row(percentile: float, value: int) -> dict[str, Any]:
+        return {"percentile": percentile, "count": str(bisect_right(found, value)), "duration": written(value)}
+
+    rows, percentile, last = [], 0.0, found[-1] if found else 0
+    while found and (value := found[max(0, math.ceil(round(percentile * len(found), 6)) - 1)]) < last:
+        rows.append(row(percentile, value))
+        percentile += 1 / (5 * 2 ** (math.floor(math.log2(1 / (1 - percentile))) + 1))
+    rows.append(row(1, last))
+    low = found[0] if found else 0
+    return {"count": str(len(found)), "id": name, "percentiles": rows, "min": written(low), "max": written(last)}
+
+
+def written(ns: int) -> str:
+    return f"{ns // 10**9}.{ns % 10**9:09d}s"
+
+
+def output(
+    answers: Mapping[str, int],
+    times: Sequence[float] | None = None,
+    *,
+    service: Sequence[float] | None = None,
+    failed: Sequence[float] = (),
+    seconds: float = 5.0,
+    more: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """Write a run of Nighthawk's: how often it was answered how, how long each took, other counters."""
+    times = [0.01] * sum(answers.values()) if times is None else times
+    counters = {f"benchmark.http_{kind}": count for kind, count in answers.items()}
+    counters = {"upstream_rq_total": sum(answers.values()), **counters, **(more or {})}
+    result = {
+        "name": "global",
+        "statistics": [
+            statistic("benchmark_http_client.queue_to_connect", [0.0001] * len(times)),
+            statistic("benchmark_http_client.request_to_response", times if service is None else service),
+            {"count": "0", "id": "benchmark_http_client.response_body_size", "raw_mean": "NaN", "raw_pstdev": "NaN"},
+            statistic("sequencer.callback", [*times, *failed]),
+        ],
+        "counters": [{"name": name, "value": str(count)} for name, count in counters.items() if count],
+        "execution_duration": written(round(seconds * 1e9)),
+    }
+    header = {"header": {"key": "authorization", "value": "Bearer geheim-1"}, "append": False}
+    return {"options": {"request_options": {"request_headers": [header]}}, "results": [result]}
+
+
+def read(told: Mapping[str, Any], asked: Plan | None = None, took: float = 5.6) -> Interval:
+    left = Output(json.dumps(told), "", 0, took, 0.28, Path())
+    (interval,) = Nighthawk().parse(left, asked or plan())
+    return interval
+
+
+NAMES = {
+    "refused": "benchmark.pool_connection_failure",
+    "reset": "benchmark.stream_resets",
+    "overflow": "benchmark.pool_overflow",
+    "sent": "upstream_rq_total",
+}
+
+
+@pytest.mark.parametrize(
+    ("answers", "failed", "more", "took", "found"),
+    [
+        ({"2xx": 500}, 0, {}, 5.6, ({"2xx": 500}, 0)),
+        (
+            {"2xx": 400, "3xx": 60, "4xx": 30, "5xx": 9, "1xx": 1},
+            0,
+            {},
+            5.6,
+            ({"2xx": 400, "3xx": 60, "4xx": 30, "5xx": 9, "1xx": 1}, 0),
+        ),
+        ({"5xx": 500}, 0, {}, 5.6, ({"5xx": 500}, 0)),
+        # What failed, and how.
+        ({"2xx": 490}, 10, {"refused": 10}, 5.6, ({"2xx": 490, "refused": 10}, 0)),
+        ({"2xx": 490}, 10, {"reset": 10, "sent": 500}, 5.6, ({"2xx": 490, "reset": 10}, 0)),
+        ({"2xx": 490, "xxx": 10}, 0, {}, 5.6, ({"2xx": 490, "protocol": 10}, 0)),
+        ({}, 500, {"refused": 500}, 5.6, ({"refused": 500}, 0)),
+        # No connection was free, or none came about: such time-outs have no counter.
+        ({"2xx": 490}, 10, {"overflow": 10}, 5.6, ({"2xx": 490, "timeout": 10}, 10)),
+        ({"2xx": 490}, 10, {"overflow": 3, "refused": 4}, 5.6, ({"2xx": 490, "refused": 4, "timeout": 6}, 6)),
+        # What was under way at the end and ended soon after is in no figure; if anything hung, all of it did.
+        ({"2xx": 490}, 0, {"sent": 500}, 5.6, ({"2xx": 490}, 0)),
+        ({"2xx": 490}, 0, {"sent": 500}, 7.6, ({"2xx": 490, "timeout": 10}, 0)),
+        ({}, 0, {"sent": 100}, 7.6, ({"timeout": 500}, 400)),
+        # What was never sent.
+        ({"2xx": 400}, 0, {}, 5.6, ({"2xx": 400, "timeout": 100}, 100)),
+        ({"2xx": 498}, 0, {}, 5.6, ({"2xx": 498, "timeout": 2}, 2)),
+        ({"2xx": 499}, 0, {}, 5.6, ({"2xx": 499}, 0)),  # due within the last 10 ms
+        ({}, 0, {}, 5.6, ({"timeout": 500}, 500)),
+    ],
+)
+def test_outcomes(
+    answers: dict[str, int],
+    failed: int,
+    more: dict[str, int],
+    took: float,
+    found: tuple[dict[str, int], int],
+) -> None:
+    """Each request that was due is counted once, by what came of it."""
+    counters = {NAMES[name]: count for name, count in more.items()}
+    interval = read(output(answers, failed=[0.00001] * failed, more=counters), took=took)
+    assert (interval.outcomes, interval.unsent) == found
+    assert interval.latency.count == interval.service_time.count == interval.requests - interval.unanswered
+    assert (interval.start, interval.seconds) == (0, 5)
+    assert interval.cpu == pytest.approx(0.28 / took)
+
+
+def test_what_tls_fails_by_is_not_told() -> None:
+    """Without a connection there may have been no TLS, or nobody there at all."""
+    told = output({"2xx": 490}, failed=[0.001] * 10, more={NAMES["refused"]: 10})
+    assert read(told, plan("https://127.0.0.1:8000/")).outcomes == {"2xx": 490, "failed": 10}
+
+
+def test_latency_counts_the_wait_for_a_connection() -> None:
+    """Response time is from the release, and service time from the sending."""
+    interval = read(output({"2xx": 500}, [0.1] * 500, service=[0.02] * 500, more={"upstream_cx_rx_bytes_total": 7}))
+    assert [str(interval.latency.percentile(50)), str(interval.service_time.percentile(50))] == ["100ms", "20ms"]
+    assert interval.received == 7
+
+
+def test_failures_make_no_answer_faster() -> None:
+    """The near-zero times of what found no connection are not among the latencies."""
+    told = output({"2xx": 490}, [0.05] * 490, failed=[0.00002] * 10, more={"benchmark.pool_overflow": 10})
+    assert str(read(told).latency.percentile(0)) == "50ms"
+
+
+def test_percentiles_are_exact_where_they_are_told() -> None:
+    """A row is exact; between two rows a latency is somewhere between them."""
+    interval = read(output({"2xx": 500}, [number / 1000 for number in range(1, 501)]))
+    best, worst = interval.latency.bounds()
+    for percent in (10, 50, 55, 75, 80, 90, 100):
+        assert worst.percentile(percent) == pytest.approx(percent * 0.005, rel=0.01)
+        assert best.percentile(percent) < worst.percentile(percent)
+    assert best.percentile(99) <= 0.495 <= worst.percentile(99)
+    assert interval.latency.percentile(0) <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("slow", "outcomes"),
+    [
+        ([2.5] * 5, {"2xx": 475, "5xx": 20, "timeout": 5}),
+        # Down to the row before, a time may be within the limit.
+        ([1.5] * 5, {"2xx": 480, "5xx": 20}),
+    ],
+)
+def test_what_is_answered_too_late_is_a_time_out(slow: list[float], outcomes: dict[str, int]) -> None:
+    interval = read(output({"2xx": 480, "5xx": 20}, [0.01] * 490 + [2.0] * 5 + slow, more={}))
+    assert interval.outcomes == outcomes
+    assert interval.latency.percentile(100) <= 2.01
+    assert interval.latency.count == interval.service_time.count == 500 - outcomes.get("timeout", 0)
+
+
+TIMES = st.lists(st.integers(1, 3_000).map(lambda ms: ms / 1000), min_size=1, max_size=300)
+
+
+@given(TIMES, st.lists(st.integers(0, 3_000).map(lambda ms: ms / 1000), max_size=30), st.integers(1, 2500))
+def test_no_answer_looks_faster_than_it_was(times: list[float], failed: list[float], limit: int) -> None:
+    """Whatever failed, at worst the latencies are no better than the truth; within the time-out."""
+    told = output({"2xx": len(times)}, times, failed=failed, seconds=1, more={"benchmark.stream_resets": len(failed)})
+    asked = plan(rate=len(times) + len(failed), duration=1, timeout=3)
+    interval = read(told, asked)
+    assert interval.latency.count == len(times)
+    slower = sum(each > limit / 1000 for each in times)
+    # A bucket of the histogram is 0.1 % wide.
+    assert interval.latency.over(0.999 * limit / 1000) >= slower
+
+
+@pytest.mark.parametrize(
+    ("told", "asked", "message"),
+    [
+        (output({"2xx": 440}, seconds=4.4), plan(), "lasted 4.4s of 5s: one of its predicates ended it"),
+        (
+            output({"2xx": 480}, seconds=4.8, more={"graceful_stop_requested": 1}),
+            plan(),
+            "lasted 4.8s of 5s: a signal ended it",
+        ),
+        # A request of --simple-warmup is in the counters, and in no statistic.
+        (
+            output({"2xx": 501}, [0.01] * 500),
+            plan(),
+            "its counters and its statistics do not tell of the same requests",
+        ),
+        (output({"2xx": 500}, more={NAMES["refused"]: 1}), plan(), "its counters and its statistics do not tell *"),
+    ],
+)
+def test_what_is_not_the_load_is_no_result(told: dict[str, Any], asked: Plan, message: str) -> None:
+    with pytest.raises(GeneratorError) as caught:
+        read(told, asked)
+    assert fnmatch(str(caught.value), message)
+
+
+def test_a_load_that_was_interrupted_is_of_the_time_that_it_had() -> None:
+    told = output({"2xx": 200}, seconds=2.0, more={"graceful_stop_requested": 1})
+    interval = read(told, plan().between(0, 2.7), took=2.7)
+    assert (interval.outcomes, interval.seconds) == ({"2xx": 200}, 2)
+
+
+def test_the_result_of_all_workers_is_read() -> None:
+    """Each worker has a result too, and they add up to the one that is called global."""
+    told = output({"2xx": 500})
+    worker = {**output({"2xx": 250})["results"][0], "name": "worker_0"}
+    told["results"] = [worker, {**worker, "name": "worker_1"}, *told["results"]]
+    assert read(told).outcomes == {"2xx": 500}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"count": "5"}, "do not agree"),
+        ({"min": "0.5s"}, "do not agree"),
+        ({"max": "0.5s"}, "do not agree"),
+        ({"percentiles": []}, "do not agree"),
+        ({"max": "10"}, "'10' is no duration"),
+    ],
+)
+def test_a_statistic_has_to_agree_with_itself(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Statistic.read({**statistic("x", [0.01, 0.02]), **change})
+
+
+# What others have recorded.
+
+
+def recordings() -> list[Any]:
+    found = sorted(RECORDINGS.iterdir()) if RECORDINGS.is_dir() else []
+    missing = pytest.mark.skip(f"the recordings are not in {RECORDINGS}")
+    return [pytest.param(path, id=path.name) for path in found] or [pytest.param(RECORDINGS, marks=missing)]
+
+
+@pytest.mark.parametrize("path", recordings())
+def test_other_formats_are_refused(path: Path) -> None:
+    """No recording is a run that sent requests and tells of it in JSON; each is refused, whatever it is."""
+    with pytest.raises((ValueError, LookupError)):
+        Told.read(json.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("hdr_proto_json.gold", dict.fromkeys(range(1, 11), 1)),
+        ("circllhist_proto_json.gold", dict.fromkeys(range(1, 11), 1)),
+        ("output_formatter.json.gold", {180_007: 1, 190_007: 1, 200_007: 1, 210_007: 1}),
+    ],
+)
+def test_recorded_statistics_are_read(name: str, found: dict[int, int]) -> None:
+    if not (RECORDINGS / name).is_file():
+        pytest.skip(f"{name} is not in {RECORDINGS}")
+    data = json.loads((RECORDINGS / name).read_text(encoding="utf-8"))
+    if "results" in data:
+        data = next(each for each in data["results"][-1]["statistics"] if each["id"] == "foo_latency")
+    rows = Statistic.read(data).rows
+    counts = {round(value * 1e9): count for value, count in rows}
+    before = [0, *counts.values()]
+    assert {value: count - less for (value, count), less in zip(counts.items(), before, strict=False)} == found
+
+
+# The program, or one that acts like it.
+
+OPTIONS = """
+import json, os, signal, sys, time
+flags = {flag: value for flag, value in zip(sys.argv, sys.argv[1:]) if flag.startswith("--")}
+"""
+OK = "print(open(RESULT).read(), end='')"
+
+Program = Callable[[str], Nighthawk]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """Write a program in Python that is called as Nighthawk is; RESULT is a file with the result of a second."""
+    (tmp_path / "result").write_text(json.dumps(output({"2xx": 100}, seconds=1)))
+
+    def write(code: str = OK) -> Nighthawk:
+        path = tmp_path / "nighthawk_client"
+        path.write_text(f"#!{sys.executable}\n{OPTIONS}RESULT = {str(tmp_path / 'result')!r}\n{code}\n")
+        path.chmod(0o755)
+        generator = Nighthawk()
+        generator.program = str(path)
+        return generator
+
+    return write
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs have less time to end."""
+    monkeypatch.setattr("pytest_loadgen.generators.command._GRACE", 0.2)
+
+
+def second(**options: Any) -> Plan:
+    return plan(**{"duration": 1, "timeout": 1, **options})
+
+
+def test_a_load(program: Program) -> None:
+    """One run is one interval."""
+    (interval,) = program(f"assert flags['--rps'] == '100' and flags['--duration'] == '1'\n{OK}").run(second())
+    assert interval.outcomes == {"2xx": 100}
+    assert interval.cpu > 0
+
+
+def test_a_warm_up_is_a_run_of_its_own(program: Program, tmp_path: Path) -> None:
+    """The first run is as long as the warm-up, and in no figure."""
+    log = tmp_path / "log"
+    asked = second(duration=1, warmup="1s")
+    assert len(list(program(f"open({str(log)!r}, 'a').write(flags['--duration'] + ' ')\n{OK}").run(asked))) == 1
+    assert log.read_text() == "1 1 "
+
+
+@pytest.mark.parametrize("impossible", [{"duration": "1.5s"}, {"warmup": "1.5s"}])
+def test_no_warm_up_is_sent_for_what_is_refused(program: Program, tmp_path: Path, impossible: dict[str, str]) -> None:
+    with pytest.raises(PlanError, match="whole seconds"):
+        list(program(f"open({str(tmp_path / 'ran')!r}, 'w')").run(second(**{"warmup": "1s", **impossible})))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_run_with_wrong_answers_is_a_result(program: Program, tmp_path: Path) -> None:
+    """Nighthawk may end with status 1 for a wrong answer, and has its result all the same."""
+    (tmp_path / "result").write_text(json.dumps(output({"2xx": 99, "4xx": 1}, seconds=1)))
+    (interval,) = program(f"{OK}\nsys.exit('An error occurred.')").run(second())
+    assert interval.outcomes == {"2xx": 99, "4xx": 1}
+
+
+FLOOD = "for _ in range(20_000): print('[W] connection failed ' + 'x' * 99, file=sys.stderr)\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("sys.exit('PARSE ERROR: Argument: --rps')", "ended with exit status 1: PARSE ERROR: Argument: --rps"),
+        ("sys.exit(1)", "ended with exit status 1, and said nothing"),
+        ("os.kill(os.getpid(), 11)", "was ended by SIGSEGV, and said nothing"),
+        (FLOOD + "sys.exit(1)", "ended with exit status 1: [...]*xxx"),
+        ("", "left no result that can be read (Expecting value: *), and said nothing"),
+        ("print('Nighthawk - A layer 7 tool')", "left no result that can be read (*): Nighthawk - A layer 7 tool"),
+        ("print('[]')", "left no result that can be read (*): []"),
+        ("print('{}')", "left no result that can be read (there is no result of Nighthawk's in it): {}"),
+        ("print('{}'); sys.exit(1)", "left no result that can be read (there is no result of Nighthawk's in it): {}"),
+        ("print(open(RESULT).read()[:400])", "left no result that can be read (*): {*"),
+        ("print(open(RESULT).read().replace('1.000', '0.500'))", "lasted 500ms of 1s: one of its predicates ended it"),
+    ],
+)
+def test_what_is_no_result_is_an_error(program: Program, code: str, said: str) -> None:
+    with pytest.raises(GeneratorError) as caught:
+        list(program(code).run(second(headers={"Authorization": "Bearer geheim-1"})))
+    assert fnmatch(str(caught.value), f"nighthawk: {said}".replace("[", "[[]"))
+    assert len(str(caught.value)) < 1500
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_flood_of_messages_does_not_stop_it(program: Program) -> None:
+    (interval,) = program(FLOOD + OK).run(second())
+    assert interval.outcomes == {"2xx": 100}
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("code", ["time.sleep(99)", "signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(99)"])
+def test_a_program_that_hangs_is_ended(program: Program, tmp_path: Path, code: str) -> None:
+    """Its limit is the duration, and the time that it may wait for answers."""
+    pid = tmp_path / "pid"
+    with pytest.raises(GeneratorError, match=r"^nighthawk: did not end within 2\.2s, and was ended"):
+        list(program(f"open({str(pid)!r}, 'w').write(str(os.getpid())); {code}").run(second()))
+    assert not Path(f"/proc/{pid.read_text()}").exists()
+
+
+def test_workers_of_older_builds_wait_one_after_the_other() -> None:
+    assert configured("--concurrency", "3").overrun(plan(timeout="1.5s")) == 6
+
+
+PARTIAL = """
+def report(*_):
+    print(open(RESULT).read().replace("1.000000000s", "0.500000000s").replace("100", "50"))
+    sys.exit()
+signal.signal(signal.SIGINT, report)
+open(READY, "w")
+time.sleep(99)
+"""
+
+
+def test_finishing_gives_what_there_is(program: Program, tmp_path: Path) -> None:
+    """A load that is told to end is told of, as long as it was."""
+    ready = tmp_path / "ready"
+    told = output({"2xx": 50}, seconds=0.5, more={"graceful_stop_requested": 1})
+    running = program(PARTIAL.replace("READY", repr(str(ready)))).run(second(duration=60))
+    (tmp_path / "result").write_text(json.dumps(told))
+    found: list[Interval] = []
+    thread = threading.Thread(target=lambda: found.extend(running))
+    thread.start()
+    wait_for(ready.exists)
+    running.finish()
+    thread.join(10)
+    assert [(each.outcomes, each.seconds) for each in found] == [({"2xx": 50}, 0.5)]
+
+
+def test_a_missing_program_is_said_so() -> None:
+    generator = Nighthawk()
+    generator.program = "nowhere-to-be-found"
+    with pytest.raises(GeneratorError, match=r"Install it \(https://github.com/envoyproxy/nighthawk\)"):
+        generator.version()
+
+
+def test_version(program: Program) -> None:
+    assert program("print('nighthawk_client  version: 0.5.0')").version() == "0.5.0"
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, server: Server, program: Program, tmp_path: Path) -> Callable[..., str]:
+    """Run a test that loads with the program, which tells of these answers; gives what pytest prints."""
+
+    def run(answers: Mapping[str, int], options: str) -> str:
+        written = program(OK)
+        (tmp_path / "result").write_text(json.dumps(output(answers, seconds=1)))
+        pytester.makeconftest(
+            f"""
+            from pytest_loadgen.generators.nighthawk import Nighthawk
+
+            def pytest_loadgen_generators():
+                hawk = Nighthawk()
+                hawk.name, hawk.program = "hawk", {written.program!r}
+                return [hawk]
+            """
+        )
+        address = f"{server.url}/tea"
+        pytester.makepyfile(f"def test_load(load): load({address!r}, generator='hawk', duration=1, {options})")
+        return str(pytester.runpytest_inprocess("-p", "no:cacheprovider").stdout)
+
+    return run
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("answers", "options", "said"),
+    [
+        ({"2xx": 99, "5xx": 1}, "slo='status 5xx < 2'", "*test_load *GET /tea *100 *100/s *10ms *1%: 1 5xx *1 met*"),
+        ({"5xx": 100}, "", "*GET /tea: all 100 requests failed: 100 5xx. Expected was 2xx or 3xx (expect=).*"),
+        ({"2xx": 100}, "expect=200", "*PlanError: Nighthawk tells classes of statuses only, *"),
+    ],
+)
+def test_in_a_suite(suite: Callable[..., str], answers: dict[str, int], options: str, said: str) -> None:
+    """Classes of statuses are outcomes like others; a status is not judged where its class is all that is known."""
+    assert fnmatch(suite(answers, options), said)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
