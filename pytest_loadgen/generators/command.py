@@ -235,7 +235,11 @@ def _quoted(text: str) -> str:
     text = text.strip()
     if not text:
         return ", and said nothing"
-    return f": {text}" if len(text) <= _SHOWN else f": [...]{text[-_SHOWN:]}"
+    if len(text) <= _SHOWN:
+        return f": {text}"
+    # No word is cut: a secret is only known whole.
+    whole_words = re.sub(r"^\S*\s*", "", text[-_SHOWN:])
+    return f": [...] {whole_words}"
 
 
 def redacted(text: str, command: Command, plan: Plan) -> str:

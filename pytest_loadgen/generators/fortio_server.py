@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import secrets
 import threading
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.command import warming, without_secrets
 from pytest_loadgen.generators.fortio import go_duration, read, threads
 from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.plan import Plan, hold
+from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class _Run:
         self._base = address if urlsplit(address).path else f"{address}/fortio"
         self._label = f"pytest-loadgen {secrets.token_hex(8)}"
         self._under_way = threading.Event()
+        self._stopped = threading.Event()
         self._intervals = self._run()
 
     def __iter__(self) -> Self:
@@ -107,6 +109,7 @@ class _Run:
 
     def close(self) -> None:
         """Stop the load."""
+        self._stopped.set()
         self.finish()
         with suppress(ValueError):  # another thread is in it, and finds that the load has ended
             self._intervals.close()
@@ -119,13 +122,18 @@ class _Run:
 
     def _run(self) -> Generator[Interval]:
         plan = self._plan
-        if plan.warmup:
-            rate = plan.stages[0].start
-            stage = hold("max" if rate is None else float(rate), plan.warmup)
-            self._ask(replace(plan, stages=(stage,)))
+        if plan.start_at is not None:
+            self._stopped.wait(max(0.0, plan.start_at - time.time() - plan.warmup))
+        if plan.warmup and not self._stopped.is_set():
+            self._ask(warming(plan))
+        if self._stopped.is_set():
+            return
         text = self._ask(plan)
         try:
             yield interval(read(text), plan)
+        except GeneratorError as error:
+            message = without_secrets(str(error), plan.target)
+            raise GeneratorError(f"{self._generator.name}: {message}") from None
         except (LookupError, TypeError, ValueError) as error:
             raise GeneratorError(f"{self._generator.name}: this is no result of fortio's: {error!r}") from None
 

@@ -229,6 +229,16 @@ def test_secrets_are_kept() -> None:
     assert str(caught.value).endswith(" tea")
 
 
+def test_a_secret_is_not_cut_in_two() -> None:
+    """What a program says is cut to its end, and no half of a secret is left where the cut is."""
+    secret = "geheim-" + "x" * 900
+    script = Script(f"raise SystemExit({secret!r} + ' tea' * 100)")
+    with pytest.raises(GeneratorError) as caught:
+        run(script, plan(headers={"Authorization": f"Bearer {secret}"}))
+    assert "xxx" not in str(caught.value)
+    assert str(caught.value).endswith(" tea")
+
+
 @pytest.mark.parametrize(
     ("program", "said"),
     [
