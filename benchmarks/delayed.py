@@ -6,6 +6,7 @@ its own. If it is to stall, it does nothing at all for so long, once in 10 s.
 
 import math
 import multiprocessing
+import select
 import selectors
 import socket
 import time
@@ -17,6 +18,7 @@ from itertools import count
 from multiprocessing.connection import Connection
 from random import Random
 from time import perf_counter as clock
+from typing import NamedTuple
 
 from benchmarks import machine
 
@@ -40,12 +42,14 @@ class Service:
 
 
 @contextmanager
-def running(stall: float = 0.0, scatter: float = 0.0) -> Iterator[Service]:
-    """Start the service in a process of its own, and end it."""
+def running(stall: float = 0.0, scatter: float = 0.0, delay: float = DELAY, spin: bool = True) -> Iterator[Service]:
+    """Start the service in a process of its own, and end it; several on one core must not spin."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener, theirs:
-        process = context.Process(target=_serve, args=(listener, theirs, stall, scatter), daemon=True)
+        process = context.Process(
+            target=_serve, args=(listener, theirs, _Manner(stall, scatter, delay, spin)), daemon=True
+        )
         with machine.on(machine.SERVICE):
             process.start()
         service = Service(f"http://127.0.0.1:{listener.getsockname()[1]}/")
@@ -62,8 +66,18 @@ def running(stall: float = 0.0, scatter: float = 0.0) -> Iterator[Service]:
             process.join()
 
 
-def _serve(listener: socket.socket, owner: Connection, stall: float, scatter: float) -> None:
+class _Manner(NamedTuple):
+    """How it serves."""
+
+    stall: float
+    scatter: float
+    delay: float
+    spin: bool
+
+
+def _serve(listener: socket.socket, owner: Connection, manner: _Manner) -> None:
     """Serve until the owner says to end, or is gone."""
+    stall, scatter, delay, spin = manner
     listener.setblocking(False)
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
@@ -75,7 +89,10 @@ def _serve(listener: socket.socket, owner: Connection, stall: float, scatter: fl
     took: list[float] = []
     next_stall, awake = math.inf, 0.0
     while True:
-        # It has a core to itself and never sleeps: waking up would take longer than all that it does.
+        # With a core to itself it never sleeps: waking up would take longer than all that it does.
+        if not spin:
+            # To the microsecond, where a selector's time-out is rounded up to whole milliseconds.
+            select.select([selector], [], [], max(0.0, due[0][0] - clock()) if due else None)
         if clock() >= next_stall:
             awake = next_stall + stall
             time.sleep(max(0.0, awake - clock()))
@@ -97,8 +114,8 @@ def _serve(listener: socket.socket, owner: Connection, stall: float, scatter: fl
                 selector.register(connection, selectors.EVENT_READ)
             elif isinstance(key.fileobj, socket.socket):
                 for read in _read(key.fileobj, selector):
-                    delay = DELAY * draw.lognormvariate(0, scatter)
-                    heappush(due, (read + delay, next(number), read, key.fileobj))
+                    took_by_plan = delay * draw.lognormvariate(0, scatter)
+                    heappush(due, (read + took_by_plan, next(number), read, key.fileobj))
         if stall and due and math.isinf(next_stall):
             next_stall = clock() + _LEAD
 

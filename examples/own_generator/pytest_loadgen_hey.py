@@ -4,6 +4,8 @@ import csv
 import math
 from collections.abc import Mapping
 
+import pytest
+
 from pytest_loadgen import Command, Interval, LoadGenerator, Output, Plan, Timeline
 
 
@@ -39,5 +41,6 @@ class Hey(Command):
         return timeline.intervals(output.cpu / output.seconds)
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest goes on without pytest-loadgen, too
 def pytest_loadgen_generators() -> list[LoadGenerator]:
     return [Hey()]

@@ -1,0 +1,132 @@
+"""Comparing: how often a comparison of two services is right, side by side, stored, and by pytest-benchmark.
+
+Two copies of one service, whose delays scatter about 5 ms, and a third that is 10 % slower. The same
+data are judged side by side, and as if a first run had been kept as the baseline. pytest-benchmark
+measures the same services, one request after another, and fails a mean that is 10 % above its own
+first run's.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from benchmarks import delayed, report
+from pytest_loadgen.baseline import Baseline
+from pytest_loadgen.generators.embedded import Embedded
+from pytest_loadgen.judged import JudgedResult
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.sidebyside import pairs
+from pytest_loadgen.target import Target
+
+RATE = 200
+SECONDS = 5
+SCATTER = 0.2
+SLOWER = 1.1
+ALARM = "p50 < baseline + 10%"
+# What a change of 10 % is to be found by: that there is one at all.
+FOUND = "p50 < baseline"
+MOST_ALARMS, LEAST_FOUND = 0.01, 0.95
+LONGEST = 30.0
+# pytest-benchmark's own rounds take a few seconds each.
+PEER_RUNS = 30
+TESTS = """
+import http.client, os
+
+def test_request(benchmark):
+    connection = http.client.HTTPConnection(os.environ["SERVICE"])
+
+    def request():
+        connection.request("GET", "/")
+        connection.getresponse().read()
+
+    benchmark.pedantic(request, rounds=400, warmup_rounds=20)
+"""
+
+
+@dataclass
+class Tally:
+    """How often an objective was missed, or a change found."""
+
+    alarms: int = 0
+    found: int = 0
+    runs: int = 0
+    took: list[float] = field(default_factory=list)
+
+    def add(self, result: JudgedResult, seconds: float = 0.0) -> None:
+        """Judge a run."""
+        self.runs += 1
+        self.alarms += result.meets(ALARM).outcome == "missed"
+        self.found += result.meets(FOUND).outcome == "missed"
+        self.took.append(seconds)
+
+
+def run(runs: int = 100) -> None:
+    with ExitStack() as stack:
+        generator = stack.enter_context(closing(Embedded()))
+        delays = (delayed.DELAY, delayed.DELAY, delayed.DELAY * SLOWER)
+        urls = [stack.enter_context(delayed.running(scatter=SCATTER, delay=delay, spin=False)).url for delay in delays]
+        same, same_kept = _tallies(generator, urls[1], urls[0], runs)
+        slow, slow_kept = _tallies(generator, urls[2], urls[0], max(20, runs * 2 // 5))
+        peer_alarms, peer_found = (_benchmarked(urls[0], url) for url in (urls[1], urls[2]))
+    rows = [
+        ("side by side", *_cells(same), *_cells(slow), f"{max(same.took + slow.took):.1f} s"),
+        ("kept baseline", *_cells(same_kept), *_cells(slow_kept), ""),
+        ("pytest-benchmark, mean:10%", f"{peer_alarms} of {PEER_RUNS}", "", f"{peer_found} of {PEER_RUNS}", "", ""),
+    ]
+    headers = ("Comparison", "same: missed +10%", "differs", "10% slower: missed +10%", "differs", "longest run")
+    report.table(f"Comparing: p50 at {RATE}/s, {SECONDS} s of each service a run", headers, rows)
+    share = same.alarms / same.runs
+    report.expected(
+        f"{ALARM} missed by a copy in at most {MOST_ALARMS:.0%}", report.percent(share), share <= MOST_ALARMS
+    )
+    share = slow.found / slow.runs
+    report.expected(f"10 % slower found in at least {LEAST_FOUND:.0%}", report.percent(share), share >= LEAST_FOUND)
+    longest = max(same.took + slow.took)
+    report.expected(f"each within {LONGEST:g} s", f"{longest:.1f} s", longest <= LONGEST)
+
+
+def _tallies(generator: Embedded, mine: str, other: str, runs: int) -> tuple[Tally, Tally]:
+    """Judge by the other service of the same run, and by that of the first."""
+    plan = Plan.of(Target.of(mine), rate=RATE, duration=SECONDS)
+    by_pairs, by_first, first = Tally(), Tally(), None
+    for _ in range(runs):
+        started = time.monotonic()
+        ones, others = zip(*pairs(plan, plan, Target.of(other), generator), strict=True)
+        took = time.monotonic() - started
+        result = JudgedResult(plan, generator.name, ones)
+        against = JudgedResult(plan, generator.name, others)
+        by_pairs.add(replace(result, baseline=Baseline(against, paired=True)), took)
+        if first is not None:
+            by_first.add(replace(result, baseline=Baseline(first)))
+        first = first or against
+    return by_pairs, by_first
+
+
+def _cells(tally: Tally) -> tuple[str, str]:
+    return f"{tally.alarms} of {tally.runs}", f"{tally.found} of {tally.runs}"
+
+
+def _benchmarked(first: str, url: str) -> int:
+    """Count how often pytest-benchmark finds a service slower by more than 10 % than another was at first."""
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
+        folder = Path(name)
+        (folder / "test_service.py").write_text(TESTS, encoding="utf-8")
+        _session(folder, first, "--benchmark-save=first")
+        fail = ("--benchmark-compare=0001", "--benchmark-compare-fail=mean:10%")
+        return sum(_session(folder, url, *fail) != 0 for _ in range(PEER_RUNS))
+
+
+def _session(folder: Path, url: str, *options: str) -> int:
+    environment = {**os.environ, "SERVICE": url.removeprefix("http://").rstrip("/")}
+    command = [sys.executable, "-m", "pytest", "-q", "-pno:cacheprovider", *options, "test_service.py"]
+    done = subprocess.run(
+        command, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+    if "1 passed" not in done.stdout:
+        raise SystemExit(f"pytest-benchmark: {done.stdout}{done.stderr}")
+    return done.returncode
