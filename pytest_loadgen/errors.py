@@ -5,6 +5,7 @@ LoadError
 ├── GeneratorError   the load generator could not do its work
 ├── InvalidRun       it could not do it well enough to judge the service by
 ├── BaselineError    what was kept of earlier runs cannot be read or written
+├── ReportError      a report cannot be made or written
 └── ServiceError     there is no service to load
 SLOMissed            the service misses an objective (an AssertionError)
 """
@@ -30,6 +31,10 @@ class InvalidRun(LoadError):  # noqa: N818  # a finding, as in the summary
 
 class BaselineError(LoadError):
     """What was kept of earlier runs cannot be read or written."""
+
+
+class ReportError(LoadError):
+    """A report cannot be made or written; the runs themselves are sound."""
 
 
 class SLOMissed(AssertionError):  # noqa: N818  # a finding, as in the summary

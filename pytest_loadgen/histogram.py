@@ -9,6 +9,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from pytest_loadgen.units import Duration
@@ -95,6 +96,11 @@ class Histogram:
     def wide(self) -> dict[tuple[int, int], int]:
         """The counts of buckets wider than this histogram's own, by both their ends in ns."""
         return dict(self._wide)
+
+    def spectrum(self) -> list[tuple[float, int]]:
+        """Give rows that tell of a latency in seconds how many do not exceed it, the fastest first."""
+        counts = self.counts
+        return [(_upper(edge) / 1e9, seen) for edge, seen in zip(counts, accumulate(counts.values()), strict=True)]
 
     @property
     def count(self) -> int:

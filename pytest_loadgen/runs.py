@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 
 from pytest_loadgen.result import Result
@@ -17,6 +18,10 @@ class Run:
     """The test's node id."""
     result: Result
     verdicts: tuple[Verdict, ...] = ()
+    baseline: Result | None = None
+    """What it was compared with."""
+    date: datetime | None = None
+    """When it began, where that is known."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give the run as JSON can hold it."""
@@ -24,13 +29,18 @@ class Run:
             "test": self.test,
             "result": self.result.as_dict(),
             "verdicts": [verdict.as_dict() for verdict in self.verdicts],
+            "baseline": self.baseline.as_dict() if self.baseline else None,
+            "date": self.date.isoformat() if self.date else None,
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `as_dict` wrote."""
+        baseline, date = data.get("baseline"), data.get("date")
         return cls(
             test=data["test"],
             result=Result.from_dict(data["result"]),
             verdicts=tuple(Verdict.from_dict(verdict) for verdict in data["verdicts"]),
+            baseline=Result.from_dict(baseline) if baseline else None,
+            date=datetime.fromisoformat(date) if date else None,
         )

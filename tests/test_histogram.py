@@ -248,3 +248,14 @@ def test_wide_garbage(tail: str) -> None:
     """Wide buckets that cannot be are a ValueError."""
     with pytest.raises(ValueError, match=r"^not an HdrHistogram: "):
         Histogram.decode(f"{histogram(0.1).encode()};{tail}")
+
+
+@given(HISTOGRAMS, WIDE)
+def test_spectrum(fine: Histogram, wide: Histogram) -> None:
+    """A spectrum tells of each latency how many do not exceed it; what is in a wide bucket is as slow as it may be."""
+    for made in (fine, wide, fine + wide):
+        before = 0
+        for latency, seen in made.spectrum():
+            assert made.at_rank(before + 1) == made.at_rank(seen) == latency
+            before = seen
+        assert before == made.count

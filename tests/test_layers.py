@@ -17,9 +17,11 @@ ROWS = """
     __init__
     plugin __main__
     fixture session progress hookspecs testing
+    reports.formats reports.github
     baselines
-    config record reports.terminal reports.generators
-    machine crosscheck sidebyside registry
+    reports.csv_file reports.fortio reports.hdr_log reports.html_page reports.markdown reports.open_metrics reports.smp
+    config record reports.terminal reports.generators reports.junit
+    machine crosscheck sidebyside registry reports.summary reports.charts
     generators gate runner distributed rounds
     generators.embedded generators.fortio_server
     runs generators.fortio generators.nighthawk generators.nighthawk_service
@@ -43,6 +45,8 @@ OWNERS = {
     "hdrh": {"histogram"},
     "tabulate": {"reports.terminal", "reports.generators"},
     "fsspec": {"baselines"},
+    "jinja2": {"reports.html_page"},
+    "plotly": {"reports.html_page"},
     "tqdm": {"progress"},
     "httptools": {"generators.embedded.http1"},
     "grpc": {"generators.nighthawk_service"},

@@ -1,0 +1,197 @@
+"""What the charts of a run draw, as numbers; how it looks is said in page.js."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from typing import Any
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.histogram import rank
+from pytest_loadgen.result import Interval, Result
+from pytest_loadgen.runs import Run
+from pytest_loadgen.slo import SLO
+from pytest_loadgen.verdict import Verdict
+
+# So many points of a curve to each nine: from 90 % to 99 %, from 99 % to 99.9 %.
+_POINTS = 24
+_LATENCIES = {"percentile", "mean", "max"}
+_PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Latency by percentile. It ends with what was answered."""
+
+    name: str
+    style: str
+    x: list[float]
+    """One in so many requests is slower: 100 at the 99th percentile."""
+    y: list[float]
+    """Seconds."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """An objective on latency, or on the rate."""
+
+    said: str
+    outcome: str
+    sure: str
+    limit: float
+    """Seconds, or per second."""
+    at: float | None
+    """Where its percentile is on the axis; of the mean, the maximum and the rate nowhere."""
+    low: float | None
+    high: float | None
+    """What the true figure may be, where that is known; of no known end where the high alone is not."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What happened, interval by interval."""
+
+    at: list[float]
+    """The middle of each, in seconds from the start."""
+    latency: dict[str, list[float | None]]
+    """By percentile, in seconds; nothing where no request ended, or among those that were not answered."""
+    unanswered: list[int]
+    rate: list[float | None]
+    """Answers per second; nothing where only answers came in, and none was sent."""
+    errors: list[float]
+    """Per second."""
+    asked: tuple[list[float], list[float]]
+    """The plan's rate, as moments and rates."""
+
+
+@dataclass(frozen=True)
+class Charts:
+    """All of a run that is drawn."""
+
+    curves: list[Curve]
+    requests: int
+    unanswered: int
+    limits: list[Limit]
+    rates: list[Limit]
+    timeline: Timeline
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as JSON can hold it."""
+        return asdict(self)
+
+
+def charts(run: Run) -> Charts:
+    """Work out what is drawn of a run."""
+    result = run.result
+    limits = [limit for verdict in run.verdicts for limit in _limits(verdict, run)]
+    return Charts(
+        curves=list(_curves(run)),
+        requests=result.requests,
+        unanswered=result.total.unanswered,
+        limits=[limit for kind, limit in limits if kind in _LATENCIES],
+        rates=[limit for kind, limit in limits if kind == "rate"],
+        timeline=_timeline(result),
+    )
+
+
+# Latency by percentile.
+
+
+def _curves(run: Run) -> Iterator[Curve]:
+    result = run.result
+    best, worst = result.bounds()
+    yield _curve("response time, from when due" if result.basis == "due" else "latency, from when sent", "main", worst)
+    if best is not worst:
+        yield _curve("at best, as its buckets are wide", "best", best)
+    # Of a closed plan, and where nothing waited, both are the same.
+    if result.total.service_time and result.total.service_time != result.total.latency:
+        yield _curve("service time, from when sent", "service", worst.served)
+    if run.baseline is not None:
+        yield _curve("baseline", "baseline", run.baseline.bounds()[1])
+
+
+def _curve(name: str, style: str, result: Result) -> Curve:
+    rows, requests = result.total.latency.spectrum(), result.requests
+    if not rows:
+        return Curve(name, style, [], [])
+    answered = rows[-1][1]
+    # From x on, a percentile is of the request behind all that are faster.
+    end = requests / (requests - answered) if answered < requests else requests
+    steps = math.floor(math.log10(end) * _POINTS + 1e-9)
+    x = [10 ** (step / _POINTS) for step in range(steps + 1)]
+    ranks = [max(1, math.ceil(round((1 - 1 / each) * requests, 6))) for each in x]
+    x, ranks = [*x, end], [*ranks, answered]
+    return Curve(name, style, x, [rows[bisect_left(rows, rank, key=lambda row: row[1])][0] for rank in ranks])
+
+
+# Objectives.
+
+
+def _limits(verdict: Verdict, run: Run) -> Iterator[tuple[str, Limit]]:
+    """Give the kind of an objective and how it is drawn, where it can be."""
+    try:
+        slo = SLO.parse(verdict.slo)
+    except PlanError:
+        return  # of a version that knows more
+    scale = _figure(slo, run.baseline) if slo.is_relative else 1.0
+    # An objective on the worst stretch is not about the curve of the whole.
+    low, high = (None, None) if slo.window else (_finite(verdict.low, scale), _finite(verdict.high, scale))
+    if slo.kind not in {*_LATENCIES, "rate"} or not math.isfinite(limit := float(slo.bound) * scale):
+        return
+    at = 1 / (1 - slo.percent / 100) if slo.kind == "percentile" else None
+    yield slo.kind, Limit(verdict.slo, verdict.outcome, verdict.remark, limit, at, low, high)
+
+
+def _figure(slo: SLO, baseline: Result | None) -> float:
+    """Give what a change is relative to, or infinity."""
+    if baseline is None:
+        return math.inf
+    if slo.kind == "rate":
+        return float(baseline.rate)
+    return float(baseline.percentile(slo.percent, service=slo.service) if slo.percent else baseline.mean)
+
+
+def _finite(bound: float | None, scale: float) -> float | None:
+    return None if bound is None or not math.isfinite(bound * scale) else bound * scale
+
+
+# Over time.
+
+
+def _timeline(result: Result) -> Timeline:
+    intervals, expects = result.intervals, result.plan.expects
+    return Timeline(
+        at=[each.start + each.seconds / 2 for each in intervals],
+        latency={name: [_latency(each, percent) for each in intervals] for name, percent in _PERCENTILES.items()},
+        unanswered=[each.unanswered for each in intervals],
+        rate=[each.latency.count / each.seconds if each.seconds else None for each in intervals],
+        errors=[
+            sum(count for outcome, count in each.outcomes.items() if not expects(outcome)) / (each.seconds or 1)
+            for each in intervals
+        ],
+        asked=_asked(result),
+    )
+
+
+def _latency(interval: Interval, percent: float) -> float | None:
+    wanted = rank(percent, interval.requests or 1)
+    return float(interval.latency.at_rank(wanted)) if wanted <= interval.latency.count else None
+
+
+def _asked(result: Result) -> tuple[list[float], list[float]]:
+    """Give the corners of the plan's rate; nothing of a plan that asks for as much as goes."""
+    plan = result.plan
+    if plan.closed:
+        return [], []
+    ends = list(accumulate((float(stage.seconds) for stage in plan.stages), initial=0.0))
+    if plan.steady:  # it may have gone on for longer
+        ends[-1] = max(ends[-1], result.total.start + result.total.seconds)
+    corners = [
+        (moment, float(rate or 0))
+        for stage, begin, end in zip(plan.stages, ends[:-1], ends[1:], strict=True)
+        for moment, rate in ((begin, stage.start), (end, stage.end))
+    ]
+    return [moment for moment, _ in corners], [rate for _, rate in corners]

@@ -1,0 +1,87 @@
+"""One row an interval, for spreadsheets and data frames.
+
+Times are in seconds. Latencies are of all requests that ended in the interval: ``inf`` where the
+figure falls among those without an answer; empty where nothing ended.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from pytest_loadgen.record import Record
+from pytest_loadgen.result import Interval, Result
+from pytest_loadgen.runs import Run
+
+# Where a cell begins like this, a spreadsheet takes it for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def document(record: Record) -> str:
+    """Write the record as CSV with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(["run", *_OF_RUN, *_OF_INTERVAL])
+    for number, run in enumerate(record.runs, 1):
+        first = [number, *(_safe(column(run)) for column in _OF_RUN.values())]
+        for interval in run.result.intervals:
+            part = replace(run.result, intervals=(interval,))
+            writer.writerow([*first, *(column(part, interval) for column in _OF_INTERVAL.values())])
+    return text.getvalue()
+
+
+def _latency(percent: float, part: Result, _: Interval) -> float | str:
+    return float(part.percentile(percent)) if part.requests else ""
+
+
+def _service(percent: float, part: Result, interval: Interval) -> float | str:
+    return float(part.percentile(percent, service=True)) if interval.service_time else ""
+
+
+def _mean(part: Result, _: Interval) -> float | str:
+    return float(part.mean) if part.requests else ""
+
+
+def _lag(_: Result, interval: Interval) -> float | str:
+    return float(interval.lag.percentile(99)) if interval.lag else ""
+
+
+def _outcomes(part: Result, _: Interval) -> str:
+    return _safe(" ".join(f"{outcome}={count}" for outcome, count in part.outcomes.items()))
+
+
+def _safe(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+_OF_RUN: Mapping[str, Callable[[Run], str]] = {
+    "test": lambda run: run.test,
+    "request": lambda run: run.result.plan.target.name,
+    "generator": lambda run: run.result.generator,
+}
+_OF_INTERVAL: Mapping[str, Callable[[Result, Interval], float | str]] = {
+    "start_s": lambda _, interval: interval.start,
+    "length_s": lambda _, interval: interval.seconds,
+    "requests": lambda part, _: part.requests,
+    "errors": lambda part, _: part.errors,
+    "unanswered": lambda _, interval: interval.unanswered,
+    "rate_per_s": lambda part, _: float(part.rate),
+    "latency_mean_s": _mean,
+    "latency_p50_s": partial(_latency, 50),
+    "latency_p90_s": partial(_latency, 90),
+    "latency_p99_s": partial(_latency, 99),
+    "latency_p99.9_s": partial(_latency, 99.9),
+    "latency_max_s": partial(_latency, 100),
+    "service_p50_s": partial(_service, 50),
+    "service_p99_s": partial(_service, 99),
+    "lag_p99_s": _lag,
+    "cpu_cores": lambda _, interval: interval.cpu,
+    "throttled_s": lambda _, interval: interval.throttled,
+    "received_bytes": lambda _, interval: interval.received,
+    "resent": lambda _, interval: interval.resent,
+    "unsent": lambda _, interval: interval.unsent,
+    "outcomes": _outcomes,
+}

@@ -1,0 +1,112 @@
+"""A run in the form of fortio's results, which fortio's and Meshery's pages show. Seconds, but for ActualDuration: ns.
+
+As in fortio, the histogram is of all calls. Those without an answer count with the time-out, as in
+the mean; how long only those that failed took is not known.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from pytest_loadgen.histogram import rank
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.record import Record
+from pytest_loadgen.result import Result, is_answer
+
+_PERCENTILES = (50, 75, 90, 99, 99.9)
+# For drawing: so many buckets to each doubling of the latency.
+_FINE = 32
+
+Rows = list[tuple[float, int]]
+"""Of a latency in seconds, how many calls do not exceed it."""
+
+
+def document(record: Record) -> str:
+    """Write the one run of a record as JSON."""
+    (run,) = record.runs
+    result, plan = run.result, run.result.plan
+    written = {
+        "RunType": "HTTP" if plan.target.scheme.startswith("http") else plan.target.method,
+        "Labels": f"{run.test} -_- {plan.target.name}",
+        "StartTime": (run.date or record.date).isoformat(),
+        "RequestedQPS": "max" if plan.closed else f"{plan.rate:.9g}",
+        "RequestedDuration": f"{plan.duration:.9g}s",
+        "ActualQPS": float(result.offered),
+        "ActualDuration": round(result.total.seconds * 1e9),
+        "NumThreads": plan.connections,
+        "Version": f"{result.generator} {result.version}".strip(),
+        "DurationHistogram": _histogram(result),
+        "ErrorsDurationHistogram": {**_EMPTY, "Count": result.errors},
+        "RetCodes": _codes(result),
+        "URL": plan.target.url,
+    }
+    return json.dumps(written, indent=1, allow_nan=False) + "\n"
+
+
+_EMPTY: dict[str, Any] = {"Count": 0, "Min": 0, "Max": 0, "Sum": 0, "Avg": 0, "StdDev": 0, "Data": None}
+
+
+def _codes(result: Result) -> dict[str, int]:
+    codes: Counter[str] = Counter()
+    for outcome, count in result.outcomes.items():
+        codes[outcome if is_answer(outcome) else "-1"] += count
+    return dict(codes)
+
+
+def _histogram(result: Result) -> dict[str, Any]:
+    rows = _rows(result)
+    if not rows:
+        return _EMPTY
+    count = rows[-1][1]
+    mean = float(result.mean)
+    variance = sum((value - mean) ** 2 * number for value, number in _apart(rows)) / count
+    return {
+        "Count": count,
+        "Min": rows[0][0],
+        "Max": rows[-1][0],
+        "Sum": mean * count,
+        "Avg": mean,
+        "StdDev": math.sqrt(variance),
+        "Data": _data(rows),
+        "Percentiles": [{"Percentile": percent, "Value": _at(rows, percent)} for percent in _PERCENTILES],
+    }
+
+
+def _rows(result: Result) -> Rows:
+    rows = result.total.latency.spectrum()
+    if result.total.unanswered:
+        rows.append((_given_up(result.plan, rows), result.requests))
+    return rows
+
+
+def _given_up(plan: Plan, rows: Rows) -> float:
+    # Not faster than any answer.
+    return max(float(plan.timeout), rows[-1][0] if rows else 0.0)
+
+
+def _apart(rows: Rows) -> Iterable[tuple[float, int]]:
+    before = 0
+    for value, seen in rows:
+        yield value, seen - before
+        before = seen
+
+
+def _at(rows: Rows, percent: float) -> float:
+    wanted = rank(percent, rows[-1][1])
+    return next(value for value, seen in rows if seen >= wanted)
+
+
+def _data(rows: Rows) -> list[dict[str, float]]:
+    """Join what is too fine to be drawn; each bucket is above its start and up to its end."""
+    count, joined = rows[-1][1], {}
+    for value, seen in rows:
+        joined[math.ceil(math.log2(value) * _FINE)] = value, seen
+    data, start, before = [], rows[0][0], 0
+    for end, seen in joined.values():
+        data.append({"Start": start, "End": end, "Percent": 100 * seen / count, "Count": seen - before})
+        start, before = end, seen
+    return data

@@ -1,0 +1,25 @@
+"""The figures of a test's loads as properties of its case in a JUnit file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_loadgen.reports.summary import COLUMNS, figure
+from pytest_loadgen.runs import Run
+
+
+def properties(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Give names and values; where a test loads more than once, the names say which load."""
+    if len(runs) == 1:
+        return _properties(runs[0])
+    return [
+        (f"{number} {run.result.plan.target.name}: {name}", value)
+        for number, run in enumerate(runs, 1)
+        for name, value in _properties(run)
+    ]
+
+
+def _properties(run: Run) -> list[tuple[str, str]]:
+    figures = [(name, COLUMNS[name](run)) for name in ("requests", "rate", "p50", "p99")]
+    verdicts = [(f"slo: {verdict.slo}", f"{verdict.outcome} {figure(verdict)}") for verdict in run.verdicts]
+    return [*figures, ("error_rate", str(run.result.error_rate)), *verdicts]

@@ -1,0 +1,109 @@
+"""The figures of the runs as OpenMetrics, for Prometheus and what speaks its language. Times are in seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pytest_loadgen.record import Record
+from pytest_loadgen.reports.summary import ordinals
+from pytest_loadgen.runs import Run
+
+_QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    value: float
+    suffix: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Family:
+    """A metric, and what it is in a run."""
+
+    kind: str
+    about: str
+    samples: Callable[[Run], Iterable[_Sample]]
+    unit: str = ""
+
+
+def document(record: Record) -> str:
+    """Write all metrics of all runs."""
+    labelled = [(_labels(run, ordinal), run) for run, ordinal in zip(record.runs, ordinals(record.runs), strict=True)]
+    lines = [line for name, family in _FAMILIES.items() for line in _lines(name, family, labelled)]
+    return "\n".join([*lines, "# EOF", ""])
+
+
+def _labels(run: Run, ordinal: int) -> dict[str, str]:
+    """Give what tells one run from all others; `run` counts those that are alike, from 1."""
+    result = run.result
+    labels = {"test": run.test, "request": result.plan.target.name, "generator": result.generator}
+    return {**labels, "run": str(ordinal)}
+
+
+def _lines(name: str, family: _Family, labelled: list[tuple[dict[str, str], Run]]) -> Iterator[str]:
+    yield f"# TYPE {name} {family.kind}"
+    if family.unit:
+        yield f"# UNIT {name} {family.unit}"
+    yield f"# HELP {name} {family.about}"
+    for labels, run in labelled:
+        # An objective may have been given twice, a sample may not.
+        samples = {(sample.suffix, sample.labels): sample.value for sample in family.samples(run)}
+        for (suffix, more), value in samples.items():
+            yield f"{name}{suffix}{_braced({**labels, **dict(more)})} {_number(value)}"
+
+
+def _braced(labels: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _number(value: float) -> str:
+    return "+Inf" if math.isinf(value) else repr(value)
+
+
+def _latency(run: Run) -> Iterator[_Sample]:
+    result = run.result
+    if not result.requests:
+        return
+    for quantile in _QUANTILES:
+        latency = float(result.percentile(quantile * 100))
+        yield _Sample(latency, labels=(("quantile", str(quantile)),))
+    yield _Sample(result.requests, "_count")
+    yield _Sample(float(result.mean) * result.requests, "_sum")
+
+
+def _objectives(run: Run) -> Iterator[_Sample]:
+    for verdict in run.verdicts:
+        yield _Sample(int(bool(verdict)), labels=(("slo", verdict.slo), ("outcome", verdict.outcome)))
+
+
+_FAMILIES = {
+    "loadgen_requests": _Family(
+        "counter", "Requests that were made, answered or not.", lambda run: [_Sample(run.result.requests, "_total")]
+    ),
+    "loadgen_errors": _Family(
+        "counter",
+        "Requests that failed, or were answered with a status that is not expected.",
+        lambda run: [_Sample(run.result.errors, "_total")],
+    ),
+    "loadgen_unanswered": _Family(
+        "counter", "Requests without an answer.", lambda run: [_Sample(run.result.total.unanswered, "_total")]
+    ),
+    "loadgen_rate_per_second": _Family(
+        "gauge", "Answers per second.", lambda run: [_Sample(float(run.result.rate))], unit="per_second"
+    ),
+    "loadgen_latency_seconds": _Family(
+        "summary",
+        "Latency of all requests from when they were due; +Inf where no answer came (in the sum: the time-out).",
+        _latency,
+        unit="seconds",
+    ),
+    "loadgen_objective_met": _Family("gauge", "1 where the objective is met, 0 where it is not.", _objectives),
+}

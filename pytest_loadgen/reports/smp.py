@@ -1,0 +1,93 @@
+"""Results in the form of Service Mesh Performance, which Meshery reads: a YAML document a run.
+
+Its latencies are in milliseconds, as their name says, and counted from when requests were due.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+from pytest_loadgen.record import Record
+from pytest_loadgen.result import Result, counted
+from pytest_loadgen.runs import Run
+
+
+def document(record: Record) -> str:
+    """Write the runs; those that the form cannot tell of are named in comments."""
+    return "".join(_document(record, number, run) for number, run in enumerate(record.runs, 1))
+
+
+def _document(record: Record, number: int, run: Run) -> str:
+    result = run.result
+    name = _text(f"{run.test}, {result.plan.target.name}")
+    if not result.total.latency:
+        why = f"of {counted(result.requests, 'request')} none was answered" if result.requests else "no requests"
+        return f"# {_quoted(name)} is left out: {why}.\n"
+    start = (run.date or record.date).astimezone(UTC)
+    known = uuid.uuid5(uuid.NAMESPACE_URL, f"{record.date.isoformat()} {number} {name}")
+    latencies = _latencies(result)
+    missing = [key for key, value in latencies.items() if math.isinf(value)]
+    lines = [
+        "---",
+        *([f"# {', '.join(missing)}: no answer"] if missing else []),
+        "smp_version: v0.0.1",
+        f"id: {_quoted(str(known))}",
+        "labels:",
+        *_mapping(_labels(run)),
+        f"start_time: {_time(start)}",
+        f"end_time: {_time(start + timedelta(seconds=result.total.start + result.total.seconds))}",
+        "latencies_ms:",
+        # Plain digits: 1e-05 is text to some readers of YAML. To the nanosecond.
+        *(f"  {key}: {value:.6f}" for key, value in latencies.items() if key not in missing),
+        f"actual_qps: {result.offered:.6f}",
+        'details_uri: ""',
+        f"test_id: {_quoted(run.test)}",
+        'mesh_config_id: ""',
+        f"env_id: {_quoted(record.machine.name)}",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _latencies(result: Result) -> dict[str, float]:
+    """Give the latencies that the form knows, in ms; infinite where nothing answered."""
+    fastest = {"min": result.percentile(0), "average": result.mean}
+    others = {"p50": result.p50, "p90": result.p90, "p99": result.p99, "max": result.max}
+    return {key: float(value) * 1e3 for key, value in {**fastest, **others}.items()}
+
+
+def _labels(run: Run) -> dict[str, str]:
+    """Give what the form has no place for; all is text there."""
+    result = run.result
+    return {
+        "request": f"{result.plan.target.method} {result.plan.target.url}",
+        "load_generator": result.generator,
+        "requested_rps": "max" if result.plan.closed else f"{result.plan.rate:.9g}",
+        "connections": str(result.plan.connections),
+        "requests": str(result.requests),
+        "errors": str(result.errors),
+        "unanswered": str(result.total.unanswered),
+        **{f"slo {verdict.slo}": verdict.outcome for verdict in run.verdicts},
+        "unit_note": "latencies in milliseconds",
+    }
+
+
+def _mapping(labels: Mapping[str, str]) -> Iterator[str]:
+    return (f"  {_quoted(key)}: {_quoted(value)}" for key, value in labels.items())
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _quoted(text: str) -> str:
+    """Quote as JSON does, which YAML reads too, but for what is beyond 16 bits."""
+    return '"' + "".join(f"\\U{ord(c):08x}" if ord(c) > 0xFFFF else json.dumps(c)[1:-1] for c in _text(text)) + '"'
+
+
+def _text(text: str) -> str:
+    """Replace what is no character: a file's name need not be UTF-8."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,162 @@
+"""One record that all reports are tested with: a run that is well, one that is not, and one as fast as it goes."""
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from math import isqrt
+from typing import Any
+
+from pytest_loadgen.fingerprint import Fingerprint, Revision
+from pytest_loadgen.histogram import Histogram
+from pytest_loadgen.plan import Plan, hold, ramp
+from pytest_loadgen.record import Record
+from pytest_loadgen.result import Interval, Result
+from pytest_loadgen.runs import Run
+from pytest_loadgen.target import Target
+from pytest_loadgen.verdict import Verdict
+
+SECRET = "hunter2"
+"""Is in headers, body, query and user name of every request here, and may be in no report."""
+STARTED = datetime(2026, 3, 1, 11, 58, 30, 250_000, tzinfo=UTC)
+
+
+def plan(url: str, method: str = "GET", **options: Any) -> Plan:
+    scheme, _, rest = url.partition("://")
+    target = Target.of(
+        f"{scheme}://{SECRET}:{SECRET}@{rest}?token={SECRET}",
+        method=method,
+        headers={"X-Token": SECRET},
+        json={"password": SECRET},
+    )
+    return replace(Plan.of(target, **options), seed=7)
+
+
+def latencies(count: int, fastest: float) -> Histogram:
+    """Make latencies of which each nine is 3.16 times as slow as the one before; by whole numbers, alike everywhere."""
+    histogram, ns = Histogram(), round(fastest * 1e9)
+    for number in range(count):
+        histogram.record(isqrt(ns * ns * count // (count - number)) / 1e9)
+    return histogram
+
+
+def second(start: int, fastest: float, outcomes: dict[str, int], *, waited: float = 1, **rest: Any) -> Interval:
+    answered = sum(count for outcome, count in outcomes.items() if outcome.isdigit())
+    lag = Histogram()
+    lag.record(0.0001, sum(outcomes.values()))
+    return Interval(
+        **{
+            "start": start,
+            "seconds": 1,
+            "latency": latencies(answered, fastest * waited),
+            "service_time": latencies(answered, fastest),
+            "outcomes": outcomes,
+            "lag": lag,
+            "cpu": 0.12,
+            "received": 1000 * answered,
+            **rest,
+        }
+    )
+
+
+WELL = Run(
+    "tests/test_shop.py::test_search[tea]",
+    Result(
+        plan("http://127.0.0.1:8000/search", rate=500, duration=6, warmup=1),
+        "embedded",
+        tuple(second(at, 0.002, {"200": 500}) for at in range(6)),
+        version="0.1.0",
+    ),
+    (
+        Verdict("p99 < 30ms", "met", "18.3ms", 0.0169, 0.0224, "95% sure of 22.4ms or less"),
+        Verdict("errors == 0", "met", "0", 0, 0),
+        Verdict("rate >= 495/s", "met", "500/s", 500, 500, "95% sure of 500/s or more"),
+    ),
+    date=STARTED,
+)
+ILL = Run(
+    "tests/test_shop.py::test_checkout[eu|west]",
+    Result(
+        plan(
+            "https://shop.test/checkout",
+            "POST",
+            stages=[hold(100, "3s"), ramp(100, 300, "3s")],
+            timeout=2,
+            connections=5,
+        ),
+        "fortio",
+        (
+            *(second(at, 0.010, {"200": 97, "503": 3}, waited=1.2) for at in range(3)),
+            second(3, 0.012, {"200": 120, "503": 10}, waited=1.5),
+            second(4, 0.015, {"200": 180, "503": 15, "timeout": 1}, waited=2, throttled=0.4),
+            second(5, 0.020, {"200": 190, "503": 30, "timeout": 7, "reset": 2}, waited=3, unsent=1, resent=1),
+            second(6, 0.020, {"200": 20, "timeout": 3}, waited=3, seconds=0),
+        ),
+        version="1.68.0",
+    ),
+    (
+        Verdict("p99 < 200ms", "missed", "no answer", 0.212, math.inf, "95% sure of 212ms or more"),
+        Verdict("p50 < baseline + 10%", "missed", "+76.4%", 1.45, 2.14, "95% sure of +45% or more"),
+        Verdict("p50 < 40ms", "unclear", "37.2ms", 0.031, 0.046, "90% sure of 31ms to 46ms; 4x longer would tell"),
+        Verdict("errors < 5%", "missed", "77 of 878", 0.0655, 0.11, "95% sure of 6.55% or more"),
+        Verdict("p90 < 1s over any 4s", "met", "139ms", 0.0983, 0.23, "95% sure of 230ms or less"),
+        Verdict("max < 1s", "invalid", "no answer", math.inf, math.inf, "the generator was the limit"),
+    ),
+    date=STARTED.replace(second=40),
+)
+ILL = replace(
+    ILL,
+    baseline=replace(
+        ILL.result, intervals=tuple(second(at, 0.015, {"200": 100 + 30 * max(0, at - 3)}) for at in range(6))
+    ),
+)
+WIDE = Histogram.from_buckets([(0.001, 0.002, 9_000), (0.002, 0.005, 2_900), (0.005, 0.020, 100)])
+CLOSED = Run(
+    "tests/test_shop.py::test_capacity",
+    Result(
+        plan("http://127.0.0.1:8000/", rate="max", duration=2, connections=32, expect=[200, "3xx"]),
+        "wrk",
+        (
+            Interval(
+                0,
+                2,
+                WIDE,
+                WIDE,
+                outcomes={"200": 11_990, "404": 10},
+                cpu=0.99,
+            ),
+        ),
+        version="4.1.0",
+        basis="sent",
+    ),
+)
+RECORD = Record(
+    runs=(WELL, ILL, CLOSED),
+    machine=Fingerprint("Linux 6.1.0 x86_64", "Example CPU @ 2.40GHz", 4, "CPython 3.13.1", "cpu 200000 100000"),
+    revision=Revision("0123456789abcdef0123456789abcdef01234567", "faster-search"),
+    date=datetime(2026, 3, 1, 12, 0, tzinfo=UTC),
+    software="0.1.0",
+)
+EMPTY = replace(RECORD, runs=())
+UNANSWERED = Run(
+    "tests/test_down.py::test_down",
+    Result(plan("http://127.0.0.1:9/", rate=10, duration=1), "embedded", (Interval(0, 1, outcomes={"timeout": 10}),)),
+)
+"""A run in which nothing was answered."""
+NOTHING = Run("tests/test_down.py::test_stopped", replace(UNANSWERED.result, intervals=(), interrupted=True))
+"""A run that was stopped before its first request."""
+MARKUP = (
+    """</script><script>document.title='pwned'</script><img src=x onerror="document.title='pwned'">{{ 7 * 7 }}&'"|`_*"""
+)
+"""A name that wants to be code."""
+HOSTILE = Run(
+    f"tests/test_x.py::test_x[{MARKUP}]",
+    replace(
+        WELL.result,
+        generator=MARKUP,
+        version=MARKUP,
+        intervals=tuple(second(at, 0.002, {"200": 490, MARKUP: 10}) for at in range(6)),
+    ),
+    (Verdict("p99 < 200ms", "missed", MARKUP, 0.1, 0.3, MARKUP), Verdict(MARKUP, "unclear", MARKUP, remark=MARKUP)),
+)
+"""A run in which all that others may name is code."""
+ODD = replace(RECORD, runs=(UNANSWERED, NOTHING, HOSTILE), revision=Revision("", MARKUP))

@@ -1,0 +1,58 @@
+"""What a CSV report promises: a row an interval, units in the names, and no cell that a spreadsheet runs."""
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from pytest_loadgen.record import Record
+from pytest_loadgen.reports.csv_file import document
+from pytest_loadgen.runs import Run
+from tests.reports.examples import HOSTILE, ILL, NOTHING, RECORD, UNANSWERED, WELL
+
+
+def rows(record: Record) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(document(record), newline="")))
+
+
+def test_golden(golden: Callable[[str, str], None]) -> None:
+    """The form stays as it is; write it anew by LOADGEN_GOLDEN=1."""
+    golden("report.csv", document(RECORD))
+
+
+def test_a_row_an_interval() -> None:
+    """Each interval of each run is a row, and its figures are those of all its requests."""
+    found = rows(RECORD)
+    assert [row["run"] for row in found] == ["1"] * 6 + ["2"] * 7 + ["3"]
+    last = found[11]
+    interval = replace(ILL.result, intervals=(ILL.result.intervals[5],))
+    assert float(last["latency_p50_s"]) == interval.p50
+    assert float(last["latency_p99_s"]) == math.inf
+    assert last["outcomes"] == "200=190 503=30 timeout=7 reset=2"
+    assert (last["requests"], last["errors"], last["unanswered"]) == ("229", "39", "9")
+
+
+@pytest.mark.parametrize(
+    ("run", "latency"), [(UNANSWERED, "inf"), (replace(NOTHING, result=replace(WELL.result, intervals=())), None)]
+)
+def test_no_answer(run: Run, latency: str | None) -> None:
+    """Who got no answer was slower than any number; where there is no interval there is no row."""
+    found = rows(replace(RECORD, runs=(run,)))
+    assert [row["latency_p50_s"] for row in found] == ([latency] if latency else [])
+    assert [row["service_p50_s"] for row in found] == ([""] if latency else [])
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_formulas(start: str) -> None:
+    """A name that a spreadsheet would take for a formula is made text."""
+    name = f"{start}cmd|' /C calc'!A0"
+    row = rows(replace(RECORD, runs=(replace(WELL, test=name),)))[0]
+    assert row["test"] == f"'{name}"
+
+
+def test_hostile() -> None:
+    """Quotes, commas and markup of others are kept as they are."""
+    assert rows(replace(RECORD, runs=(HOSTILE,)))[0]["test"] == HOSTILE.test

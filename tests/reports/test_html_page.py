@@ -1,0 +1,198 @@
+"""What the page promises: one file that asks nothing of a network, shows all runs, and runs nothing of others."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import plotly.offline
+import pytest
+
+from pytest_loadgen.record import Record
+from pytest_loadgen.reports.html_page import document
+from tests.reports.examples import EMPTY, MARKUP, ODD, RECORD, WELL
+
+ALL = replace(RECORD, runs=(*RECORD.runs, *ODD.runs))
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@cache
+def page() -> str:
+    return document(ALL)
+
+
+class Elements(HTMLParser):
+    """The elements of a page, with their attributes; and what stands in scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+
+
+def test_golden(golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page stays as it is, but for the script that draws; write it anew by LOADGEN_GOLDEN=1."""
+    monkeypatch.setattr(plotly.offline, "get_plotlyjs", lambda: "draw()")
+    golden("report.html", document(RECORD))
+
+
+def test_nothing_from_elsewhere() -> None:
+    """No element names another file or place, and the page forbids itself to ask for any."""
+    elements = Elements(page()).found
+    links = {value for _, attributes in elements for name in ("src", "href") if (value := attributes.get(name))}
+    assert {link for link in links if not link.startswith("#")} == {"data:,"}
+    policies = [attributes["content"] for _, attributes in elements if "http-equiv" in attributes]
+    assert len(policies) == 1
+    assert str(policies[0]).startswith("default-src 'none'; script-src 'sha256-")
+
+
+def test_scripts_are_the_ones_that_are_allowed() -> None:
+    """The policy allows the page's own two scripts, by their digests, and no other."""
+    found = Elements(page())
+    kinds = [attributes.get("type") for tag, attributes in found.found if tag == "script"]
+    code = [script for kind, script in zip(kinds, found.scripts, strict=True) if kind is None]
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in code]
+    (policy,) = re.findall(r"script-src ([^;]*);", page())
+    assert policy == " ".join(f"'sha256-{digest}'" for digest in digests)
+    assert len(digests) == 2
+
+
+def test_hostile() -> None:
+    """What others named is text: no element of theirs, and it is all there."""
+    elements = Elements(page()).found
+    assert "img" not in {tag for tag, _ in elements}
+    assert not [name for _, attributes in elements for name in attributes if name.startswith("on")]
+    scripts = [attributes for tag, attributes in elements if tag == "script"]
+    assert len(scripts) == 2 + len(ALL.runs)
+    assert "&lt;/script&gt;&lt;script&gt;document.title=" in page()
+    assert "{{ 7 * 7 }}" in page()
+
+
+def test_data() -> None:
+    """What is drawn lies beside each run, as JSON that ends no script."""
+    found = Elements(page())
+    data = [json.loads(script) for script in found.scripts if script.startswith("{")]
+    assert [each["requests"] for each in data] == [run.result.requests for run in ALL.runs]
+    assert data[-1]["limits"][0]["sure"] == MARKUP
+
+
+def test_overview() -> None:
+    """Each run has a row, with its figures and how many of its objectives came out how, in words."""
+    text = re.sub(r"<[^>]+>", " ", document(RECORD).partition("<main>")[2].partition("Loads</h2>")[0])
+    rows = " ".join(text.split())
+    assert "test_search[tea] GET /search embedded 3,000 500/s 2.82ms 18.3ms 0 ✓ 3 met" in rows
+    assert "no answer 8.77%: 64 503, 11 timeout, 2 reset ✓ 1 met ✕ 3 missed ? 1 unclear ! 1 invalid" in rows
+
+
+@pytest.mark.parametrize(
+    ("record", "number"), [(RECORD, 2), (replace(RECORD, runs=(WELL, WELL)), 1), (replace(RECORD, runs=(WELL,)), 1)]
+)
+def test_what_is_not_well_is_open(record: Record, number: int) -> None:
+    """The first run that is not well is open, or else the first."""
+    assert re.findall(r'id="run-(\d+)" open', document(record)) == [str(number)]
+
+
+def test_no_loads() -> None:
+    """A page of nothing says so."""
+    assert "There were no loads." in document(EMPTY)
+
+
+@contextmanager
+def served(pages: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """Serve texts by their path, and keep what was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200 if self.path in pages else 404)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(pages.get(self.path, "").encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+# A phone that looks at the page, opens all runs, and tells what it saw.
+PHONE = """<!doctype html>
+<link rel="icon" href="data:,">
+<iframe src="/page" width="360" height="800"></iframe>
+<pre></pre>
+<script>
+const frame = document.querySelector("iframe");
+frame.addEventListener("load", () => {
+  const page = frame.contentDocument;
+  const runs = [...page.querySelectorAll("details")];
+  const inEach = (what) => runs.map((run) => run.querySelectorAll(what).length);
+  const atFirst = inEach(".js-plotly-plot");
+  runs.forEach((run) => { run.open = true; });
+  setTimeout(() => {
+    document.querySelector("pre").textContent = JSON.stringify({
+      title: page.title,
+      trouble: page.getElementById("trouble").textContent,
+      tooWide: page.documentElement.scrollWidth > page.documentElement.clientWidth,
+      atFirst,
+      drawn: inEach(".js-plotly-plot"),
+      charts: inEach(".chart"),
+      lines: inEach(".scatterlayer .trace"),
+      loaded: frame.contentWindow.performance.getEntriesByType("resource").length,
+    });
+  }, 1000);
+});
+</script>"""
+
+
+def look(url: str, folder: Path) -> Any:
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    arguments += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    arguments += [f"--user-data-dir={folder}", "--virtual-time-budget=20000", "--dump-dom", url]
+    done = subprocess.run([str(CHROMIUM), *arguments], capture_output=True, text=True, timeout=60, check=True)
+    (told,) = re.findall("<pre>(.*?)</pre>", done.stdout, re.DOTALL)
+    return json.loads(html.unescape(told))
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
+def test_in_a_browser(tmp_path: Path) -> None:
+    """A browser draws the runs that are open and no others, without error or request, and no wider than a phone."""
+    with served({"/": PHONE, "/page": page()}) as (url, asked):
+        seen = look(url, tmp_path)
+    assert seen["trouble"] == ""
+    assert seen["title"] == "Load report, 2026-03-01 12:00 UTC"
+    assert not seen["tooWide"]
+    assert seen["charts"] == seen["drawn"] == [2, 2, 2, 1, 0, 2]
+    assert seen["atFirst"] == [0, 2, 0, 0, 0, 0]
+    assert all(lines > 4 for lines, charts in zip(seen["lines"], seen["charts"], strict=True) if charts == 2)
+    assert seen["loaded"] == 0
+    assert asked == ["/", "/page"]

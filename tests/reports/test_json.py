@@ -1,0 +1,176 @@
+"""What a JSON report promises: what was written is read again, and the schema describes all of it."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, ValidationError
+
+import pytest_loadgen
+from pytest_loadgen.fingerprint import Fingerprint, Revision
+from pytest_loadgen.histogram import Histogram
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.record import SCHEMA, Record
+from pytest_loadgen.result import Interval, Result
+from pytest_loadgen.runs import Run
+from pytest_loadgen.units import Duration
+from pytest_loadgen.verdict import OUTCOMES, Verdict
+from tests.reports.examples import EMPTY, ODD, RECORD
+from tests.test_plan import HERE, OPEN_PLANS
+
+DOCUMENT = json.loads(files(pytest_loadgen).joinpath("schema.json").read_text(encoding="utf-8"))
+
+TEXTS = st.text(max_size=20)
+TIMES = st.floats(0, 1e4)
+COUNTS = st.integers(0, 10**9)
+MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+NANOSECONDS = st.dictionaries(st.integers(0, 3_600_000_000_000), st.integers(1, 10**6), max_size=5)
+
+
+def histogram(latencies: dict[int, int]) -> Histogram:
+    made = Histogram()
+    for ns, count in latencies.items():
+        made.record(ns / 1e9, count)
+    return made
+
+
+HISTOGRAMS = NANOSECONDS.map(histogram) | st.just(Histogram.from_buckets([(0.001, 0.002, 3), (0.002, 0.1, 4)]))
+INTERVALS = st.builds(
+    Interval,
+    *(TIMES, TIMES, HISTOGRAMS, HISTOGRAMS),
+    outcomes=st.dictionaries(st.sampled_from(["200", "503", "timeout", "SERVING"]), COUNTS),
+    lag=HISTOGRAMS,
+    cpu=TIMES,
+    throttled=TIMES,
+    received=COUNTS,
+    resent=COUNTS,
+    unsent=COUNTS,
+)
+CLOSED_PLAN = replace(Plan.of(HERE, rate="max", warmup=1, expect=[204, "SERVING"]), seed=3)
+RESULTS = st.builds(
+    Result,
+    OPEN_PLANS | st.just(CLOSED_PLAN),
+    TEXTS,
+    st.lists(INTERVALS, max_size=3).map(tuple),
+    st.booleans(),
+    *(TEXTS, TEXTS),
+    st.sampled_from(["due", "sent", "back-filled"]),
+    TIMES.map(Duration),
+)
+VERDICTS = st.builds(
+    Verdict, TEXTS, st.sampled_from(OUTCOMES), TEXTS, st.none() | TIMES, st.none() | TIMES, remark=TEXTS
+)
+RUNS = st.builds(
+    Run, TEXTS, RESULTS, st.lists(VERDICTS, max_size=2).map(tuple), st.none() | RESULTS, st.none() | MOMENTS
+)
+RECORDS = st.builds(
+    Record,
+    st.lists(RUNS, max_size=2).map(tuple),
+    st.builds(Fingerprint, TEXTS, TEXTS, st.integers(1, 512), TEXTS, TEXTS),
+    st.builds(Revision, TEXTS, TEXTS),
+    MOMENTS,
+    TEXTS,
+)
+
+
+def closed(schema: Any) -> Any:
+    """Make of a schema one that takes no properties but those that it describes."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    more = {"additionalProperties": False} if "properties" in schema and "type" in schema else {}
+    return {**more, **{key: closed(each) for key, each in schema.items()}}
+
+
+STRICT = Draft202012Validator(closed(DOCUMENT))
+
+
+@settings(max_examples=15, deadline=None)
+@given(record=RECORDS)
+def test_round_trip(record: Record) -> None:
+    """Any record is written as the schema says, and read as it was."""
+    text = record.dumps()
+    STRICT.validate(json.loads(text))
+    again = Record.loads(text, "here")
+    assert again.dumps() == text
+    assert again.runs == tuple(known(run) for run in record.runs)
+
+
+def known(run: Run) -> Run:
+    """Give what can be known again of a run: no headers, and of a request what may be shown."""
+    results = (run.result, run.baseline)
+    result, baseline = (each and Result.from_dict(each.as_dict()) for each in results)
+    assert result
+    return replace(run, result=result, baseline=baseline)
+
+
+@pytest.mark.parametrize("record", [RECORD, EMPTY, ODD])
+def test_schema(record: Record) -> None:
+    """Whatever is told of runs, the schema describes it."""
+    STRICT.validate(json.loads(record.dumps()))
+
+
+def test_golden(golden: Callable[[str, str], None]) -> None:
+    """The form stays as it is; write it anew by LOADGEN_GOLDEN=1, and only with a new "schema" where readers break."""
+    golden("report.json", RECORD.dumps())
+
+
+def test_the_schema_is_a_schema_of_this_version() -> None:
+    """The schema itself is sound, and of the version that is written."""
+    Draft202012Validator.check_schema(DOCUMENT)
+    assert DOCUMENT["properties"]["schema"]["const"] == SCHEMA
+
+
+def properties(schema: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give all properties in a schema, by their place."""
+    if isinstance(schema, dict):
+        for key, each in schema.items():
+            if key == "properties":
+                yield from ((f"{name}.{called}", what) for called, what in each.items())
+            yield from properties(each, f"{name}.{key}")
+    elif isinstance(schema, list):
+        for number, each in enumerate(schema):
+            yield from properties(each, f"{name}[{number}]")
+
+
+PROPERTIES = dict(properties(DOCUMENT))
+
+
+@pytest.mark.parametrize("place", sorted(PROPERTIES))
+def test_each_property_is_described(place: str) -> None:
+    """A sentence says what each property is: its own, or that of what it is one of."""
+    what = PROPERTIES[place]
+    if "$ref" in what and "description" not in what:
+        what = DOCUMENT["$defs"][what["$ref"].rpartition("/")[2]]
+    assert what["description"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": 2},
+        {"date": 7},
+        {"runs": [{"test": "t"}]},
+        {"machine": {"system": "Linux"}},
+    ],
+)
+def test_the_schema_refuses(change: dict[str, Any]) -> None:
+    """What is no record is none by the schema."""
+    with pytest.raises(ValidationError):
+        Draft202012Validator(DOCUMENT).validate({**RECORD.as_dict(), **change})
+
+
+def test_runs_of_before() -> None:
+    """A record that was kept before runs had a date and a baseline is read."""
+    data = json.loads(RECORD.dumps())
+    for run in data["runs"]:
+        del run["date"], run["baseline"]
+    Draft202012Validator(DOCUMENT).validate(data)
+    assert [run.date for run in Record.loads(json.dumps(data), "here").runs] == [None] * 3

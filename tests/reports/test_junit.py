@@ -1,0 +1,35 @@
+"""What properties of a JUnit case promise: the figures and verdicts of each load, by names that differ."""
+
+from pytest_loadgen.reports.junit import properties
+from tests.reports.examples import ILL, NOTHING, WELL
+
+
+def test_one_load() -> None:
+    """One load gives its figures, and each objective its verdict."""
+    assert properties([WELL]) == [
+        ("requests", "3,000"),
+        ("rate", "500/s"),
+        ("p50", "2.82ms"),
+        ("p99", "18.3ms"),
+        ("error_rate", "0%"),
+        ("slo: p99 < 30ms", "met 18.3ms (95% sure of 22.4ms or less)"),
+        ("slo: errors == 0", "met 0"),
+        ("slo: rate >= 495/s", "met 500/s (95% sure of 500/s or more)"),
+    ]
+
+
+def test_several_loads() -> None:
+    """Several loads are told apart by their number and request."""
+    found = properties([WELL, ILL, ILL])
+    assert found[0] == ("1 GET /search: requests", "3,000")
+    assert (
+        "2 POST /checkout: slo: p50 < 40ms",
+        "unclear 37.2ms (90% sure of 31ms to 46ms; 4x longer would tell)",
+    ) in found
+    assert len({name for name, _ in found}) == len(found)
+
+
+def test_no_requests() -> None:
+    """A load that did nothing has no latencies, and says so."""
+    assert dict(properties([NOTHING]))["p99"] == "-"
+    assert properties([]) == []

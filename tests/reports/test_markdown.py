@@ -1,0 +1,53 @@
+"""What Markdown promises: a row a run, a line for each thing that is not well, and no name that is markup."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from pytest_loadgen.reports.markdown import document, escaped
+from tests.reports.examples import EMPTY, HOSTILE, RECORD, WELL
+
+
+def test_golden(golden: Callable[[str, str], None]) -> None:
+    """The form stays as it is; write it anew by LOADGEN_GOLDEN=1."""
+    golden("report.md", document(RECORD))
+
+
+def test_what_is_well_needs_no_line() -> None:
+    """Where all is met, there is a table and of what it is."""
+    lines = document(replace(RECORD, runs=(WELL,))).splitlines()
+    assert len([line for line in lines if line.startswith("|")]) == 3
+    assert not [line for line in lines if line.startswith("-")]
+
+
+def test_without_objectives_there_is_no_column() -> None:
+    """Where there are no objectives, no column is for them."""
+    assert "objectives" not in document(replace(RECORD, runs=(replace(WELL, verdicts=()),)))
+
+
+def test_no_loads() -> None:
+    """No runs are said to be none."""
+    assert document(EMPTY).startswith("No loads.\n\npytest-loadgen 0.1.0, 2026-03-01 12:00 UTC")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("tests/test_a.py::test_x", "tests/test_a.py::test_x"),
+        ("a|b`c", r"a\|b\`c"),
+        ("_x_ a_b __", r"\_x\_ a_b \_\_"),
+        ("[a](b) <b> &lt; *", r"\[a\](b) \<b> \&lt; \*"),
+        ("back\\slash\r\nline", r"back\\slash line"),
+        ("p99 < 200ms", r"p99 \< 200ms"),
+    ],
+)
+def test_escaped(text: str, shown: str) -> None:
+    """Text is shown as it is, on one line."""
+    assert escaped(text) == shown
+
+
+def test_hostile() -> None:
+    """A name with pipes adds no cells."""
+    lines = [line for line in document(replace(RECORD, runs=(HOSTILE,))).splitlines() if line.startswith("|")]
+    assert {line.replace(r"\|", "").count("|") for line in lines} == {10}

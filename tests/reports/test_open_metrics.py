@@ -1,0 +1,75 @@
+"""What OpenMetrics promises: Prometheus's own parser takes it, with the right types, labels and values."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from pytest_loadgen.record import Record
+from pytest_loadgen.reports.open_metrics import document
+from tests.reports.examples import EMPTY, HOSTILE, ILL, ODD, RECORD, WELL
+
+
+def read(record: Record) -> dict[str, Metric]:
+    families = text_string_to_metric_families(document(record))  # type: ignore[no-untyped-call]
+    return {family.name: family for family in families}
+
+
+def values(family: Metric, **labels: str) -> list[float]:
+    return [sample.value for sample in family.samples if labels.items() <= sample.labels.items()]
+
+
+def test_golden(golden: Callable[[str, str], None]) -> None:
+    """The form stays as it is; write it anew by LOADGEN_GOLDEN=1."""
+    golden("report.om", document(RECORD))
+
+
+def test_types() -> None:
+    """Counts are counters, latencies a summary, and what is neither a gauge."""
+    assert {name: family.type for name, family in read(RECORD).items()} == {
+        "loadgen_requests": "counter",
+        "loadgen_errors": "counter",
+        "loadgen_unanswered": "counter",
+        "loadgen_rate_per_second": "gauge",
+        "loadgen_latency_seconds": "summary",
+        "loadgen_objective_met": "gauge",
+    }
+
+
+def test_figures() -> None:
+    """Figures are the run's; a quantile without an answer is infinite."""
+    found = read(RECORD)
+    ill = {"test": ILL.test, "request": "POST /checkout", "generator": "fortio"}
+    assert values(found["loadgen_requests"], **ill) == [878]
+    assert values(found["loadgen_errors"], **ill) == [77]
+    assert values(found["loadgen_latency_seconds"], **ill, quantile="0.5") == [float(ILL.result.p50)]
+    assert values(found["loadgen_latency_seconds"], **ill, quantile="0.99") == [inf]
+    assert values(found["loadgen_objective_met"], **ill, slo="p99 < 200ms", outcome="missed") == [0]
+    assert values(found["loadgen_objective_met"], test=WELL.test, slo="errors == 0", outcome="met") == [1]
+
+
+def test_alike_runs_differ() -> None:
+    """Loads that are alike, and objectives that were given twice, are told apart or told once."""
+    twice = replace(WELL, verdicts=WELL.verdicts * 2)
+    found = read(replace(RECORD, runs=(twice, WELL)))
+    assert values(found["loadgen_requests"], run="1") == values(found["loadgen_requests"], run="2") == [3000]
+    assert len(values(found["loadgen_objective_met"], run="1")) == 3
+
+
+@pytest.mark.parametrize("record", [EMPTY, ODD])
+def test_whatever_the_runs(record: Record) -> None:
+    """No runs, and runs without requests, are no reason for an exposition that cannot be read."""
+    assert len(read(record)["loadgen_requests"].samples) == len(record.runs)
+    assert document(record).endswith("# EOF\n")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_labels(text: str) -> None:
+    """Any text is read as it was."""
+    (sample,) = read(replace(RECORD, runs=(replace(HOSTILE, test=text),)))["loadgen_requests"].samples
+    assert sample.labels["test"] == text
