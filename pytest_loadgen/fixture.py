@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import pytest
@@ -70,6 +74,7 @@ class Load:
         self._objectives = objectives
         self._base = base
         self._told = 0
+        self._began = datetime.now(UTC)
 
     @overload
     def __call__(self, url: str = "", /, *, generator: str = ..., **options: Unpack[OneLoad]) -> JudgedResult: ...
@@ -90,11 +95,38 @@ class Load:
         """
         __tracebackhide__ = True
         self._setting.session.loaded.add(self._item.nodeid)
+        self._began = datetime.now(UTC)
         try:
             return self._load(url, check(options, "load"))
         except (LoadError, SLOMissed) as error:
             # The user's line is what matters, not the way through this package.
             raise error.with_traceback(None) from None
+
+    def from_meshery(self, path: str | os.PathLike[str]) -> tuple[str, Options]:
+        """Read a performance profile of Meshery, or a test of Service Mesh Performance: its address, and options.
+
+        To be called as ``url, options = load.from_meshery("profile.yaml")``, then ``load(url, **options)``.
+        Raises PlanError where the file is neither.
+        """
+        from pytest_loadgen import meshery
+
+        imported = meshery.read(Path(path))
+        options, remarks = imported.options, imported.remarks
+        if imported.authority:
+            options["verify"] = self._kept(imported.authority)
+        if (name := options.get("generator")) and name not in self._setting.registry:
+            remarks = [*remarks, f"its load generator {name!r} is not known here, and the usual one is taken."]
+            del options["generator"]
+        for remark in remarks:
+            self._setting.session.say(f"{self._item.nodeid}: {Path(path).name}: {remark}")
+        return imported.url, check(options, str(path))
+
+    def _kept(self, certificates: str) -> str:
+        """Keep certificates in a file for as long as the test runs."""
+        with tempfile.NamedTemporaryFile("w", prefix="pytest-loadgen-", suffix=".pem", delete=False) as file:
+            file.write(certificates)
+        self._item.addfinalizer(Path(file.name).unlink)
+        return file.name
 
     def _load(self, url: str, options: Options) -> JudgedResult | CrossCheck:
         merged = merge([options, *self._marked, self._setting.defaults])
@@ -252,7 +284,7 @@ class Load:
     def _tell(self, result: JudgedResult) -> None:
         """Let the summary and the hook know of a load."""
         self._told += 1
-        run = Run(self._item.nodeid, result, result.verdicts)
+        run = Run(self._item.nodeid, result, result.verdicts, result.baseline.result, self._began)
         self._setting.session.add(run)
         self._item.ihook.pytest_loadgen_finished(item=self._item, run=run)
 

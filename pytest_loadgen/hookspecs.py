@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_loadgen.generators.base import LoadGenerator
     from pytest_loadgen.plan import Plan
+    from pytest_loadgen.reports.formats import Report
     from pytest_loadgen.runs import Run
 
 
@@ -29,3 +30,8 @@ def pytest_loadgen_plan(item: pytest.Item, plan: Plan) -> Plan | None:
 @pytest.hookspec
 def pytest_loadgen_finished(item: pytest.Item, run: Run) -> None:
     """Take what came of a load, in the process that ran the test; what is raised fails the test."""
+
+
+@pytest.hookspec
+def pytest_loadgen_reports() -> Mapping[str, Report]:  # type: ignore[empty-body]
+    """Give reports by the ending of the path that --load-report names, with its dot."""

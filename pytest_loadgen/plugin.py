@@ -6,11 +6,13 @@ package where it is used.
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import cache, cached_property
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import cache, cached_property, partial
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from pytest_loadgen.options import Options
     from pytest_loadgen.plan import Plan
     from pytest_loadgen.progress import Progress
+    from pytest_loadgen.record import Record
     from pytest_loadgen.registry import Registry
+    from pytest_loadgen.reports.formats import Report
+    from pytest_loadgen.runs import Run
     from pytest_loadgen.turn import Room
 
 _SESSION = pytest.StashKey[Session]()
@@ -45,6 +50,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--load-target", metavar="URL", help="what relative addresses of load() are relative to")
     group.addoption("--load-profile", metavar="NAME", help="take options from this profile of pyproject.toml")
     group.addoption("--load-workers", metavar="N", help="share each load among N processes")
+    group.addoption(
+        "--load-report", metavar="PATH", action="append", default=[], help="write a report; the ending says which"
+    )
     group.addoption("--load-save", metavar="NAME", help="keep the runs of this session by this name")
     group.addoption(
         "--load-compare", metavar="NAME", help="what 'baseline' means in objectives: runs kept by this name"
@@ -99,6 +107,7 @@ def pytest_configure(config: pytest.Config) -> None:
         for option in ("load_save", "load_compare"):
             if name := config.getoption(option):
                 _check_name(name)
+        _check_reports(config)
     except LoadError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_SESSION] = session = Session()
@@ -163,6 +172,7 @@ class _Reporting:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        item.user_properties += self._session.properties()
         report = yield
         # A mark of its module may be meant for others.
         marks = item.iter_markers("slo") if "load" in getattr(item, "fixturenames", ()) else item.own_markers
@@ -178,22 +188,44 @@ class _Reporting:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self._session.finish()
-        if (name := session.config.getoption("load_save")) and not hasattr(session.config, "workerinput"):
+        config = session.config
+        if hasattr(config, "workerinput"):
+            return
+        for what in self._written(config):
             try:
-                self._session.remarks.append(self._save(session.config, name))
+                self._session.remarks.append(what())
             except LoadError as error:
-                self._session.remarks.append(f"--load-save {name}: {error}")
+                self._session.remarks.append(str(error))
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def _written(self, config: pytest.Config) -> Iterator[Callable[[], str]]:
+        """Give what is to be written at the end, each to be called; it tells where that is."""
+        if name := config.getoption("load_save"):
+            yield lambda: self._save(config, name)
+        for path in config.getoption("load_report"):
+            yield partial(self._report, config, config.invocation_params.dir / path)
 
     def _save(self, config: pytest.Config, name: str) -> str:
         """Keep what was run to its end, and say where."""
-        from pytest_loadgen.record import Record
-
-        whole = tuple(run for run in self._session.runs if not run.result.interrupted and not run.result.given_up)
+        whole = [run for run in self._session.runs if not run.result.interrupted and not run.result.given_up]
         if not whole:
             return f"--load-save {name}: no load was run to its end, and nothing is kept."
-        where = _baselines(config).save(name, Record.of(whole, config.rootpath))
+        # What each was compared with is kept already, where that is.
+        where = _baselines(config).save(name, self._record(config, [replace(run, baseline=None) for run in whole]))
         return f"kept as {name!r}: {where}"
+
+    def _report(self, config: pytest.Config, path: Path) -> str:
+        """Write a report, and say where."""
+        from pytest_loadgen.reports import formats
+
+        written = formats.write(path, self._record(config, self._session.runs), _formats(config))
+        return f"report: {', '.join(map(str, written)) or f'no load for {path}'}"
+
+    @staticmethod
+    def _record(config: pytest.Config, runs: Sequence[Run]) -> Record:
+        from pytest_loadgen.record import Record
+
+        return Record.of(tuple(runs), config.rootpath)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_to_serializable(self) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
@@ -222,6 +254,21 @@ class _Reporting:
             terminalreporter.write_line(remark, yellow=True)
         for line, invalid in terminal.undecided(runs):
             terminalreporter.write_line(line, yellow=not invalid, red=invalid)
+        if os.environ.get("GITHUB_ACTIONS") == "true" and runs:
+            self._tell_github(terminalreporter, config)
+
+    def _tell_github(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        """Mark the tests whose objectives are not met, and write the table into the step's summary."""
+        from pytest_loadgen.reports import github
+
+        for run in self._session.runs:
+            path, line = self._session.places.get(run.test, (run.test.partition("::")[0], 1))
+            for verdict in run.verdicts:
+                if marked := github.annotation(PurePath(path), line, verdict.outcome, f"{run.test}: {verdict}"):
+                    terminalreporter.write_line(marked)
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            with suppress(OSError), Path(summary).open("a", encoding="utf-8") as file:
+                file.write(github.summary(self._record(config, self._session.runs)))
 
 
 class _Sharing:
@@ -370,6 +417,22 @@ def _check_objectives(objectives: list[str]) -> None:
             SLO.parse(objective)
         except LoadError as error:
             raise LoadError(f"load_slo in the ini-file (one objective a line): {error}") from None
+
+
+def _check_reports(config: pytest.Config) -> None:
+    """Refuse reports that cannot be made before anything is sent for them."""
+    for path in config.getoption("load_report"):
+        from pytest_loadgen.reports import formats
+
+        formats.check(Path(path), _formats(config))
+
+
+def _formats(config: pytest.Config) -> Mapping[str, Report]:
+    """Give the reports that there are: those that come with the plugin, and those of others."""
+    from pytest_loadgen.reports.formats import FORMATS
+
+    more = config.hook.pytest_loadgen_reports()
+    return {**FORMATS, **{ending: report for each in more for ending, report in each.items()}}
 
 
 def _check_name(name: str) -> None:

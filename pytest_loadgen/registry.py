@@ -36,6 +36,9 @@ class Registry:
     def __iter__(self) -> Iterator[LoadGenerator]:
         return iter(self._generators.values())
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._generators
+
     def __getitem__(self, name: str) -> LoadGenerator:
         """Give the generator of a name. Raises PlanError."""
         if not isinstance(name, str) or name not in self._generators:

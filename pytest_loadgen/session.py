@@ -22,6 +22,8 @@ class Session:
         self.remarks: list[str] = []
         self.loaded: set[str] = set()
         """The tests that called `load`."""
+        self.places: dict[str, tuple[str, int]] = {}
+        """In which file and line tests are, counted from 1."""
         self._unreported: list[Run] = []
         self._unsaid: list[str] = []
 
@@ -32,6 +34,14 @@ class Session:
     def add(self, run: Run) -> None:
         """Take a run of the test that is under way."""
         self._unreported.append(run)
+
+    def properties(self) -> list[tuple[str, str]]:
+        """Give the figures of what ran since the last report, as properties of a test case."""
+        if not self._unreported:
+            return []
+        from pytest_loadgen.reports.junit import properties
+
+        return properties(self._unreported)
 
     def attach(self, report: pytest.TestReport) -> None:
         """Let a report carry what ran since the last one."""
@@ -45,7 +55,10 @@ class Session:
     def gather(self, report: pytest.TestReport) -> None:
         """Take what a report carries."""
         self.remarks += getattr(report, _FOUND, ())
-        self.runs += getattr(report, _CARRIED, ())
+        if runs := getattr(report, _CARRIED, ()):
+            self.runs += runs
+            path, line, _ = report.location
+            self.places[report.nodeid] = path, (line or 0) + 1
 
     @staticmethod
     def pack(data: dict[str, Any]) -> None:

@@ -90,7 +90,7 @@ def test_what_cannot_be_kept_is_said_and_fails(suite: pytest.Pytester) -> None:
     result = run(suite, "--load-save=main", "--load-storage=file")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["--load-save main: cannot write into *file: *"])
+    result.stdout.fnmatch_lines(["cannot write into *file: *"])
 
 
 def test_under_xdist_all_workers_runs_are_kept(suite: pytest.Pytester) -> None:

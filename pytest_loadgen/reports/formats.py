@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,21 +37,21 @@ FORMATS = {
 """The report for each ending; the longest that a path has is meant."""
 
 
-def check(path: Path) -> None:
+def check(path: Path, formats: Mapping[str, Report] = FORMATS) -> None:
     """Refuse a path before anything is sent.
 
     Raises PlanError where its ending is unknown, ReportError where a library is missing.
     """
-    _report(path)
+    _report(path, formats)
 
 
-def write(path: Path, record: Record) -> list[Path]:
+def write(path: Path, record: Record, formats: Mapping[str, Report] = FORMATS) -> list[Path]:
     """Write a record in the form that the path's ending says, and tell to which files.
 
     A form that holds one run only goes to ``name.1.ending``, ``name.2.ending`` where there are
     more. Raises PlanError or ReportError.
     """
-    ending, report = _report(path)
+    ending, report = _report(path, formats)
     parts = {path: record}
     if report.each and len(record.runs) != 1:
         name, ending = path.name[: -len(ending)], path.name[-len(ending) :]
@@ -62,12 +62,12 @@ def write(path: Path, record: Record) -> list[Path]:
     return list(parts)
 
 
-def _report(path: Path) -> tuple[str, Report]:
+def _report(path: Path, formats: Mapping[str, Report]) -> tuple[str, Report]:
     name = path.name.lower()
-    ending = max(filter(name.endswith, FORMATS), key=len, default="")
+    ending = max(filter(name.endswith, formats), key=len, default="")
     if not ending:
-        raise PlanError(f"--load-report {path}: no report has this ending: {did_you_mean(path.suffix, FORMATS)}")
-    report = FORMATS[ending]
+        raise PlanError(f"--load-report {path}: no report has this ending: {did_you_mean(path.suffix, formats)}")
+    report = formats[ending]
     if not all(map(find_spec, report.needs)):
         needs = " and ".join(report.needs)
         raise ReportError(f"--load-report {path} needs {needs}: pip install 'pytest-loadgen[report]'")

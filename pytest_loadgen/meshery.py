@@ -1,0 +1,186 @@
+"""Meshery's performance profiles, and the test files of Service Mesh Performance, as options of a load.
+
+Both are read in their old spelling (snake_case) and in their new one (camelCase).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_loadgen.errors import PlanError
+
+_PROTOCOLS = {1: "http", 2: "tcp", 3: "udp", 4: "grpc"}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a file asks for, in the words of `load`."""
+
+    url: str
+    options: dict[str, Any]
+    authority: str = ""
+    """Certificates (PEM) of the authority to trust."""
+    remarks: list[str] = field(default_factory=list)
+    """What of the file is not carried out, a sentence each."""
+
+
+def read(path: Path) -> Imported:
+    """Read a file, JSON or YAML. Raises PlanError where it is neither a profile nor a test."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    document = _parsed(path, text)
+    if not isinstance(document, Mapping):
+        raise PlanError(f"{path} is neither a performance profile of Meshery nor an SMP test: it is no mapping")
+    document = _camel(document)
+    try:
+        if profiles := document.get("profiles"):  # a page of them, as Meshery's API gives it
+            return _profile(profiles[0], _several(profiles, "profiles"))
+        if "endpoints" in document:
+            return _profile(document, [])
+        if "test" in document or "clients" in document:
+            return _test(document.get("test", document))
+    except PlanError as error:
+        raise PlanError(f"{path}: {error}") from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise PlanError(f"{path} cannot be read as Meshery's ({type(error).__name__}: {error})") from None
+    raise PlanError(f"{path} is neither a performance profile of Meshery (endpoints) nor an SMP test (test, clients)")
+
+
+def _parsed(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        import yaml
+    except ImportError:
+        raise PlanError(f"{path} is no JSON, and YAML needs PyYAML: pip install 'pytest-loadgen[meshery]'") from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PlanError(f"{path} is neither JSON nor YAML: {error}") from None
+
+
+def _profile(profile: Mapping[str, Any], remarks: list[str]) -> Imported:
+    metadata = _mapping(profile.get("metadata"))
+    more = _mapping(metadata.get("additionalOptions"))
+    return _imported(
+        endpoints=profile["endpoints"],
+        rate=profile.get("qps", 0),
+        connections=profile.get("concurrentRequest", 1),
+        duration=profile["duration"],
+        generators=profile.get("loadGenerators", []),
+        headers=_mapping(profile.get("requestHeaders")),
+        cookies=_mapping(profile.get("requestCookies")),
+        body=profile.get("requestBody", ""),
+        content_type=profile.get("contentType", ""),
+        more=more,
+        authority=_mapping(metadata.get("caCertificate")).get("file", ""),
+        remarks=remarks,
+    )
+
+
+def _test(test: Mapping[str, Any]) -> Imported:
+    clients = test["clients"]
+    client = clients[0]
+    endpoints = client.get("endpointUrls") or [client["endpointUrl"]]
+    protocol = client.get("protocol", "http")
+    protocol = _PROTOCOLS.get(protocol, "") if isinstance(protocol, int) else protocol.lower()
+    if protocol not in _PROTOCOLS.values():
+        raise PlanError(f"protocol {client.get('protocol')!r}: write http, tcp, udp or grpc")
+    if protocol != "http":
+        endpoints = [re.sub(r"^[a-z]+://", "", each) for each in endpoints]
+        endpoints = [f"{protocol}://{each.rstrip('/')}" for each in endpoints]
+    return _imported(
+        endpoints=endpoints,
+        rate=client.get("rps", 0),
+        connections=client.get("connections", 1),
+        duration=test["duration"],
+        generators=[client["loadGenerator"]] if client.get("loadGenerator") else [],
+        headers=_mapping(client.get("headers")),
+        cookies=_mapping(client.get("cookies")),
+        body=client.get("body", ""),
+        content_type=client.get("contentType", ""),
+        more=_mapping(client.get("additionalOptions")),
+        authority=client.get("sslCertificate", ""),
+        remarks=_several(clients, "clients"),
+    )
+
+
+def _imported(
+    *,
+    endpoints: list[str],
+    rate: float,
+    connections: int,
+    duration: str,
+    generators: list[str],
+    headers: dict[str, Any],
+    cookies: dict[str, Any],
+    body: str,
+    content_type: str,
+    more: dict[str, Any],
+    authority: str,
+    remarks: list[str],
+) -> Imported:
+    """Say it in this package's words; what Meshery leaves out means what it means there."""
+    options: dict[str, Any] = {
+        "rate": rate if rate > 0 else "max",
+        "connections": max(1, connections),
+        "duration": go_seconds(duration),
+    }
+    if content_type:
+        headers = {**headers, "Content-Type": content_type}
+    given = {"headers": headers, "cookies": cookies, "content": body, "method": more.pop("MethodOverride", "")}
+    options.update({name: value for name, value in given.items() if value})
+    if generators:
+        options["generator"] = generators[0]
+    ignored = [f"its option {name} is not carried out." for name in sorted(more)]
+    told = [*remarks, *_several(endpoints, "endpoints"), *_several(generators, "load generators"), *ignored]
+    return Imported(endpoints[0], options, authority, told)
+
+
+def go_seconds(text: str) -> float:
+    """Read a duration as Go writes it: ``1m30s``, ``1.5h``. Raises PlanError."""
+    pieces = list(_DURATION.finditer(text))
+    if not pieces or "".join(piece[0] for piece in pieces) != text.strip():
+        raise PlanError(f"duration {text!r}: write it as Go does ('30s', '1m30s')")
+    return sum(float(piece[1]) * _SECONDS[piece[2]] for piece in pieces)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """Read a mapping that may be written as a text of JSON, or be left out."""
+    if isinstance(value, str):
+        value = json.loads(value) if value.strip() else {}
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise PlanError(f"{value!r} is no mapping")
+    return dict(value)
+
+
+def _several(values: list[Any], what: str) -> list[str]:
+    return [f"of its {len(values)} {what} the first is loaded with."] if len(values) > 1 else []
+
+
+def _camel(value: Any) -> Any:
+    """Write keys of the document's own in its new spelling; those of headers and the like are values."""
+    if isinstance(value, list):
+        return [_camel(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    return dict(_pairs(value))
+
+
+def _pairs(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in mapping.items():
+        name = re.sub(r"_([a-z])", lambda match: match[1].upper(), str(key))
+        yield name, value if name in {"headers", "cookies", "additionalOptions", "labels"} else _camel(value)
