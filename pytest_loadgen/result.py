@@ -262,10 +262,10 @@ class Result:
     @property
     def mean(self) -> Duration:
         """The mean latency; a request without an answer counts with the time-out."""
-        if not self.requests:
-            return NoAnswer()
         missing = self.total.unanswered
         answered = self.total.latency.count
+        if not answered + missing:
+            return NoAnswer()
         return Duration((self.total.latency.mean * answered + self.plan.timeout * missing) / (answered + missing))
 
     @cached_property

@@ -32,7 +32,7 @@ ROWS = """
     generators.embedded.engine
     generators.embedded.http1 generators.timeline
     generators.embedded.readiness generators.base generators.process generators.nighthawk_output
-    result pacing options service slo generators.nighthawk_options
+    result pacing options service slo meshery generators.nighthawk_options
     plan
     target turn histogram stats
     units fingerprint
@@ -45,6 +45,7 @@ OWNERS = {
     "hdrh": {"histogram"},
     "tabulate": {"reports.terminal", "reports.generators"},
     "fsspec": {"baselines"},
+    "yaml": {"meshery"},
     "jinja2": {"reports.html_page"},
     "plotly": {"reports.html_page"},
     "tqdm": {"progress"},
