@@ -24,7 +24,7 @@ ROWS = """
     machine crosscheck sidebyside registry reports.summary reports.charts
     generators gate runner distributed rounds
     generators.embedded generators.fortio_server
-    runs generators.fortio generators.nighthawk generators.nighthawk_service
+    runs generators.fortio generators.nighthawk generators.nighthawk_service generators.wrk
     judged
     comparison generators.command
     baseline verdict

@@ -6,6 +6,7 @@ from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.generators.fortio import Fortio
 from pytest_loadgen.generators.nighthawk import Nighthawk
+from pytest_loadgen.generators.wrk import Wrk, Wrk2
 from pytest_loadgen.testing import GeneratorTests
 from tests.conftest import needs
 
@@ -28,3 +29,17 @@ class TestNighthawk(GeneratorTests):
     @pytest.fixture
     def generator(self) -> LoadGenerator:
         return Nighthawk()
+
+
+@needs("wrk")
+class TestWrk(GeneratorTests):
+    @pytest.fixture
+    def generator(self) -> LoadGenerator:
+        return Wrk()
+
+
+@needs("wrk2")
+class TestWrk2(GeneratorTests):
+    @pytest.fixture
+    def generator(self) -> LoadGenerator:
+        return Wrk2()

@@ -1,0 +1,406 @@
+"""wrk, which goes as fast as it can, and wrk2, which keeps a rate."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import resource
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import ClassVar
+
+from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.generators.command import Command, asked
+from pytest_loadgen.generators.process import Output
+from pytest_loadgen.histogram import Histogram
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.result import Interval
+from pytest_loadgen.target import Target
+from pytest_loadgen.units import Duration
+
+_HOOK = "wrk.lua"
+_MARK = "pytest-loadgen: "
+_BANNER = re.compile(r"^ *(\d+) threads and (\d+) connections$", re.MULTILINE)
+_SPECTRUM = re.compile(r"^ *(\d+\.\d{3}) +[01]\.\d{6} +(\d+) ", re.MULTILINE)
+_UNCORRECTED = "Uncorrected Latency"
+# wrk2 opens the connections of a thread so far apart.
+_STAGGER = 0.005
+# What was due just before the end may wait for wrk2 to wake up, also on a busy machine.
+_GRACE = 0.05
+# No more than this part of a run may go by until all its connections are open.
+_OPENING = 0.1
+# One thread of wrk2 keeps so high a rate.
+_PER_THREAD = 20_000
+_FULL = 0.95
+_OTHER_FILES = 30
+
+
+class _Hooked(Command):
+    """What wrk and wrk2 have in common: a hook in Lua tells them what to send, and us what came of it.
+
+    Headers and body are in a file, and the path, too: a process list shows arguments to everybody.
+    Neither verifies certificates: the one look at the service before each load does it for them.
+    """
+
+    asked_version = ("-v",)
+    kind: ClassVar[str]
+    """Which of the two it is."""
+    cannot: ClassVar[str]
+    """What the other one is no good for."""
+
+    def path(self) -> str:
+        """Find the program, whatever it is called. Raises GeneratorError where it is the other one."""
+        return self._checked(super().path())
+
+    def _checked(self, path: str) -> str:
+        found = _kind(path)
+        if found == self.kind:
+            return path
+        what = f"is {found}, which {self.cannot}" if found else f"is not {self.kind}"
+        raise GeneratorError(
+            f"{self.name}: {path} {what}. Install {self.kind} ({self.home}), or use --load-generator=embedded."
+        )
+
+    def files(self, plan: Plan) -> Mapping[str, bytes]:
+        """Give the hook, and what it reads."""
+        target = plan.target
+        address = target.address[0] if isinstance(target.address, tuple) else target.host.strip("[]")
+        hook = resources.files(__package__).joinpath(_HOOK).read_bytes()
+        return {_HOOK: hook, "request": _request(target), "address": address.encode()}
+
+    def _arguments(self, plan: Plan, *special: str, threads: int, connections: int) -> Sequence[str]:
+        """Give the arguments for what both can do, and refuse what neither can."""
+        seconds, target = plan.duration, plan.target
+        if not seconds.is_integer():
+            raise PlanError(f"{self.name} runs for whole seconds only, and not for {seconds}: write duration='3s'")
+        if target.method == "HEAD":
+            raise PlanError(f"{self.name} cannot do HEAD: it waits for the bodies that answers to HEAD do not have")
+        handles, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if connections + _OTHER_FILES > handles:
+            raise PlanError(
+                f"{self.name} needs a file handle for each of {connections:,} connections, and there are {handles:,}: "
+                "raise the limit (ulimit -n), or use fewer connections"
+            )
+        host = target.host.strip("[]")
+        url = f"{target.scheme}://{f'[{host}]' if ':' in host else host}:{target.port}"
+        common = ["-t", str(threads), "-c", str(connections), "-d", f"{seconds:.0f}s", "-s", _HOOK]
+        return [*common, *special, *self.args, url]
+
+    def _told(self, output: Output) -> _Told:
+        """Read what the hook told. Raises GeneratorError."""
+        printed, mark, line = output.stdout.rpartition(_MARK)
+        banner = _BANNER.search(printed)
+        if not mark or not banner:
+            raise GeneratorError(f"its hook told nothing{': ' * bool(output.stderr)}{output.stderr.strip()}")
+        told = _Told.of(line, threads=int(banner[1]), connections=int(banner[2]))
+        if interim := [status for status in told.statuses if status < "200"]:
+            raise GeneratorError(
+                f"it takes each interim answer ({interim[0]}) for an answer, and this service gives such. "
+                "Use another generator (--load-generator=embedded)."
+            )
+        if told.statuses.total() != told.requests:
+            raise GeneratorError(
+                f"it told the status of {told.statuses.total():,} of {told.requests:,} answers: "
+                "it does not where an answer has no headers"
+            )
+        return told
+
+
+class Wrk(_Hooked):
+    """wrk: each connection sends again once it is answered.
+
+    After a run it makes up latencies of requests that were not sent while it waited for slow
+    answers. How many of which is known exactly, and they are taken out again, so that each latency
+    is of a request that was sent. A request that is lost is sent again, and each time it is lost
+    counts as a failure. A connection that never gets its answer can only be told where no other
+    gets one either.
+    """
+
+    name = "wrk"
+    features = frozenset({"http", "https", "max", "body"})
+    program = kind = "wrk"
+    home = "https://github.com/wg/wrk"
+    cannot = "only sends at a set rate"
+
+    def argv(self, plan: Plan) -> Sequence[str]:
+        """Give the arguments. Raises PlanError for what is not whole seconds."""
+        # It has memory for each microsecond until the time-out, and no use for more than the run.
+        timeout = math.ceil(min(plan.timeout, plan.duration + 1))
+        return self._arguments(plan, "--timeout", f"{timeout}s", threads=1, connections=plan.connections)
+
+    def overrun(self, plan: Plan) -> float:
+        """Tell how long it goes on after its duration: its threads look ten times a second."""
+        return 0.1
+
+    def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
+        """Read what became of it, as one interval."""
+        told = self._told(output)
+        latencies = _undone(told)
+        slow = told.errors["timeout"]
+        if latencies.total() + slow != told.requests:
+            raise GeneratorError(f"its {told.requests:,} answers have {latencies.total() + slow:,} latencies")
+        answered = _within(latencies, plan.timeout)
+        # At the end, each connection has a request open.
+        lost = max(0, told.sent - told.requests - told.connections) + told.errors["connect"]
+        if lost and told.requests and abs(told.errors["read"] - told.requests) <= told.connections:
+            raise GeneratorError(
+                "this service closes each connection after an answer and does not say so (Connection: close), and "
+                "what was sent in vain cannot be told from failures. Use another generator (--load-generator=embedded)."
+            )
+        if not told.requests:
+            lost = max(lost, told.connections)
+        latency = _fastest(latencies, answered)
+        outcomes = Counter(timeout=told.requests - answered)
+        outcomes += _shared(told.statuses, answered) + _failures(lost, told)
+        yield Interval(
+            start=0.0,
+            seconds=told.seconds,
+            latency=latency,
+            service_time=latency,
+            outcomes=outcomes,
+            cpu=told.cpu,
+            received=told.received,
+        )
+
+
+class Wrk2(_Hooked):
+    """wrk2: keeps a rate, and counts latency from when each request was due.
+
+    Ten seconds after its start it forgets all latencies until then; so it runs for 8 s at the most,
+    and longer loads are done in rounds (see `Rounds`). Its rates and durations are whole numbers.
+    It wakes up each millisecond, which is in the latencies. Its connections start 5 ms apart, and
+    each keeps time for itself; so below 200/s requests come in bursts of one from each connection.
+
+    What was due by its schedule and has no answer at the end was in flight, if it is as few as may
+    be, and counts for nothing; the time it was due in does not count either. If it is more, all of
+    it is failures. wrk2 sends again what was lost: it counts as a failure all the same.
+    """
+
+    name = "wrk2"
+    features = frozenset({"http", "https", "rate", "body"})
+    floor = Duration("2ms")
+    longest = 8.0
+    program = kind = "wrk2"
+    home = "https://github.com/giltene/wrk2"
+    cannot = "cannot keep a rate"
+
+    def path(self) -> str:
+        """Find the program; it may be called wrk, as its own makefile has it. Raises GeneratorError."""
+        if self.program == "wrk2" and not shutil.which("wrk2") and (path := shutil.which("wrk")):
+            return self._checked(path)
+        return super().path()
+
+    def argv(self, plan: Plan) -> Sequence[str]:
+        """Give the arguments. Raises PlanError for what is no whole number, and for more than 8 s."""
+        rate = plan.stages[0].start
+        assert rate is not None
+        if rate.denominator != 1:
+            raise PlanError(
+                f"{self.name} keeps whole rates only, and not {plan.rate}: use whole requests per second and worker"
+            )
+        if plan.duration > self.longest:
+            raise PlanError(f"{self.name} can run for {Duration(self.longest)} at a time, and not for {plan.duration}")
+        threads = min(2 if rate > _PER_THREAD else 1, os.cpu_count() or 1, plan.connections)
+        # Each sends once a second at least: idle ones would tell nothing of a service that is slow.
+        most = min(plan.connections, int(rate), int(plan.duration * _OPENING / _STAGGER) * threads)
+        connections = max(threads, most - most % threads)
+        return self._arguments(plan, "-R", str(rate), "-U", threads=threads, connections=connections)
+
+    def overrun(self, plan: Plan) -> float:
+        """Tell how long it goes on after its duration: without an answer it looks every two seconds."""
+        return 2.0
+
+    def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
+        """Read what became of it, as one interval."""
+        told, rows = self._told(output), _spectrum(output.stdout)
+        count = told.latencies.total()
+        if not rows or rows[-1][1] != count:
+            raise GeneratorError(f"it has {count:,} latencies, and another number of service times")
+        rate, service_time = float(plan.rate), Histogram.from_spectrum(rows)
+        missing = _missing(told, rate, min(plan.duration, told.seconds), service_time.mean)
+        in_time = _within(told.latencies, plan.timeout)
+        # What was sent again, and answered then: it took long, and its answer does not count.
+        again = min(max(0, _lost(told) - missing), in_time)
+        failures = _failures(missing + again, told)
+        late, answered = count - in_time, in_time - again
+        # Of those that were answered too late, some took that long; the others waited to be sent,
+        # and would not have been. Which these are is not known: the fastest, so that nothing looks
+        # better for it.
+        slow = min(late, service_time.over(plan.timeout))
+        waited = late - slow
+        kept = [(value, min(rank, answered + waited) - waited) for value, rank in rows]
+        outcomes = _shared(told.statuses, answered) + failures + Counter(timeout=late)
+        latency = _fastest(told.latencies, answered)
+        yield Interval(
+            start=0.0,
+            seconds=outcomes.total() / rate,
+            latency=latency,
+            service_time=Histogram.from_spectrum(kept),
+            outcomes=outcomes,
+            # Without CPU left, it may itself be why an answer was late, and nothing tells how much.
+            lag=latency if told.cpu >= _FULL else Histogram(),
+            cpu=told.cpu,
+            received=told.received,
+            # Each connection has sent one of those that got no answer.
+            unsent=waited + max(0, failures["timeout"] - told.connections),
+        )
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the hook told of a run, and the program of its connections."""
+
+    threads: int
+    connections: int
+    seconds: float
+    requests: int
+    """How many answers there were."""
+    sent: int
+    """How often a request was asked for, to be written."""
+    received: int
+    cpu: float
+    """Share of a core for each thread."""
+    errors: Mapping[str, int]
+    """How often the program connected, read, wrote in vain; and, by each one's own idea, time-outs."""
+    statuses: Counter[str]
+    latencies: Counter[int]
+    """How many there are of each, in microseconds."""
+
+    @classmethod
+    def of(cls, line: str, threads: int, connections: int) -> _Told:
+        """Read the line. Raises ValueError or LookupError where it is none."""
+        said = json.loads(line)
+        seconds = said["microseconds"] / 1e6
+        return cls(
+            threads=threads,
+            connections=connections,
+            seconds=seconds,
+            requests=said["requests"],
+            sent=said["sent"] - 1,  # the first is only looked at
+            received=said["received"],
+            cpu=said["cpu"] / seconds / threads if seconds else 0.0,
+            errors=said["errors"],
+            statuses=Counter(said["statuses"]),
+            latencies=Counter(dict(said["latencies"])),
+        )
+
+
+def _kind(path: str) -> str:
+    """Tell which of the two a program is, by how it says it is used; or nothing."""
+    usage = asked(path, "--help")
+    if "--connections" not in usage:
+        return ""
+    return "wrk2" if "--rate" in usage else "wrk"
+
+
+def _request(target: Target) -> bytes:
+    """Write the request as it goes over the wire."""
+    head = [target.method.encode() + b" " + target.path + b" HTTP/1.1"]
+    head += [name + b": " + value for name, value in target.headers]
+    return b"\r\n".join(head) + b"\r\n\r\n" + target.body
+
+
+# What wrk made up, and where wrk2's schedule is at the end.
+
+
+def _undone(told: _Told) -> Counter[int]:
+    """Take out what wrk's `stats_correct` put in. Raises GeneratorError where that does not come out.
+
+    Where a connection made a request each `expected` microseconds, each latency n puts in others:
+    n - expected, n - 2 expected, and so on, while they are above expected. So what a latency above
+    expected has in common with the one that is longer by expected was put in.
+    """
+    each = told.requests // told.connections
+    expected = round(told.seconds * 1e6) // each if each else 0
+    original = Counter(told.latencies)
+    for value, count in told.latencies.items():
+        if expected and value > 2 * expected:
+            original[value - expected] -= count
+    if any(count < 0 for count in original.values()):
+        raise GeneratorError("its latencies are not what it is known to make of those it measured")
+    return original
+
+
+def _missing(told: _Told, rate: float, seconds: float, service_time: float) -> int:
+    """Count what was due and has no answer, unless it is as few as may have been in flight.
+
+    That is one on each connection, at most, as far as it was due within the time that answers
+    usually take, twice; and what was due just before the end.
+    """
+    due = _due(told, rate, seconds)
+    missing = max(0, due - told.latencies.total())
+    in_flight = min(told.connections, due - _due(told, rate, seconds - 2 * service_time))
+    # Where wrk2 saw a connection wait for two seconds, there is another reason.
+    just_due = 0 if told.errors["timeout"] else due - _due(told, rate, seconds - _GRACE)
+    return missing if missing > in_flight + just_due else 0
+
+
+def _due(told: _Told, rate: float, seconds: float) -> int:
+    """Count what was due until a moment by wrk2's schedule: each connection keeps time from its start."""
+    each = told.connections // told.threads
+    period = each * told.threads / rate
+    running = (seconds - number * _STAGGER for number in range(each))
+    return told.threads * sum(math.ceil(round(time / period, 9)) for time in running if time > 0)
+
+
+def _lost(told: _Told) -> int:
+    """Count the requests that wrk2 lost, and sent again.
+
+    Not each error is one: while a service is away, each connection tries again all the time.
+    """
+    errors = told.errors
+    tried = errors["write"] + errors["connect"]
+    # What it could not write was not sent, though asked for.
+    unanswered = max(0, told.sent - errors["write"] - told.requests)
+    return max(min(unanswered, errors["read"] + tried), min(tried, told.connections))
+
+
+# What becomes of counts.
+
+
+def _spectrum(printed: str) -> list[tuple[float, int]]:
+    """Read how many service times in seconds are up to a value, from what wrk2 prints at the end."""
+    rows = _SPECTRUM.findall(printed.partition(_UNCORRECTED)[2])
+    return [(float(value) / 1000, int(count)) for value, count in rows]
+
+
+def _within(latencies: Counter[int], seconds: float) -> int:
+    return sum(count for value, count in latencies.items() if value <= seconds * 1e6)
+
+
+def _fastest(latencies: Counter[int], count: int) -> Histogram:
+    """Give so many of the latencies."""
+    buckets = []
+    for value, number in sorted(latencies.items()):
+        taken = min(number, count)
+        buckets.append((value / 1e6, value / 1e6, taken))
+        count -= taken
+    return Histogram.from_buckets(buckets)
+
+
+def _shared(statuses: Counter[str], count: int) -> Counter[str]:
+    """Share out a count in the proportion of statuses; no seldom one gets lost for it."""
+    total = statuses.total() or 1
+    shares = Counter({status: number * count // total for status, number in statuses.items()})
+    for status, number in sorted(statuses.items(), key=lambda item: item[1]):
+        if shares[status] < number and shares.total() < count:
+            shares[status] += 1
+    return +shares
+
+
+def _failures(count: int, told: _Told) -> Counter[str]:
+    """Name failures by what the program ran into, as far as it did; the others waited in vain."""
+    errors = told.errors
+    met = Counter(refused=errors["write"], failed=errors["read"])
+    # Where there were answers, TLS itself is in order.
+    met["refused" if told.requests else "tls"] += errors["connect"]
+    failures: Counter[str] = Counter()
+    for kind, number in met.most_common():
+        failures[kind] = min(number, count - failures.total())
+    failures["timeout"] = count - failures.total()
+    return +failures

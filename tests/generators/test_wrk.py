@@ -1,0 +1,657 @@
+"""What is promised of wrk and wrk2: by what they print, and with the real ones."""
+
+import json
+import math
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as some
+
+from pytest_loadgen import runner
+from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.generators.base import LoadGenerator, check
+from pytest_loadgen.generators.process import Output
+from pytest_loadgen.generators.wrk import Wrk, Wrk2
+from pytest_loadgen.options import Options, plan_of
+from pytest_loadgen.plan import Plan
+from pytest_loadgen.result import Interval, Result
+from pytest_loadgen.rounds import Rounds
+from pytest_loadgen.testing.service import Server
+from tests.conftest import needs, recording
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+def plan(url: str = "http://127.0.0.1:8000/", **options: Any) -> Plan:
+    return plan_of(url, cast(Options, {"duration": 5, **options}))
+
+
+# What they are asked for.
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        ({"rate": 100}, "-t 1 -c 100 -d 5s -s wrk.lua -R 100 -U"),
+        # At least one request a second on each connection.
+        ({"rate": 7}, "-t 1 -c 7 -d 5s -s wrk.lua -R 7 -U"),
+        ({"rate": 1, "duration": 8}, "-t 1 -c 1 -d 8s -s wrk.lua -R 1 -U"),
+        # No more connections than asked for, nor than can start in a tenth of the time.
+        ({"rate": 500, "connections": 20}, "-t 1 -c 20 -d 5s -s wrk.lua -R 500 -U"),
+        ({"rate": 500, "duration": 1}, "-t 1 -c 20 -d 1s -s wrk.lua -R 500 -U"),
+        # Two threads have as many connections each.
+        ({"rate": 50_000, "connections": 7}, "-t 2 -c 6 -d 5s -s wrk.lua -R 50000 -U"),
+        ({"rate": 50_000, "connections": 1}, "-t 1 -c 1 -d 5s -s wrk.lua -R 50000 -U"),
+    ],
+)
+def test_arguments_of_wrk2(options: dict[str, Any], arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert " ".join(Wrk2().argv(plan(**options))) == f"{arguments} http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        ({}, "-t 1 -c 10 -d 5s -s wrk.lua --timeout 5s"),
+        ({"connections": 3, "timeout": 1.2}, "-t 1 -c 3 -d 5s -s wrk.lua --timeout 2s"),
+        ({"timeout": "1h"}, "-t 1 -c 10 -d 5s -s wrk.lua --timeout 6s"),
+    ],
+)
+def test_arguments_of_wrk(options: dict[str, Any], arguments: str) -> None:
+    assert " ".join(Wrk().argv(plan(rate="max", **options))) == f"{arguments} http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://shop.example/", "https://shop.example:443"),
+        ("http://[::1]:8000/", "http://[::1]:8000"),
+        ("http://user:pass@localhost:8000/secret?key=secret", "http://localhost:8000"),
+    ],
+)
+def test_arguments_show_no_more_than_the_service(url: str, shown: str) -> None:
+    """Everybody on the machine can read them."""
+    argv = Wrk2().argv(plan(url, headers={"Authorization": "Bearer secret"}, content="secret"))
+    assert argv[-1] == shown
+    assert not any("secret" in argument or "pass" in argument for argument in argv)
+
+
+def test_arguments_of_the_configuration_come_before_the_address() -> None:
+    wrk = Wrk()
+    wrk.args = ["-t", "4"]
+    assert Wrk().argv(plan(rate="max"))[:-1] == wrk.argv(plan(rate="max"))[:-3]
+    assert wrk.argv(plan(rate="max"))[-3:-1] == ["-t", "4"]
+
+
+@pytest.mark.parametrize(
+    ("generator", "options", "said"),
+    [
+        (Wrk2(), {"rate": "30/m"}, "wrk2 keeps whole rates only, and not 0.5/s: use"),
+        (Wrk2(), {"duration": 2.5}, "wrk2 runs for whole seconds only, and not for 2.5s:"),
+        (Wrk2(), {"duration": 9}, "wrk2 can run for 8s at a time, and not for 9s"),
+        (Wrk2(), {"method": "HEAD"}, "wrk2 cannot do HEAD:"),
+        (Wrk(), {"rate": "max", "duration": "500ms"}, "wrk runs for whole seconds only, and not for 500ms:"),
+        (Wrk(), {"rate": "max", "method": "HEAD"}, "wrk cannot do HEAD:"),
+    ],
+)
+def test_what_they_cannot_do_is_refused(generator: Wrk | Wrk2, options: dict[str, Any], said: str) -> None:
+    """It is said so before anything runs."""
+    with pytest.raises(PlanError) as caught:
+        generator.argv(plan(**options))
+    assert str(caught.value).startswith(said)
+
+
+# Which program it is.
+
+USAGE = {
+    "wrk": "Usage: wrk <options> <url>\n    -c, --connections <N>  Connections to keep open",
+    "wrk2": "Usage: wrk <options> <url>\n    -c, --connections <N>  Connections\n    -R, --rate        <T>  work rate",
+    "other": "usage: other [--help]",
+}
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Put programs on PATH, each with the usage text of one of the three."""
+
+    def put(**kinds: str) -> Path:
+        for name, kind in kinds.items():
+            program = tmp_path / name
+            program.write_text(f"#!/bin/sh\necho '{kind} 4.1.0-3 [epoll] Copyright'\necho '{USAGE[kind]}'\nexit 1\n")
+            program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        return tmp_path
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("generator", "there", "found"),
+    [
+        (Wrk(), {"wrk": "wrk"}, "wrk"),
+        (Wrk(), {"wrk": "wrk", "wrk2": "wrk2"}, "wrk"),
+        (Wrk2(), {"wrk": "wrk", "wrk2": "wrk2"}, "wrk2"),
+        (Wrk2(), {"wrk": "wrk2"}, "wrk"),
+    ],
+)
+def test_the_right_one_is_found(
+    generator: Wrk | Wrk2, there: dict[str, str], found: str, programs: Callable[..., Path]
+) -> None:
+    """Both may be called wrk; the usage text tells which it is."""
+    folder = programs(**there)
+    assert generator.path() == str(folder / found)
+    assert generator.version() == "4.1.0"
+
+
+@pytest.mark.parametrize(
+    ("generator", "there", "said"),
+    [
+        (Wrk2(), {"wrk": "wrk"}, "wrk2: FOLDER/wrk is wrk, which cannot keep a rate. Install wrk2 (https://github.com"),
+        (Wrk2(), {"wrk2": "wrk"}, "wrk2: FOLDER/wrk2 is wrk, which cannot keep a rate. Install wrk2 (https://"),
+        (Wrk2(), {"wrk2": "other"}, "wrk2: FOLDER/wrk2 is not wrk2. Install wrk2 (https://"),
+        (Wrk2(), {}, "wrk2: there is no 'wrk2' on PATH. Install it (https://github.com/giltene/wrk2), or use"),
+        (Wrk(), {"wrk": "wrk2"}, "wrk: FOLDER/wrk is wrk2, which only sends at a set rate. Install wrk (https://"),
+        (Wrk(), {"wrk": "other"}, "wrk: FOLDER/wrk is not wrk. Install wrk (https://"),
+        (Wrk(), {}, "wrk: there is no 'wrk' on PATH. Install it (https://github.com/wg/wrk), or use"),
+    ],
+)
+def test_the_wrong_one_is_said_to_be(
+    generator: Wrk | Wrk2, there: dict[str, str], said: str, programs: Callable[..., Path]
+) -> None:
+    folder = programs(**there)
+    with pytest.raises(GeneratorError) as caught:
+        generator.version()
+    assert str(caught.value).startswith(said.replace("FOLDER", str(folder)))
+
+
+# What they print.
+
+NO_ERRORS = {"connect": 0, "read": 0, "write": 0, "timeout": 0}
+
+
+def printed(
+    latencies: dict[int, int],
+    service: dict[int, int] | None = None,
+    *,
+    statuses: dict[str, int] | None = None,
+    threads: int = 1,
+    connections: int = 1,
+    seconds: float = 5,
+    cpu: float = 0.1,
+    sent: int = 0,
+    errors: dict[str, int] | None = None,
+) -> Output:
+    """Make what the programs print, of latencies in us; where nothing is said of service times, they are the same."""
+    seen, rows = 0, []
+    for value, count in sorted((service or latencies or {0: 0}).items()):
+        seen += count
+        rows.append(f"  {value / 1000:10.3f}     0.900000 {seen:10d}        10.00")
+    answers = sum(latencies.values())
+    told = {
+        "microseconds": round(seconds * 1e6),
+        "requests": sum(statuses.values()) if statuses else answers,
+        "sent": sent + 1,  # the first is only looked at
+        "received": 10 * answers,
+        "cpu": cpu * seconds * threads,
+        "errors": NO_ERRORS | (errors or {}),
+        "statuses": statuses or ({"200": answers} if answers else {}),
+        "latencies": list(latencies.items()),
+    }
+    stdout = (
+        f"Running 5s test @ http://localhost\n  {threads} threads and {connections} connections\n"
+        "  Latency Distribution (HdrHistogram - Uncorrected Latency (measured without ...))\n"
+        "       Value   Percentile   TotalCount 1/(1-Percentile)\n\n"
+        + "\n".join(rows)
+        + f"\n  {answers} requests in 5.00s\npytest-loadgen: {json.dumps(told)}\n"
+    )
+    return Output(stdout, "", 0, seconds, cpu * seconds, Path())
+
+
+def parsed(generator: Wrk | Wrk2, output: Output, **options: Any) -> Interval:
+    """Read what was printed, and see that it adds up."""
+    rate = "max" if isinstance(generator, Wrk) else 100
+    (interval,) = generator.parse(output, plan(**{"rate": rate, **options}))
+    answers = sum(count for outcome, count in interval.outcomes.items() if outcome.isdigit())
+    assert interval.latency.count == interval.service_time.count == answers
+    return interval
+
+
+def result_of(interval: Interval, **options: Any) -> Result:
+    return Result(plan(**options), "wrk2", (interval,))
+
+
+@pytest.mark.parametrize(
+    ("rate", "threads", "connections", "seconds", "due"),
+    [
+        (100, 1, 1, 5, 500),
+        (100, 1, 100, 5, 500),  # each second in its first half
+        (500, 1, 50, 5, 2460),  # ten a second each; those that start 0, 100 and 200 ms late or more lose 0, 1, 2
+        (300, 3, 7, 2, 600),  # one connection is left out; two in each thread
+        (10, 1, 10, 0.02, 4),  # four have started
+    ],
+)
+def test_an_on_time_run_reports_the_rate_that_was_asked(
+    rate: int, threads: int, connections: int, seconds: float, due: int
+) -> None:
+    """Its connections start one after another, and the time that is lost by that does not count."""
+    interval = parsed(Wrk2(), printed({50: due}, threads=threads, connections=connections, seconds=seconds), rate=rate)
+    assert interval.outcomes == {"200": due}
+    assert result_of(interval).rate == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("latency", "errors", "missing", "failures"),
+    [
+        # Ten connections, each sends every tenth of a second: one each 5 ms for 50 ms, and none for 50 ms.
+        (1_000, {}, 0, 0),
+        (1_000, {}, 1, 1),  # nothing was due in the last 50 ms
+        (30_000, {}, 2, 0),  # in twice that time, 60 ms, two were due
+        (30_000, {}, 3, 3),
+        (90_000, {}, 10, 0),  # each may have one open
+        (90_000, {}, 11, 11),
+        (30_000, {"timeout": 1}, 2, 0),
+    ],
+)
+def test_what_is_in_flight_at_the_end_does_not_count(
+    latency: int, errors: dict[str, int], missing: int, failures: int
+) -> None:
+    """As many as may be by the schedule and the usual service time; more of them are all failures."""
+    interval = parsed(Wrk2(), printed({latency: 500 - missing}, connections=10, errors=errors))
+    assert interval.outcomes == Counter({"200": 500 - missing, "timeout": failures})
+    assert interval.seconds == (500 - missing + failures) / 100
+    assert interval.unsent == max(0, failures - 10)
+
+
+def test_what_was_just_due_may_wait_unless_a_connection_hangs() -> None:
+    """Where wrk2 saw one wait for two seconds, what is missing waits for it."""
+    for hangs, failures in (0, 0), (3, 4):
+        interval = parsed(Wrk2(), printed({1000: 496}, errors={"timeout": hangs}))
+        assert interval.outcomes == Counter({"200": 496, "timeout": failures})
+
+
+@pytest.mark.parametrize(
+    ("answers", "sent", "errors", "outcomes"),
+    [
+        # Never answered: nothing is in flight.
+        (0, 10, {}, {"timeout": 500}),
+        (0, 10, {"timeout": 6}, {"timeout": 500}),
+        # It died; the tries to connect are no requests.
+        (250, 275_760, {"read": 1, "write": 275_500}, {"200": 250, "refused": 250}),
+        # Some were lost and sent again; what was answered at last was lost first.
+        (500, 508, {"read": 7}, {"200": 493, "failed": 7}),
+        # It was away for a while; most of what could not be read was no request.
+        (500, 99_510, {"read": 900, "write": 99_000}, {"200": 490, "refused": 10}),
+        # Some were lost, and one connection hangs.
+        (400, 408, {"read": 7, "timeout": 2}, {"200": 400, "failed": 7, "timeout": 93}),
+        (0, 0, {"connect": 9_000}, {"tls": 500}),
+    ],
+)
+def test_failures_are_counted_by_the_schedule(
+    answers: int, sent: int, errors: dict[str, int], outcomes: dict[str, int]
+) -> None:
+    latencies = {100: answers} if answers else {}
+    assert parsed(Wrk2(), printed(latencies, connections=10, sent=sent, errors=errors)).outcomes == outcomes
+
+
+def test_what_was_lost_first_is_among_the_slowest() -> None:
+    interval = parsed(Wrk2(), printed({100: 495, 9_000: 5}, connections=10, sent=505, errors={"read": 5}))
+    assert interval.latency.percentile(100) < "1ms"
+    assert interval.service_time.percentile(100) < "1ms"
+
+
+def test_answers_that_come_too_late_are_time_outs() -> None:
+    """Latency counts from when they were due; which were sent too late to be in time was never sent."""
+    # For a second nothing was answered; of ten on as many connections, the answers took that long.
+    output = printed({900: 400, 800_000: 50, 1_100_000: 50}, {900: 490, 1_050_000: 10}, connections=10)
+    interval = parsed(Wrk2(), output, timeout=1)
+    assert interval.outcomes == {"200": 450, "timeout": 50}
+    assert interval.unsent == 40
+    served = result_of(interval, timeout=1).served
+    assert served.outcomes == {"200": 450, "timeout": 10}
+    assert served.p50 < "1ms"
+    assert served.percentile(99) == math.inf
+
+
+def test_service_times_come_from_the_spectrum() -> None:
+    """Its rows are exact, and what is between two of them may be anywhere there."""
+    interval = parsed(Wrk2(), printed({5_000: 500}, {100: 1, 900: 250, 2_000: 249}))
+    assert interval.service_time.percentile(50) == pytest.approx(0.0009, rel=1e-3)
+    best, worst = interval.service_time.bounds()
+    assert best.percentile(25) < "200us"
+    assert worst.percentile(25) > "800us"
+    assert interval.latency.bounds() == (interval.latency, interval.latency)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "count", "shared"),
+    [
+        # The last answer is not in the histogram; whose it was is not known.
+        ({"200": 251, "404": 125, "503": 125}, 500, {"200": 250, "404": 125, "503": 125}),
+        ({"200": 500, "503": 1}, 500, {"200": 499, "503": 1}),
+        ({"500": 503}, 500, {"500": 500}),
+    ],
+)
+def test_statuses_are_of_the_answers_that_count(statuses: dict[str, int], count: int, shared: dict[str, int]) -> None:
+    """And no seldom one is lost for it."""
+    assert parsed(Wrk2(), printed({100: count}, statuses=statuses)).outcomes == shared
+
+
+def test_without_cpu_left_it_may_have_been_late_itself() -> None:
+    late, busy = printed({900_000: 400}, cpu=0.5), printed({900_000: 400}, cpu=0.97)
+    assert not result_of(parsed(Wrk2(), late)).health
+    (sentence,) = result_of(parsed(Wrk2(), busy)).health
+    assert "fell behind" in sentence
+    assert "97%" not in sentence  # it says what to do
+    assert parsed(Wrk2(), busy).cpu == pytest.approx(0.97)
+
+
+# What wrk makes up.
+
+
+def corrected(original: Counter[int], expected: int) -> Counter[int]:
+    """Do as wrk does: for a latency of n, add n - expected, n - 2 expected, ... above expected."""
+    counts = Counter(original)
+    for value in range(2 * expected, max(original, default=0) + 1):
+        for made_up in range(value - expected, expected, -expected):
+            counts[made_up] += original[value]
+    return counts
+
+
+@given(
+    some.dictionaries(some.integers(0, 3000), some.integers(1, 50), min_size=1),
+    some.integers(1, 5),
+    some.integers(30, 900),
+)
+def test_what_wrk_makes_up_is_taken_out(original: dict[int, int], connections: int, expected: int) -> None:
+    """All of it, and nothing else, whatever the latencies."""
+    count = sum(original.values())
+    seconds = (count // connections or 1) * expected / 1e6
+    made = corrected(Counter(original), expected) if count >= connections else original
+    output = printed(dict(made), statuses={"200": count}, connections=connections, seconds=seconds)
+    assert parsed(Wrk(), output).latency.counts == parsed(Wrk(), printed(original, seconds=count)).latency.counts
+
+
+def test_what_does_not_come_out_is_refused() -> None:
+    """Another version may make up others."""
+    output = printed({1_000: 1, 2_001: 9}, statuses={"200": 10}, seconds=0.01)
+    with pytest.raises(GeneratorError, match="its latencies are not what it is known to make"):
+        list(Wrk().parse(output, plan(rate="max")))
+
+
+@pytest.mark.parametrize(
+    ("answers", "sent", "errors", "outcomes"),
+    [
+        # At the end each of ten connections has one open.
+        (1000, 1010, {}, {"200": 1000}),
+        (1000, 1013, {"read": 3}, {"200": 1000, "failed": 3}),
+        # Closed after each answer: nothing is lost.
+        (1000, 1010, {"read": 1000}, {"200": 1000}),
+        (1000, 3010, {"read": 10, "write": 1990}, {"200": 1000, "refused": 1990, "failed": 10}),
+        # Never answered.
+        (0, 10, {}, {"timeout": 10}),
+        (0, 0, {"connect": 500}, {"tls": 500}),
+    ],
+)
+def test_failures_of_wrk_are_what_was_sent_in_vain(
+    answers: int, sent: int, errors: dict[str, int], outcomes: dict[str, int]
+) -> None:
+    output = printed({100: answers} if answers else {}, connections=10, sent=sent, errors=errors)
+    assert parsed(Wrk(), output).outcomes == outcomes
+
+
+def test_answers_that_wrk_leaves_out_are_time_outs() -> None:
+    """It counts no latency above its own time-out, which is in whole seconds."""
+    made = corrected(Counter({100: 90, 1_300_000: 4}), expected=500_000)
+    output = printed(dict(made), statuses={"200": 100}, connections=10, sent=110, errors={"timeout": 6})
+    assert parsed(Wrk(), output, timeout=1.2).outcomes == {"200": 90, "timeout": 10}
+
+
+# What is no result.
+
+
+@pytest.mark.parametrize("generator", [Wrk(), Wrk2()])
+def test_interim_answers_are_more_than_they_can_count(generator: Wrk | Wrk2) -> None:
+    output = printed({100: 20}, statuses={"103": 10, "200": 10}, sent=21)
+    with pytest.raises(GeneratorError, match=r"it takes each interim answer \(103\) for an answer"):
+        list(generator.parse(output, plan(rate=4)))
+
+
+def test_more_answers_than_requests_are_no_result() -> None:
+    output = printed({100: 20}, statuses={"200": 30}, sent=31)
+    with pytest.raises(GeneratorError, match="its 30 answers have 20 latencies"):
+        list(Wrk().parse(output, plan(rate="max")))
+
+
+@pytest.mark.parametrize("name", ["err-missing-script", "slow100ms-2s", "connection-close-2s"])
+def test_without_the_hook_there_is_no_result(name: str) -> None:
+    """Both go on without a script that they cannot load, and end well."""
+    output = Output(recording(f"wrk/{name}.stdout.txt").read_text(), "cannot open wrk.lua", 0, 2, 0.1, Path())
+    with pytest.raises(GeneratorError, match=r"^its hook told nothing: cannot open wrk.lua$"):
+        list(Wrk().parse(output, plan(rate="max")))
+
+
+# The real ones.
+
+
+@pytest.fixture
+def run(server: Server) -> Callable[..., Result]:
+    """Load a path of the server, for a second unless told otherwise."""
+
+    def run(generator: LoadGenerator, url: str = "/", /, **options: Any) -> Result:
+        rate = 200 if "rate" in generator.features else "max"
+        chosen = cast(Options, {"rate": rate, "duration": 1, "connections": 4, **options})
+        asked = plan_of(url if "://" in url else server.url + url, chosen)
+        check(generator, asked)
+        return runner.run(asked, Rounds(generator, asked))
+
+    return run
+
+
+both = pytest.mark.parametrize(
+    "generator", [pytest.param(Wrk(), marks=needs("wrk")), pytest.param(Wrk2(), marks=needs("wrk2"))]
+)
+
+
+@both
+def test_each_status_is_counted(generator: LoadGenerator, run: Callable[..., Result], server: Server) -> None:
+    """A service answers 200, 200, 404, 503 in turn; what it answers last may come too late to count."""
+    paths = ["/", "/", "/404", "/503"]
+    server.choose = lambda path, before: paths[before % 4]
+    result = run(generator)
+    seen = Counter({status: server.requests[path] for status, path in (("200", "/"), ("404", "/404"), ("503", "/503"))})
+    assert result.outcomes.keys() == seen.keys()
+    assert 0 <= seen.total() - result.requests <= 10
+    for status, count in seen.items():
+        assert result.outcomes[status] == pytest.approx(count, abs=10)
+
+
+@needs("wrk2")
+def test_wrk2_keeps_its_rate(run: Callable[..., Result], server: Server) -> None:
+    """In rounds that are not too long; so many requests arrive, and so many are reported a second."""
+    wrk2 = Wrk2()
+    wrk2.longest = 2
+    result = run(wrk2, rate=50, duration=3)
+    assert [interval.start for interval in result.intervals] == [0, 2]
+    assert result.outcomes.keys() == {"200"}
+    assert result.requests == pytest.approx(150, abs=5)
+    assert server.requests.total() == pytest.approx(150, abs=5)
+    for interval in result.intervals:
+        assert interval.requests / interval.seconds == pytest.approx(50)
+
+
+@needs("wrk2")
+def test_a_stall_is_in_the_latencies_that_wrk2_counts(run: Callable[..., Result], server: Server) -> None:
+    """And not in the service times but for the requests that were under way."""
+
+    def choose(path: str, before: int) -> str:
+        if before == 100:
+            time.sleep(1)
+        return path
+
+    server.choose = choose
+    result = run(Wrk2(), rate=100, duration=3)
+    assert result.p99 > "900ms"
+    assert result.total.latency.over(0.1) >= 80  # a hundred are due in that second
+    assert 1 <= result.total.service_time.over(0.9) <= 4
+
+
+@needs("wrk")
+def test_a_stall_makes_up_nothing(run: Callable[..., Result], server: Server) -> None:
+    """Each latency is one of a request that was sent, and as many are long as were under way."""
+
+    def choose(path: str, before: int) -> str:
+        if before == 100:
+            time.sleep(1)
+        return path
+
+    server.choose = choose
+    result = run(Wrk(), duration=2)
+    assert result.outcomes == {"200": result.requests}
+    assert server.requests.total() - result.requests <= 4
+    assert 1 <= result.total.latency.over(0.9) <= 4
+
+
+@needs("wrk")
+def test_the_latencies_of_wrk_are_read_the_slow_way_as_well(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no LuaJIT, or it does not find what it expects."""
+    hook = Wrk.files
+
+    def without(self: Wrk, asked: Plan) -> dict[str, bytes]:
+        files = dict(hook(self, asked))
+        return files | {"wrk.lua": files["wrk.lua"].replace(b'require("ffi")', b'require("none")')}
+
+    monkeypatch.setattr(Wrk, "files", without)
+    result = run(Wrk())
+    assert result.outcomes == {"200": result.requests}
+
+
+@both
+def test_a_service_that_dies_is_seen_to(generator: LoadGenerator, run: Callable[..., Result], server: Server) -> None:
+    """What is refused then is a failure, and what it answered before is not lost."""
+
+    def choose(path: str, before: int) -> str:
+        if before == 50:
+            threading.Thread(target=server.die).start()
+        return path
+
+    server.choose = choose
+    result = run(generator)
+    assert result.outcomes["200"] >= 45
+    assert result.outcomes["refused"] >= 50
+    assert result.total.unanswered == result.requests - result.outcomes["200"]
+
+
+@both
+def test_answers_slower_than_the_time_out(generator: LoadGenerator, run: Callable[..., Result]) -> None:
+    """wrk leaves them out of its latencies, and wrk2 takes them for answers."""
+    result = run(generator, "/delay/1.3", rate=4 if "rate" in generator.features else "max", duration=2, timeout=1)
+    assert result.outcomes.keys() == {"timeout"}
+    assert result.requests >= 4
+    assert str(result.p50) == ">1s"
+
+
+@both
+def test_connections_that_are_not_kept(generator: LoadGenerator, run: Callable[..., Result]) -> None:
+    """A service may close each connection after its answer, and say so."""
+    result = run(generator, "/close")
+    assert result.outcomes == {"200": result.requests}
+
+
+@needs("wrk")
+def test_wrk_cannot_tell_what_is_lost_where_connections_are_closed_without_a_word(run: Callable[..., Result]) -> None:
+    with pytest.raises(GeneratorError, match="closes each connection after an answer and does not say so"):
+        run(Wrk(), "/silent-close")
+
+
+@needs("wrk2")
+def test_wrk2_hangs_where_connections_are_closed_without_a_word(run: Callable[..., Result]) -> None:
+    """It takes them for open, and so the service for one that does not answer."""
+    assert run(Wrk2(), "/silent-close").outcomes.keys() == {"200", "timeout"}
+
+
+@both
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ({}, b""),
+        ({"X-Quoted": "\"]] .. os.exit() --[[ \\' ]]", "X-Percent": "%s%d%%", "x-lower": "a"}, b'{"name": "]]\\\\"}'),
+        ({"Cookie": "a=1; b=2", "X-Unicode": "grün".encode()}, bytes(range(256)) * 3 + "\r\n\r\n€\n".encode()),
+        (
+            [("X-Twice", "1"), ("X-Twice", "2"), ("Host", "shop.example"), ("content-length", "70000")],
+            os.urandom(70_000),
+        ),
+    ],
+)
+def test_a_request_goes_out_byte_for_byte(
+    generator: LoadGenerator,
+    headers: Any,
+    content: bytes,
+    run: Callable[..., Result],
+    server: Server,
+) -> None:
+    """Whatever is in its headers and its body."""
+    given: dict[str, Any] = {"headers": headers, **({"content": content} if content else {})}
+    target = plan(f"{server.url}/?q=%20%00'\"", **given).target
+    result = run(generator, "/?q=%20%00'\"", rate=10 if "rate" in generator.features else "max", **given)
+    assert result.outcomes == {"200": result.requests}
+    head, _, body = server.last_request.partition(b"\r\n\r\n")
+    line, *lines = head.split(b"\r\n")
+    assert line == target.method.encode() + b" " + target.path + b" HTTP/1.1"
+    assert lines == [name + b": " + value for name, value in target.headers]
+    assert body == content
+
+
+@both
+def test_tls_goes_to_the_address_that_was_found_with_the_name(
+    generator: LoadGenerator, run: Callable[..., Result], authority: trustme.CA, authority_file: Path
+) -> None:
+    """The name is in the handshake, though it is not looked up again."""
+    names: list[str] = []
+    context = tls(authority, names)
+    with Server(tls=context) as server:
+        result = run(generator, server.url.replace("127.0.0.1", "localhost"), verify=authority_file)
+    assert result.outcomes == {"200": result.requests}
+    assert set(names) == {"localhost"}
+
+
+def tls(authority: trustme.CA, names: list[str]) -> Any:
+    """Make a server's TLS, which notes the names that it is asked for."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    context.sni_callback = lambda _, name, __: names.append(name)
+    return context
+
+
+@both
+def test_ipv6(generator: LoadGenerator, run: Callable[..., Result]) -> None:
+    with Server(host="::1") as server:
+        assert run(generator, server.url).outcomes.keys() == {"200"}
+
+
+@both
+def test_finishing_gives_what_there_is(generator: Wrk | Wrk2, server: Server) -> None:
+    """A load may end early, and is judged by the time that it had."""
+    asked = plan(server.url, rate=100 if isinstance(generator, Wrk2) else "max", duration=8, connections=4)
+    running = generator.run(asked)
+    found: list[Interval] = []
+    thread = threading.Thread(target=lambda: found.extend(running))
+    thread.start()
+    while server.requests.total() < 50:
+        time.sleep(0.01)
+    running.finish()
+    thread.join(10)
+    (interval,) = found
+    assert interval.seconds < 4
+    assert interval.outcomes == {"200": interval.requests}
