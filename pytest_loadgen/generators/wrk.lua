@@ -28,6 +28,38 @@ function request()
    return bytes
 end
 
+-- wrk2 sleeps for up to a second where it looks for its next timer a millisecond too late, unless
+-- something is read or written meanwhile. So the loop of each thread gets a clock that wakes it each
+-- millisecond: a descriptor that it waits for, and does not know what to do with.
+local function wake_up_each_millisecond()
+   local ffi = require("ffi")
+   ffi.cdef([[
+      typedef struct { long interval, interval_ns, first, first_ns; } loadgen_timer;
+      typedef struct __attribute__((packed)) { uint32_t events; uint64_t data; } loadgen_event;
+      int timerfd_create(int clock, int flags);
+      int timerfd_settime(int fd, int flags, const loadgen_timer *timer, void *old);
+      int epoll_ctl(int epoll, int operation, int fd, loadgen_event *event);
+      long readlink(const char *path, char *target, size_t size);
+   ]])
+   local REALTIME, ABSOLUTE, ADD, READABLE, ONCE = 0, 1, 1, 1, 2 ^ 31
+   local clock = ffi.C.timerfd_create(REALTIME, 0)
+   assert(0 < clock and clock < 10) -- wrk2's tables have room for so many descriptors at the least
+   ffi.C.timerfd_settime(clock, ABSOLUTE, ffi.new("loadgen_timer", 0, 1e6, 1, 0), nil)
+   local target = ffi.new("char[64]")
+   for fd = 3, clock do
+      local length = ffi.C.readlink("/proc/self/fd/" .. fd, target, 64)
+      if length > 0 and ffi.string(target, length) == "anon_inode:[eventpoll]" then
+         ffi.C.epoll_ctl(fd, ADD, clock, ffi.new("loadgen_event", READABLE + ONCE, clock))
+      end
+   end
+end
+
+function init()
+   if is_wrk2 then
+      pcall(wake_up_each_millisecond)
+   end
+end
+
 -- One plain number for each status, as wrk2 cannot hand tables from its threads.
 local names = {}
 function response(status)
@@ -56,10 +88,14 @@ local function row(value, count)
    return string.format("[%.0f,%.0f]", value, count)
 end
 
--- wrk2: latency[rank] is a value, and #latency how many there are. The last rank of a value is found
--- in steps that double, and then by halving what is left.
-local function by_rank(latency)
+-- Of wrk, latency(i) is the i-th different value, and how often there is. Of wrk2, latency[rank] is a
+-- value; the last rank of one is found in steps that double, and then by halving what is left. Each
+-- look counts from the start, which takes seconds where there are many.
+local function by_asking(latency)
    local rows, first, total = {}, 1, #latency
+   while not is_wrk2 and first <= total do
+      rows[first], first = row(latency(first)), first + 1
+   end
    while first <= total do
       local value, last, step = latency[first], first, 1
       while last + step <= total and latency[last + step] == value do
@@ -74,50 +110,56 @@ local function by_rank(latency)
             beyond = middle
          end
       end
-      rows[#rows + 1] = row(value, last - first + 1)
-      first = last + 1
+      rows[#rows + 1], first = row(value, last - first + 1), last + 1
    end
    return rows
 end
 
--- wrk: latency(i) is the i-th different value, and how often there is. Each call counts from the
--- start, which takes seconds where there are many.
-local function by_value(latency)
-   local rows = {}
-   for i = 1, #latency do
-      rows[i] = row(latency(i))
-   end
-   return rows
-end
-
--- So they are read from wrk's memory in one pass where LuaJIT can, and where what is found there
--- is what wrk says of it.
+-- So they are read from memory in one pass, where LuaJIT can and what is found there is what the
+-- program says of it: wrk's array has a place for each microsecond; wrk2's histogram, for each of
+-- twice `half`, then for each second, fourth, eighth and so on, `half` places each.
 local function from_memory(latency)
    local ffi = require("ffi")
-   ffi.cdef("typedef struct { uint64_t count, limit, min, max, data[1]; } loadgen_stats;")
-   local stats = ffi.cast("loadgen_stats **", latency)[0]
-   local limit, low, high = tonumber(stats.limit), tonumber(stats.min), tonumber(stats.max)
-   assert(low == latency.min and high == latency.max and low <= high and high < limit)
-   local rows, total = {}, 0
-   for value = low, high do
-      local count = tonumber(stats.data[value])
+   ffi.cdef([[
+      typedef struct { uint64_t count, limit, min, max, counts[1]; } loadgen_array;
+      typedef struct {
+         int64_t ends[2], unit, figures; int32_t bits, half; int64_t mask; int32_t sizes[2], length; int64_t total, counts[1];
+      } loadgen_histogram;
+      typedef struct { uint64_t others[5]; loadgen_histogram *histogram; } loadgen_stats;
+   ]])
+   local rows, total, low, high = {}, 0, nil, nil
+   local function add(value, count)
       if count > 0 then
-         total = total + count
-         rows[#rows + 1] = row(value, count)
+         rows[#rows + 1] = row(value, tonumber(count))
+         total, low, high = total + tonumber(count), low or value, value
       end
    end
-   assert(total == tonumber(stats.count))
+   if is_wrk2 then
+      local histogram = ffi.cast("loadgen_stats **", latency)[0].histogram
+      local half = histogram.half
+      assert(histogram.total == #latency and histogram.unit == 0 and 2 * half == histogram.sizes[0])
+      for index = 0, histogram.length - 1 do
+         local doublings = math.max(0, math.floor(index / half) - 1)
+         add((index - doublings * half + 1) * 2 ^ doublings - 1, histogram.counts[index])
+      end
+      assert(total == #latency and low == latency[1] and high == latency[total])
+   else
+      local array = ffi.cast("loadgen_array **", latency)[0]
+      assert(array.min == latency.min and array.max == latency.max and array.max < array.limit)
+      for value = latency.min, latency.max do
+         add(value, array.counts[value])
+      end
+      assert(total == tonumber(array.count))
+   end
    return rows
 end
 
 local function rows_of(latency)
-   if is_wrk2 then
-      return by_rank(latency)
-   elseif #latency == 0 then
+   if #latency == 0 then
       return {}
    end
    local read, rows = pcall(from_memory, latency)
-   return read and rows or by_value(latency)
+   return read and rows or by_asking(latency)
 end
 
 function done(summary, latency)

@@ -140,29 +140,26 @@ class Wrk(_Hooked):
     def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
         """Read what became of it, as one interval."""
         told = self._told(output)
-        latencies = _undone(told)
-        slow = told.errors["timeout"]
-        if latencies.total() + slow != told.requests:
-            raise GeneratorError(f"its {told.requests:,} answers have {latencies.total() + slow:,} latencies")
-        answered = _within(latencies, plan.timeout)
-        # At the end, each connection has a request open.
-        lost = max(0, told.sent - told.requests - told.connections) + told.errors["connect"]
-        if lost and told.requests and abs(told.errors["read"] - told.requests) <= told.connections:
+        if told.closed_unawares:
             raise GeneratorError(
-                "this service closes each connection after an answer and does not say so (Connection: close), and "
-                "what was sent in vain cannot be told from failures. Use another generator (--load-generator=embedded)."
+                "this service closes each connection after an answer and does not say so (Connection: close): what was "
+                "sent in vain cannot be told from failures. Use another generator (--load-generator=embedded)."
             )
-        if not told.requests:
-            lost = max(lost, told.connections)
+        latencies, errors = _undone(told), told.errors
+        if latencies.total() + errors["timeout"] != told.requests:
+            raise GeneratorError(f"its {told.requests:,} answers do not have as many latencies")
+        # What could not be connected was not asked for; and what is open at the end is no failure.
+        lost = min(told.sent - told.requests, errors["read"] + errors["write"]) + errors["connect"]
+        lost = lost if told.requests else max(lost, told.connections)
+        answered = _within(latencies, plan.timeout)
         latency = _fastest(latencies, answered)
-        outcomes = Counter(timeout=told.requests - answered)
-        outcomes += _shared(told.statuses, answered) + _failures(lost, told)
+        outcomes = _shared(told.statuses, answered) + _failures(lost, told)
         yield Interval(
             start=0.0,
             seconds=told.seconds,
             latency=latency,
             service_time=latency,
-            outcomes=outcomes,
+            outcomes=outcomes + Counter(timeout=told.requests - answered),
             cpu=told.cpu,
             received=told.received,
         )
@@ -217,37 +214,31 @@ class Wrk2(_Hooked):
 
     def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
         """Read what became of it, as one interval."""
-        told, rows = self._told(output), _spectrum(output.stdout)
-        count = told.latencies.total()
-        if not rows or rows[-1][1] != count:
-            raise GeneratorError(f"it has {count:,} latencies, and another number of service times")
-        rate, service_time = float(plan.rate), Histogram.from_spectrum(rows)
+        told, rate = self._told(output), float(plan.rate)
+        rows = _spectrum(output.stdout, told)
+        service_time = Histogram.from_spectrum(rows)
         missing = _missing(told, rate, min(plan.duration, told.seconds), service_time.mean)
         in_time = _within(told.latencies, plan.timeout)
         # What was sent again, and answered then: it took long, and its answer does not count.
         again = min(max(0, _lost(told) - missing), in_time)
-        failures = _failures(missing + again, told)
-        late, answered = count - in_time, in_time - again
-        # Of those that were answered too late, some took that long; the others waited to be sent,
-        # and would not have been. Which these are is not known: the fastest, so that nothing looks
-        # better for it.
-        slow = min(late, service_time.over(plan.timeout))
-        waited = late - slow
-        kept = [(value, min(rank, answered + waited) - waited) for value, rank in rows]
-        outcomes = _shared(told.statuses, answered) + failures + Counter(timeout=late)
+        failures, answered = _failures(missing + again, told), in_time - again
+        # Some of those that came too late took that long; the others waited, and should not have been sent.
+        late = told.latencies.total() - in_time
+        waited = late - min(late, service_time.over(plan.timeout))
         latency = _fastest(told.latencies, answered)
+        outcomes = _shared(told.statuses, answered) + failures + Counter(timeout=late)
         yield Interval(
             start=0.0,
             seconds=outcomes.total() / rate,
             latency=latency,
-            service_time=Histogram.from_spectrum(kept),
+            # Which of them waited is not known: the fastest, so that nothing looks better for it.
+            service_time=Histogram.from_spectrum((value, min(rank - waited, answered)) for value, rank in rows),
             outcomes=outcomes,
             # Without CPU left, it may itself be why an answer was late, and nothing tells how much.
             lag=latency if told.cpu >= _FULL else Histogram(),
             cpu=told.cpu,
             received=told.received,
-            # Each connection has sent one of those that got no answer.
-            unsent=waited + max(0, failures["timeout"] - told.connections),
+            unsent=waited + max(0, failures["timeout"] - told.unanswered),
         )
 
 
@@ -270,6 +261,18 @@ class _Told:
     statuses: Counter[str]
     latencies: Counter[int]
     """How many there are of each, in microseconds."""
+
+    @property
+    def unanswered(self) -> int:
+        """How many requests were sent and not answered: lost, or open at the end."""
+        # What could not be written was not sent, though it was asked for.
+        return max(0, self.sent - self.errors["write"] - self.requests)
+
+    @property
+    def closed_unawares(self) -> bool:
+        """Whether each answer was the last on its connection, and wrk found that when it went on reading."""
+        closed = self.errors["read"]
+        return self.connections < closed and self.requests - self.connections <= closed <= self.requests
 
     @classmethod
     def of(cls, line: str, threads: int, connections: int) -> _Told:
@@ -353,19 +356,18 @@ def _lost(told: _Told) -> int:
 
     Not each error is one: while a service is away, each connection tries again all the time.
     """
-    errors = told.errors
-    tried = errors["write"] + errors["connect"]
-    # What it could not write was not sent, though asked for.
-    unanswered = max(0, told.sent - errors["write"] - told.requests)
-    return max(min(unanswered, errors["read"] + tried), min(tried, told.connections))
+    tried = told.errors["write"] + told.errors["connect"]
+    return max(min(told.unanswered, told.errors["read"] + tried), min(tried, told.connections))
 
 
 # What becomes of counts.
 
 
-def _spectrum(printed: str) -> list[tuple[float, int]]:
-    """Read how many service times in seconds are up to a value, from what wrk2 prints at the end."""
+def _spectrum(printed: str, told: _Told) -> list[tuple[float, int]]:
+    """Read how many service times in seconds are up to a value, from what wrk2 prints. Raises GeneratorError."""
     rows = _SPECTRUM.findall(printed.partition(_UNCORRECTED)[2])
+    if not rows or int(rows[-1][1]) != told.latencies.total():
+        raise GeneratorError("it does not have as many service times as latencies")
     return [(float(value) / 1000, int(count)) for value, count in rows]
 
 
