@@ -109,12 +109,15 @@ class Server:
             self._port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
-        self._server.close()
-        # Accepted connections come up, and aborted ones go down, a turn of the loop later.
-        for _ in range(3):
+        # A server that is closed leaves behind what it has accepted and not yet set up.
+        for listening in self._server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        # Accepted connections come up, and aborted ones go down, some turns of the loop later.
+        for _ in range(5):
             for connection in list(self._open):
                 connection.reset()
             await asyncio.sleep(0)
+        self._server.close()
 
 
 class _Connection(asyncio.Protocol):
