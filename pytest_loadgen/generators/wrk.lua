@@ -30,7 +30,7 @@ end
 
 -- wrk2 sleeps for up to a second where it looks for its next timer a millisecond too late, unless
 -- something is read or written meanwhile. So the loop of each thread gets a clock that wakes it each
--- millisecond: a descriptor that it waits for, and does not know what to do with.
+-- millisecond: a descriptor that it waits for, and has nothing to do for.
 local function wake_up_each_millisecond()
    local ffi = require("ffi")
    ffi.cdef([[
@@ -41,17 +41,19 @@ local function wake_up_each_millisecond()
       int epoll_ctl(int epoll, int operation, int fd, loadgen_event *event);
       long readlink(const char *path, char *target, size_t size);
    ]])
-   local REALTIME, ABSOLUTE, ADD, READABLE, ONCE = 0, 1, 1, 1, 2 ^ 31
-   local clock = ffi.C.timerfd_create(REALTIME, 0)
+   local MONOTONIC, ADD, READABLE, EACH_TIME = 1, 1, 1, 2 ^ 31
+   local clock = ffi.C.timerfd_create(MONOTONIC, 0)
    assert(0 < clock and clock < 10) -- wrk2's tables have room for so many descriptors at the least
-   ffi.C.timerfd_settime(clock, ABSOLUTE, ffi.new("loadgen_timer", 0, 1e6, 1, 0), nil)
-   local target = ffi.new("char[64]")
+   assert(ffi.C.timerfd_settime(clock, 0, ffi.new("loadgen_timer", 0, 1e6, 0, 1e6), nil) == 0)
+   local target, loops = ffi.new("char[64]"), 0
    for fd = 3, clock do
       local length = ffi.C.readlink("/proc/self/fd/" .. fd, target, 64)
       if length > 0 and ffi.string(target, length) == "anon_inode:[eventpoll]" then
-         ffi.C.epoll_ctl(fd, ADD, clock, ffi.new("loadgen_event", READABLE + ONCE, clock))
+         assert(ffi.C.epoll_ctl(fd, ADD, clock, ffi.new("loadgen_event", READABLE + EACH_TIME, clock)) == 0)
+         loops = loops + 1
       end
    end
+   assert(loops > 0)
 end
 
 function init()
@@ -123,7 +125,8 @@ local function from_memory(latency)
    ffi.cdef([[
       typedef struct { uint64_t count, limit, min, max, counts[1]; } loadgen_array;
       typedef struct {
-         int64_t ends[2], unit, figures; int32_t bits, half; int64_t mask; int32_t sizes[2], length; int64_t total, counts[1];
+         int64_t ends[2], unit, figures; int32_t bits, half; int64_t mask; int32_t sizes[2], length;
+         int64_t total, counts[1];
       } loadgen_histogram;
       typedef struct { uint64_t others[5]; loadgen_histogram *histogram; } loadgen_stats;
    ]])

@@ -77,7 +77,9 @@ class _Hooked(Command):
         """Give the arguments for what both can do, and refuse what neither can."""
         seconds, target = plan.duration, plan.target
         if not seconds.is_integer():
-            raise PlanError(f"{self.name} runs for whole seconds only, and not for {seconds}: write duration='3s'")
+            raise PlanError(
+                f"{self.name} runs for whole seconds only, and not for {seconds}: use such durations and rounds"
+            )
         if target.method == "HEAD":
             raise PlanError(f"{self.name} cannot do HEAD: it waits for the bodies that answers to HEAD do not have")
         handles, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -96,7 +98,7 @@ class _Hooked(Command):
         printed, mark, line = output.stdout.rpartition(_MARK)
         banner = _BANNER.search(printed)
         if not mark or not banner:
-            raise GeneratorError(f"its hook told nothing{': ' * bool(output.stderr)}{output.stderr.strip()}")
+            raise GeneratorError(f"its hook told nothing: {output.stderr.strip() or 'was it loaded?'}")
         told = _Told.of(line, threads=int(banner[1]), connections=int(banner[2]))
         if interim := [status for status in told.statuses if status < "200"]:
             raise GeneratorError(
@@ -115,10 +117,9 @@ class Wrk(_Hooked):
     """wrk: each connection sends again once it is answered.
 
     After a run it makes up latencies of requests that were not sent while it waited for slow
-    answers. How many of which is known exactly, and they are taken out again, so that each latency
-    is of a request that was sent. A request that is lost is sent again, and each time it is lost
-    counts as a failure. A connection that never gets its answer can only be told where no other
-    gets one either.
+    answers. What it makes up is known exactly, and taken out again: each latency is of a request
+    that was sent. A request that is lost is sent again, and is a failure each time that it is lost.
+    Not seen is a connection that waits for ever for its answer while others get theirs.
     """
 
     name = "wrk"
@@ -142,8 +143,8 @@ class Wrk(_Hooked):
         told = self._told(output)
         if told.closed_unawares:
             raise GeneratorError(
-                "this service closes each connection after an answer and does not say so (Connection: close): what was "
-                "sent in vain cannot be told from failures. Use another generator (--load-generator=embedded)."
+                "this service closes each connection after an answer and does not say so (Connection: close): what it "
+                "did not read for that cannot be told from failures. Use another generator (--load-generator=embedded)."
             )
         latencies, errors = _undone(told), told.errors
         if latencies.total() + errors["timeout"] != told.requests:
@@ -174,8 +175,9 @@ class Wrk2(_Hooked):
     each keeps time for itself; so below 200/s requests come in bursts of one from each connection.
 
     What was due by its schedule and has no answer at the end was in flight, if it is as few as may
-    be, and counts for nothing; the time it was due in does not count either. If it is more, all of
-    it is failures. wrk2 sends again what was lost: it counts as a failure all the same.
+    be, and does not count; nor does the time it was due in. If it is more, all of it is failures.
+    A request that is lost is sent again: it is a failure all the same. Where a service closes
+    connections without saying so (``Connection: close``), wrk2 waits for it in vain.
     """
 
     name = "wrk2"
@@ -203,7 +205,7 @@ class Wrk2(_Hooked):
         if plan.duration > self.longest:
             raise PlanError(f"{self.name} can run for {Duration(self.longest)} at a time, and not for {plan.duration}")
         threads = min(2 if rate > _PER_THREAD else 1, os.cpu_count() or 1, plan.connections)
-        # Each sends once a second at least: idle ones would tell nothing of a service that is slow.
+        # Each sends once a second at least, or wrk2 would take it for one that hangs.
         most = min(plan.connections, int(rate), int(plan.duration * _OPENING / _STAGGER) * threads)
         connections = max(threads, most - most % threads)
         return self._arguments(plan, "-R", str(rate), "-U", threads=threads, connections=connections)
