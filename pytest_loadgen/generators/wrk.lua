@@ -23,8 +23,51 @@ end
 
 -- They send again what was lost, and do not tell how often: so what is sent is counted here.
 sent = 0
+local answered = 0
+
+-- How late wrk2 was itself, it does not tell either. What is sure: for so long a request was due, and
+-- nothing was under way on any connection of the thread, so that it waited for no answer. When it
+-- was due is learnt: all connections have the same period, so that in each the requests come at the
+-- same moments, and none comes too early.
+local connections, period, settled -- of the thread, and in microseconds; of wrk nothing
+local started, counted_from, earliest = nil, 0, {}
+local answered_at, idle_from, idle_to = 0, {}, {}
+
+local function idle_since(moment)
+   local idle, number = 0, #idle_to
+   while number > 0 and idle_to[number] > moment do
+      idle = idle + idle_to[number] - math.max(moment, idle_from[number])
+      number = number - 1
+   end
+   return idle
+end
+
+local function note_lateness()
+   local now = wrk.time_us()
+   started = started or now
+   if now - started < settled then -- not all connections are open yet
+      counted_from = sent
+      return
+   end
+   if sent - 1 == answered and now - answered_at > 500 then
+      idle_from[#idle_from + 1], idle_to[#idle_to + 1] = answered_at, now
+   end
+   local number = sent - counted_from - 1
+   local place, before = number % connections, math.floor(number / connections) * period
+   local due = (earliest[place] or now) + before
+   local late = math.floor(idle_since(due) / 1000)
+   earliest[place] = math.min(earliest[place] or now, now - before)
+   if late > 0 then
+      local name = "late" .. late
+      _G[name] = (_G[name] or 0) + 1
+   end
+end
+
 function request()
    sent = sent + 1
+   if period and sent > 0 then
+      note_lateness()
+   end
    return bytes
 end
 
@@ -56,9 +99,12 @@ local function wake_up_each_millisecond()
    assert(loops > 0)
 end
 
-function init()
+-- After the URL there are, for wrk2, how many connections a thread has, how far apart the requests of
+-- each are, and how long it takes until all are open, in microseconds.
+function init(args)
    if is_wrk2 then
       pcall(wake_up_each_millisecond)
+      connections, period, settled = tonumber(args[1]), tonumber(args[2]), tonumber(args[3])
    end
 end
 
@@ -71,10 +117,16 @@ function response(status)
       names[status], _G[name] = name, 0
    end
    _G[name] = _G[name] + 1
+   answered = answered + 1
+   if period then
+      answered_at = wrk.time_us()
+   end
 end
 
 local threads = {}
 function setup(thread)
+   -- The first one's request is asked for once more, to be looked at.
+   thread:set("sent", #threads == 0 and -1 or 0)
    threads[#threads + 1] = thread
 end
 
@@ -84,6 +136,18 @@ local function over_threads(name)
       total = total + (thread:get(name) or 0)
    end
    return total
+end
+
+-- All there are of a numbered name, each written by a format of number and count.
+local function counted(name, last, format)
+   local found = {}
+   for number = 0, last do
+      local count = over_threads(name .. number)
+      if count > 0 then
+         found[#found + 1] = string.format(format, number, count)
+      end
+   end
+   return table.concat(found, ",")
 end
 
 local function row(value, count)
@@ -167,19 +231,13 @@ end
 
 function done(summary, latency)
    local cpu = os.clock() -- before what follows takes some
-   local statuses = {}
-   for status = 0, 999 do
-      local count = over_threads("status" .. status)
-      if count > 0 then
-         statuses[#statuses + 1] = string.format('"%03d":%.0f', status, count)
-      end
-   end
    local errors = summary.errors
    io.write("pytest-loadgen: ", string.format(
       '{"microseconds":%.0f,"requests":%.0f,"sent":%.0f,"received":%.0f,"cpu":%.3f,' ..
-         '"errors":{"connect":%.0f,"read":%.0f,"write":%.0f,"timeout":%.0f},"statuses":{%s},"latencies":[%s]}\n',
+         '"errors":{"connect":%.0f,"read":%.0f,"write":%.0f,"timeout":%.0f},"statuses":{%s},"late":[%s],"latencies":[%s]}\n',
       summary.duration, summary.requests, over_threads("sent"), summary.bytes, cpu,
       errors.connect, errors.read, errors.write, errors.timeout,
-      table.concat(statuses, ","), table.concat(rows_of(latency), ",")
+      counted("status", 999, '"%03d":%.0f'), counted("late", summary.duration / 1000, "[%d,%.0f]"),
+      table.concat(rows_of(latency), ",")
    ))
 end

@@ -30,7 +30,7 @@ _SPECTRUM = re.compile(r"^ *(\d+\.\d{3}) +[01]\.\d{6} +(\d+) ", re.MULTILINE)
 _UNCORRECTED = "Uncorrected Latency"
 # wrk2 opens the connections of a thread so far apart.
 _STAGGER = 0.005
-# What was due just before the end may wait for wrk2 to wake up, also on a busy machine.
+# What was due just before the end may wait for wrk2 to wake up, even on a busy machine.
 _GRACE = 0.05
 # No more than this part of a run may go by until all its connections are open.
 _OPENING = 0.1
@@ -208,7 +208,11 @@ class Wrk2(_Hooked):
         # Each sends once a second at least, or wrk2 would take it for one that hangs.
         most = min(plan.connections, int(rate), int(plan.duration * _OPENING / _STAGGER) * threads)
         connections = max(threads, most - most % threads)
-        return self._arguments(plan, "-R", str(rate), "-U", threads=threads, connections=connections)
+        each = connections // threads
+        schedule = each, connections / rate * 1_000_000, (2 * each * _STAGGER + _GRACE) * 1_000_000
+        arguments = self._arguments(plan, "-R", str(rate), "-U", threads=threads, connections=connections)
+        # For the hook.
+        return [*arguments, *(f"{float(number):.0f}" for number in schedule)]
 
     def overrun(self, plan: Plan) -> float:
         """Tell how long it goes on after its duration: without an answer it looks every two seconds."""
@@ -219,7 +223,7 @@ class Wrk2(_Hooked):
         told, rate = self._told(output), float(plan.rate)
         rows = _spectrum(output.stdout, told)
         service_time = Histogram.from_spectrum(rows)
-        missing = _missing(told, rate, min(plan.duration, told.seconds), service_time.mean)
+        missing, unsent = _missing(told, rate, min(plan.duration, told.seconds), service_time.mean)
         in_time = _within(told.latencies, plan.timeout)
         # What was sent again, and answered then: it took long, and its answer does not count.
         again = min(max(0, _lost(told) - missing), in_time)
@@ -231,13 +235,13 @@ class Wrk2(_Hooked):
         outcomes = _shared(told.statuses, answered) + failures + Counter(timeout=late)
         yield Interval(
             start=0.0,
-            seconds=outcomes.total() / rate,
+            seconds=(outcomes.total() + unsent) / rate,
             latency=latency,
             # Which of them waited is not known: the fastest, so that nothing looks better for it.
             service_time=Histogram.from_spectrum((value, min(rank - waited, answered)) for value, rank in rows),
             outcomes=outcomes,
             # Without CPU left, it may itself be why an answer was late, and nothing tells how much.
-            lag=latency if told.cpu >= _FULL else Histogram(),
+            lag=latency if told.cpu >= _FULL else _lag(told, unsent),
             cpu=told.cpu,
             received=told.received,
             unsent=waited + max(0, failures["timeout"] - told.unanswered),
@@ -261,6 +265,8 @@ class _Told:
     errors: Mapping[str, int]
     """How often the program connected, read, wrote in vain; and, by each one's own idea, time-outs."""
     statuses: Counter[str]
+    late: Counter[int]
+    """How many requests wrk2 surely sent so late, in whole milliseconds."""
     latencies: Counter[int]
     """How many there are of each, in microseconds."""
 
@@ -286,11 +292,12 @@ class _Told:
             connections=connections,
             seconds=seconds,
             requests=said["requests"],
-            sent=said["sent"] - 1,  # the first is only looked at
+            sent=said["sent"],
             received=said["received"],
             cpu=said["cpu"] / seconds / threads if seconds else 0.0,
             errors=said["errors"],
             statuses=Counter(said["statuses"]),
+            late=Counter(dict(said["late"])),
             latencies=Counter(dict(said["latencies"])),
         )
 
@@ -331,18 +338,22 @@ def _undone(told: _Told) -> Counter[int]:
     return original
 
 
-def _missing(told: _Told, rate: float, seconds: float, service_time: float) -> int:
-    """Count what was due and has no answer, unless it is as few as may have been in flight.
+def _missing(told: _Told, rate: float, seconds: float, service_time: float) -> tuple[int, int]:
+    """Count what was due and has no answer: where the service is to blame, and where wrk2 did not send it.
 
-    That is one on each connection, at most, as far as it was due within the time that answers
-    usually take, twice; and what was due just before the end.
+    Neither counts where it is as little as may have been in flight: one on each connection, as far
+    as it was due within the time that answers usually take, twice; and what was due just now.
     """
     due = _due(told, rate, seconds)
     missing = max(0, due - told.latencies.total())
-    in_flight = min(told.connections, due - _due(told, rate, seconds - 2 * service_time))
+    in_flight = min(told.connections, due - _due(told, rate, seconds - 2 * service_time - Wrk2.floor))
     # Where wrk2 saw a connection wait for two seconds, there is another reason.
     just_due = 0 if told.errors["timeout"] else due - _due(told, rate, seconds - _GRACE)
-    return missing if missing > in_flight + just_due else 0
+    if missing <= in_flight + just_due:
+        return 0, 0
+    # The service holds wrk2 up where more than usual is under way, or as good as all connections are in use.
+    held_up = any(told.errors.values()) or told.unanswered > min(in_flight, told.connections / 2)
+    return (missing, 0) if held_up else (0, missing)
 
 
 def _due(told: _Told, rate: float, seconds: float) -> int:
@@ -351,6 +362,13 @@ def _due(told: _Told, rate: float, seconds: float) -> int:
     period = each * told.threads / rate
     running = (seconds - number * _STAGGER for number in range(each))
     return told.threads * sum(math.ceil(round(time / period, 9)) for time in running if time > 0)
+
+
+def _lag(told: _Told, unsent: int) -> Histogram:
+    """Tell how late wrk2 sent its requests, at the least; what it did not send was due before the last moment."""
+    sent = told.sent - told.errors["write"]
+    late = told.late + Counter({0: max(0, sent - told.late.total()), round(_GRACE * 1000): unsent})
+    return Histogram.from_buckets((ms / 1000, ms / 1000, count) for ms, count in late.items())
 
 
 def _lost(told: _Told) -> int:
