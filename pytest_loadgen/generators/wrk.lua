@@ -22,16 +22,22 @@ function wrk.format()
 end
 
 -- They send again what was lost, and do not tell how often: so what is sent is counted here.
-sent = 0
-local answered = 0
+sent, answered = 0, 0
 
 -- How late wrk2 was itself, it does not tell either. What is sure: for so long a request was due, and
 -- nothing was under way on any connection of the thread, so that it waited for no answer. When it
 -- was due is learnt: all connections have the same period, so that in each the requests come at the
 -- same moments, and none comes too early.
-local connections, period, settled -- of the thread, and in microseconds; of wrk nothing
+local connections, period, settled, last_moments -- of the thread, and in microseconds; of wrk nothing
 local started, counted_from, earliest = nil, 0, {}
 local answered_at, idle_from, idle_to = 0, {}, {}
+
+-- What is under way shortly before the end: then, or when next something happens.
+local function look(now)
+   if now > last_moments and not under_way then
+      under_way = sent - answered
+   end
+end
 
 local function idle_since(moment)
    local idle, number = 0, #idle_to
@@ -42,8 +48,7 @@ local function idle_since(moment)
    return idle
 end
 
-local function note_lateness()
-   local now = wrk.time_us()
+local function note_lateness(now)
    started = started or now
    if now - started < settled then -- not all connections are open yet
       counted_from = sent
@@ -64,9 +69,13 @@ local function note_lateness()
 end
 
 function request()
+   local now = period and sent >= 0 and wrk.time_us()
+   if now then
+      look(now)
+   end
    sent = sent + 1
-   if period and sent > 0 then
-      note_lateness()
+   if now then
+      note_lateness(now)
    end
    return bytes
 end
@@ -100,11 +109,12 @@ local function wake_up_each_millisecond()
 end
 
 -- After the URL there are, for wrk2, how many connections a thread has, how far apart the requests of
--- each are, and how long it takes until all are open, in microseconds.
+-- each are, and how long it takes until all are open and until the last moments, in microseconds.
 function init(args)
    if is_wrk2 then
       pcall(wake_up_each_millisecond)
       connections, period, settled = tonumber(args[1]), tonumber(args[2]), tonumber(args[3])
+      last_moments = wrk.time_us() + tonumber(args[4])
    end
 end
 
@@ -117,10 +127,11 @@ function response(status)
       names[status], _G[name] = name, 0
    end
    _G[name] = _G[name] + 1
-   answered = answered + 1
    if period then
       answered_at = wrk.time_us()
+      look(answered_at)
    end
+   answered = answered + 1
 end
 
 local threads = {}
@@ -148,6 +159,14 @@ local function counted(name, last, format)
       end
    end
    return table.concat(found, ",")
+end
+
+local function still_under_way()
+   local total = 0
+   for _, thread in ipairs(threads) do
+      total = total + (thread:get("under_way") or thread:get("sent") - thread:get("answered"))
+   end
+   return total
 end
 
 local function row(value, count)
@@ -233,9 +252,9 @@ function done(summary, latency)
    local cpu = os.clock() -- before what follows takes some
    local errors = summary.errors
    io.write("pytest-loadgen: ", string.format(
-      '{"microseconds":%.0f,"requests":%.0f,"sent":%.0f,"received":%.0f,"cpu":%.3f,' ..
+      '{"microseconds":%.0f,"requests":%.0f,"sent":%.0f,"under_way":%.0f,"received":%.0f,"cpu":%.3f,' ..
          '"errors":{"connect":%.0f,"read":%.0f,"write":%.0f,"timeout":%.0f},"statuses":{%s},"late":[%s],"latencies":[%s]}\n',
-      summary.duration, summary.requests, over_threads("sent"), summary.bytes, cpu,
+      summary.duration, summary.requests, over_threads("sent"), still_under_way(), summary.bytes, cpu,
       errors.connect, errors.read, errors.write, errors.timeout,
       counted("status", 999, '"%03d":%.0f'), counted("late", summary.duration / 1000, "[%d,%.0f]"),
       table.concat(rows_of(latency), ",")

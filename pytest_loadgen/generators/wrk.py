@@ -32,6 +32,8 @@ _UNCORRECTED = "Uncorrected Latency"
 _STAGGER = 0.005
 # What was due just before the end may wait for wrk2 to wake up, even on a busy machine.
 _GRACE = 0.05
+# So long before the end it is looked what is under way.
+_NEARLY = 0.01
 # No more than this part of a run may go by until all its connections are open.
 _OPENING = 0.1
 # One thread of wrk2 keeps so high a rate.
@@ -172,12 +174,15 @@ class Wrk2(_Hooked):
     Ten seconds after its start it forgets all latencies until then; so it runs for 8 s at the most,
     and longer loads are done in rounds (see `Rounds`). Its rates and durations are whole numbers.
     It wakes up each millisecond, which is in the latencies. Its connections start 5 ms apart, and
-    each keeps time for itself; so below 200/s requests come in bursts of one from each connection.
+    each keeps time for itself: below 200/s requests come in bursts, of one from each connection. So
+    there are no more connections than requests a second, and an answer may take a second before
+    another request waits for it.
 
     What was due by its schedule and has no answer at the end was in flight, if it is as few as may
-    be, and does not count; nor does the time it was due in. If it is more, all of it is failures.
-    A request that is lost is sent again: it is a failure all the same. Where a service closes
-    connections without saying so (``Connection: close``), wrk2 waits for it in vain.
+    be, and does not count; nor does the time it was due in. If it is more, all of it is failures,
+    unless wrk2 did not send it though nothing kept it from that: then it was late. A request that
+    is lost is sent again: it is a failure all the same. Where a service closes connections without
+    saying so (``Connection: close``), wrk2 waits for answers in vain.
     """
 
     name = "wrk2"
@@ -209,10 +214,10 @@ class Wrk2(_Hooked):
         most = min(plan.connections, int(rate), int(plan.duration * _OPENING / _STAGGER) * threads)
         connections = max(threads, most - most % threads)
         each = connections // threads
-        schedule = each, connections / rate * 1_000_000, (2 * each * _STAGGER + _GRACE) * 1_000_000
         arguments = self._arguments(plan, "-R", str(rate), "-U", threads=threads, connections=connections)
-        # For the hook.
-        return [*arguments, *(f"{float(number):.0f}" for number in schedule)]
+        # For the hook: how far apart the requests of a connection are, when all are open, when it is nearly over.
+        moments = float(connections / rate), 2 * each * _STAGGER + _GRACE, plan.duration - _NEARLY
+        return [*arguments, str(each), *(f"{seconds * 1e6:.0f}" for seconds in moments)]
 
     def overrun(self, plan: Plan) -> float:
         """Tell how long it goes on after its duration: without an answer it looks every two seconds."""
@@ -259,6 +264,8 @@ class _Told:
     """How many answers there were."""
     sent: int
     """How often a request was asked for, to be written."""
+    under_way: int
+    """How many of them were not answered shortly before the end."""
     received: int
     cpu: float
     """Share of a core for each thread."""
@@ -293,6 +300,7 @@ class _Told:
             seconds=seconds,
             requests=said["requests"],
             sent=said["sent"],
+            under_way=said["under_way"],
             received=said["received"],
             cpu=said["cpu"] / seconds / threads if seconds else 0.0,
             errors=said["errors"],
@@ -352,7 +360,7 @@ def _missing(told: _Told, rate: float, seconds: float, service_time: float) -> t
     if missing <= in_flight + just_due:
         return 0, 0
     # The service holds wrk2 up where more than usual is under way, or as good as all connections are in use.
-    held_up = any(told.errors.values()) or told.unanswered > min(in_flight, told.connections / 2)
+    held_up = any(told.errors.values()) or told.under_way > min(in_flight, told.connections / 2)
     return (missing, 0) if held_up else (0, missing)
 
 
