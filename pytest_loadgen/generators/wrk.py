@@ -205,10 +205,10 @@ class Wrk2(_Hooked):
         assert rate is not None
         if rate.denominator != 1:
             raise PlanError(
-                f"{self.name} keeps whole rates only, and not {plan.rate}: use whole requests per second and worker"
+                f"{self.name} keeps whole rates only, and not {plan.rate}: ask for whole requests per second"
             )
         if plan.duration > self.longest:
-            raise PlanError(f"{self.name} can run for {Duration(self.longest)} at a time, and not for {plan.duration}")
+            raise PlanError(f"{self.name} runs for {Duration(self.longest)} at a time, and not for {plan.duration}")
         threads = min(2 if rate > _PER_THREAD else 1, os.cpu_count() or 1, plan.connections)
         # Each sends once a second at least, or wrk2 would take it for one that hangs.
         most = min(plan.connections, int(rate), int(plan.duration * _OPENING / _STAGGER) * threads)

@@ -100,9 +100,9 @@ def test_arguments_of_the_configuration_come_before_the_address() -> None:
 @pytest.mark.parametrize(
     ("generator", "options", "said"),
     [
-        (Wrk2(), {"rate": "30/m"}, "wrk2 keeps whole rates only, and not 0.5/s: use"),
+        (Wrk2(), {"rate": "30/m"}, "wrk2 keeps whole rates only, and not 0.5/s: ask"),
         (Wrk2(), {"duration": 2.5}, "wrk2 runs for whole seconds only, and not for 2.5s:"),
-        (Wrk2(), {"duration": 9}, "wrk2 can run for 8s at a time, and not for 9s"),
+        (Wrk2(), {"duration": 9}, "wrk2 runs for 8s at a time, and not for 9s"),
         (Wrk2(), {"method": "HEAD"}, "wrk2 cannot do HEAD:"),
         (Wrk(), {"rate": "max", "duration": "500ms"}, "wrk runs for whole seconds only, and not for 500ms: use such"),
         (Wrk(), {"rate": "max", "method": "HEAD"}, "wrk cannot do HEAD:"),
