@@ -90,13 +90,14 @@ class Interval:
     @classmethod
     def whole(cls, intervals: Sequence[Interval]) -> Self:
         """Add up intervals that followed one another."""
-        # From the first start to the last end: workers' intervals may overlap, as one was held up.
+        # From the first start to the last end, as workers' intervals may overlap where one was held up;
+        # but no longer than requests were being sent, as there may be gaps between rounds.
         sending = [interval for interval in intervals if interval.seconds]
         start = min((interval.start for interval in sending), default=0.0)
-        seconds = max((interval.start + interval.seconds for interval in sending), default=0.0) - start
-        weights = sum(interval.seconds for interval in intervals)
-        busy = sum(interval.cpu * interval.seconds for interval in intervals)
-        return cls._sum(intervals, seconds, busy / weights if weights else 0.0)
+        span = max((interval.start + interval.seconds for interval in sending), default=0.0) - start
+        seconds = sum(interval.seconds for interval in sending)
+        busy = sum(interval.cpu * interval.seconds for interval in sending)
+        return cls._sum(intervals, min(span, seconds), busy / seconds if seconds else 0.0)
 
     @classmethod
     def _sum(cls, intervals: Sequence[Interval], seconds: float, cpu: float) -> Self:

@@ -82,7 +82,11 @@ class _Running:
         for part in self._parts:
             if self._stopped or self._finishing:
                 return
+            end = begin + part.duration
             with closing(self._generator.run(part)) as self._current:
                 for interval in self._current:
-                    yield replace(interval, start=interval.start + begin)
-            begin += part.duration
+                    placed = replace(interval, start=interval.start + begin)
+                    # A program may run on for a little.
+                    end = max(end, placed.start + placed.seconds)
+                    yield placed
+            begin = end

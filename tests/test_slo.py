@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.slo import SLO, Window
-from pytest_loadgen.units import Duration, Rate, Share
+from pytest_loadgen.slo import SLO, Bound, Window
+from pytest_loadgen.units import Change, Duration, Rate, Share
 
 
-def slo(kind: Any, compare: str, bound: Duration | Rate | Share | int, **rest: Any) -> SLO:
+def slo(kind: Any, compare: str, bound: Bound, **rest: Any) -> SLO:
     return SLO("", kind, compare, bound, **rest)
 
 
@@ -55,6 +55,10 @@ ANY, LAST = Window("any", Duration(10)), Window("last", Duration(30))
         ("errors < 1,000", slo("errors", "<", 1000)),
         ("errors < 1_000", slo("errors", "<", 1000)),
         ("errors <= 100%", slo("errors", "<=", Share(1))),
+        ("mean < baseline", slo("mean", "<", Change(1))),
+        ("p99 < baseline + 10%", slo("percentile", "<", Change(1.1), percent=99)),
+        ("p99 < baseline+2.5 %", slo("percentile", "<", Change(1.025), percent=99)),
+        ("rate > baseline - 5%", slo("rate", ">", Change(0.95))),
         ("errors > 0%", slo("errors", ">", Share(0))),
         # Comparisons.
         ("errors == 0", slo("errors", "==", 0)),
@@ -162,10 +166,11 @@ def test_kinds(text: str, upper: bool, is_share: bool, is_sample: bool, allowed:
         ("errors == 0%", "'errors == 0%': == 0% can be shown by no load: write a count, as errors == 0"),
         ("status 503 < 0%", "'status 503 < 0%': < 0% can be shown by no load: write a count, as status 503 == 0"),
         # What does not exist yet.
-        (
-            "p99 < baseline + 10%",
-            "'p99 < baseline + 10%': there is no baseline to compare with: this version cannot keep one",
-        ),
+        ("errors < baseline", "'errors < baseline': errors is not compared with a baseline: only a percentile, *"),
+        ("p99 < baseline + 10", "'p99 < baseline + 10': '+10' is not a change: *"),
+        ("p99 < baseline * 2", "'p99 < baseline * 2': what is '*'? An objective ends after its bound, *"),
+        ("p99 < baseline - 100%", "'p99 < baseline - 100%': baseline -100% is nothing, and nothing is below that"),
+        ("p99 < baseline over any 9s", "'p99 < baseline over any 9s': a comparison with a baseline is of the whole *"),
         # Windows, and what is too much.
         ("p99 < 5ms over all 5s", "'p99 < 5ms over all 5s': over 'all': there are: any, last."),
         ("p99 < 5ms over lst 5s", "'p99 < 5ms over lst 5s': over 'lst': did you mean 'last'?"),

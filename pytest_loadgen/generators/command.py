@@ -81,7 +81,8 @@ class Command(LoadGenerator, ABC):
 
     def path(self) -> str:
         """Find the program. Raises GeneratorError."""
-        program = self.program or self.name
+        # By the name that the class gives it: a configured one has a name of its own.
+        program = self.program or type(self).name
         if path := shutil.which(program):
             return path
         where = "" if os.sep in program else " on PATH"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -21,8 +22,11 @@ from pytest_loadgen.result import Interval, is_answer
 from pytest_loadgen.target import Target
 
 _LOG, _BODY = "access.log", "body"
-# fortio gives each thread as many calls, two at the least, and drops what is left over.
 _FEWEST = 2
+# As large a part of the connections is used.
+_NEARLY = 0.9
+# What was due so shortly before the end may wait for a busy machine, in seconds.
+_GRACE = 0.05
 _PING = "/fgrpc.PingServer/Ping"
 # Since which version the method of any gRPC service can be called.
 _METHODS = (1, 71)
@@ -64,7 +68,7 @@ class Fortio(Command):
 
     def argv(self, plan: Plan) -> list[str]:
         """Give fortio's arguments. Raises PlanError."""
-        target = plan.target
+        target, shape = plan.target, Shape.of(plan)
         if b"{uuid}" in target.body + target.path:
             raise PlanError(
                 "fortio writes a new UUID in place of each {uuid}: that is another request than was asked for"
@@ -74,8 +78,8 @@ class Fortio(Command):
             "load",
             *("-json", "-", "-labels", "pytest-loadgen", "-log-errors=false", "-allow-initial-errors"),
             *("-access-log-file", _LOG, "-access-log-format", "json"),
-            *(timeout, go_duration(plan.timeout), "-t", go_duration(plan.duration), "-c", str(threads(plan))),
-            *(("-qps", "0") if plan.closed else ("-qps", repr(float(plan.rate)), "-uniform")),
+            *(timeout, go_duration(plan.timeout), "-t", go_duration(plan.duration)),
+            *("-c", str(shape.threads), "-qps", f"{shape.rate:.9g}", f"-uniform={str(not plan.closed).lower()}"),
             *(self._grpc(target) if target.scheme.startswith("grpc") else _http(target)),
             *(("-payload-file", _BODY) if target.body else ()),
             *_tls(target),
@@ -103,7 +107,7 @@ class Fortio(Command):
                 timeline.answered(end, call.details, end - due, call.latency)
             if not plan.closed:
                 timeline.late(due, begin - max(due, free))
-        for due in schedule.missing(calls):
+        for due in schedule.missing(calls, plan.duration - just_due(sum(call.latency for call in calls), len(calls))):
             timeline.failed(due + plan.timeout, "timeout", sent=False)
         return timeline.intervals(output.cpu / output.seconds)
 
@@ -129,18 +133,37 @@ def go_duration(seconds: float) -> str:
     return f"{seconds:.6f}s"
 
 
-def threads(plan: Plan) -> int:
-    """Choose the number of threads, each with a connection, that leaves out the fewest requests.
+class Shape(NamedTuple):
+    """How many threads fortio is to use, each with a connection, and which rate it is given."""
 
-    Raises PlanError where there are too few for fortio.
+    threads: int
+    rate: float
+    """Requests per second; 0 means as fast as it can."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> Shape:
+        """Choose as many threads as there may be connections, or nearly, and the rate by which none is left out.
+
+        fortio gives each thread as many calls, and drops what is left over. So there is a call for each
+        thread instead, where it does not come out. Raises PlanError where there are too few for fortio.
+        """
+        if plan.closed:
+            return cls(plan.connections, 0.0)
+        planned = round(float(plan.rate) * float(plan.duration))
+        if planned < _FEWEST:
+            raise PlanError(f"fortio sends {_FEWEST} requests at the least, and this load has {planned}")
+        most = min(plan.connections, planned // _FEWEST)
+        threads = min(range(math.ceil(_NEARLY * most), most + 1), key=lambda count: (-planned % count, -count))
+        # A half more, as fortio rounds down.
+        return cls(threads, (planned + -planned % threads + 0.5) / float(plan.duration))
+
+
+def just_due(seconds: float, calls: int) -> float:
+    """Tell what stretch before the end fortio may leave out: a thread that is busy at the end makes no more calls.
+
+    Takes how long all calls took together.
     """
-    if plan.closed:
-        return plan.connections
-    planned = int(float(plan.rate) * float(plan.duration))
-    if planned < _FEWEST:
-        raise PlanError(f"fortio sends {_FEWEST} requests at the least, and this load has {planned}")
-    most = min(plan.connections, planned // _FEWEST)
-    return max(range((most + 1) // 2, most + 1), key=lambda count: (-(planned % count), count))
+    return 2 * seconds / calls + _GRACE if calls else 0.0
 
 
 def read(text: str) -> dict[str, Any]:
@@ -181,7 +204,6 @@ class _Schedule:
     threads: int
     calls: int
     """How many there are to each thread; 0 in the closed model."""
-    duration: float
 
     @classmethod
     def of(cls, result: dict[str, Any], plan: Plan, said: str) -> _Schedule:
@@ -190,7 +212,8 @@ class _Schedule:
         if not plan.closed and not each:
             raise ValueError("it does not say how many calls there are to be")
         calls = int(each[1]) if each and not plan.closed else 0
-        return cls(start, float(plan.rate), result["NumThreads"], calls, float(plan.duration))
+        rate = math.inf if plan.closed else float(result["RequestedQPS"])
+        return cls(start, rate, result["NumThreads"], calls)
 
     def placed(self, calls: Iterable[_Call]) -> Iterator[tuple[_Call, float, float, float]]:
         """Give each call with when it began, when it was due, and when its thread was free for it."""
@@ -206,12 +229,12 @@ class _Schedule:
         stretched = number + number / max(1, self.calls - 1)
         return (thread + stretched * self.threads) / self.rate
 
-    def missing(self, calls: Iterable[_Call]) -> Iterator[float]:
-        """Tell when those calls were due that were never made."""
+    def missing(self, calls: Iterable[_Call], until: float) -> Iterator[float]:
+        """Tell when those calls were due until a moment that were never made."""
         made = Counter(call.thread for call in calls)
         for thread in range(self.threads):
             for number in range(made[thread], self.calls):
-                if (due := self.due(thread, number)) <= self.duration:
+                if (due := self.due(thread, number)) <= until:
                     yield due
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.command import warming, without_secrets
-from pytest_loadgen.generators.fortio import go_duration, read, threads
+from pytest_loadgen.generators.fortio import Shape, go_duration, just_due, read
 from pytest_loadgen.histogram import Histogram
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
@@ -62,14 +62,14 @@ class FortioServer(LoadGenerator):
 
     def options(self, plan: Plan, label: str) -> dict[str, Any]:
         """Give what the server is asked for; it takes texts only. Raises PlanError."""
-        target = plan.target
+        target, shape = plan.target, Shape.of(plan)
         if isinstance(target.verify, str) or target.cert:
             raise PlanError(f"{self.name} has certificates of its own: verify is True or False there")
         options: dict[str, Any] = {
             "url": target.url + (f"?{query}" if (query := target.path.decode().partition("?")[2]) else ""),
-            "qps": "-1" if plan.closed else repr(float(plan.rate)),
+            "qps": "-1" if plan.closed else f"{shape.rate:.9g}",
             "t": go_duration(plan.duration),
-            "c": str(threads(plan)),
+            "c": str(shape.threads),
             "r": f"{_RESOLUTION:.6f}",
             "timeout": go_duration(plan.timeout),
             "labels": label,
@@ -185,8 +185,11 @@ def interval(result: dict[str, Any], plan: Plan) -> Interval:
     # are taken for failures, so that no answer looks quicker than it was.
     lost = errors if failed == errors.total() else _quickest(total, failed)
     timeouts = sum(count for bucket, count in lost.items() if _BOUNDS[bucket + 1] > plan.timeout)
-    planned = 0 if plan.closed else int(float(plan.rate) * float(plan.duration))
+    rate = 0.0 if plan.closed else float(result["RequestedQPS"])
+    planned = int(rate * float(plan.duration))
     unsent = max(0, planned - planned % result["NumThreads"] - total.total())
+    if unsent <= rate * just_due(result["DurationHistogram"]["Sum"], total.total()):
+        unsent = 0
     outcomes.update(timeout=timeouts + unsent, failed=failed - timeouts)
     extremes = result["DurationHistogram"]["Min"], result["DurationHistogram"]["Max"]
     latency = Histogram.from_buckets(

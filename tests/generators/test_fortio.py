@@ -49,7 +49,7 @@ def due(thread: int, number: int) -> float:
 
 def parsed(tmp_path: Path, lines: list[str], said: str = HEAD, asked: Plan | None = None) -> Result:
     (tmp_path / "access.log").write_text("\n".join(lines))
-    result = {"StartTime": "2023-11-14T22:13:20Z", "NumThreads": 2, "DurationHistogram": {}}
+    result = {"StartTime": "2023-11-14T22:13:20Z", "NumThreads": 2, "RequestedQPS": "10", "DurationHistogram": {}}
     output = Output(json.dumps(result), said, 0, 2.0, 0.2, tmp_path)
     asked = asked or plan()
     return Result(asked, "fortio", tuple(Fortio().parse(output, asked)))
@@ -91,8 +91,15 @@ def test_its_own_lateness(tmp_path: Path) -> None:
 def test_what_was_never_sent(tmp_path: Path) -> None:
     """Calls that were due and never made are time-outs, and told to be unsent."""
     found = parsed(tmp_path, [*ON_TIME[:3], *ON_TIME[10:]])
-    assert found.outcomes == {"200": 13, "timeout": 7}
-    assert found.total.unsent == 7
+    assert found.outcomes == {"200": 13, "timeout": 6}  # and one that was just due
+    assert found.total.unsent == 6
+
+
+def test_what_was_just_due(tmp_path: Path) -> None:
+    """A thread that is busy when the time is over makes its last call no more, and that is no failure."""
+    slow = [call(0, number, due(0, number), latency=0.15) for number in range(9)]
+    found = parsed(tmp_path, [*slow, *ON_TIME[10:]])
+    assert found.outcomes == {"200": 19}
 
 
 def test_interrupted(tmp_path: Path) -> None:
@@ -193,8 +200,8 @@ def test_no_result(text: str, said: str, tmp_path: Path) -> None:
         ("http://localhost:8000/tea?q=1", {}, "-stdclient -X GET * http://localhost:8000/tea?q=1"),
         ("http://[::1]:8000/", {}, "* http://[::1]:8000/"),
         ("http://localhost", {"json": 1}, "*-X POST *-payload-file body *"),
-        ("http://a", {"rate": 9, "timeout": 0.25}, "*-timeout 0.250000s -t 2.000000s -c 2 -qps 9.0 -uniform *"),
-        ("http://localhost", {"rate": "max"}, "*-c 2 -qps 0 -stdclient*"),
+        ("http://a", {"rate": 9, "timeout": 0.25}, "*-timeout 0.250000s -t 2.000000s -c 2 -qps 9.25 -uniform=true *"),
+        ("http://localhost", {"rate": "max"}, "*-c 2 -qps 0 -uniform=false -stdclient*"),
         ("https://localhost", {"verify": False}, "* -k https://localhost:443/"),
         ("https://localhost", {}, "* https://localhost:443/"),
         ("https://localhost", {"http2": True}, "*-stdclient -h2 *"),
@@ -213,13 +220,24 @@ def test_arguments(url: str, options: Any, wanted: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "duration", "connections", "threads"),
-    [(100, 5, 100, 100), (333, 5, 100, 64), (10, 1, 100, 5), (2, 1, 9, 1), (50, 2, 4, 4), (7, 1, 4, 3)],
+    ("rate", "duration", "connections", "shape"),
+    [
+        (100, 5, 100, (100, 500)),
+        (333, 5, 100, (98, 1666)),
+        (10, 1, 100, (5, 10)),
+        (2, 1, 9, (1, 2)),
+        (50, 1, 4, (4, 52)),
+        (7, 1, 4, (3, 9)),
+        (33.3, 3, 10, (10, 100)),
+    ],
 )
-def test_threads(rate: float, duration: float, connections: int, threads: int) -> None:
-    """As many threads as leave out the fewest requests, since each sends as many as the others."""
+def test_shape(rate: float, duration: float, connections: int, shape: tuple[int, int]) -> None:
+    """As many threads as there are connections, or nearly, and the fewest requests more than were asked for."""
     words = Fortio().argv(plan(rate=rate, duration=duration, connections=connections))
-    assert words[words.index("-c") + 1] == str(threads)
+    count, qps = words[words.index("-c") + 1], words[words.index("-qps") + 1]
+    planned = int(float(qps) * duration)
+    assert (int(count), planned) == shape
+    assert planned % int(count) == 0
 
 
 @pytest.mark.parametrize(
@@ -433,7 +451,7 @@ def test_wrong_answers_and_failures_together() -> None:
         "RetCodes": {"200": 4, "503": 3, "-1": 3},
         "NumThreads": 2,
         "ActualDuration": 2_000_000_000,
-        "DurationHistogram": {"Data": buckets, "Min": 0.0001, "Max": 0.0007},
+        "DurationHistogram": {"Data": buckets, "Min": 0.0001, "Max": 0.0007, "Sum": 0.004},
         "ErrorsDurationHistogram": {
             "Data": [{"Start": 0.0001, "End": 0.00012, "Count": 6}],
             "Min": 0.0001,
