@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytest_loadgen.config import generators
 from pytest_loadgen.errors import LoadError
+from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.registry import Registry
 from pytest_loadgen.reports.generators import table
 
@@ -23,15 +24,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parsed = parser.parse_args(arguments)
     try:
-        print(table(_registry(parsed.folder)))  # noqa: T201  # that is what was asked for
+        installed, configured = _installed(), generators(parsed.folder)
     except LoadError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
+    found, wrong = {generator.name: generator for generator in installed}, []
+    for name, settings in configured.items():
+        try:
+            found[name] = Registry(installed, {name: settings})[name]
+        except LoadError as error:  # a conftest.py may bring what it is made of
+            wrong.append(str(error))
+    print(table(found.values()), *wrong, sep="\n")  # noqa: T201  # that is what was asked for
     return 0
 
 
-def _registry(folder: Path) -> Registry:
-    """Gather the generators of all installed plugins, and the configured ones."""
+def _installed() -> list[LoadGenerator]:
+    """Gather the generators of all installed plugins."""
     import pytest
 
     from pytest_loadgen import hookspecs
@@ -39,8 +47,7 @@ def _registry(folder: Path) -> Registry:
     plugins = pytest.PytestPluginManager()
     plugins.add_hookspecs(hookspecs)
     plugins.load_setuptools_entrypoints("pytest11")
-    found = [generator for each in plugins.hook.pytest_loadgen_generators() for generator in each]
-    return Registry(found, generators(folder))
+    return [generator for each in plugins.hook.pytest_loadgen_generators() for generator in each]
 
 
 if __name__ == "__main__":
