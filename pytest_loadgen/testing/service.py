@@ -109,8 +109,12 @@ class Server:
             self._port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
+        # Accepted connections come up some turns of the loop later, if the server is still there then.
+        for listening in self._server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
         self._server.close()
-        # Accepted connections come up, and aborted ones go down, a turn of the loop later.
         for _ in range(3):
             for connection in list(self._open):
                 connection.reset()
