@@ -16,25 +16,25 @@ ROOT = Path(pytest_loadgen.__file__).parent
 ROWS = """
     __init__
     plugin __main__
-    fixture session progress hookspecs testing
-    baselines
-    config record reports.terminal reports.generators
+    fixture session progress hookspecs testing serving.command
+    baselines serving.server
+    config serving.lender record reports.terminal reports.generators
     machine crosscheck sidebyside registry
     generators gate runner distributed rounds
     generators.embedded generators.fortio_server
-    runs generators.fortio generators.nighthawk generators.nighthawk_service
+    runs generators.fortio generators.nighthawk generators.nighthawk_service generators.remote
     judged
     comparison generators.command
     baseline verdict
     sample generators.embedded.worker
     generators.embedded.engine
-    generators.embedded.http1 generators.timeline
+    generators.embedded.http1 generators.timeline generators.wire
     generators.embedded.readiness generators.base generators.process generators.nighthawk_output
     result pacing options service slo generators.nighthawk_options
     plan
     target turn histogram stats
-    units fingerprint
-    errors cgroup reports testing.service generators.nighthawk_pb2
+    units fingerprint generators.channel serving.line
+    errors cgroup reports serving testing.service generators.loadgen_pb2 generators.nighthawk_pb2
 """
 LEVELS = {module: -row for row, line in enumerate(ROWS.split("\n")) for module in line.split()}
 PYTEST_FROM = LEVELS["fixture"]
@@ -45,7 +45,13 @@ OWNERS = {
     "fsspec": {"baselines"},
     "tqdm": {"progress"},
     "httptools": {"generators.embedded.http1"},
-    "grpc": {"generators.nighthawk_service"},
+    "grpc": {
+        "generators.channel",
+        "generators.nighthawk_service",
+        "generators.remote",
+        "serving.lender",
+        "serving.server",
+    },
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

@@ -15,5 +15,6 @@ def built_in() -> list[LoadGenerator]:
     from pytest_loadgen.generators.fortio_server import FortioServer
     from pytest_loadgen.generators.nighthawk import Nighthawk
     from pytest_loadgen.generators.nighthawk_service import NighthawkService
+    from pytest_loadgen.generators.remote import Remote
 
-    return [Embedded(), Fortio(), FortioServer(), Nighthawk(), NighthawkService()]
+    return [Embedded(), Fortio(), FortioServer(), Nighthawk(), NighthawkService(), Remote()]
