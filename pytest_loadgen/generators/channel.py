@@ -29,6 +29,7 @@ OPTIONS = (
     ("grpc.max_receive_message_length", LARGEST),
     ("grpc.keepalive_time_ms", 1000 * ALIVE),
     ("grpc.keepalive_timeout_ms", 1000 * ALIVE),
+    ("grpc.http2.ping_timeout_ms", 1000 * ALIVE),
     # A load may be silent to its end.
     ("grpc.http2.max_pings_without_data", 0),
 )
@@ -144,9 +145,9 @@ class Channel:
 
     def _error(self, error: Any) -> CallError:
         details = error.details() or ""
-        if details.endswith("Socket closed"):
+        if re.search("failed to connect.*Socket closed$", details):
             asked = "want a certificate (cert=)" if self.encrypted else "speak TLS (tls=)"
-            details = f"it closed the connection: does it {asked}?"
+            details = f"it closed the connection; does it {asked}?"
         for pattern, meaning in _MEANINGS:
             if found := re.search(pattern, details):
                 details = found.expand(meaning)

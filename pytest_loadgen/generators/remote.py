@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from types import UnionType
 from typing import TYPE_CHECKING, Self
@@ -91,10 +91,10 @@ class Remote(LoadGenerator):
         from pytest_loadgen.generators import loadgen_pb2 as pb
         from pytest_loadgen.generators import wire
 
+        with self._call() as channel:
+            message = channel.describe(pb.DescribeRequest(generator=self.generator))
         try:
-            description = wire.Description.read(self._channel.describe(pb.DescribeRequest(generator=self.generator)))
-        except CallError as error:
-            raise self._error(error) from None
+            description = wire.Description.read(message)
         except ValueError as error:
             raise GeneratorError(f"{self._who} does not say what it is: {error}") from None
         if description.interface_version != wire.VERSION:
@@ -142,7 +142,8 @@ class Remote(LoadGenerator):
         self._check()
         from pytest_loadgen.generators import wire
 
-        return self._channel.run(wire.write_plan(plan, self.generator))
+        with self._call() as channel:
+            return channel.run(wire.write_plan(plan, self.generator))
 
     def read(self, call: Call, plan: Plan) -> Generator[Interval]:
         """Read its intervals as they come. Raises PlanError, ServiceError or GeneratorError."""
@@ -158,9 +159,15 @@ class Remote(LoadGenerator):
         except ValueError as error:
             raise GeneratorError(f"{self._who} sent an interval that cannot be read: {error}") from None
 
-    @property
-    def _channel(self) -> Channel:
-        return Channel(self.address, self.tls, tuple(self.cert), self._secret)
+    @contextmanager
+    def _call(self) -> Iterator[Channel]:
+        """Give the way there, and say what goes wrong on it. Raises PlanError or GeneratorError."""
+        try:
+            yield Channel(self.address, self.tls, tuple(self.cert), self._secret)
+        except CallError as error:
+            raise self._error(error) from None
+        except PlanError as error:
+            raise PlanError(f"{self._who}: {error}") from None
 
     @property
     def _secret(self) -> str:
@@ -192,7 +199,8 @@ class Remote(LoadGenerator):
         if code == "UNAVAILABLE" and heard:
             return f"{self._who} was lost in the middle of the load: {details}"
         if code == "UNAVAILABLE":
-            return f"{self._who} is not available: {details}. Is 'python -m pytest_loadgen serve' running there?"
+            hint = "" if details.endswith("?") else ". Is 'python -m pytest_loadgen serve' running there?"
+            return f"{self._who} is not available: {details}{hint}"
         if code == "UNIMPLEMENTED":
             return f"{self._who} does not know {SERVICE}: is it a server of load generators, and of this version?"
         if code == "DEADLINE_EXCEEDED":

@@ -18,6 +18,8 @@ from pytest_loadgen.registry import Registry
 if TYPE_CHECKING:
     from pytest_loadgen.serving.server import Access, Server
 
+LOG = logging.getLogger("pytest_loadgen.serve")
+
 _TICK = 0.05
 # How long loads have to end when the server ends at once, in seconds.
 _AT_ONCE = 3.0
@@ -83,6 +85,7 @@ def serve(options: argparse.Namespace, registry: Registry) -> int:
 def _end(server: Server, signals: queue.SimpleQueue[int]) -> int:
     """Finish the load that is under way, or at the next signal end at once."""
     stopped = server.drain()
+    LOG.info("taking no more loads, and ending when that under way has ended, or at the next signal")
     while not stopped.wait(_TICK):
         if not signals.empty():
             server.stop().wait(_AT_ONCE)

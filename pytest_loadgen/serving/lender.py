@@ -30,6 +30,7 @@ from pytest_loadgen.serving.line import Line
 from pytest_loadgen.units import Duration
 
 LOG = logging.getLogger("pytest_loadgen.serve")
+"""Where each load is told of."""
 
 # For how long a load may stand in line, and wait for its service, and when its parts may start, in seconds.
 _LONGEST_WAIT = 3600.0

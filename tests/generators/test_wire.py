@@ -2,8 +2,8 @@
 
 import math
 import random
+from contextlib import suppress
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +175,7 @@ def test_a_description_comes_as_it_went(description: wire.Description) -> None:
 def test_an_impossible_plan_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     message = wire.write_plan(Plan(Target("http://x/", "GET", "http", "x", 80, b"/"), (hold(1, 1),)), "")
     for name in change:
-        message.ClearField(name)  # type: ignore[arg-type]
+        message.ClearField(name)
     message.MergeFrom(pb.Plan(**change))
     with pytest.raises(PlanError, match=f"this plan is impossible: {said}"):
         wire.read_plan(message, tmp_path)
@@ -200,7 +200,7 @@ def test_an_impossible_plan_is_refused(change: dict[str, Any], said: str, tmp_pa
 def test_a_request_that_holds_another_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     message = wire.write_plan(Plan(Target("http://x/", "GET", "http", "x", 80, b"/"), (hold(1, 1),)), "")
     for name in change:
-        message.target.ClearField(name)  # type: ignore[arg-type]
+        message.target.ClearField(name)
     message.target.MergeFrom(pb.Target(**change))
     with pytest.raises(PlanError, match=f"this plan is impossible: {said}"):
         wire.read_plan(message, tmp_path)
@@ -217,10 +217,8 @@ def test_broken_intervals_are_value_errors() -> None:
         for _ in range(draw.randrange(1, 5)):
             hdr[draw.randrange(len(hdr))] = draw.randrange(256)
         message.latency.hdr = bytes(hdr[: draw.randrange(len(hdr) + 1)])
-        try:
+        with suppress(ValueError):
             wire.read_interval(message)
-        except ValueError as error:
-            assert str(error)
     for broken in (
         pb.Interval(start=math.nan),
         pb.Interval(seconds=-1),
