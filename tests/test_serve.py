@@ -129,7 +129,7 @@ def test_a_load_waits_for_so_long_only(server: Server, tmp_path: Path) -> None:
     serving_here = serving.Server(serving.Access("127.0.0.1", 0), Lender(Registry([embedded]), wait=0.2))
     serving_here.start()
     remote = Remote()
-    remote.address = f"127.0.0.1:{serving_here.port}"
+    remote.address = serving_here.address
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(runner.run, plan_for(server), remote)
         wait_for(lambda: server.requests["/"] > 0)

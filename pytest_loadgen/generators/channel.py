@@ -84,8 +84,8 @@ class Channel:
             except grpc.RpcError as error:
                 raise self._error(error) from None
 
-    def run(self, plan: pb.Plan) -> Call:
-        """Have a plan carried out. Raises PlanError, and the call when it is iterated CallError."""
+    def run(self, plan: pb.Plan, seconds: float) -> Call:
+        """Have a plan carried out within so many seconds. Raises PlanError; the call, when it is iterated, CallError."""
         from pytest_loadgen.generators import loadgen_pb2 as pb
 
         channel = self._open()
@@ -94,7 +94,7 @@ class Channel:
             request_serializer=pb.Plan.SerializeToString,
             response_deserializer=pb.Interval.FromString,
         )
-        return Call(channel, start(plan, metadata=self._metadata()), self._error)
+        return Call(channel, start(plan, timeout=seconds, metadata=self._metadata()), self._error)
 
     @property
     def encrypted(self) -> bool:

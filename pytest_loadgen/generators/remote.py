@@ -33,6 +33,8 @@ _KINDS: Mapping[str, type[LoadError]] = {
     "PERMISSION_DENIED": ServiceError,
     "FAILED_PRECONDITION": ServiceError,
 }
+# How long a load may wait there for others, and what else it may take beyond its plan, in seconds.
+_WAIT = 4000.0
 _SHOWN = 1000
 
 
@@ -142,8 +144,9 @@ class Remote(LoadGenerator):
         self._check()
         from pytest_loadgen.generators import wire
 
+        limit = _WAIT + plan.ready + plan.warmup + plan.duration + 2 * plan.timeout
         with self._call() as channel:
-            return channel.run(wire.write_plan(plan, self.generator))
+            return channel.run(wire.write_plan(plan, self.generator), limit)
 
     def read(self, call: Call, plan: Plan) -> Generator[Interval]:
         """Read its intervals as they come. Raises PlanError, ServiceError or GeneratorError."""
@@ -190,7 +193,7 @@ class Remote(LoadGenerator):
 
     def _error(self, error: CallError, plan: Plan | None = None, heard: bool = False) -> LoadError:
         """Say what went wrong, without secrets."""
-        details = " ".join(error.details.split())
+        details = "".join(filter(str.isprintable, " ".join(error.details.split())))
         if plan:
             details = without_secrets(details, plan.target, [self._secret])
         return _KINDS.get(error.code, GeneratorError)(self._said(error.code, details[:_SHOWN], heard))
@@ -203,6 +206,8 @@ class Remote(LoadGenerator):
             return f"{self._who} is not available: {details}{hint}"
         if code == "UNIMPLEMENTED":
             return f"{self._who} does not know {SERVICE}: is it a server of load generators, and of this version?"
+        if code == "DEADLINE_EXCEEDED" and heard:
+            return f"{self._who} did not end the load"
         if code == "DEADLINE_EXCEEDED":
             return f"{self._who} does not answer: is it a server of load generators?"
         return f"{self._who}: {details or code}"

@@ -76,8 +76,7 @@ def serve(options: argparse.Namespace, registry: Registry) -> int:
     for number in signal.SIGTERM, signal.SIGINT:
         signal.signal(number, note)
     server.start()
-    where = f"{options.bind.removesuffix(':0')}:{server.port}" if access.port == 0 else options.bind
-    print(f"lending {', '.join(lender.names)} at {where}", flush=True)  # noqa: T201  # for who started it
+    print(f"lending {', '.join(lender.names)} at {server.address}", flush=True)  # noqa: T201  # for who started it
     signals.get()
     return _end(server, signals)
 

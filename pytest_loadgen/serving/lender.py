@@ -84,7 +84,8 @@ class _Call:
         if total := self.outcomes.total():
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.outcomes.most_common())
             told += [f"{counted(total, 'request')} ({kinds})"]
-        return " ".join(f"{'; '.join(told)}; {self.ended}".split())
+        line = " ".join(f"{'; '.join(told)}; {self.ended}".split())
+        return "".join(filter(str.isprintable, line))
 
 
 class Lender:

@@ -92,7 +92,8 @@ class Server:
         for name in "", SERVICE:
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         reflection.enable_server_reflection([SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-        self.port = self._listen(access)
+        self.address = self._listen(access)
+        """Host and port."""
 
     def start(self) -> None:
         """Take calls from now on."""
@@ -107,14 +108,16 @@ class Server:
         """Stop the load that is under way, too."""
         return self._server.stop(None)
 
-    def _listen(self, access: Access) -> int:
+    def _listen(self, access: Access) -> str:
         host = f"[{access.host}]" if ":" in access.host else access.host
         address = f"{host}:{access.port}"
         credentials = access.credentials() if access.certificate else None
         try:
             if credentials:
-                return self._server.add_secure_port(address, credentials)
-            return self._server.add_insecure_port(address)
+                port = self._server.add_secure_port(address, credentials)
+            else:
+                port = self._server.add_insecure_port(address)
+            return f"{host}:{port}"
         except RuntimeError:
             raise LoadError(f"cannot listen at {address}: is it taken, or not an address of this machine?") from None
 
