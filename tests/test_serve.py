@@ -41,8 +41,16 @@ print(runner.run(plan_of(url, options), remote))
 
 @pytest.fixture(scope="module")
 def lent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lent]:
-    with lending(tmp_path_factory.mktemp("lent")) as lent:
+    """One that wants a token."""
+    folder = tmp_path_factory.mktemp("lent")
+    (folder / "token").write_text(f"{TOKEN}\n")
+    with lending(folder, "--token-file", folder / "token") as lent:
         yield lent
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOADGEN_TOKEN", TOKEN)
 
 
 def client(lent: Lent, service: Server, duration: float) -> subprocess.Popen[bytes]:
@@ -203,13 +211,12 @@ def test_each_load_is_a_line_in_the_log(lent: Lent, server: Server) -> None:
     assert "geheim" not in lent.said
 
 
-def test_health_and_reflection(tmp_path: Path) -> None:
+def test_health_and_reflection(lent: Lent) -> None:
     """Anybody may ask how it is; what there is, only who has the token."""
     from grpc_health.v1 import health_pb2, health_pb2_grpc
     from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
-    with lending(tmp_path, "--token-file", tmp_path / "token") as lent, grpc.insecure_channel(lent.address) as channel:
+    with grpc.insecure_channel(lent.address) as channel:
         service = "pytest_loadgen.v1.LoadGenerator"
         health: Any = health_pb2_grpc.HealthStub(channel)
         for name in "", service:

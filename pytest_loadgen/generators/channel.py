@@ -85,7 +85,7 @@ class Channel:
                 raise self._error(error) from None
 
     def run(self, plan: pb.Plan, seconds: float) -> Call:
-        """Have a plan carried out within so many seconds. Raises PlanError; the call, when it is iterated, CallError."""
+        """Have a plan carried out within so many seconds. Raises PlanError; the call, where iterated, CallError."""
         from pytest_loadgen.generators import loadgen_pb2 as pb
 
         channel = self._open()
