@@ -1,17 +1,19 @@
-"""What can be asked of the plugin without running tests: ``python -m pytest_loadgen generators``."""
+"""What can be asked of the plugin without running tests: ``python -m pytest_loadgen generators``, or ``serve``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pytest_loadgen.config import generators
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.registry import Registry
 from pytest_loadgen.reports.generators import table
+from pytest_loadgen.serving.command import add_options, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,15 +21,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pytest_loadgen", description="Load tests in pytest.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     listing = commands.add_parser("generators", help="list the load generators: what is here, and what each can do")
-    listing.add_argument(
-        "--folder", type=Path, default=Path(), metavar="PATH", help="where pyproject.toml is that configures some (.)"
-    )
+    serving = commands.add_parser("serve", help="lend the load generators of this machine to others, over gRPC")
+    for command in listing, serving:
+        command.add_argument(
+            "--folder",
+            type=Path,
+            default=Path(),
+            metavar="PATH",
+            help="where pyproject.toml is that configures some (.)",
+        )
+    add_options(serving)
     parsed = parser.parse_args(arguments)
     try:
         installed, configured = _installed(), generators(parsed.folder)
+        if parsed.command == "serve":
+            return serve(parsed, Registry(installed, configured))
     except LoadError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
+    _list(installed, configured)
+    return 0
+
+
+def _list(installed: Sequence[LoadGenerator], configured: Mapping[str, Any]) -> None:
     found, wrong = {generator.name: generator for generator in installed}, []
     for name, settings in configured.items():
         try:
@@ -35,7 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except LoadError as error:  # a conftest.py may bring what it is made of
             wrong.append(str(error))
     print(table(found.values()), *wrong, sep="\n")  # noqa: T201  # that is what was asked for
-    return 0
 
 
 def _installed() -> list[LoadGenerator]:

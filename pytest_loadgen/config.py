@@ -21,12 +21,20 @@ def profile(folder: Path, name: str) -> Options:
 def generators(folder: Path) -> dict[str, dict[str, Any]]:
     """Read the configured generators: settings by name. Raises PlanError."""
     found = _tables(folder / "pyproject.toml", "generators")
+    # Files beside the configuration are meant from there, wherever pytest is called.
     for settings in found.values():
-        # A program beside the configuration is meant from there, wherever pytest is called.
         program = settings.get("program")
         if isinstance(program, str) and os.sep in program:
-            settings["program"] = str((folder / Path(program).expanduser()).absolute())
+            settings["program"] = _located(folder, program)
+        if isinstance(authorities := settings.get("tls"), str):
+            settings["tls"] = _located(folder, authorities)
+        if isinstance(files := settings.get("cert"), list):
+            settings["cert"] = [_located(folder, file) if isinstance(file, str) else file for file in files]
     return found
+
+
+def _located(folder: Path, file: str) -> str:
+    return str((folder / Path(file).expanduser()).absolute())
 
 
 def _tables(path: Path, kind: str) -> dict[str, dict[str, Any]]:

@@ -174,7 +174,7 @@ class Load:
 
         try:
             with setting.turn(progress.waiting if progress else lambda: None):
-                if gate.of_latency:
+                if gate.of_latency and not generator.away:
                     judging.blank = replace(judging.blank, noise=setting.machine().floor)
                 if progress:
                     progress.started()
@@ -203,8 +203,8 @@ class Load:
         found: list[list[Interval]] = [[] for _ in generators]
         try:
             with setting.turn(lambda: None):
-                if gate.of_latency:
-                    for judging in judgings:
+                for generator, judging in zip(generators, judgings, strict=True):
+                    if gate.of_latency and not generator.away:
                         judging.blank = replace(judging.blank, noise=setting.machine().floor)
                 for number, interval in by_turns(plan, generators, rounds, setting.allowed_hosts):
                     found[number].append(interval)

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
+from types import UnionType
 from typing import Any
 
 from pytest_loadgen.errors import PlanError, did_you_mean
 from pytest_loadgen.generators import base
 from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.remote import SCHEME, Remote
 from pytest_loadgen.plan import Plan
 
-_WRITTEN = {str: "text", list: "a list of texts", dict: "a table of texts", bool: "true or false"}
+_WRITTEN: Mapping[type | UnionType, str] = {
+    str: "text",
+    list: "a list of texts",
+    dict: "a table of texts",
+    bool: "true or false",
+    bool | str: "true, false or text",
+}
 
 
 class Registry:
@@ -40,7 +48,9 @@ class Registry:
         return name in self._generators
 
     def __getitem__(self, name: str) -> LoadGenerator:
-        """Give the generator of a name. Raises PlanError."""
+        """Give the generator of a name, which may be the address of one elsewhere. Raises PlanError."""
+        if isinstance(name, str) and name.startswith(SCHEME):
+            return self._generators.setdefault(name, Remote.at(name))
         if not isinstance(name, str) or name not in self._generators:
             raise PlanError(f"there is no load generator {name!r}: {did_you_mean(str(name), self._generators)}")
         return self._generators[name]
@@ -63,15 +73,20 @@ class Registry:
             if key not in known:
                 raise PlanError(f"{where} has no {key!r}: {did_you_mean(key, ['use', *known])}")
             if not _is(value, known[key]):
-                raise PlanError(f"{where}: {key} = {value!r}: write {_WRITTEN.get(known[key], known[key].__name__)}")
+                raise PlanError(f"{where}: {key} = {value!r}: write {_written(known[key])}")
             setattr(made, key, value)
         made.name = name
         return made
 
 
-def _is(value: object, kind: type) -> bool:
+def _written(kind: type | UnionType) -> str:
+    return _WRITTEN.get(kind) or str(getattr(kind, "__name__", kind))
+
+
+def _is(value: object, kind: type | UnionType) -> bool:
     if isinstance(value, list):
         return kind is list and all(isinstance(each, str) for each in value)
     if isinstance(value, dict):
         return kind is dict and all(isinstance(each, str) for each in value.values())
-    return isinstance(value, kind) and not (kind is not bool and isinstance(value, bool))
+    # True is an int, too.
+    return isinstance(value, kind) and (kind in {bool, bool | str} or not isinstance(value, bool))

@@ -22,7 +22,8 @@ def run(
     ServiceError before anything is sent, GeneratorError after.
     """
     check(generator, plan)
-    plan = replace(plan, target=service.find(plan.target, plan.ready, allowed_hosts))
+    if not generator.away:
+        plan = replace(plan, target=service.find(plan.target, plan.ready, allowed_hosts))
     intervals: list[Interval] = []
     with closing(generator.run(plan)) as coming:
         for interval in coming:

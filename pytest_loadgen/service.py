@@ -20,6 +20,16 @@ _BETWEEN_TRIES = 0.05
 _ONE_TRY = 2.0
 
 
+class NotAllowedError(ServiceError):
+    """The service is neither here, nor private, nor allowed."""
+
+    def __init__(self, host: str, ip: object) -> None:
+        """Take its host, and where that is."""
+        self.host = host
+        self.found = f"{host} ({ip}) is neither this machine nor in a private network, and a load there may harm others"
+        super().__init__(f"{self.found}. If it is yours, say so in the ini-file: load_allowed_hosts = {host}")
+
+
 def find(target: Target, wait: float, allowed: Iterable[str] = ()) -> Target:
     """Wait so many seconds until the service accepts connections, and say at which address.
 
@@ -66,10 +76,7 @@ def _check(target: Target, addresses: list[Address], allowed: tuple[str, ...]) -
         ip = getattr(ip, "ipv4_mapped", None) or ip
         private = any(ip in network for network in _PRIVATE if network.version == ip.version)
         if not (private or ip.is_loopback or ip.is_unspecified):
-            raise ServiceError(
-                f"{target.host} ({ip}) is neither this machine nor in a private network, and a load there may "
-                f"harm others. If it is yours, say so in the ini-file: load_allowed_hosts = {target.host}"
-            )
+            raise NotAllowedError(target.host, ip)
 
 
 def _try(target: Target, address: Address) -> str:

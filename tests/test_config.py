@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_loadgen.config import profile
+from pytest_loadgen.config import generators, profile
 from pytest_loadgen.errors import PlanError
 
 
@@ -87,3 +87,25 @@ def test_unreadable(toml: Path) -> None:
     with pytest.raises(PlanError) as caught:
         profile(toml.parent, "smoke")
     assert str(caught.value).startswith(f"cannot read {toml}: ")
+
+
+def test_files_are_beside_the_configuration(toml: Path) -> None:
+    """Paths of programs and certificates are relative to pyproject.toml; names on PATH, and what is no path, stay."""
+    toml.write_text("""
+        [tool.pytest-loadgen.generators.far]
+        program = "bin/fortio"
+        tls = "ca.pem"
+        cert = ["../cert.pem", "/etc/key.pem"]
+        [tool.pytest-loadgen.generators.near]
+        program = "fortio"
+        tls = true
+    """)
+    folder = toml.parent
+    assert generators(folder) == {
+        "far": {
+            "program": f"{folder}/bin/fortio",
+            "tls": f"{folder}/ca.pem",
+            "cert": [f"{folder}/../cert.pem", "/etc/key.pem"],
+        },
+        "near": {"program": "fortio", "tls": True},
+    }

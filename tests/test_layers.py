@@ -16,27 +16,27 @@ ROOT = Path(pytest_loadgen.__file__).parent
 ROWS = """
     __init__
     plugin __main__
-    fixture session progress hookspecs testing
+    fixture session progress hookspecs testing serving.command
     reports.formats reports.github
-    baselines
+    baselines serving.server
     reports.csv_file reports.fortio reports.hdr_log reports.html_page reports.markdown reports.open_metrics reports.smp
-    config record reports.terminal reports.generators reports.junit
+    config serving.lender record reports.terminal reports.generators reports.junit
     machine crosscheck sidebyside registry reports.summary reports.charts
     generators gate runner distributed rounds
     generators.embedded generators.fortio_server
-    runs generators.fortio generators.nighthawk generators.nighthawk_service generators.wrk
+    runs generators.fortio generators.nighthawk generators.nighthawk_service generators.remote generators.wrk
     judged
     comparison generators.command
     baseline verdict
     sample generators.embedded.worker
     generators.embedded.engine
-    generators.embedded.http1 generators.timeline
+    generators.embedded.http1 generators.timeline generators.wire
     generators.embedded.readiness generators.base generators.process generators.nighthawk_output
     result pacing options service slo meshery generators.nighthawk_options
     plan
     target turn histogram stats
-    units fingerprint
-    errors cgroup reports testing.service generators.nighthawk_pb2
+    units fingerprint generators.channel serving.line
+    errors cgroup reports serving testing.service generators.loadgen_pb2 generators.nighthawk_pb2
 """
 LEVELS = {module: -row for row, line in enumerate(ROWS.split("\n")) for module in line.split()}
 PYTEST_FROM = LEVELS["fixture"]
@@ -50,7 +50,13 @@ OWNERS = {
     "plotly": {"reports.html_page"},
     "tqdm": {"progress"},
     "httptools": {"generators.embedded.http1"},
-    "grpc": {"generators.nighthawk_service"},
+    "grpc": {
+        "generators.channel",
+        "generators.nighthawk_service",
+        "generators.remote",
+        "serving.lender",
+        "serving.server",
+    },
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

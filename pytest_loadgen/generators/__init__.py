@@ -15,6 +15,7 @@ def built_in() -> list[LoadGenerator]:
     from pytest_loadgen.generators.fortio_server import FortioServer
     from pytest_loadgen.generators.nighthawk import Nighthawk
     from pytest_loadgen.generators.nighthawk_service import NighthawkService
+    from pytest_loadgen.generators.remote import Remote
     from pytest_loadgen.generators.wrk import Wrk, Wrk2
 
-    return [Embedded(), Fortio(), FortioServer(), Nighthawk(), NighthawkService(), Wrk(), Wrk2()]
+    return [Embedded(), Fortio(), FortioServer(), Nighthawk(), NighthawkService(), Remote(), Wrk(), Wrk2()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import UnionType
 from typing import Protocol, Self
 
 from pytest_loadgen.errors import PlanError
@@ -42,7 +43,9 @@ class LoadGenerator(Protocol):
     """Whether intervals come as they end; or else all at the end of the load."""
     longest: float = float("inf")
     """How long a load it can do in one piece, in seconds."""
-    settings: Mapping[str, type] = {}
+    away: bool = False
+    """Whether it runs elsewhere: it then finds the service itself, from there."""
+    settings: Mapping[str, type | UnionType] = {}
     """What a table of pyproject.toml may set, each an attribute of this name and type."""
 
     def version(self) -> str:
@@ -67,6 +70,7 @@ class Wrapper(LoadGenerator):
         self._generator = generator
         self.name, self.features, self.live = generator.name, generator.features, generator.live
         self.basis, self.floor, self.longest = generator.basis, generator.floor, generator.longest
+        self.away = generator.away
 
     def version(self) -> str:
         """Tell its version."""
@@ -76,6 +80,7 @@ class Wrapper(LoadGenerator):
 def check(generator: LoadGenerator, plan: Plan, others: Iterable[LoadGenerator] = ()) -> None:
     """Refuse a plan that a generator cannot do, and say which of others can. Raises PlanError."""
     if missing := plan.needs - generator.features:
-        can = ", ".join(sorted(other.name for other in others if plan.needs <= other.features))
+        # Those elsewhere would have to be asked, and may not be there.
+        can = ", ".join(sorted(other.name for other in others if not other.away and plan.needs <= other.features))
         hint = f" These can: {can}." if can else ""
         raise PlanError(f"{generator.name} cannot do: {', '.join(sorted(missing))}.{hint}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytest_loadgen.errors import GeneratorError
+from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.base import LoadGenerator
 
 _BASIS = {"due": "when due", "sent": "when sent", "back-filled": "when sent, back-filled"}
@@ -26,7 +26,9 @@ def _row(generator: LoadGenerator) -> tuple[str, ...]:
     try:
         version = generator.version()
         found = getattr(generator, "path", lambda: getattr(generator, "address", "yes"))()
-    except GeneratorError as error:
+    except LoadError as error:
         version, found = "", str(error).removeprefix(f"{generator.name}: ").partition(". ")[0]
+        if generator.away:  # what it can do is not known here
+            return generator.name, found, "", "", ""
     can = ", ".join(sorted(generator.features))
     return generator.name, found, version, _BASIS[generator.basis], can

@@ -1,0 +1,180 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Basis(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BASIS_UNSPECIFIED: _ClassVar[Basis]
+    BASIS_DUE: _ClassVar[Basis]
+    BASIS_SENT: _ClassVar[Basis]
+    BASIS_BACK_FILLED: _ClassVar[Basis]
+
+class Arrivals(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ARRIVALS_UNSPECIFIED: _ClassVar[Arrivals]
+    ARRIVALS_CONSTANT: _ClassVar[Arrivals]
+    ARRIVALS_POISSON: _ClassVar[Arrivals]
+BASIS_UNSPECIFIED: Basis
+BASIS_DUE: Basis
+BASIS_SENT: Basis
+BASIS_BACK_FILLED: Basis
+ARRIVALS_UNSPECIFIED: Arrivals
+ARRIVALS_CONSTANT: Arrivals
+ARRIVALS_POISSON: Arrivals
+
+class DescribeRequest(_message.Message):
+    __slots__ = ("generator",)
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    generator: str
+    def __init__(self, generator: _Optional[str] = ...) -> None: ...
+
+class Description(_message.Message):
+    __slots__ = ("interface_version", "name", "version", "features", "basis", "floor", "live", "longest", "generators")
+    INTERFACE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    BASIS_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_FIELD_NUMBER: _ClassVar[int]
+    GENERATORS_FIELD_NUMBER: _ClassVar[int]
+    interface_version: int
+    name: str
+    version: str
+    features: _containers.RepeatedScalarFieldContainer[str]
+    basis: Basis
+    floor: float
+    live: bool
+    longest: float
+    generators: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, interface_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., basis: _Optional[_Union[Basis, str]] = ..., floor: _Optional[float] = ..., live: bool = ..., longest: _Optional[float] = ..., generators: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Plan(_message.Message):
+    __slots__ = ("generator", "target", "stages", "connections", "arrivals", "warmup", "timeout", "expect", "ready", "seed", "part", "parts", "start_at")
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
+    ARRIVALS_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    EXPECT_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    START_AT_FIELD_NUMBER: _ClassVar[int]
+    generator: str
+    target: Target
+    stages: _containers.RepeatedCompositeFieldContainer[Stage]
+    connections: int
+    arrivals: Arrivals
+    warmup: float
+    timeout: float
+    expect: _containers.RepeatedScalarFieldContainer[str]
+    ready: float
+    seed: int
+    part: int
+    parts: int
+    start_at: float
+    def __init__(self, generator: _Optional[str] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., connections: _Optional[int] = ..., arrivals: _Optional[_Union[Arrivals, str]] = ..., warmup: _Optional[float] = ..., timeout: _Optional[float] = ..., expect: _Optional[_Iterable[str]] = ..., ready: _Optional[float] = ..., seed: _Optional[int] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ..., start_at: _Optional[float] = ...) -> None: ...
+
+class Stage(_message.Message):
+    __slots__ = ("start", "end", "seconds")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    start: str
+    end: str
+    seconds: float
+    def __init__(self, start: _Optional[str] = ..., end: _Optional[str] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class Target(_message.Message):
+    __slots__ = ("url", "scheme", "host", "port", "method", "path", "headers", "body", "verify", "authorities", "http2")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    SCHEME_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    VERIFY_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
+    HTTP2_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    scheme: str
+    host: str
+    port: int
+    method: str
+    path: bytes
+    headers: _containers.RepeatedCompositeFieldContainer[Header]
+    body: bytes
+    verify: bool
+    authorities: bytes
+    http2: bool
+    def __init__(self, url: _Optional[str] = ..., scheme: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., method: _Optional[str] = ..., path: _Optional[bytes] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., verify: bool = ..., authorities: _Optional[bytes] = ..., http2: bool = ...) -> None: ...
+
+class Header(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: bytes
+    value: bytes
+    def __init__(self, name: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
+
+class Interval(_message.Message):
+    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "resent", "unsent")
+    class OutcomesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    START_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_TIME_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    LAG_FIELD_NUMBER: _ClassVar[int]
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    THROTTLED_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    RESENT_FIELD_NUMBER: _ClassVar[int]
+    UNSENT_FIELD_NUMBER: _ClassVar[int]
+    start: float
+    seconds: float
+    latency: Histogram
+    service_time: Histogram
+    outcomes: _containers.ScalarMap[str, int]
+    lag: Histogram
+    cpu: float
+    throttled: float
+    received: int
+    resent: int
+    unsent: int
+    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., resent: _Optional[int] = ..., unsent: _Optional[int] = ...) -> None: ...
+
+class Histogram(_message.Message):
+    __slots__ = ("hdr", "ranges")
+    HDR_FIELD_NUMBER: _ClassVar[int]
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    hdr: bytes
+    ranges: _containers.RepeatedCompositeFieldContainer[Range]
+    def __init__(self, hdr: _Optional[bytes] = ..., ranges: _Optional[_Iterable[_Union[Range, _Mapping]]] = ...) -> None: ...
+
+class Range(_message.Message):
+    __slots__ = ("low", "high", "count")
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    low: int
+    high: int
+    count: int
+    def __init__(self, low: _Optional[int] = ..., high: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,247 @@
+"""A load generator on another machine, or in another language, over gRPC."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import cached_property
+from types import UnionType
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+from pytest_loadgen.errors import GeneratorError, LoadError, PlanError, ServiceError
+from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.channel import DEFAULT_PORT, SERVICE, Call, CallError, Channel, host_and_port
+from pytest_loadgen.generators.command import without_secrets
+from pytest_loadgen.plan import FEATURES, Plan
+from pytest_loadgen.result import Basis, Interval
+from pytest_loadgen.units import Duration
+
+if TYPE_CHECKING:
+    from pytest_loadgen.generators.wire import Description
+
+SCHEME = "remote://"
+"""How an address begins that is a generator's name."""
+
+_TOKEN = "LOADGEN_TOKEN"  # noqa: S105  # where it may be
+# What is wrong with the load, or with the service, and not with the generator.
+_KINDS: Mapping[str, type[LoadError]] = {
+    "INVALID_ARGUMENT": PlanError,
+    "NOT_FOUND": PlanError,
+    "PERMISSION_DENIED": ServiceError,
+    "FAILED_PRECONDITION": ServiceError,
+}
+# How long a load may wait there for others, and what else it may take beyond its plan, in seconds.
+_WAIT = 4000.0
+_SHOWN = 1000
+
+
+class Remote(LoadGenerator):
+    """A generator that ``python -m pytest_loadgen serve`` lends, or any other program that keeps to loadgen.proto.
+
+    The service is found, and loaded, from there. A load that is closed is cancelled, and there it stops within
+    a second. There is no word for ending it more gently: so requests that are in flight when a load
+    ends early are in no figure.
+    """
+
+    name = "remote"
+    away = True
+    settings: Mapping[str, type | UnionType] = {
+        "address": str,
+        "generator": str,
+        "token": str,
+        "token_env": str,
+        "tls": bool | str,
+        "cert": list,
+    }
+
+    address: str = f"127.0.0.1:{DEFAULT_PORT}"
+    """Where it is: host and port."""
+    generator: str = ""
+    """Which of the generators there; by default its first."""
+    token: str = ""
+    """What it wants to be told; better, the environment has it."""
+    token_env: str = ""
+    """Which variable of the environment has the token; LOADGEN_TOKEN may have it anyway."""
+    tls: bool | str | None = None
+    """Whether it speaks TLS, or a file of the authorities to trust; by default, wherever it is not this machine."""
+    cert: Sequence[str] = ()
+    """The files of a certificate to show to it, and of its key."""
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """Make the one of an address, ``remote://host:port/NAME``, which is its name. Raises PlanError."""
+        remote = cls()
+        remote.name = url
+        try:
+            parts = urlsplit(url)
+            remote.address, remote.generator = parts.netloc, parts.path.strip("/")
+            host_and_port(remote.address)
+        except ValueError:  # a PlanError is one
+            parts = None
+        if not parts or parts.query or parts.fragment:
+            # What is wrong may be a password.
+            raise PlanError(f"not the address of a load generator: write '{SCHEME}host:port/NAME'")
+        return remote
+
+    @cached_property
+    def description(self) -> Description:
+        """What it says of itself, asked once. Raises GeneratorError or PlanError."""
+        self._check()
+        from pytest_loadgen.generators import loadgen_pb2 as pb
+        from pytest_loadgen.generators import wire
+
+        with self._call() as channel:
+            message = channel.describe(pb.DescribeRequest(generator=self.generator))
+        try:
+            description = wire.Description.read(message)
+        except ValueError as error:
+            raise GeneratorError(f"{self._who} does not say what it is: {error}") from None
+        if description.interface_version != wire.VERSION:
+            raise GeneratorError(
+                f"{self._who} speaks version {description.interface_version} of the interface, and this is "
+                f"version {wire.VERSION}: use versions of pytest-loadgen that go together on both sides."
+            )
+        return description
+
+    @property
+    def features(self) -> frozenset[str]:  # type: ignore[override]  # not to be set, here and below
+        """What it can do; it has no client certificates to show to services."""
+        return self.description.features & FEATURES - {"cert"}
+
+    @property
+    def basis(self) -> Basis:  # type: ignore[override]
+        """From when it counts latency."""
+        return self.description.basis
+
+    @property
+    def floor(self) -> Duration:  # type: ignore[override]
+        """How much it may add to a latency itself."""
+        return self.description.floor
+
+    @property
+    def live(self) -> bool:  # type: ignore[override]
+        """Whether intervals come as they end."""
+        return self.description.live
+
+    @property
+    def longest(self) -> float:  # type: ignore[override]
+        """How long a load it can do in one piece, in seconds."""
+        return self.description.longest
+
+    def version(self) -> str:
+        """Tell which generator is there, and its version. Raises GeneratorError."""
+        return f"{self.description.name} {self.description.version}".strip()
+
+    def run(self, plan: Plan) -> _Run:
+        """Have it run a plan, when the first interval is asked for."""
+        return _Run(self, plan)
+
+    def start(self, plan: Plan) -> Call:
+        """Send it a plan. Raises PlanError or GeneratorError."""
+        self._check()
+        from pytest_loadgen.generators import wire
+
+        limit = _WAIT + plan.ready + plan.warmup + plan.duration + 2 * plan.timeout
+        with self._call() as channel:
+            return channel.run(wire.write_plan(plan, self.generator), limit)
+
+    def read(self, call: Call, plan: Plan) -> Generator[Interval]:
+        """Read its intervals as they come. Raises PlanError, ServiceError or GeneratorError."""
+        from pytest_loadgen.generators import wire
+
+        heard = False
+        try:
+            for message in call:
+                heard = True
+                yield wire.read_interval(message)
+        except CallError as error:
+            raise self._error(error, plan, heard) from None
+        except ValueError as error:
+            raise GeneratorError(f"{self._who} sent an interval that cannot be read: {error}") from None
+
+    @contextmanager
+    def _call(self) -> Iterator[Channel]:
+        """Give the way there, and say what goes wrong on it. Raises PlanError or GeneratorError."""
+        try:
+            yield Channel(self.address, self.tls, tuple(self.cert), self._secret)
+        except CallError as error:
+            raise self._error(error) from None
+        except PlanError as error:
+            raise PlanError(f"{self._who}: {error}") from None
+
+    @property
+    def _secret(self) -> str:
+        token = self.token or os.environ.get(self.token_env or _TOKEN, "")
+        if self.token_env and not token:
+            raise GeneratorError(f"{self.name}: the environment has no {self.token_env}, where the token is to be")
+        return token
+
+    @property
+    def _who(self) -> str:
+        return self.name if self.name.startswith(SCHEME) else f"{self.name} ({self.address})"
+
+    def _check(self) -> None:
+        """Look whether the libraries are there. Raises GeneratorError."""
+        try:
+            import google.protobuf  # noqa: F401
+            import grpc  # noqa: F401
+        except ImportError:
+            raise GeneratorError(f"{self.name} needs grpcio: pip install 'pytest-loadgen[remote]'") from None
+
+    def _error(self, error: CallError, plan: Plan | None = None, heard: bool = False) -> LoadError:
+        """Say what went wrong, without secrets."""
+        details = "".join(filter(str.isprintable, " ".join(error.details.split())))
+        if plan:
+            details = without_secrets(details, plan.target, [self._secret])
+        return _KINDS.get(error.code, GeneratorError)(self._said(error.code, details[:_SHOWN], heard))
+
+    def _said(self, code: str, details: str, heard: bool) -> str:
+        if code == "UNAVAILABLE" and heard:
+            return f"{self._who} was lost in the middle of the load: {details}"
+        if code == "UNAVAILABLE":
+            hint = "" if details.endswith("?") else ". Is 'python -m pytest_loadgen serve' running there?"
+            return f"{self._who} is not available: {details}{hint}"
+        if code == "UNIMPLEMENTED":
+            return f"{self._who} does not know {SERVICE}: is it a server of load generators, and of this version?"
+        if code == "DEADLINE_EXCEEDED" and heard:
+            return f"{self._who} did not end the load"
+        if code == "DEADLINE_EXCEEDED":
+            return f"{self._who} does not answer: is it a server of load generators?"
+        return f"{self._who}: {details or code}"
+
+
+class _Run:
+    """A load elsewhere: an iterator over the intervals that come from there, that any thread may close."""
+
+    def __init__(self, remote: Remote, plan: Plan) -> None:
+        self._stopped = threading.Event()
+        self._call: Call | None = None
+        self._intervals = self._run(remote, plan)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Interval:
+        return next(self._intervals)
+
+    def close(self) -> None:
+        """Stop the load; there, it is over within a second."""
+        self._stopped.set()
+        if call := self._call:
+            call.cancel()
+        with suppress(ValueError):  # another thread is in it, and finds that the call has ended
+            self._intervals.close()
+
+    def _run(self, remote: Remote, plan: Plan) -> Generator[Interval]:
+        with closing(remote.start(plan)) as call:
+            self._call = call
+            if self._stopped.is_set():
+                return  # before it could be cancelled
+            try:
+                yield from remote.read(call, plan)
+            except LoadError:
+                if not self._stopped.is_set():
+                    raise

@@ -1,0 +1,1 @@
+"""Lending this machine's load generators to others."""

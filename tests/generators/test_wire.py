@@ -1,0 +1,279 @@
+"""Plans, intervals and descriptions go to another machine and come back as they were."""
+
+import math
+import random
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.histogram import Histogram
+from pytest_loadgen.plan import FEATURES, Plan, Stage, hold, ramp
+from pytest_loadgen.result import Interval
+from pytest_loadgen.target import Target
+from pytest_loadgen.units import Duration
+
+pytest.importorskip("google.protobuf", reason="protobuf is not installed")
+from pytest_loadgen.generators import loadgen_pb2 as pb
+from pytest_loadgen.generators import wire
+
+ROOT = Path(__file__).parents[2]
+PROTO = "pytest_loadgen/generators/loadgen.proto"
+
+seconds = st.floats(0.001, 1e6)
+rates = st.fractions(0, 10_000_000)
+stages = st.builds(lambda start, end, time: Stage(start, end, Duration(time)), rates, rates, seconds)
+maximal = st.builds(lambda time: Stage(None, None, Duration(time)), seconds)
+words = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
+targets = st.builds(
+    Target,
+    url=words,
+    method=st.sampled_from(["GET", "M-SEARCH", "GRPC"]),
+    scheme=st.sampled_from(["http", "https", "grpc", "tcp"]),
+    host=words,
+    port=st.integers(1, 65535),
+    path=words.map(str.encode) | st.just(b""),
+    headers=st.lists(st.tuples(st.just(b"X-A"), st.binary().filter(lambda v: not {*b"\r\n\0"} & {*v}))).map(tuple),
+    body=st.binary(),
+    verify=st.booleans(),
+    http2=st.booleans(),
+)
+plans = st.builds(
+    Plan,
+    target=targets,
+    stages=(st.lists(stages, min_size=1) | st.lists(maximal, min_size=1)).map(tuple),
+    connections=st.integers(1, 2**32 - 1),
+    warmup=seconds.map(Duration),
+    timeout=seconds.map(Duration),
+    expect=st.lists(words).map(tuple),
+    ready=seconds.map(Duration),
+    seed=st.integers(0, 2**31),
+    part=st.integers(0, 3),
+    parts=st.integers(4, 9),
+    start_at=st.none() | st.floats(0, 1e10),
+)
+counts = st.dictionaries(st.integers(0, 3_600_000_000_000), st.integers(1, 1000))
+wide = st.dictionaries(st.tuples(st.integers(0, 10**9), st.integers(10**9, 10**12)), st.integers(1, 1000))
+
+
+def histogram(fine: dict[int, int], ranges: dict[tuple[int, int], int]) -> Histogram:
+    found = Histogram(wide=ranges)
+    for ns, count in fine.items():
+        found.record(ns / 1e9, count)
+    return found
+
+
+histograms = st.builds(histogram, counts, wide)
+shares = st.floats(0, 1e6)
+intervals = st.builds(
+    Interval,
+    start=shares,
+    seconds=shares,
+    latency=histograms,
+    service_time=histograms,
+    outcomes=st.dictionaries(words, st.integers(0, 2**63)),
+    lag=histograms,
+    cpu=shares,
+    throttled=shares,
+    received=st.integers(0, 2**63),
+    resent=st.integers(0, 2**63),
+    unsent=st.integers(0, 2**63),
+)
+descriptions = st.builds(
+    wire.Description,
+    name=words,
+    version=words | st.just(""),
+    features=st.frozensets(st.sampled_from(sorted(FEATURES))),
+    basis=st.sampled_from(["due", "sent", "back-filled"]),
+    floor=st.floats(0, 10).map(Duration),
+    live=st.booleans(),
+    longest=seconds | st.just(math.inf),
+    generators=st.lists(words).map(tuple),
+)
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@quick
+@given(plan=plans)
+def test_a_plan_comes_as_it_went(plan: Plan, tmp_path: Path) -> None:
+    """Rates are exact however long their fractions are, and nothing is left out."""
+    message = pb.Plan.FromString(wire.write_plan(plan, "fortio").SerializeToString())
+    read = wire.read_plan(message, tmp_path)
+    assert message.generator == "fortio"
+    assert vars(read) == vars(plan)
+
+
+def test_parts_come_as_they_went(tmp_path: Path) -> None:
+    """The parts of a plan that was cut and split still add up to it, with fractions of many digits."""
+    target = Target("http://localhost/", "GET", "http", "localhost", 80, b"/")
+    whole = Plan(target, (ramp(1 / 3, 333.33, 7.77), hold(333.33, 1.1))).between(0.12345678901, 6.54321)
+    for part in whole.split(7):
+        assert vars(wire.read_plan(wire.write_plan(part, ""), tmp_path)) == vars(part)
+
+
+def test_certificates_go_along(tmp_path: Path) -> None:
+    """The authorities of a file or of a folder are trusted there, too."""
+    (tmp_path / "there").mkdir()
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for name in "ab":
+        (folder / name).write_text(f"certificate {name}")
+    for verify, content in (folder / "a", "certificate a"), (folder, "certificate a\ncertificate b"):
+        plan = Plan(Target("https://x/", "GET", "https", "x", 443, b"/", verify=str(verify)), (hold(1, 1),))
+        read = wire.read_plan(wire.write_plan(plan, ""), tmp_path / "there")
+        assert isinstance(read.target.verify, str)
+        assert Path(read.target.verify).parent == tmp_path / "there"
+        assert Path(read.target.verify).read_text() == content
+    missing = replace(plan, target=replace(plan.target, verify=str(tmp_path / "none")))
+    with pytest.raises(PlanError, match="none': not a file of CA certificates"):
+        wire.write_plan(missing, "")
+
+
+@quick
+@given(interval=intervals)
+def test_an_interval_comes_as_it_went(interval: Interval) -> None:
+    """Every count comes, in the bucket, or between the bounds, in which it was."""
+    read = wire.read_interval(pb.Interval.FromString(wire.write_interval(interval).SerializeToString()))
+    assert vars(read) == vars(interval)
+
+
+@quick
+@given(description=descriptions)
+def test_a_description_comes_as_it_went(description: wire.Description) -> None:
+    assert wire.Description.read(pb.Description.FromString(description.message().SerializeToString())) == description
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"stages": []}, "it has no stages"),
+        ({"stages": [{"start": "1", "seconds": 1}]}, "a stage has a rate at one end only"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 1}, {"seconds": 1}]}, "some stages have a rate"),
+        ({"stages": [{"start": "-1", "end": "1", "seconds": 1}]}, "a rate is no fraction"),
+        ({"stages": [{"start": "1", "end": "1/0", "seconds": 1}]}, "a rate is no fraction"),
+        ({"stages": [{"start": "1", "end": "1e9", "seconds": 1}]}, "a rate is no fraction"),
+        ({"stages": [{"start": "1", "end": "9" * 401, "seconds": 1}]}, "a rate is no fraction"),
+        ({"stages": [{"start": "1", "end": "10000001", "seconds": 1}]}, "a rate is above 10,000,000/s"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 0}]}, "a stage takes 0.0 s"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": math.nan}]}, "a stage takes nan s"),
+        ({"stages": [{"seconds": 1}], "arrivals": pb.ARRIVALS_POISSON}, "where no rate is set there are no arrivals"),
+        ({"connections": 0}, "it has no connections"),
+        ({"part": 2, "parts": 2}, "there is no part 2 of 2"),
+        ({"parts": 0}, "there is no part 0 of 0"),
+        ({"timeout": 0}, "its time-out is 0.0 s"),
+        ({"timeout": math.inf}, "its time-out is inf s"),
+        ({"warmup": -1}, "its warm-up is -1.0 s"),
+        ({"ready": -2}, "its time to be ready is -2.0 s"),
+        ({"start_at": math.inf}, "its start is inf s"),
+    ],
+)
+def test_an_impossible_plan_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    message = wire.write_plan(Plan(Target("http://x/", "GET", "http", "x", 80, b"/"), (hold(1, 1),)), "")
+    for name in change:
+        message.ClearField(name)
+    message.MergeFrom(pb.Plan(**change))
+    with pytest.raises(PlanError, match=f"this plan is impossible: {said}"):
+        wire.read_plan(message, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"scheme": "ftp"}, "there is no scheme 'ftp'"),
+        ({"host": ""}, "its host is none"),
+        ({"host": "a\nb"}, "its host is none"),
+        ({"port": 0}, "there is no port 0"),
+        ({"port": 70_000}, "there is no port 70000"),
+        ({"url": ""}, "its address is none"),
+        ({"url": "http://x/\nforged line"}, "its address is none"),
+        ({"method": "GET / HTTP/1.1\r\n"}, "its method is none"),
+        ({"path": b"/ HTTP/1.1\r\nX: y"}, "its path is none"),
+        ({"headers": [{"name": b"A b", "value": b""}]}, "a header is none"),
+        ({"headers": [{"name": b"A", "value": b"b\r\nC: d"}]}, "a header is none"),
+    ],
+)
+def test_a_request_that_holds_another_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    message = wire.write_plan(Plan(Target("http://x/", "GET", "http", "x", 80, b"/"), (hold(1, 1),)), "")
+    for name in change:
+        message.target.ClearField(name)
+    message.target.MergeFrom(pb.Target(**change))
+    with pytest.raises(PlanError, match=f"this plan is impossible: {said}"):
+        wire.read_plan(message, tmp_path)
+
+
+def test_broken_intervals_are_value_errors() -> None:
+    """Whatever another program sends, reading it ends with an interval, or with a ValueError."""
+    latency = Histogram({1 << 20: 1000}, {(5, 10**9): 3})
+    whole = wire.write_interval(Interval(0, 1, latency, latency, {"200": 1003}))
+    draw = random.Random(1)
+    for _ in range(60):
+        message = pb.Interval.FromString(whole.SerializeToString())
+        hdr = bytearray(message.latency.hdr)
+        for _ in range(draw.randrange(1, 5)):
+            hdr[draw.randrange(len(hdr))] = draw.randrange(256)
+        message.latency.hdr = bytes(hdr[: draw.randrange(len(hdr) + 1)])
+        with suppress(ValueError):
+            wire.read_interval(message)
+    for broken in (
+        pb.Interval(start=math.nan),
+        pb.Interval(seconds=-1),
+        pb.Interval(latency={"hdr": whole.latency.hdr, "ranges": [{"low": 2, "high": 1, "count": 1}]}),
+        pb.Interval(latency={"hdr": whole.latency.hdr, "ranges": [{"low": 1, "high": 2**63 + 5, "count": 1}]}),
+        pb.Interval(latency={"hdr": whole.latency.hdr, "ranges": [{"low": 5, "high": 10**9, "count": 9999}]}),
+    ):
+        with pytest.raises(ValueError, match=r"\w"):
+            wire.read_interval(broken)
+
+
+def test_a_description_that_makes_no_sense_is_refused() -> None:
+    for broken in pb.Description(name="x"), pb.Description(basis=pb.BASIS_DUE, floor=-1):
+        with pytest.raises(ValueError, match="this describes no generator"):
+            wire.Description.read(broken)
+
+
+@pytest.mark.parametrize("proto", sorted(path.name for path in (ROOT / PROTO).parent.glob("*.proto")))
+def test_the_messages_are_made_of_their_proto(proto: str, tmp_path: Path) -> None:
+    """What is committed of protoc's is of the .proto beside it, whatever version of protoc is here."""
+    protoc = pytest.importorskip("grpc_tools.protoc", reason="grpcio-tools is not installed")
+    from importlib import import_module
+
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+
+    path = f"pytest_loadgen/generators/{proto}"
+    include = Path(protoc.__file__).parent / "_proto"
+    argv = [
+        "protoc",
+        f"-I{ROOT}",
+        f"-I{include}",
+        f"--descriptor_set_out={tmp_path}/set",
+        f"--pyi_out={tmp_path}",
+        path,
+    ]
+    assert protoc.main(argv) == 0
+    (made,) = FileDescriptorSet.FromString((tmp_path / "set").read_bytes()).file
+    module = import_module(f"pytest_loadgen.generators.{proto.replace('.proto', '_pb2')}")
+    committed = FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
+    for message in made.message_type:
+        _without_json_names(message)
+    assert made == committed
+    types = Path(path).with_name(f"{module.__name__.rpartition('.')[2]}.pyi")
+    assert _declared(ROOT / types) == _declared(tmp_path / types)
+
+
+def _without_json_names(message: Any) -> None:
+    """Take out what only a set of descriptors has."""
+    for field in message.field:
+        field.ClearField("json_name")
+    for nested in message.nested_type:
+        _without_json_names(nested)
+
+
+def _declared(path: Path) -> list[str]:
+    """Give the lines of types that say what there is, not how it is imported or written."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.lstrip().startswith(("class ", "__slots__"))]
