@@ -21,7 +21,7 @@ ROWS = """
     config record reports.terminal reports.generators
     machine crosscheck sidebyside registry
     generators gate runner distributed rounds
-    generators.embedded generators.fortio_server
+    generators.embedded generators.fortio_server loopback cluster
     runs generators.fortio
     judged
     comparison generators.command
@@ -29,7 +29,7 @@ ROWS = """
     sample generators.embedded.worker
     generators.embedded.engine
     generators.embedded.http1 generators.timeline
-    generators.embedded.readiness generators.base generators.process
+    generators.embedded.readiness generators.base generators.process channel
     result pacing options service slo
     plan
     target turn histogram stats
@@ -44,6 +44,7 @@ OWNERS = {
     "tabulate": {"reports.terminal", "reports.generators"},
     "fsspec": {"baselines"},
     "tqdm": {"progress"},
+    "distributed": {"cluster"},
     "httptools": {"generators.embedded.http1"},
 }
 MODULES = {
