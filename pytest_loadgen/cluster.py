@@ -32,8 +32,8 @@ _NEXT_WORD = 0.25
 _ROLL_CALL = 1.0
 _READINGS = 5
 _STOP = "stop"
-# What Dask raises where the scheduler does not answer, or is another one than before.
-_TROUBLE = (OSError, LookupError, RuntimeError)
+# What Dask raises where the scheduler does not answer, is another one than before, or nobody is connected to it.
+_TROUBLE = (OSError, LookupError, RuntimeError, AttributeError)
 
 
 class Cluster:
@@ -79,7 +79,8 @@ class Cluster:
 
     def check(self, target: Target) -> None:
         """Refuse a service that other machines would look for on themselves. Raises PlanError."""
-        if isinstance(target.address, tuple) and not ip_address(target.address[0]).is_loopback:
+        found = target.address
+        if found is None or (not isinstance(found, str) and not ip_address(found[0]).is_loopback):
             return
         for worker, name in zip(self._workers, self.names, strict=True):
             if not _is_here(urlsplit(worker).hostname or ""):
@@ -102,23 +103,36 @@ class Cluster:
 
     def _say(self, word: float | str) -> None:
         self._said.append(word)
-        with suppress(*_TROUBLE):  # the scheduler is lost, and reading will tell so
-            self._words.set(self._said)
+        # Where the scheduler is lost, reading will tell so.
+        with suppress(*_TROUBLE):
+            if self._connected:
+                self._words.set(self._said)
+
+    @property
+    def _connected(self) -> bool:
+        """Whether the scheduler is still there; to ask it would take as long as Dask has patience."""
+        return bool(self._client.status == "running")
 
     def hear(self) -> Iterator[tuple[int, Message]]:
         """Give what has come, and tell of workers that the scheduler does not know any more."""
         time.sleep(_NEWS)
-        missing: set[str] = set()
         try:
-            if time.monotonic() - self._called > _ROLL_CALL:
-                missing = set(self._workers) - self._client.nthreads().keys()
-                self._called = time.monotonic()
+            if not self._connected:
+                raise ConnectionError("it has hung up")
+            missing = self._missing()
             heard = self._inbox.get(batch=True)
         except _TROUBLE as error:
             raise GeneratorError(f"the Dask scheduler {self._address} was lost: {error}") from None
         yield from map(pickle.loads, heard)
-        for worker in missing:
-            yield self._workers.index(worker), Sign.GONE
+        for number in missing:
+            yield number, Sign.GONE
+
+    def _missing(self) -> list[int]:
+        if time.monotonic() - self._called < _ROLL_CALL:
+            return []
+        self._called = time.monotonic()
+        present = self._client.nthreads()
+        return [number for number, worker in enumerate(self._workers) if worker not in present]
 
     def stop(self) -> None:
         """Say that it is over."""
@@ -204,12 +218,12 @@ class _Place(Executor):
 def _unpacking(packed: bytes) -> Callable[[], Any]:
     """Give a function that Dask sends as it is: it sends only the name of one that a module has."""
 
-    def unpack() -> Any:
+    def load() -> Any:
         import pickle
 
         return pickle.loads(packed)()  # noqa: S301  # Dask's own way
 
-    return unpack
+    return load
 
 
 def ahead(read: Callable[[], float], clock: Callable[[], float] = time.time) -> float:
@@ -228,10 +242,15 @@ def _connected(address: str) -> Client:
         raise GeneratorError(
             f"workers={address!r} needs Dask, which is not installed: pip install 'pytest-loadgen[dask]'"
         ) from None
+    parts = urlsplit(address)
     try:
+        # Dask itself would try for as long as it may, and leave a thread behind.
+        socket.create_connection((parts.hostname or "", parts.port or 0), _PATIENCE).close()
         return Client(address, timeout=_PATIENCE, set_as_default=False, name="pytest-loadgen")
     except (OSError, TypeError, ValueError) as error:
-        raise GeneratorError(f"there is no Dask scheduler at {address}: {error}") from None
+        trouble = getattr(error, "strerror", None) or str(error)
+    # Out here, as the error has hold of what is left of the client.
+    raise GeneratorError(f"there is no Dask scheduler at {address}: {trouble}")
 
 
 def _name(address: str, name: str) -> str:
