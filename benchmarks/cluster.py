@@ -1,5 +1,6 @@
 """A Dask cluster on this machine: a scheduler and workers, each a process of its own."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -39,7 +40,8 @@ def client(address: str) -> Any:
 @contextmanager
 def _process(folder: str, *args: str) -> Iterator[None]:
     command = [sys.executable, "-m", "dask", *args, "--host", "127.0.0.1", "--no-dashboard"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = os.environ | {"DASK_TEMPORARY_DIRECTORY": folder}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
     finally:

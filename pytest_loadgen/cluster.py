@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from functools import partial
+from importlib.metadata import version
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from pytest_loadgen.channel import Channel, Message, Sign, Unwanted, Word
@@ -46,7 +49,7 @@ class Cluster:
     def __init__(self, address: str) -> None:
         """Connect. Raises GeneratorError where there is no scheduler, no worker, or no Dask here."""
         self._address = address
-        self._client = _connected(address)
+        self._client = _connect(address)
         try:
             found = self._client.scheduler_info(n_workers=-1)["workers"]
             if not found:
@@ -54,6 +57,9 @@ class Cluster:
             self._workers = sorted(found)
             self.names = [_name(worker, str(found[worker]["name"])) for worker in self._workers]
             self._open()
+        except (*_TROUBLE, ValueError) as error:
+            self._client.close()
+            raise GeneratorError(f"the Dask scheduler {address} cannot share a load: {error}") from None
         except BaseException:
             self._client.close()
             raise
@@ -71,11 +77,7 @@ class Cluster:
     @property
     def executors(self) -> list[Executor]:
         """One for each worker."""
-        client = self._client
-        return [
-            _Place(client.get_executor(workers=[worker], allow_other_workers=False, pure=False))
-            for worker in self._workers
-        ]
+        return [_Place(self._client, worker) for worker in self._workers]
 
     def check(self, target: Target) -> None:
         """Refuse a service that other machines would look for on themselves. Raises PlanError."""
@@ -91,7 +93,7 @@ class Cluster:
 
     def entrance(self, number: int) -> Callable[[], Channel]:
         """Give what finds the queue and the words from a task of the cluster."""
-        return partial(_Line, self._inbox.name, self._words.name, number)
+        return partial(_Line, self._inbox.name, self._words.name, number, version("pytest-loadgen"))
 
     def soon(self) -> float:
         """Tell a moment of the scheduler's clock."""
@@ -149,9 +151,11 @@ class Cluster:
 class _Line:
     """A worker's end: the same queue and variable, seen from a task."""
 
-    def __init__(self, inbox: str, words: str, number: int) -> None:
+    def __init__(self, inbox: str, words: str, number: int, wanted: str) -> None:
         from distributed import Queue, Variable, get_client, get_worker
 
+        if (found := version("pytest-loadgen")) != wanted:
+            raise GeneratorError(f"it has pytest-loadgen {found}, and this machine {wanted}: install the same on both")
         client = get_client()
         self._number = number
         self._worker = get_worker()
@@ -201,29 +205,21 @@ class _Line:
 class _Place(Executor):
     """One worker, for work that only it has to understand.
 
-    Dask's scheduler reads what it passes on, and a worker that cannot read what comes to it dies.
+    Dask's scheduler reads what it passes on, and a worker dies of what it cannot read. So what they
+    read is of the standard library, and the work itself, in bytes, is the worker's first task.
     """
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, client: Client, worker: str) -> None:
+        self._executor = client.get_executor(workers=[worker], allow_other_workers=False, pure=False)
+        self._unpack = partial(client.submit, pickle.loads, workers=[worker], allow_other_workers=False, pure=False)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         try:
             packed = pickle.dumps(partial(fn, *args, **kwargs))
         except (pickle.PicklingError, TypeError, AttributeError) as error:
             raise GeneratorError(f"the generator cannot be sent to a worker: {error}") from None
-        return self._executor.submit(_unpacking(packed))
-
-
-def _unpacking(packed: bytes) -> Callable[[], Any]:
-    """Give a function that Dask sends as it is: it sends only the name of one that a module has."""
-
-    def load() -> Any:
-        import pickle
-
-        return pickle.loads(packed)()  # noqa: S301  # Dask's own way
-
-    return load
+        future: Future[T] = self._executor.submit(operator.call, self._unpack(packed))
+        return future
 
 
 def ahead(read: Callable[[], float], clock: Callable[[], float] = time.time) -> float:
@@ -235,9 +231,10 @@ def ahead(read: Callable[[], float], clock: Callable[[], float] = time.time) -> 
     return min(readings)[1]
 
 
-def _connected(address: str) -> Client:
+def _connect(address: str) -> Client:
     try:
         from distributed import Client
+        from distributed.versions import VersionMismatchWarning
     except ImportError:
         raise GeneratorError(
             f"workers={address!r} needs Dask, which is not installed: pip install 'pytest-loadgen[dask]'"
@@ -246,7 +243,10 @@ def _connected(address: str) -> Client:
     try:
         # Dask itself would try for as long as it may, and leave a thread behind.
         socket.create_connection((parts.hostname or "", parts.port or 0), _PATIENCE).close()
-        return Client(address, timeout=_PATIENCE, set_as_default=False, name="pytest-loadgen")
+        with warnings.catch_warnings():
+            # Of libraries that nothing here depends on; that this one is the same, the workers see to.
+            warnings.simplefilter("ignore", VersionMismatchWarning)
+            return Client(address, timeout=_PATIENCE, set_as_default=False, name="pytest-loadgen")
     except (OSError, TypeError, ValueError) as error:
         trouble = getattr(error, "strerror", None) or str(error)
     # Out here, as the error has hold of what is left of the client.

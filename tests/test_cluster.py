@@ -251,6 +251,13 @@ def test_a_worker_without_the_package(dask: Dask, server: Server, tmp_path: Path
         assert worker.poll() is None
 
 
+def test_a_worker_with_another_version(dask: Dask, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its figures might mean something else."""
+    monkeypatch.setattr(cluster, "version", lambda _: "9.9")
+    with pytest.raises(GeneratorError, match=r"it has pytest-loadgen .*, and this machine 9\.9: install"):
+        next(Distributed(Embedded(), dask.address).run(plan(server)))
+
+
 def test_a_worker_without_the_program(dask: Dask, server: Server) -> None:
     """No worker starts where one has no such program, and that one is named."""
     generator = Fortio()
