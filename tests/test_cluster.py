@@ -1,12 +1,13 @@
 """Loads over a Dask cluster: a real scheduler and real workers, in processes of their own."""
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -168,29 +169,41 @@ def test_workers_stop_when_this_process_dies(dask: Dask, server: Server) -> None
     assert is_idle(server)
 
 
-def test_loads_take_turns_under_xdist(dask: Dask, server: Server, pytester: pytest.Pytester) -> None:
-    """A load over a cluster has it alone, and its objectives are judged over all workers."""
-    busy: dict[str, list[float]] = defaultdict(list)
+def test_a_load_over_a_cluster_has_its_turn(
+    dask: Dask, server: Server, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other loads, and under xdist other tests, wait meanwhile; its objectives are judged over all workers."""
+    monkeypatch.setattr(tempfile, "tempdir", str(pytester.path))
+    had: set[bool] = set()
 
     def choose(path: str, _: int) -> str:
-        busy[path].append(time.monotonic())
-        return "/"
+        had.add(is_locked(pytester.path / "pytest-loadgen.lock"))
+        return path
 
     server.choose = choose
     pytester.makepyfile(
-        test_a=f"""
+        f"""
         import pytest
 
         @pytest.mark.slo("errors == 0")
-        @pytest.mark.parametrize("n", range(2))
-        def test_load(load, n):
-            assert load(f"{server.url}/load{{n}}", rate=101, duration=0.5).requests == 51
+        def test_load(load):
+            assert load("{server.url}/", rate=101, duration=1).requests == 101
         """
     )
-    result = pytester.runpytest_inprocess("-n2", "-p", "no:cacheprovider", f"--load-workers={dask.address}")
-    result.assert_outcomes(passed=2)
-    (_, first_ended), (second_begun, _) = sorted((times[0], times[-1]) for times in busy.values())
-    assert first_ended < second_begun
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", f"--load-workers={dask.address}")
+    result.assert_outcomes(passed=1)
+    assert had == {True}
+    assert not is_locked(pytester.path / "pytest-loadgen.lock")
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether somebody has the lock by which loads take turns."""
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 # What goes wrong.
@@ -216,12 +229,11 @@ def test_a_lost_scheduler_ends_the_load(tmp_path: Path, server: Server) -> None:
         assert is_idle(server)
 
 
-def test_a_scheduler_without_workers(tmp_path: Path, server: Server) -> None:
+def test_a_scheduler_without_workers(dask: Dask, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster without workers is told from one that does not answer."""
-    with closing(Dask(tmp_path)) as dask:
-        dask.wait_for(0)
-        with pytest.raises(GeneratorError, match=rf"^the Dask scheduler {dask.address} has no workers: start some"):
-            next(Distributed(Embedded(), dask.address).run(plan(server)))
+    monkeypatch.setattr(Client, "scheduler_info", lambda _, n_workers: {"workers": {}})
+    with pytest.raises(GeneratorError, match=rf"^the Dask scheduler {dask.address} has no workers: start some"):
+        next(Distributed(Embedded(), dask.address).run(plan(server)))
 
 
 def test_no_scheduler(server: Server) -> None:
@@ -322,13 +334,14 @@ class Moments(LoadGenerator):
         yield Interval(0, 1, outcomes={str(time.monotonic_ns() // 1000): 1})
 
 
-def apart(address: str) -> float:
-    """Start the workers together, and tell how far apart they did, in seconds; the better of two."""
-    found = []
-    for _ in range(2):
+def apart(address: str, within: float) -> float:
+    """Start the workers together, and tell how far apart they did, in seconds; a busy machine has three tries."""
+    found = [within]
+    while min(found) >= within and len(found) <= 3:
         (interval,) = Distributed(Moments(), address).run(plan_of("http://localhost", {}))
+        assert interval.requests == 2
         moments = [int(moment) for moment in interval.outcomes]
-        found.append((max(moments) - min(moments)) / 1e6 if len(moments) > 1 else 0.0)
+        found.append((max(moments) - min(moments)) / 1e6)
     return min(found)
 
 
@@ -364,7 +377,7 @@ def test_workers_start_at_one_moment(dask: Dask) -> None:
         first = min(client.nthreads())
         client.run(turn_clock, 3600.0, workers=[first])
         try:
-            assert apart(dask.address) < 0.02
+            assert apart(dask.address, 0.01) < 0.01
         finally:
             client.run(turn_clock, 0.0, workers=[first])
 
@@ -385,4 +398,4 @@ def test_workers_far_away_start_at_one_moment(tmp_path: Path) -> None:
         for number, network in enumerate(networks):
             dask.worker(f"far-{number}", network=network)
         dask.wait_for(2)
-        assert apart(dask.address) < 0.01
+        assert apart(dask.address, 0.01) < 0.01
