@@ -1,43 +1,42 @@
-"""One plan shared by several workers: any load generator, over any `concurrent.futures` executors."""
+"""One plan shared by several workers: any load generator, on this machine or on a cluster."""
 
 from __future__ import annotations
 
-import contextlib
-import hmac
-import secrets
-import socket
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, wait
 from typing import Self
 
 from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.generators.base import Intervals, LoadGenerator, Wrapper, finish
+from pytest_loadgen.hub import Channel, Hub, Message, Sign, Unwanted
+from pytest_loadgen.loopback import Loopback
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
 
-# How long workers have to come up, and to end when told, in seconds.
+Workers = int | str | Sequence[Executor]
+"""So many threads of this process, the address of a Dask scheduler, or executors of this machine."""
+
+# How long workers have to come up, to end when told, and to tell why they ended, in seconds.
 _COME_UP = 60.0
 _END = 5.0
-# How long before the common start each worker is told of it.
-_NOTICE = 0.5
-_FINISH = "finish"
+_LAST_WORDS = 1.0
 
 
 class Distributed(Wrapper):
-    """A load generator that has another do the parts of a plan, and adds up what they give.
+    """A load generator that has another do the parts of a plan, and adds up what they give."""
 
-    The workers send their intervals over loopback to this process, which they find by address and
-    token; so an executor may run them in threads or in processes of this machine.
-    """
-
-    def __init__(self, generator: LoadGenerator, workers: int | Sequence[Executor]) -> None:
-        """Take as many workers as there are executors, or so many threads of this process."""
+    def __init__(self, generator: LoadGenerator, workers: Workers) -> None:
+        """Take as many workers as there are executors, or the cluster has."""
         super().__init__(generator)
         self._workers = workers
+
+    def version(self) -> str:
+        """Tell its version, or nothing for a cluster: what is here need not be what is there."""
+        return "" if isinstance(self._workers, str) else super().version()
 
     def run(self, plan: Plan) -> _Parts:
         """Run the parts side by side; an interval is yielded when all parts have given theirs.
@@ -50,8 +49,8 @@ class Distributed(Wrapper):
 class _Parts:
     """A running plan: an iterator over the intervals that its parts come to."""
 
-    def __init__(self, generator: LoadGenerator, workers: int | Sequence[Executor], plan: Plan) -> None:
-        self._running: list[_Worker] = []
+    def __init__(self, generator: LoadGenerator, workers: Workers, plan: Plan) -> None:
+        self._started: Hub | None = None
         self._intervals = self._run(generator, workers, plan)
 
     def __iter__(self) -> Self:
@@ -64,31 +63,45 @@ class _Parts:
         self._intervals.close()
 
     def finish(self) -> None:
-        for worker in self._running:
-            worker.tell(_FINISH)
+        if self._started:
+            self._started.tell(Sign.FINISH)
 
-    def _run(self, generator: LoadGenerator, given: int | Sequence[Executor], plan: Plan) -> Generator[Interval]:
-        with contextlib.ExitStack() as stack:
-            executors: Sequence[Executor]
-            if isinstance(given, int):
-                parts = plan.split(given)
-                executors = [stack.enter_context(ThreadPoolExecutor(len(parts)))] * len(parts)
-            else:
-                executors = given
-                parts = plan.split(len(executors))
-            server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            token = secrets.token_bytes(32)
-            workers = self._running
-            # Before the executors are closed, their work must have an end.
-            stack.callback(_end, workers)
-            for number, (executor, part) in enumerate(zip(executors, parts, strict=True), 1):
-                future = executor.submit(_work, generator, part, server.getsockname(), token, number)
-                workers.append(_Worker(f"worker {number} of {len(parts)}", future))
-            _connect(server, token, workers)
-            start_at = time.time() + _NOTICE
-            for worker in workers:
-                worker.tell(start_at)
-            yield from _merged(workers)
+    def _run(self, generator: LoadGenerator, given: Workers, plan: Plan) -> Generator[Interval]:
+        with _opened(given, plan) as (executors, hub):
+            parts = plan.split(len(executors))
+            workers: list[_Worker] = []
+            try:
+                for number, (executor, part) in enumerate(zip(executors, parts, strict=True)):
+                    future = executor.submit(_work, generator, part, hub.entrance(number))
+                    workers.append(_Worker(hub.names[number], future))
+                _gather(hub, workers)
+                hub.tell(hub.soon())
+                self._started = hub
+                yield from _merged(hub, workers)
+            finally:
+                hub.stop()
+                wait([worker.future for worker in workers if worker.here and not worker.gone], _END)
+                for worker in workers:
+                    worker.future.cancel()
+
+
+@contextmanager
+def _opened(workers: Workers, plan: Plan) -> Iterator[tuple[Sequence[Executor], Hub]]:
+    """Find the workers, and open the hub that reaches them. Raises PlanError or GeneratorError."""
+    if isinstance(workers, str):
+        from pytest_loadgen.cluster import Cluster
+
+        with closing(Cluster(workers)) as cluster:
+            cluster.check(plan.target)
+            yield cluster.executors, cluster
+    elif isinstance(workers, int):
+        count = len(plan.split(workers))
+        # Before the threads are waited for, their work must have an end.
+        with ThreadPoolExecutor(count) as pool, closing(Loopback(count)) as loopback:
+            yield [pool] * count, loopback
+    else:
+        with closing(Loopback(len(workers))) as loopback:
+            yield workers, loopback
 
 
 @dataclass
@@ -97,76 +110,59 @@ class _Worker:
 
     name: str
     future: Future[None]
-    channel: Connection | None = None
-    intervals: list[Interval] = field(default_factory=list)
+    here: bool = False
     done: bool = False
+    gone: bool = False
+    intervals: list[Interval] = field(default_factory=list)
 
-    def tell(self, word: float | str) -> None:
-        """Send it when to start, or that it is to finish."""
-        assert self.channel
-        with contextlib.suppress(OSError):  # it is lost, and reading will tell so
-            self.channel.send(word)
-
-    def take(self) -> None:
-        """Read what it sent; raises what went wrong with it."""
-        assert self.channel
-        try:
-            message = self.channel.recv()
-        except (EOFError, OSError):
-            raise GeneratorError(f"{self.name} was lost{self._reason()}") from None
+    def take(self, message: Message) -> None:
+        """Take what it says; raises what went wrong with it."""
         if isinstance(message, Interval):
             self.intervals.append(message)
         elif isinstance(message, LoadError):
             message.args = (f"{self.name}: {message}",)
             raise message
-        else:
+        elif message is Sign.HERE:
+            self.here = True
+        elif message is Sign.DONE:
             self.done = True
+        elif message is Sign.GONE:
+            self.gone = True
+            self.check()
 
     def check(self) -> None:
-        """Raise what kept it from coming up."""
-        if self.future.done() and not self.channel:
-            raise GeneratorError(f"{self.name} did not come up{self._reason()}")
+        """Raise what kept it, now that it has ended, from doing its part."""
+        if not self.done:
+            how = "was lost" if self.here else "did not come up"
+            raise GeneratorError(f"{self.name} {how}{self._reason()}")
 
     def _reason(self) -> str:
-        with contextlib.suppress(TimeoutError):
-            error = None if self.future.cancelled() else self.future.exception(timeout=_END)
+        # The future of a worker that is lost may never end.
+        with suppress(TimeoutError, CancelledError):
+            error = self.future.exception(_LAST_WORDS)
             return f": {type(error).__name__}: {error}" if error else ""
         return ""
 
-    def end(self) -> None:
-        """Let it stop: it does when it is no longer listened to."""
-        self.future.cancel()
-        if self.channel:
-            self.channel.close()
 
-
-def _end(workers: list[_Worker]) -> None:
-    for worker in workers:
-        worker.end()
-
-
-def _connect(server: socket.socket, token: bytes, workers: list[_Worker]) -> None:
-    """Wait until each worker has called."""
+def _gather(hub: Hub, workers: list[_Worker]) -> None:
+    """Wait until each worker has come up."""
     deadline = time.monotonic() + _COME_UP
-    server.settimeout(0.1)
-    while any(not worker.channel for worker in workers):
-        for worker in workers:
-            worker.check()
+    while missing := ", ".join(worker.name for worker in workers if not worker.here):
+        _listen(hub, workers)
         if time.monotonic() > deadline:
-            missing = ", ".join(worker.name for worker in workers if not worker.channel)
             raise GeneratorError(f"{missing} did not come up in {_COME_UP:g} s: are there free places in the executor?")
-        with contextlib.suppress(TimeoutError, EOFError, OSError):
-            caller, _ = server.accept()
-            caller.setblocking(True)
-            channel = Connection(caller.detach())
-            # A stranger on this machine says something else, or nothing.
-            said = channel.recv_bytes(len(token) + 8) if channel.poll(1.0) else b""
-            number = int.from_bytes(said[len(token) :])
-            if hmac.compare_digest(said[: len(token)], token) and 0 < number <= len(workers):
-                workers[number - 1].channel = channel
 
 
-def _merged(workers: list[_Worker]) -> Iterator[Interval]:
+def _listen(hub: Hub, workers: list[_Worker]) -> None:
+    """Take what the workers say, and notice those that have ended without a word."""
+    ended = [worker for worker in workers if worker.future.done()]
+    for number, message in hub.hear():
+        workers[number].take(message)
+    for worker in ended:
+        worker.check()
+
+
+def _merged(hub: Hub, workers: list[_Worker]) -> Iterator[Interval]:
     """Add up what the workers did in the same second, as soon as all have told of it."""
     while True:
         while all(worker.done or worker.intervals for worker in workers):
@@ -174,50 +170,48 @@ def _merged(workers: list[_Worker]) -> Iterator[Interval]:
             if not ahead:
                 return
             first = min(intervals[0].start for intervals in ahead)
-            given = [intervals.pop(0) for intervals in ahead if intervals[0].start < first + 0.5]
-            yield sum(given[1:], given[0])
-        by_channel = {worker.channel: worker for worker in workers if worker.channel and not worker.done}
-        for channel in wait(list(by_channel)):
-            by_channel[channel].take()  # type: ignore[index]  # these are the channels that went in
+            yield Interval.together([each.pop(0) for each in ahead if each[0].start < first + 0.5])
+        _listen(hub, workers)
 
 
-def _work(generator: LoadGenerator, plan: Plan, address: tuple[str, int], token: bytes, number: int) -> None:
+def _work(generator: LoadGenerator, plan: Plan, enter: Callable[[], Channel]) -> None:
     """Run a part, wherever an executor has put this call."""
-    with Connection(socket.create_connection(address).detach()) as channel:
-        channel.send_bytes(token + number.to_bytes(8))
+    with suppress(Unwanted), closing(enter()) as channel:
         try:
-            start_at = channel.recv()
-        except EOFError:
-            return
-        running = generator.run(replace(plan, start_at=start_at))
-        ended = threading.Event()
-        watcher = threading.Thread(target=_obey, args=(running, channel, ended))
-        watcher.start()
-        try:
-            for interval in running:
-                channel.send(interval)
-            channel.send(None)
-        except OSError:
-            pass  # the other side has closed, and wants no more
+            # Where a worker has no such program, no other worker is to have started.
+            generator.version()
+            channel.send(Sign.HERE)
+            while (start := channel.hear()) is None:
+                pass
+            if isinstance(start, float):
+                _carry_out(generator, replace(plan, start_at=channel.local(start)), channel)
+            channel.send(Sign.DONE)
         except LoadError as error:
-            with contextlib.suppress(OSError):
-                channel.send(error)
-        finally:
-            running.close()
-            ended.set()
-            watcher.join()
+            channel.send(error)
 
 
-def _obey(running: Intervals, channel: Connection, ended: threading.Event) -> None:
-    """Finish a load when told, and stop it when nobody listens to it any more."""
+def _carry_out(generator: LoadGenerator, plan: Plan, channel: Channel) -> None:
+    running = generator.run(plan)
+    ended = threading.Event()
+    watcher = threading.Thread(target=_obey, args=(running, channel, ended))
+    watcher.start()
+    try:
+        for interval in running:
+            channel.send(interval)
+    finally:
+        running.close()
+        ended.set()
+        watcher.join()
+
+
+def _obey(running: Intervals, channel: Channel, ended: threading.Event) -> None:
+    """Finish a load when told, and stop it when it is not wanted any more."""
     while not ended.is_set():
-        if not channel.poll(0.1):
-            continue
         # A generator function cannot be closed while it runs; it is after its next interval.
-        with contextlib.suppress(ValueError):
+        with suppress(ValueError):
             try:
-                channel.recv()
-            except (EOFError, OSError):
+                if channel.hear() is Sign.FINISH:
+                    finish(running)
+            except Unwanted:
                 running.close()
                 return
-            finish(running)

@@ -19,7 +19,7 @@ from pytest_loadgen.crosscheck import CrossCheck, by_turns
 from pytest_loadgen.errors import InvalidRun, LoadError, PlanError, ServiceError, SLOMissed
 from pytest_loadgen.gate import Gate
 from pytest_loadgen.judged import NOTHING, JudgedResult
-from pytest_loadgen.options import OneLoad, Options, check, merge, plan_of
+from pytest_loadgen.options import OneLoad, Options, check, is_scheduler, merge, plan_of
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval, Result, counted, is_answer
 from pytest_loadgen.rounds import Rounds
@@ -148,8 +148,11 @@ class Load:
         generator = self._setting.registry[name]
         self._setting.registry.check(generator, plan)
         if (workers := options.get("workers", 1)) != 1:
-            if not isinstance(workers, int) and not all(hasattr(worker, "submit") for worker in workers):
-                raise PlanError(f"workers={workers!r}: write a whole number, or a list of executors")
+            if not (isinstance(workers, int) or is_scheduler(workers) or _are_executors(workers)):
+                raise PlanError(
+                    f"workers={workers!r}: write a whole number, a list of executors, "
+                    "or the address of a Dask scheduler ('tcp://10.0.0.5:8786')"
+                )
             from pytest_loadgen.distributed import Distributed
 
             generator = Distributed(generator, workers)
@@ -308,6 +311,10 @@ def _several(names: object) -> Sequence[str]:
     if not isinstance(names, (list, tuple)) or not names or len(set(names)) < len(names):
         raise PlanError(f"generator={names!r}: write a name, or a list of different names")
     return names
+
+
+def _are_executors(workers: object) -> bool:
+    return isinstance(workers, (list, tuple)) and all(hasattr(worker, "submit") for worker in workers)
 
 
 def _elsewhere(url: str, against: object) -> str:

@@ -50,9 +50,9 @@ class Histogram:
                 fine[_edge(high)] += number
             elif number:
                 coarse[low, high] += number
-        found = sorted(fine.items())
-        self._edges = array("q", [edge for edge, number in found if number])
-        self._numbers = array("q", [number for _, number in found if number])
+        edges = sorted(edge for edge, number in fine.items() if number)
+        self._edges = array("q", edges)
+        self._numbers = array("q", map(fine.__getitem__, edges))
         self._wide = tuple(sorted(coarse.items()))
 
     @classmethod
@@ -166,10 +166,13 @@ class Histogram:
     @classmethod
     def sum(cls, histograms: Iterable[Histogram]) -> Histogram:
         """Add up any number of histograms, in one go."""
-        counts: Counter[int] = Counter()
+        # Many workers' histograms are added each second: a plain dict takes a third of a Counter's time.
+        counts: dict[int, int] = {}
+        known = counts.get
         wide: Counter[tuple[int, int]] = Counter()
         for each in histograms:
-            counts.update(dict(zip(each._edges, each._numbers, strict=True)))
+            for edge, number in zip(each._edges, each._numbers, strict=True):
+                counts[edge] = known(edge, 0) + number
             wide.update(each.wide)
         return cls(counts, wide)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypedDict, cast
@@ -25,7 +26,7 @@ class OneLoad(TypedDict, total=False):
     expect: Status | Sequence[Status]
     ready: float | str
     against: str
-    workers: int | Sequence[Executor]
+    workers: int | str | Sequence[Executor]
     rounds: int
     slo: str | Sequence[str]
     max_duration: float | str
@@ -99,6 +100,11 @@ def merge(layers: Iterable[Options]) -> Options:
 def _listed(slo: Any) -> list[Any]:
     # What is neither is refused where it is read.
     return list(slo) if isinstance(slo, (list, tuple)) else [slo]
+
+
+def is_scheduler(workers: object) -> bool:
+    """Tell the address of a Dask scheduler from other things that share a load."""
+    return isinstance(workers, str) and bool(re.fullmatch(r"(tcp|tls)://[^/]+:\d+", workers))
 
 
 def plan_of(url: str, options: Options) -> Plan:

@@ -49,9 +49,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--load-generator", metavar="NAME", help="which load generator to use (embedded)")
     group.addoption("--load-target", metavar="URL", help="what relative addresses of load() are relative to")
     group.addoption("--load-profile", metavar="NAME", help="take options from this profile of pyproject.toml")
-    group.addoption("--load-workers", metavar="N", help="share each load among N processes")
     group.addoption(
         "--load-report", metavar="PATH", action="append", default=[], help="write a report; the ending says which"
+    )
+    group.addoption(
+        "--load-workers",
+        metavar="N|ADDRESS",
+        help="share each load among N processes, or all workers of the Dask scheduler at ADDRESS",
     )
     group.addoption("--load-save", metavar="NAME", help="keep the runs of this session by this name")
     group.addoption(
@@ -452,9 +456,14 @@ def _defaults(config: pytest.Config) -> Options:
     if generator := config.getoption("load_generator") or config.getini("load_generator"):
         defaults = {**defaults, "generator": generator}
     if workers := config.getoption("load_workers"):
-        if not str(workers).isdecimal() or not int(workers):
-            raise LoadError(f"--load-workers={workers}: write a whole number, 1 or more")
-        defaults = {**defaults, "workers": int(workers)}
+        from pytest_loadgen.options import is_scheduler
+
+        if not is_scheduler(workers) and (not workers.isdecimal() or not int(workers)):
+            raise LoadError(
+                f"--load-workers={workers}: write a whole number, 1 or more, "
+                "or the address of a Dask scheduler (tcp://10.0.0.5:8786)"
+            )
+        defaults = {**defaults, "workers": workers if is_scheduler(workers) else int(workers)}
     if config.getoption("load_stop_early"):
         defaults = {**defaults, "stop_early": True}
     return defaults

@@ -84,8 +84,13 @@ class Interval:
         return sum(count for outcome, count in self.outcomes.items() if not is_answer(outcome))
 
     def __add__(self, other: Interval) -> Interval:
-        """Add what two workers did at the same time."""
-        return self._sum((self, other), max(self.seconds, other.seconds), max(self.cpu, other.cpu))
+        return self.together((self, other))
+
+    @classmethod
+    def together(cls, intervals: Sequence[Interval]) -> Self:
+        """Add up what workers did at the same time."""
+        seconds, cpu = (max(each) for each in zip(*((one.seconds, one.cpu) for one in intervals), strict=True))
+        return cls._sum(intervals, seconds, cpu)
 
     @classmethod
     def whole(cls, intervals: Sequence[Interval]) -> Self:

@@ -23,7 +23,7 @@ ROWS = """
     config serving.lender record reports.terminal reports.generators reports.junit
     machine crosscheck sidebyside registry reports.summary reports.charts
     generators gate runner distributed rounds
-    generators.embedded generators.fortio_server
+    generators.embedded generators.fortio_server loopback cluster
     runs generators.fortio generators.nighthawk generators.nighthawk_service generators.remote generators.wrk
     judged
     comparison generators.command
@@ -31,7 +31,7 @@ ROWS = """
     sample generators.embedded.worker
     generators.embedded.engine
     generators.embedded.http1 generators.timeline generators.wire
-    generators.embedded.readiness generators.base generators.process generators.nighthawk_output
+    generators.embedded.readiness generators.base generators.process generators.nighthawk_output hub
     result pacing options service slo meshery generators.nighthawk_options
     plan
     target turn histogram stats
@@ -49,6 +49,7 @@ OWNERS = {
     "jinja2": {"reports.html_page"},
     "plotly": {"reports.html_page"},
     "tqdm": {"progress"},
+    "distributed": {"cluster"},
     "httptools": {"generators.embedded.http1"},
     "grpc": {
         "generators.channel",

@@ -209,7 +209,7 @@ def test_an_impossible_call_stops_before_any_load(suite: pytest.Pytester, server
     ("args", "said"),
     [
         (["--load-profile=smal"], "there is no profile 'smal' in *pyproject.toml: did you mean 'small'?"),
-        (["--load-workers=many"], "--load-workers=many: write a whole number, 1 or more"),
+        (["--load-workers=many"], "--load-workers=many: write a whole number, 1 or more*"),
     ],
 )
 def test_a_wrong_command_line_is_a_usage_error(suite: pytest.Pytester, args: list[str], said: str) -> None:

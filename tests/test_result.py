@@ -56,6 +56,12 @@ def test_workers_add_up() -> None:
     assert both.lag == FIRST.lag + SECOND.lag
 
 
+def test_many_workers_add_up() -> None:
+    """Any number of intervals of one time are added as two are, in one go."""
+    assert Interval.together([FIRST, SECOND, FIRST]) == FIRST + SECOND + FIRST
+    assert Interval.together([FIRST]) == FIRST
+
+
 def test_time_adds_up() -> None:
     """Intervals that followed one another are one as long as both, with the CPU of their average."""
     whole = Interval.whole([FIRST, SECOND])
