@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import suppress
 from types import UnionType
 from typing import Protocol, Self
 
@@ -21,6 +25,41 @@ class Intervals(Protocol):
 
     def close(self) -> None:
         """Stop the load; nothing is left running when this returns."""
+
+
+class Running(ABC):
+    """A load under way: an iterator over what `_run` yields, that any thread may close."""
+
+    def __init__(self) -> None:
+        """Start nothing yet: the first interval that is asked for does."""
+        self._stopped = threading.Event()
+        self._intervals = self._run()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Interval:
+        return next(self._intervals)
+
+    def close(self) -> None:
+        """Stop the load."""
+        self._stopped.set()
+        self._stop()
+        with suppress(ValueError):  # another thread is in it, and finds that the load has ended
+            self._intervals.close()
+
+    @abstractmethod
+    def _run(self) -> Generator[Interval]:
+        """Carry out the load; where it has been stopped, yield nothing more."""
+
+    @abstractmethod
+    def _stop(self) -> None:
+        """End what the thread in `_run` waits for, if there is one."""
+
+    def _wait_for_start(self, plan: Plan) -> None:
+        """Wait until the plan is to start, or it is stopped."""
+        if plan.start_at is not None:
+            self._stopped.wait(max(0.0, plan.start_at - time.time() - plan.warmup))
 
 
 def finish(intervals: Intervals) -> None:

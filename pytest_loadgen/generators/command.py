@@ -8,18 +8,16 @@ import re
 import shutil
 import signal
 import tempfile
-import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from pytest_loadgen.errors import GeneratorError, LoadError
-from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.process import Output, Process
 from pytest_loadgen.plan import NO_TIME, Plan, hold
 from pytest_loadgen.result import Interval
@@ -100,40 +98,28 @@ class Command(LoadGenerator, ABC):
         found = re.search(r"\d+\.\d+(?:\.\d+)?", text)
         return found[0] if found else ""
 
-    def run(self, plan: Plan) -> Running:
+    def run(self, plan: Plan) -> _Run:
         """Start the program when the first interval is asked for."""
-        return Running(self, plan)
+        return _Run(self, plan)
 
 
-class Running:
-    """A load by a program: an iterator over what it tells at its end, that any thread may close."""
+class _Run(Running):
+    """A load by a program, which tells of it at its end."""
 
     def __init__(self, command: Command, plan: Plan) -> None:
-        """Start nothing yet."""
+        super().__init__()
         self._command = command
         self._plan = plan
-        self._stopped = threading.Event()
         self._interrupted = False
         self._process: Process | None = None
-        self._intervals = self._run()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Interval:
-        return next(self._intervals)
-
-    def close(self) -> None:
-        """Stop the load."""
-        self._stopped.set()
-        self._signal(signal.SIGKILL)
-        with suppress(ValueError):  # another thread is in it, and finds that the program has ended
-            self._intervals.close()
 
     def finish(self) -> None:
         """Let the program end now, and tell what came of it."""
         self._interrupted = True
         self._signal(signal.SIGINT)
+
+    def _stop(self) -> None:
+        self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         if process := self._process:
@@ -144,7 +130,7 @@ class Running:
         try:
             command.path()
             command.argv(plan)  # what it cannot do is refused before the warm-up is sent
-            self._wait_for_start()
+            self._wait_for_start(plan)
             if plan.warmup:
                 # A run of its own: no program can leave the beginning of a run out of its figures.
                 for _ in self._carry_out(warming(plan)):
@@ -154,10 +140,6 @@ class Running:
         except GeneratorError as error:
             message = str(error).removeprefix(f"{command.name}: ")
             raise GeneratorError(f"{command.name}: {redacted(message, command, plan)}") from None
-
-    def _wait_for_start(self) -> None:
-        if self._plan.start_at is not None:
-            self._stopped.wait(max(0.0, self._plan.start_at - time.time() - self._plan.warmup))
 
     def _carry_out(self, plan: Plan) -> Iterator[Interval]:
         """Run the program for a plan, and read what it left."""

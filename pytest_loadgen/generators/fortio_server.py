@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import secrets
 import threading
-import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_loadgen.errors import GeneratorError, PlanError
-from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.command import warming, without_secrets
 from pytest_loadgen.generators.fortio import Shape, go_duration, just_due, read
 from pytest_loadgen.histogram import Histogram
@@ -88,42 +87,30 @@ class FortioServer(LoadGenerator):
         return options | {name: "on" for name, on in switches.items() if on}
 
 
-class _Run:
-    """A load by a server: an iterator over the one interval it is told of, that any thread may close."""
+class _Run(Running):
+    """A load by a server, which tells of it at its end."""
 
     def __init__(self, generator: FortioServer, plan: Plan) -> None:
+        super().__init__()
         self._plan = plan
         self._generator = generator
         address = generator.address.rstrip("/")
         self._base = address if urlsplit(address).path else f"{address}/fortio"
         self._label = f"pytest-loadgen {secrets.token_hex(8)}"
         self._under_way = threading.Event()
-        self._stopped = threading.Event()
-        self._intervals = self._run()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Interval:
-        return next(self._intervals)
-
-    def close(self) -> None:
-        """Stop the load."""
-        self._stopped.set()
-        self.finish()
-        with suppress(ValueError):  # another thread is in it, and finds that the load has ended
-            self._intervals.close()
 
     def finish(self) -> None:
         """Let the server end the load now, and tell what came of it."""
         if self._under_way.is_set():
             with suppress(GeneratorError):
-                self._stop()
+                self._end()
+
+    def _stop(self) -> None:
+        self.finish()
 
     def _run(self) -> Generator[Interval]:
         plan = self._plan
-        if plan.start_at is not None:
-            self._stopped.wait(max(0.0, plan.start_at - time.time() - plan.warmup))
+        self._wait_for_start(plan)
         if plan.warmup and not self._stopped.is_set():
             self._ask(warming(plan))
         if self._stopped.is_set():
@@ -151,7 +138,7 @@ class _Run:
         finally:
             self._under_way.clear()
 
-    def _stop(self) -> None:
+    def _end(self) -> None:
         statuses = self._call("GET", "status", _GRACE).json().get("Statuses") or {}
         for number, status in statuses.items():
             if status.get("RunnerOptions", {}).get("Labels") == self._label:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from pytest_loadgen.errors import GeneratorError
-from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.command import warming, without_secrets
 from pytest_loadgen.generators.nighthawk_options import FEATURES, FLOOR, Asked, drain
 from pytest_loadgen.generators.nighthawk_output import Told
@@ -87,29 +85,18 @@ class NighthawkService(LoadGenerator):
         return pb.ExecutionRequest(start_request={"options": options})
 
 
-class _Run:
-    """A load by a service: an iterator over the one interval it is told of, that any thread may close."""
+class _Run(Running):
+    """A load by a service, which tells of it at its end, and cannot be stopped: it goes on for its duration."""
 
     def __init__(self, generator: NighthawkService, plan: Plan) -> None:
+        super().__init__()
         self._generator = generator
         self._plan = plan
-        self._stopped = threading.Event()
         self._call: Any = None
-        self._intervals = self._run()
 
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Interval:
-        return next(self._intervals)
-
-    def close(self) -> None:
-        """Listen no more; the service goes on until the duration is over."""
-        self._stopped.set()
+    def _stop(self) -> None:
         if call := self._call:
             call.cancel()
-        with suppress(ValueError):  # another thread is in it, and finds that the call has ended
-            self._intervals.close()
 
     def _run(self) -> Generator[Interval]:
         generator, plan = self._generator, self._plan
@@ -118,8 +105,7 @@ class _Run:
         if plan.warmup:
             parts.insert(0, warming(plan))
         requests = [generator.request(part) for part in parts]
-        if plan.start_at is not None:
-            self._stopped.wait(max(0.0, plan.start_at - time.time() - plan.warmup))
+        self._wait_for_start(plan)
         interval = None
         for part, request in zip(parts, requests, strict=True):
             try:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import cached_property
 from types import UnionType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from pytest_loadgen.errors import GeneratorError, LoadError, PlanError, ServiceError
-from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.channel import DEFAULT_PORT, SERVICE, Call, CallError, Channel, host_and_port
 from pytest_loadgen.generators.command import without_secrets
 from pytest_loadgen.plan import FEATURES, Plan
@@ -213,29 +212,20 @@ class Remote(LoadGenerator):
         return f"{self._who}: {details or code}"
 
 
-class _Run:
-    """A load elsewhere: an iterator over the intervals that come from there, that any thread may close."""
+class _Run(Running):
+    """A load elsewhere, whose intervals come from there; stopped, it is over there within a second."""
 
     def __init__(self, remote: Remote, plan: Plan) -> None:
-        self._stopped = threading.Event()
+        super().__init__()
+        self._remote, self._plan = remote, plan
         self._call: Call | None = None
-        self._intervals = self._run(remote, plan)
 
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Interval:
-        return next(self._intervals)
-
-    def close(self) -> None:
-        """Stop the load; there, it is over within a second."""
-        self._stopped.set()
+    def _stop(self) -> None:
         if call := self._call:
             call.cancel()
-        with suppress(ValueError):  # another thread is in it, and finds that the call has ended
-            self._intervals.close()
 
-    def _run(self, remote: Remote, plan: Plan) -> Generator[Interval]:
+    def _run(self) -> Generator[Interval]:
+        remote, plan = self._remote, self._plan
         with closing(remote.start(plan)) as call:
             self._call = call
             if self._stopped.is_set():

@@ -7,9 +7,8 @@ import threading
 from collections.abc import Callable, Generator
 from functools import cache
 from importlib.metadata import version
-from typing import Self
 
-from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.embedded.worker import Worker
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
@@ -65,43 +64,32 @@ class Embedded(LoadGenerator):
         return _of_this_process, ()
 
 
-class Load:
-    """A running plan: an iterator over its intervals that any thread may close."""
+class Load(Running):
+    """A plan that a process carries out."""
 
     def __init__(self, generator: Embedded, plan: Plan) -> None:
         """Start nothing yet."""
-        self._stopped = threading.Event()
+        super().__init__()
+        self._generator, self._plan = generator, plan
         self._worker: Worker | None = None
-        self._intervals = self._run(generator, plan)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Interval:
-        return next(self._intervals)
-
-    def close(self) -> None:
-        """Stop the load."""
-        self._stopped.set()
-        try:
-            self._intervals.close()
-        except ValueError:
-            # Another thread waits in it for the next interval: end the wait.
-            if self._worker:
-                self._worker.stop()
 
     def finish(self) -> None:
         """Send no more, and wait for what is open."""
         if self._worker:
             self._worker.finish()
 
-    def _run(self, generator: Embedded, plan: Plan) -> Generator[Interval]:
-        self._worker = worker = generator.lend()
+    def _run(self) -> Generator[Interval]:
+        self._worker = worker = self._generator.lend()
         try:
             if not self._stopped.is_set():
-                yield from worker.run(plan)
+                yield from worker.run(self._plan)
         finally:
-            generator.take_back(worker)
+            self._worker = None
+            self._generator.take_back(worker)
+
+    def _stop(self) -> None:
+        if worker := self._worker:
+            worker.stop()
 
 
 @cache
