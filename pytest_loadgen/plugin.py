@@ -6,41 +6,34 @@ package where it is used.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import replace
-from functools import cache, cached_property, partial
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_loadgen.errors import LoadError
+from pytest_loadgen.reporting import Reporting, baselines, check_reports
 from pytest_loadgen.session import Session
+from pytest_loadgen.sharing import Controller, Sharing, its_turn, room_of
 
 if TYPE_CHECKING:
-    from pytest_loadgen.baselines import Baselines, Comparison
+    from pytest_loadgen.baselines import Comparison
     from pytest_loadgen.fixture import Load, Setting
     from pytest_loadgen.generators.base import LoadGenerator
     from pytest_loadgen.machine import Machine
     from pytest_loadgen.options import Options
     from pytest_loadgen.plan import Plan
     from pytest_loadgen.progress import Progress
-    from pytest_loadgen.record import Record
     from pytest_loadgen.registry import Registry
-    from pytest_loadgen.reports.formats import Report
-    from pytest_loadgen.runs import Run
     from pytest_loadgen.turn import Room
 
 _SESSION = pytest.StashKey[Session]()
 _SETTING = pytest.StashKey["Setting"]()
 _DEFAULTS = pytest.StashKey["Options"]()
 _REGISTRY = pytest.StashKey["Registry"]()
-_ROOM = pytest.StashKey["Room | None"]()
-# By what name the controller of xdist tells its workers the folder of the room that tests share.
-_FOLDER = "loadgen_folder"
+_ROOM: pytest.StashKey[Room | None] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -111,16 +104,16 @@ def pytest_configure(config: pytest.Config) -> None:
         for option in ("load_save", "load_compare"):
             if name := config.getoption(option):
                 _check_name(name)
-        _check_reports(config)
+        check_reports(config)
     except LoadError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_SESSION] = session = Session()
-    config.pluginmanager.register(_Reporting(session), "loadgen-reporting")
-    config.stash[_ROOM] = room = _room(config)
+    config.pluginmanager.register(Reporting(session), "loadgen-reporting")
+    config.stash[_ROOM] = room = room_of(config)
     if room:
-        config.pluginmanager.register(_Sharing(room), "loadgen-sharing")
+        config.pluginmanager.register(Sharing(room), "loadgen-sharing")
     elif config.pluginmanager.hasplugin("xdist"):
-        config.pluginmanager.register(_Controller(), "loadgen-controller")
+        config.pluginmanager.register(Controller(), "loadgen-controller")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
@@ -168,153 +161,6 @@ def load(request: pytest.FixtureRequest) -> Load:
     return Load(_setting(request.config), node, _marked(node), _objectives(node), base)
 
 
-class _Reporting:
-    """Brings runs from tests to the summary."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        item.user_properties += self._session.properties()
-        report = yield
-        # A mark of its module may be meant for others.
-        marks = item.iter_markers("slo") if "load" in getattr(item, "fixturenames", ()) else item.own_markers
-        objectives = any(mark.name == "slo" for mark in marks)
-        if report.when == "call" and report.passed and objectives and item.nodeid not in self._session.loaded:
-            self._session.say(f"{item.nodeid}: its objectives were not judged, as it did not load anything.")
-        self._session.attach(report)
-        return report
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._session.gather(report)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        self._session.finish()
-        config = session.config
-        if hasattr(config, "workerinput"):
-            return
-        for what in self._written(config):
-            try:
-                self._session.remarks.append(what())
-            except LoadError as error:
-                self._session.remarks.append(str(error))
-                session.exitstatus = pytest.ExitCode.USAGE_ERROR
-
-    def _written(self, config: pytest.Config) -> Iterator[Callable[[], str]]:
-        """Give what is to be written at the end, each to be called; it tells where that is."""
-        if name := config.getoption("load_save"):
-            yield lambda: self._save(config, name)
-        for path in config.getoption("load_report"):
-            yield partial(self._report, config, config.invocation_params.dir / path)
-
-    def _save(self, config: pytest.Config, name: str) -> str:
-        """Keep what was run to its end, and say where."""
-        whole = [run for run in self._session.runs if not run.result.interrupted and not run.result.given_up]
-        if not whole:
-            return f"--load-save {name}: no load was run to its end, and nothing is kept."
-        # What each was compared with is kept already, where that is.
-        where = _baselines(config).save(name, self._record(config, [replace(run, baseline=None) for run in whole]))
-        return f"kept as {name!r}: {where}"
-
-    def _report(self, config: pytest.Config, path: Path) -> str:
-        """Write a report, and say where."""
-        from pytest_loadgen.reports import formats
-
-        written = formats.write(path, self._record(config, self._session.runs), _formats(config))
-        return f"report: {', '.join(map(str, written)) or f'no load for {path}'}"
-
-    @staticmethod
-    def _record(config: pytest.Config, runs: Sequence[Run]) -> Record:
-        from pytest_loadgen.record import Record
-
-        return Record.of(tuple(runs), config.rootpath)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_report_to_serializable(self) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
-        data = yield
-        if data:
-            self._session.pack(data)
-        return data
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_report_from_serializable(self) -> Generator[None, object, object]:
-        report = yield
-        self._session.unpack(report)
-        return report
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-        self._session.finish()
-        runs, remarks = self._session.runs, self._session.remarks
-        if not (runs or remarks) or terminalreporter.no_summary:
-            return
-        from pytest_loadgen.reports import terminal
-
-        terminalreporter.write_sep("=", "load")
-        if runs:
-            terminalreporter.write_line(terminal.table(runs, verbose=config.get_verbosity() > 0))
-        for remark in [*remarks, *terminal.remarks(runs)]:
-            terminalreporter.write_line(remark, yellow=True)
-        for line, invalid in terminal.undecided(runs):
-            terminalreporter.write_line(line, yellow=not invalid, red=invalid)
-        if os.environ.get("GITHUB_ACTIONS") == "true" and runs:
-            self._tell_github(terminalreporter, config)
-
-    def _tell_github(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-        """Mark the tests whose objectives are not met, and write the table into the step's summary."""
-        from pytest_loadgen.reports import github
-
-        for run in self._session.runs:
-            path, line = self._session.places.get(run.test, (run.test.partition("::")[0], 1))
-            for verdict in run.verdicts:
-                if marked := github.annotation(PurePath(path), line, verdict.outcome, f"{run.test}: {verdict}"):
-                    terminalreporter.write_line(marked)
-        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-            with suppress(OSError), Path(summary).open("a", encoding="utf-8") as file:
-                file.write(github.summary(self._record(config, self._session.runs)))
-
-
-class _Sharing:
-    """Lets the tests of an xdist worker wait while another worker's load has the machine."""
-
-    def __init__(self, room: Room) -> None:
-        self._room = room
-        self._wanted = False
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        # Every worker collects all tests: where none loads, none has to wait.
-        self._wanted = any(item.get_closest_marker("load") for item in session.items)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
-        if not self._wanted:
-            return (yield)
-        self._room.enter()
-        try:
-            return (yield)
-        finally:
-            self._room.leave()
-
-
-class _Controller:
-    """Gives the workers of xdist a room to share."""
-
-    def __init__(self) -> None:
-        self._files = ExitStack()
-
-    @cached_property
-    def _folder(self) -> str:
-        return self._files.enter_context(tempfile.TemporaryDirectory(prefix="pytest-loadgen-"))
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        node.workerinput[_FOLDER] = self._folder
-
-    def pytest_unconfigure(self) -> None:
-        self._files.close()
-
-
 def _setting(config: pytest.Config) -> Setting:
     """Make what all loads share, for the first of them."""
     if _SETTING not in config.stash:
@@ -329,7 +175,7 @@ def _setting(config: pytest.Config) -> Setting:
             machine=cache(lambda: _look(config)),
             comparison=cache(lambda: _comparison(config)),
             again=config.getoption("load_aa"),
-            turn=_turn(config.stash[_ROOM]),
+            turn=its_turn(config.stash[_ROOM]),
             progress=lambda plan: _progress(config, plan),
         )
     return config.stash[_SETTING]
@@ -346,13 +192,6 @@ def _registry(config: pytest.Config) -> Registry:
     return config.stash[_REGISTRY]
 
 
-def _baselines(config: pytest.Config) -> Baselines:
-    """Tell where runs are kept."""
-    from pytest_loadgen.baselines import FOLDER, Baselines
-
-    return Baselines(config.getoption("load_storage") or config.rootpath / FOLDER)
-
-
 def _comparison(config: pytest.Config) -> Comparison | None:
     """Read what loads are compared with."""
     if not (name := config.getoption("load_compare")):
@@ -360,7 +199,7 @@ def _comparison(config: pytest.Config) -> Comparison | None:
     from pytest_loadgen.baselines import Comparison
     from pytest_loadgen.fingerprint import Fingerprint
 
-    return Comparison(_baselines(config), name, Fingerprint.here())
+    return Comparison(baselines(config), name, Fingerprint.here())
 
 
 def _look(config: pytest.Config) -> Machine:
@@ -423,22 +262,6 @@ def _check_objectives(objectives: list[str]) -> None:
             raise LoadError(f"load_slo in the ini-file (one objective a line): {error}") from None
 
 
-def _check_reports(config: pytest.Config) -> None:
-    """Refuse reports that cannot be made before anything is sent for them."""
-    for path in config.getoption("load_report"):
-        from pytest_loadgen.reports import formats
-
-        formats.check(Path(path), _formats(config))
-
-
-def _formats(config: pytest.Config) -> Mapping[str, Report]:
-    """Give the reports that there are: those that come with the plugin, and those of others."""
-    from pytest_loadgen.reports.formats import FORMATS
-
-    more = config.hook.pytest_loadgen_reports()
-    return {**FORMATS, **{ending: report for each in more for ending, report in each.items()}}
-
-
 def _check_name(name: str) -> None:
     from pytest_loadgen.baselines import checked
 
@@ -467,29 +290,6 @@ def _defaults(config: pytest.Config) -> Options:
     if config.getoption("load_stop_early"):
         defaults = {**defaults, "stop_early": True}
     return defaults
-
-
-def _room(config: pytest.Config) -> Room | None:
-    folder = getattr(config, "workerinput", {}).get(_FOLDER)
-    if not folder:
-        return None
-    from pytest_loadgen.turn import Room
-
-    return Room(Path(folder))
-
-
-def _turn(room: Room | None) -> Callable[[Callable[[], None]], AbstractContextManager[None]]:
-    from pytest_loadgen import turn
-
-    @contextmanager
-    def its_turn(waiting: Callable[[], None]) -> Iterator[None]:
-        with ExitStack() as stack:
-            if room:
-                stack.enter_context(room.alone(waiting))
-            stack.enter_context(turn.alone(Path(tempfile.gettempdir()), waiting))
-            yield
-
-    return its_turn
 
 
 def _progress(config: pytest.Config, plan: Plan) -> Progress | None:

@@ -16,6 +16,7 @@ ROOT = Path(pytest_loadgen.__file__).parent
 ROWS = """
     __init__
     plugin __main__
+    reporting sharing
     fixture session progress hookspecs testing serving.command
     reports.formats reports.github
     baselines serving.server

@@ -1,0 +1,153 @@
+"""What a session tells of its loads: on the terminal, in reports, in JUnit's file, to GitHub, and to later sessions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_loadgen.errors import LoadError
+from pytest_loadgen.session import Session
+
+if TYPE_CHECKING:
+    from pytest_loadgen.baselines import Baselines
+    from pytest_loadgen.record import Record
+    from pytest_loadgen.reports.formats import Report
+    from pytest_loadgen.runs import Run
+
+
+class Reporting:
+    """Brings runs from tests to the summary."""
+
+    def __init__(self, session: Session) -> None:
+        """Take where the runs are."""
+        self._session = session
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        item.user_properties += self._session.properties()
+        report = yield
+        # A mark of its module may be meant for others.
+        marks = item.iter_markers("slo") if "load" in getattr(item, "fixturenames", ()) else item.own_markers
+        objectives = any(mark.name == "slo" for mark in marks)
+        if report.when == "call" and report.passed and objectives and item.nodeid not in self._session.loaded:
+            self._session.say(f"{item.nodeid}: its objectives were not judged, as it did not load anything.")
+        self._session.attach(report)
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._session.gather(report)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self._session.finish()
+        config = session.config
+        if hasattr(config, "workerinput"):
+            return
+        for what in self._written(config):
+            try:
+                self._session.remarks.append(what())
+            except LoadError as error:
+                self._session.remarks.append(str(error))
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def _written(self, config: pytest.Config) -> Iterator[Callable[[], str]]:
+        """Give what is to be written at the end, each to be called; it tells where that is."""
+        if name := config.getoption("load_save"):
+            yield lambda: self._save(config, name)
+        for path in config.getoption("load_report"):
+            yield partial(self._report, config, config.invocation_params.dir / path)
+
+    def _save(self, config: pytest.Config, name: str) -> str:
+        """Keep what was run to its end, and say where."""
+        whole = [run for run in self._session.runs if not run.result.interrupted and not run.result.given_up]
+        if not whole:
+            return f"--load-save {name}: no load was run to its end, and nothing is kept."
+        # What each was compared with is kept already, where that is.
+        where = baselines(config).save(name, self._record(config, [replace(run, baseline=None) for run in whole]))
+        return f"kept as {name!r}: {where}"
+
+    def _report(self, config: pytest.Config, path: Path) -> str:
+        """Write a report, and say where."""
+        from pytest_loadgen.reports import formats
+
+        written = formats.write(path, self._record(config, self._session.runs), formats_of(config))
+        return f"report: {', '.join(map(str, written)) or f'no load for {path}'}"
+
+    @staticmethod
+    def _record(config: pytest.Config, runs: Sequence[Run]) -> Record:
+        from pytest_loadgen.record import Record
+
+        return Record.of(tuple(runs), config.rootpath)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_to_serializable(self) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+        data = yield
+        if data:
+            self._session.pack(data)
+        return data
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_from_serializable(self) -> Generator[None, object, object]:
+        report = yield
+        self._session.unpack(report)
+        return report
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        self._session.finish()
+        runs, remarks = self._session.runs, self._session.remarks
+        if not (runs or remarks) or terminalreporter.no_summary:
+            return
+        from pytest_loadgen.reports import terminal
+
+        terminalreporter.write_sep("=", "load")
+        if runs:
+            terminalreporter.write_line(terminal.table(runs, verbose=config.get_verbosity() > 0))
+        for remark in [*remarks, *terminal.remarks(runs)]:
+            terminalreporter.write_line(remark, yellow=True)
+        for line, invalid in terminal.undecided(runs):
+            terminalreporter.write_line(line, yellow=not invalid, red=invalid)
+        if os.environ.get("GITHUB_ACTIONS") == "true" and runs:
+            self._tell_github(terminalreporter, config)
+
+    def _tell_github(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        """Mark the tests whose objectives are not met, and write the table into the step's summary."""
+        from pytest_loadgen.reports import github
+
+        for run in self._session.runs:
+            path, line = self._session.places.get(run.test, (run.test.partition("::")[0], 1))
+            for verdict in run.verdicts:
+                if marked := github.annotation(PurePath(path), line, verdict.outcome, f"{run.test}: {verdict}"):
+                    terminalreporter.write_line(marked)
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            with suppress(OSError), Path(summary).open("a", encoding="utf-8") as file:
+                file.write(github.summary(self._record(config, self._session.runs)))
+
+
+def baselines(config: pytest.Config) -> Baselines:
+    """Tell where runs are kept."""
+    from pytest_loadgen.baselines import FOLDER, Baselines
+
+    return Baselines(config.getoption("load_storage") or config.rootpath / FOLDER)
+
+
+def check_reports(config: pytest.Config) -> None:
+    """Refuse reports that cannot be made before anything is sent for them."""
+    for path in config.getoption("load_report"):
+        from pytest_loadgen.reports import formats
+
+        formats.check(Path(path), formats_of(config))
+
+
+def formats_of(config: pytest.Config) -> Mapping[str, Report]:
+    """Give the reports that there are: those that come with the plugin, and those of others."""
+    from pytest_loadgen.reports.formats import FORMATS
+
+    more = config.hook.pytest_loadgen_reports()
+    return {**FORMATS, **{ending: report for each in more for ending, report in each.items()}}
