@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from pytest_loadgen.baseline import Baseline
 from pytest_loadgen.errors import BaselineError, PlanError
 from pytest_loadgen.fingerprint import Fingerprint
-from pytest_loadgen.plan import Plan
+from pytest_loadgen.plan import Plan, Stage
 from pytest_loadgen.record import Record
 from pytest_loadgen.result import Result
 
@@ -34,7 +34,7 @@ class Baselines:
     def save(self, name: str, record: Record) -> str:
         """Keep a record by a name, and say where. Raises BaselineError, or PlanError for no name.
 
-        Tests that it did not run stay as they were kept.
+        Loads that it did not make stay as they were kept.
         """
         place = _place(record.machine, name)
         with self._storage.alone():
@@ -42,6 +42,11 @@ class Baselines:
             kept = self._merged(before, record) if before else record
             self._storage.write(place, kept.dumps())
         return self._storage.shown(place)
+
+    def check(self) -> None:
+        """Look whether something can be kept. Raises BaselineError."""
+        with self._storage.alone():
+            pass
 
     def find(self, name: str, machine: Fingerprint) -> Record | None:
         """Give what was kept on a machine, or nothing. Raises BaselineError."""
@@ -58,8 +63,8 @@ class Baselines:
 
     @staticmethod
     def _merged(before: Record, now: Record) -> Record:
-        again = {run.test for run in now.runs}
-        return replace(now, runs=(*(run for run in before.runs if run.test not in again), *now.runs))
+        again = {(run.test, run.number) for run in now.runs}
+        return replace(now, runs=(*(run for run in before.runs if (run.test, run.number) not in again), *now.runs))
 
 
 class Comparison:
@@ -75,12 +80,12 @@ class Comparison:
         """Give the baseline of a test's load, counted from 0, or say why there is none."""
         if self._record is None:
             return Baseline(missing=self._why)
-        kept = [run.result for run in self._record.runs if run.test == test]
-        if number >= len(kept):
+        found = (run.result for run in self._record.runs if (run.test, run.number) == (test, number))
+        if (kept := next(found, None)) is None:
             return Baseline(missing=f"the baseline {self._name!r} has no such load: keep it with {_save(self._name)}")
-        if different := differences(kept[number], load):
+        if different := differences(kept, load):
             return Baseline(missing=f"the baseline {self._name!r} is of another load: {', '.join(different)}")
-        return Baseline(kept[number])
+        return Baseline(kept)
 
     def _missing(self, baselines: Baselines, machine: Fingerprint) -> str:
         if self._record is not None:
@@ -101,13 +106,26 @@ def _traits(result: Result) -> dict[str, str]:
     plan: Plan = result.plan
     return {
         "generator": result.generator,
+        "sent from": result.place or "this machine",
         "latency from": result.basis,
         # Services under test listen on any port.
         "request": f"{plan.target.scheme} {plan.target.name}",
-        "load": f"{plan} {plan.arrivals}",
+        "load": ", ".join(map(_exactly, plan.stages)),
+        "arrivals": plan.arrivals,
+        "warm-up": str(plan.warmup),
+        "right answers": " ".join(plan.expect),
         "connections": str(plan.connections),
         "time-out": str(plan.timeout),
     }
+
+
+def _exactly(stage: Stage) -> str:
+    """Write a stage with all digits, as plans are alike only where all are."""
+    seconds = f"for {float(stage.seconds):.12g}s"
+    if stage.start is None or stage.end is None:
+        return f"max {seconds}"
+    rates = dict.fromkeys((stage.start, stage.end))
+    return f"{' to '.join(f'{float(rate):.12g}/s' for rate in rates)} {seconds}"
 
 
 def _save(name: str) -> str:

@@ -28,6 +28,8 @@ _MOST = 120
 _LEVELS = 512
 # Levels are looked at where from a quarter to four times the tail is above.
 _AROUND = 4
+# What is surely within this factor of the other is the same.
+_SAME = 1.1
 
 Figure = Callable[[Sequence[int]], float]
 """Gives a figure of a result in which each interval comes so many times."""
@@ -198,9 +200,12 @@ def moved(result: Result, baseline: Result, *, paired: bool) -> str:
     parts = {}
     for percent in (50, 99):
         slo = SLO.parse(f"p{percent} < baseline")
-        bounds = ratio(slo, result, baseline, paired=paired).bounds(0.05)
-        parts[percent] = bounds.value if not bounds.low <= 1 <= bounds.high else 1.0
-    told = ", ".join(f"p{percent} {'same' if value == 1 else Change(value)}" for percent, value in parts.items())
-    if parts[50] == 1 and parts[99] > 1:
-        return f"{told}: the tail only"
-    return told
+        parts[percent] = _moved(ratio(slo, result, baseline, paired=paired).bounds(0.05))
+    told = ", ".join(f"p{percent} {change}" for percent, change in parts.items())
+    return f"{told}: the tail only" if parts[50] == "same" and parts[99].startswith("+") else told
+
+
+def _moved(bounds: stats.Estimate) -> str:
+    if not bounds.low <= 1 <= bounds.high:
+        return str(Change(bounds.value))
+    return "same" if bounds.low >= 1 / _SAME and bounds.high <= _SAME else "unclear"

@@ -33,6 +33,8 @@ class Distributed(Wrapper):
         """Take as many workers as there are executors, or the cluster has."""
         super().__init__(generator)
         self._workers = workers
+        if isinstance(workers, str):
+            self.place = "a Dask cluster"
 
     def version(self) -> str:
         """Tell its version, or nothing for a cluster: what is here need not be what is there."""

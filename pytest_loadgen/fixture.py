@@ -21,11 +21,12 @@ from pytest_loadgen.gate import Gate
 from pytest_loadgen.judged import NOTHING, JudgedResult
 from pytest_loadgen.options import OneLoad, Options, check, is_scheduler, merge, plan_of
 from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval, Result, counted, is_answer
+from pytest_loadgen.result import Interval, Result, counted, is_answer, tally
 from pytest_loadgen.rounds import Rounds
 from pytest_loadgen.runs import Run
 from pytest_loadgen.sidebyside import pairs, trust, with_itself
 from pytest_loadgen.target import absolute, join
+from pytest_loadgen.verdict import aligned
 
 if TYPE_CHECKING:
     from pytest_loadgen.baselines import Comparison
@@ -73,7 +74,7 @@ class Load:
         self._marked = marked
         self._objectives = objectives
         self._base = base
-        self._told = 0
+        self._loads = 0
         self._began = datetime.now(UTC)
 
     @overload
@@ -110,7 +111,11 @@ class Load:
         """
         from pytest_loadgen import meshery
 
-        imported = meshery.read(Path(path))
+        __tracebackhide__ = True
+        try:
+            imported = meshery.read(Path(path).absolute())
+        except PlanError as error:
+            raise error.with_traceback(None) from None
         options, remarks = imported.options, imported.remarks
         if imported.authority:
             options["verify"] = self._kept(imported.authority)
@@ -164,7 +169,8 @@ class Load:
         """Load, judge, tell of it, and raise what the result is not good enough for."""
         setting = self._setting
         longer = gate.lengthened(plan)
-        blank = self._blank(plan, generator)
+        number = self._numbered()
+        blank = self._blank(plan, generator, number)
         judging = gate.begin(blank)
         progress = setting.progress(plan)
         intervals: list[Interval] = []
@@ -184,13 +190,13 @@ class Load:
                 runner.run(longer, generator, watch, setting.allowed_hosts)
         except BaseException as error:
             if intervals or isinstance(error, KeyboardInterrupt):
-                self._tell(replace(blank, intervals=tuple(intervals), interrupted=True))
+                self._tell(replace(blank, intervals=tuple(intervals), interrupted=True), number)
             raise
         finally:
             if progress:
                 progress.close()
         result = judging.judged(intervals)
-        self._tell(result)
+        self._tell(result, number)
         self._compare_with_itself(gate, result, generator)
         self._verdict(result)
         return result
@@ -202,7 +208,9 @@ class Load:
         generators = [self._generator(name, plan, {**options, "rounds": 1}) for name in names]
         gate = replace(gate, longest=plan.duration, stop_early=False)
         gate.lengthened(plan)
-        judgings = [gate.begin(self._blank(plan, generator, number)) for number, generator in enumerate(generators)]
+        numbers = [self._numbered() for _ in generators]
+        blanks = [self._blank(plan, *each) for each in zip(generators, numbers, strict=True)]
+        judgings = [gate.begin(blank) for blank in blanks]
         found: list[list[Interval]] = [[] for _ in generators]
         try:
             with setting.turn(lambda: None):
@@ -211,15 +219,15 @@ class Load:
                         judging.blank = replace(judging.blank, noise=setting.machine().floor)
                 for number, interval in by_turns(plan, generators, rounds, setting.allowed_hosts):
                     found[number].append(interval)
-        except BaseException:
-            for judging, intervals in zip(judgings, found, strict=True):
-                if intervals:
-                    self._tell(replace(judging.blank, intervals=tuple(intervals), interrupted=True))
+        except BaseException as error:
+            for number, blank, intervals in zip(numbers, blanks, found, strict=True):
+                if intervals or isinstance(error, KeyboardInterrupt):
+                    self._tell(replace(blank, intervals=tuple(intervals), interrupted=True), number)
             raise
         results = [judging.judged(intervals) for judging, intervals in zip(judgings, found, strict=True)]
         checked = CrossCheck({result.generator: result for result in results})
-        for result in results:
-            self._tell(result)
+        for number, result in zip(numbers, results, strict=True):
+            self._tell(result, number)
         for sentence in checked.disagreements:
             setting.session.say(f"{self._item.nodeid}: {sentence}")
         for result in results:
@@ -230,7 +238,8 @@ class Load:
         """Load two services by turns, and judge the one with the other as its baseline."""
         setting = self._setting
         longer = gate.lengthened(plan)
-        blank = self._blank(plan, generator)
+        number = self._numbered()
+        blank = self._blank(plan, generator, number)
         judging = gate.begin(blank)
         mine: list[Interval] = []
         theirs: list[Interval] = []
@@ -253,13 +262,13 @@ class Load:
                         break
         except BaseException as error:
             if mine or isinstance(error, KeyboardInterrupt):
-                self._tell(replace(blank, intervals=tuple(mine), baseline=compared(), interrupted=True))
+                self._tell(replace(blank, intervals=tuple(mine), baseline=compared(), interrupted=True), number)
             raise
         finally:
             if progress:
                 progress.close()
         result = judging.judged(mine)
-        self._tell(result)
+        self._tell(result, number)
         self._compare_with_itself(gate, result, generator)
         self._verdict(result)
         return result
@@ -275,34 +284,46 @@ class Load:
         for sentence in trust(objectives, found):
             self._setting.session.say(f"{self._item.nodeid}: {sentence}")
 
-    def _blank(self, plan: Plan, generator: LoadGenerator, number: int = 0) -> JudgedResult:
+    def _numbered(self) -> int:
+        """Count a load, whatever becomes of it: it is compared with that of the same number."""
+        self._loads += 1
+        return self._loads - 1
+
+    def _blank(self, plan: Plan, generator: LoadGenerator, number: int) -> JudgedResult:
         """Give the result before the load. Raises GeneratorError where the generator is not there."""
         blank = JudgedResult(
-            plan, generator.name, version=generator.version(), basis=generator.basis, floor=generator.floor
+            plan,
+            generator.name,
+            version=generator.version(),
+            basis=generator.basis,
+            floor=generator.floor,
+            place=generator.place,
         )
         if comparison := self._setting.comparison():
-            blank = replace(blank, baseline=comparison.of(self._item.nodeid, self._told + number, blank))
+            blank = replace(blank, baseline=comparison.of(self._item.nodeid, number, blank))
         return blank
 
-    def _tell(self, result: JudgedResult) -> None:
+    def _tell(self, result: JudgedResult, number: int) -> None:
         """Let the summary and the hook know of a load."""
-        self._told += 1
-        run = Run(self._item.nodeid, result, result.verdicts, result.baseline.result, self._began)
+        test, baseline = self._item.nodeid, result.baseline
+        run = Run(test, result, result.verdicts, baseline.result, self._began, number, baseline.paired)
         self._setting.session.add(run)
         self._item.ihook.pytest_loadgen_finished(item=self._item, run=run)
 
     def _verdict(self, result: JudgedResult) -> None:
         """Raise what the result is not good enough for."""
-        if result.errors == result.requests:
-            raise ServiceError(_nothing_right(result))
-        lines = "".join(f"\n  {verdict}" for verdict in result.verdicts)
+        for each in filter(None, (result, result.against)):
+            if each.failed:
+                raise ServiceError(_nothing_right(each))
+        lines = "".join(f"\n  {line}" for line in aligned(result.verdicts))
         if result.given_up:
             raise SLOMissed(f"{result}, given up: {result.given_up}{lines}")
         outcomes = {verdict.outcome for verdict in result.verdicts}
         if "missed" in outcomes:
             raise SLOMissed(f"{result}{lines}")
         if "invalid" in outcomes:
-            raise InvalidRun(f"{result}{lines}\n  {' '.join(result.health)}")
+            of_baseline = result.baseline.result.health if result.baseline.result else []
+            raise InvalidRun(f"{result}{lines}\n  {' '.join([*result.health, *of_baseline])}")
         if "unclear" in outcomes and self._setting.strict:
             raise SLOMissed(f"{result}{lines}\n  What is unclear fails, as --load-strict asks for.")
 
@@ -328,8 +349,10 @@ def _elsewhere(url: str, against: object) -> str:
 def _nothing_right(result: Result) -> str:
     """Say what became of a load in which no request got a right answer, and what to look at."""
     plan = result.plan
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in result.outcomes.items()) or "none was made"
+    kinds = tally(result.outcomes) or "none was made"
     said = f"{plan.target.name}: all {counted(result.requests, 'request')} failed: {kinds}."
+    if result.given_up:
+        said += f" It was given up: {result.given_up}."
     if any(is_answer(kind) for kind in result.outcomes):
         return f"{said} Expected was {' or '.join(plan.expect)} (expect=)."
     if "timeout" in result.outcomes:

@@ -135,7 +135,10 @@ def _gross(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
 
 
 def _broken(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
-    """Withhold that answers are fast where most of them are wrong."""
+    """Withhold what rests on how fast answers are where most of them are wrong."""
+    before = result.baseline.result if slo.is_relative else None
+    if before is not None and before.error_rate >= _BROKEN:
+        return _but(verdict, "unclear", f"{before.error_rate} of the baseline's requests failed")
     fast = slo.kind in _LATENCIES and slo.upper
     if verdict.outcome != "met" or not fast or result.error_rate < _BROKEN:
         return verdict
@@ -183,8 +186,10 @@ def _invalid(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
     all the same stays met, and what is missed by more than it was late stays missed. One that sends
     less than it should makes it look faster.
     """
-    other = result.baseline.result if slo.is_relative else None
-    if not (result.health or (other and other.health)) or slo.kind == "lag":
+    if slo.is_relative and (other := result.baseline.result) and other.health:
+        # Whichever way: what was slower than it is makes a good one of any.
+        return _but(verdict, "invalid", "the generator was the limit when the baseline was made")
+    if not result.health or slo.kind == "lag":
         return verdict
     total = result.total
     own = total.outcomes.get("ports", 0) + total.outcomes.get("filehandles", 0)

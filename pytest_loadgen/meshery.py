@@ -6,6 +6,7 @@ Both are read in their old spelling (snake_case) and in their new one (camelCase
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from pytest_loadgen.errors import PlanError
 
 _PROTOCOLS = {1: "http", 2: "tcp", 3: "udp", 4: "grpc"}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+# What has keys of the user's own.
+_AS_IS = {"headers", "cookies", "requestHeaders", "requestCookies", "requestBody", "additionalOptions", "labels"}
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -40,8 +43,8 @@ def read(path: Path) -> Imported:
     document = _parsed(path, text)
     if not isinstance(document, Mapping):
         raise PlanError(f"{path} is neither a performance profile of Meshery nor an SMP test: it is no mapping")
-    document = _camel(document)
     try:
+        document = _camel(document, {})
         if profiles := document.get("profiles"):  # a page of them, as Meshery's API gives it
             return _profile(profiles[0], _several(profiles, "profiles"))
         if "endpoints" in document:
@@ -50,7 +53,9 @@ def read(path: Path) -> Imported:
             return _test(document.get("test", document))
     except PlanError as error:
         raise PlanError(f"{path}: {error}") from None
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except RecursionError:
+        raise PlanError(f"{path} cannot be read as Meshery's: it goes too deep, or is in itself") from None
+    except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise PlanError(f"{path} cannot be read as Meshery's ({type(error).__name__}: {error})") from None
     raise PlanError(f"{path} is neither a performance profile of Meshery (endpoints) nor an SMP test (test, clients)")
 
@@ -66,7 +71,7 @@ def _parsed(path: Path, text: str) -> Any:
         raise PlanError(f"{path} is no JSON, and YAML needs PyYAML: pip install 'pytest-loadgen[meshery]'") from None
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise PlanError(f"{path} is neither JSON nor YAML: {error}") from None
 
 
@@ -118,11 +123,11 @@ def _test(test: Mapping[str, Any]) -> Imported:
 
 def _imported(
     *,
-    endpoints: list[str],
-    rate: float,
-    connections: int,
+    endpoints: Any,
+    rate: Any,
+    connections: Any,
     duration: str,
-    generators: list[str],
+    generators: Any,
     headers: dict[str, Any],
     cookies: dict[str, Any],
     body: str,
@@ -132,9 +137,12 @@ def _imported(
     remarks: list[str],
 ) -> Imported:
     """Say it in this package's words; what Meshery leaves out means what it means there."""
+    endpoints, generators = _texts(endpoints, "endpoints"), _texts(generators, "load generators")
+    if not endpoints:
+        raise PlanError("it has no endpoint")
     options: dict[str, Any] = {
-        "rate": rate if rate > 0 else "max",
-        "connections": max(1, connections),
+        "rate": _number(rate, "rate") or "max",
+        "connections": max(1, int(_number(connections, "number of connections"))),
         "duration": go_seconds(duration),
     }
     if content_type:
@@ -144,8 +152,25 @@ def _imported(
     if generators:
         options["generator"] = generators[0]
     ignored = [f"its option {name} is not carried out." for name in sorted(more)]
+    for name, text in (("certificate", authority), ("content type", content_type), ("body", body)):
+        if not isinstance(text, str):
+            raise PlanError(f"its {name} {text!r} is no text")
     told = [*remarks, *_several(endpoints, "endpoints"), *_several(generators, "load generators"), *ignored]
     return Imported(endpoints[0], options, authority, told)
+
+
+def _texts(values: Any, what: str) -> list[str]:
+    """Read a list of texts, or one text."""
+    values = [values] if isinstance(values, str) else values
+    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+        raise PlanError(f"its {what} {values!r} are no list of texts")
+    return values
+
+
+def _number(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise PlanError(f"its {what} {value!r}: write a number, 0 or more")
+    return value
 
 
 def go_seconds(text: str) -> float:
@@ -171,16 +196,19 @@ def _several(values: list[Any], what: str) -> list[str]:
     return [f"of its {len(values)} {what} the first is loaded with."] if len(values) > 1 else []
 
 
-def _camel(value: Any) -> Any:
-    """Write keys of the document's own in its new spelling; those of headers and the like are values."""
-    if isinstance(value, list):
-        return [_camel(each) for each in value]
-    if not isinstance(value, Mapping):
-        return value
-    return dict(_pairs(value))
+def _camel(value: Any, known: dict[int, Any]) -> Any:
+    """Write keys of the document's own in its new spelling; what is in several places is written once."""
+    if id(value) not in known:
+        if isinstance(value, list):
+            known[id(value)] = [_camel(each, known) for each in value]
+        elif isinstance(value, Mapping):
+            known[id(value)] = dict(_pairs(value, known))
+        else:
+            return value
+    return known[id(value)]
 
 
-def _pairs(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _pairs(mapping: Mapping[str, Any], known: dict[int, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in mapping.items():
         name = re.sub(r"_([a-z])", lambda match: match[1].upper(), str(key))
-        yield name, value if name in {"headers", "cookies", "additionalOptions", "labels"} else _camel(value)
+        yield name, value if name in _AS_IS else _camel(value, known)

@@ -102,8 +102,10 @@ def pytest_configure(config: pytest.Config) -> None:
         if objectives := config.getini("load_slo"):
             _check_objectives(objectives)
         for option in ("load_save", "load_compare"):
-            if name := config.getoption(option):
+            if (name := config.getoption(option)) is not None:
                 _check_name(name)
+                if not hasattr(config, "workerinput"):
+                    _check_storage(config, option)
         check_reports(config)
     except LoadError as error:
         raise pytest.UsageError(str(error)) from None
@@ -266,6 +268,13 @@ def _check_name(name: str) -> None:
     from pytest_loadgen.baselines import checked
 
     checked(name)
+
+
+def _check_storage(config: pytest.Config, option: str) -> None:
+    """Find out before any load where nothing can be kept, or found."""
+    storage = baselines(config)
+    if option == "load_save":
+        storage.check()
 
 
 def _defaults(config: pytest.Config) -> Options:

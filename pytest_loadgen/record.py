@@ -54,12 +54,12 @@ class Record:
     def loads(cls, text: str, where: str) -> Self:
         """Read what `dumps` wrote. Raises BaselineError that says where that was."""
         try:
-            data = json.loads(text)
+            data = json.loads(text, parse_constant=_refused)
             schema = data["schema"]
-            if schema > SCHEMA:
+            if not 1 <= schema <= SCHEMA:
                 raise BaselineError(
-                    f"{where} was written by a newer version ({data['software']}, schema {schema}; this one reads "
-                    f"{SCHEMA}): update pytest-loadgen, or make it anew with --load-save."
+                    f"{where} was written by another version ({data['software']}, schema {schema}; this one reads "
+                    f"{SCHEMA}): update pytest-loadgen, or remove the file and make it anew with --load-save."
                 )
             return cls(
                 runs=tuple(map(Run.from_dict, data["runs"])),
@@ -68,8 +68,12 @@ class Record:
                 date=datetime.fromisoformat(data["date"]),
                 software=data["software"].removeprefix("pytest-loadgen "),
             )
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
             raise BaselineError(
                 f"{where} cannot be read as a record of loads ({type(error).__name__}: {error}): "
-                "remove it, or make it anew with --load-save."
+                "remove it, and make it anew with --load-save."
             ) from None
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_loadgen.errors import LoadError
+from pytest_loadgen.result import counted
 from pytest_loadgen.session import Session
 
 if TYPE_CHECKING:
@@ -44,34 +44,44 @@ class Reporting:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.gather(report)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        self._session.finish()
-        config = session.config
-        if hasattr(config, "workerinput"):
-            return
-        for what in self._written(config):
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        try:
+            yield
+        finally:  # whatever befalls other plugins
+            self._session.finish()
+            if not hasattr(session.config, "workerinput"):
+                self._write(session)
+
+    def _write(self, session: pytest.Session) -> None:
+        """Write all that was asked for; what goes wrong with the one keeps none of the others."""
+        for option, write in self._asked(session.config):
             try:
-                self._session.remarks.append(what())
+                self._session.remarks.append(write())
             except LoadError as error:
                 self._session.remarks.append(str(error))
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            except Exception as error:
+                self._session.remarks.append(f"{option} failed: {type(error).__name__}: {error}")
+                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
-    def _written(self, config: pytest.Config) -> Iterator[Callable[[], str]]:
-        """Give what is to be written at the end, each to be called; it tells where that is."""
+    def _asked(self, config: pytest.Config) -> Iterator[tuple[str, Callable[[], str]]]:
+        """Give what is to be written at the end: by which option, and what writes it and tells where that is."""
         if name := config.getoption("load_save"):
-            yield lambda: self._save(config, name)
+            yield f"--load-save {name}", partial(self._save, config, name)
         for path in config.getoption("load_report"):
-            yield partial(self._report, config, config.invocation_params.dir / path)
+            yield f"--load-report {path}", partial(self._report, config, config.invocation_params.dir / path)
 
     def _save(self, config: pytest.Config, name: str) -> str:
-        """Keep what was run to its end, and say where."""
-        whole = [run for run in self._session.runs if not run.result.interrupted and not run.result.given_up]
-        if not whole:
-            return f"--load-save {name}: no load was run to its end, and nothing is kept."
+        """Keep what others can be compared with, and say where."""
         # What each was compared with is kept already, where that is.
-        where = baselines(config).save(name, self._record(config, [replace(run, baseline=None) for run in whole]))
-        return f"kept as {name!r}: {where}"
+        kept = [replace(run, baseline=None) for run in self._session.runs if run.is_sound]
+        left = len(self._session.runs) - len(kept)
+        why = f"{counted(left, 'load')} failed, did not end, or the generator was the limit" if left else ""
+        if not kept:
+            return f"--load-save {name}: nothing is kept: {why or 'there was no load'}."
+        where = baselines(config).save(name, self._record(config, kept))
+        return f"kept as {name!r}: {where}" + (f"; not kept: {why}." if why else "")
 
     def _report(self, config: pytest.Config, path: Path) -> str:
         """Write a report, and say where."""
@@ -122,12 +132,17 @@ class Reporting:
 
         for run in self._session.runs:
             path, line = self._session.places.get(run.test, (run.test.partition("::")[0], 1))
-            for verdict in run.verdicts:
-                if marked := github.annotation(PurePath(path), line, verdict.outcome, f"{run.test}: {verdict}"):
-                    terminalreporter.write_line(marked)
+            for mark in github.marks(run, PurePath(path), line):
+                terminalreporter.write_line(mark)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-            with suppress(OSError), Path(summary).open("a", encoding="utf-8") as file:
-                file.write(github.summary(self._record(config, self._session.runs)))
+            text = github.summary(self._record(config, self._session.runs))
+            try:
+                # A file name may be of no encoding.
+                with Path(summary).open("a", encoding="utf-8", errors="replace") as file:
+                    file.write(text)
+            except OSError as error:
+                said = f"GITHUB_STEP_SUMMARY: cannot write {summary}: {error.strerror}"
+                terminalreporter.write_line(said, yellow=True)
 
 
 def baselines(config: pytest.Config) -> Baselines:

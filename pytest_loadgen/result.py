@@ -140,6 +140,9 @@ class Interval:
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `as_dict` wrote."""
         histograms = {key: Histogram.decode(data[key]) for key in ("latency", "service_time", "lag")}
+        figures = [value for key, value in data.items() if key not in {*histograms, "outcomes"}]
+        if wrong := [each for each in (*figures, *data["outcomes"].values()) if not _is_figure(each)]:
+            raise ValueError(f"{wrong[0]!r} is no figure")
         return cls(**{**data, **histograms})
 
 
@@ -159,6 +162,8 @@ class Result:
     basis: Basis = "due"
     floor: Duration = NO_TIME
     """How much the generator itself may add to a latency."""
+    place: str = ""
+    """Where it was sent from, if not from this machine."""
 
     def bounds(self) -> tuple[Self, Self]:
         """Give what the result is at best, and at worst, where latencies were counted in wide buckets."""
@@ -200,6 +205,11 @@ class Result:
     def errors(self) -> int:
         """How many requests failed or were answered with a status that is not expected."""
         return sum(count for outcome, count in self.outcomes.items() if not self.plan.expects(outcome))
+
+    @property
+    def failed(self) -> bool:
+        """Whether not one request was answered rightly."""
+        return self.errors == self.requests
 
     @property
     def error_rate(self) -> Share:
@@ -298,6 +308,7 @@ class Result:
             "version": self.version,
             "basis": self.basis,
             "floor": float(self.floor),
+            "place": self.place,
         }
 
     @classmethod
@@ -312,7 +323,12 @@ class Result:
             version=data["version"],
             basis=data["basis"],
             floor=Duration(data["floor"]),
+            place=data["place"],
         )
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
 def _outcomes(intervals: Iterable[Interval]) -> Counter[str]:
@@ -332,6 +348,11 @@ def _served(interval: Interval) -> Interval:
 def is_answer(outcome: str) -> bool:
     """Tell the status of an answer from a kind of failure."""
     return outcome[:1].isdigit() or outcome.isupper()
+
+
+def tally(outcomes: Mapping[str, int]) -> str:
+    """Write how many requests ended how: ``41 × 503, 4 × timeout``."""
+    return ", ".join(f"{count:,} × {outcome}" for outcome, count in outcomes.items())
 
 
 def counted(count: int, noun: str) -> str:

@@ -22,6 +22,16 @@ class Run:
     """What it was compared with."""
     date: datetime | None = None
     """When it began, where that is known."""
+    number: int = 0
+    """Which of the test's loads it is, counted from 0."""
+    paired: bool = False
+    """Whether it was compared with a service that was loaded by turns with it."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether others can be compared with it."""
+        result = self.result
+        return not (result.interrupted or result.given_up or result.failed or result.health)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the run as JSON can hold it."""
@@ -31,6 +41,8 @@ class Run:
             "verdicts": [verdict.as_dict() for verdict in self.verdicts],
             "baseline": self.baseline.as_dict() if self.baseline else None,
             "date": self.date.isoformat() if self.date else None,
+            "number": self.number,
+            "paired": self.paired,
         }
 
     @classmethod
@@ -43,4 +55,6 @@ class Run:
             verdicts=tuple(Verdict.from_dict(verdict) for verdict in data["verdicts"]),
             baseline=Result.from_dict(baseline) if baseline else None,
             date=datetime.fromisoformat(date) if date else None,
+            number=data["number"],
+            paired=data["paired"],
         )

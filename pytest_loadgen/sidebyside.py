@@ -66,12 +66,12 @@ def with_itself(like: JudgedResult, generator: LoadGenerator, hosts: Iterable[st
 
 
 def trust(objectives: Sequence[SLO], found: Sequence[JudgedResult]) -> Iterator[str]:
-    """Tell, by comparisons of a service with itself, how often an objective was missed, and what would be found."""
+    """Tell, by comparisons of a service with itself, how often an objective was missed, and what would miss it."""
     for number, slo in enumerate(objectives):
         verdicts = [result.judged(objectives)[number] for result in found]
         missed = sum(verdict.outcome == "missed" for verdict in verdicts)
         widths = [math.log(each.high / each.low) / 2 for each in verdicts if each.low and each.high]
-        # A change is found where its bound is beyond none; twice that far, it nearly always is.
-        found_from = Change(math.exp(2 * median(widths))) if widths else None
-        seen = f"a change of {found_from} or more would be found" if found_from else "no change would be found"
+        # What is beyond its bound by the width of an interval may be missed; by twice that, it nearly always is.
+        beyond = math.exp((2 if slo.upper else -2) * median(widths)) if widths else None
+        seen = f"from {Change(float(slo.bound) * beyond)} on it nearly always would be" if beyond else "never would be"
         yield f"{slo}, of the service with itself: missed in {missed} of {len(found)}, and {seen}."

@@ -14,6 +14,8 @@ from pytest_loadgen.slo import COMPARE, SLO
 from pytest_loadgen.units import Duration, Rate, Share
 
 ALPHA = 0.05
+# So wide is the column of objectives, or as wide as the longest of them.
+_WIDTH = 24
 """How often a verdict may be wrong: met where the truth is a miss, or the other way round."""
 
 Outcome = Literal["met", "missed", "unclear", "invalid"]
@@ -47,11 +49,14 @@ class Verdict:
         return self.outcome == "met"
 
     def __str__(self) -> str:
-        remark = f"  ({self.remark})" if self.remark else ""
-        return f"{self.outcome:<8} {self.slo:<24} {self.value}{remark}"
+        return self._line(_WIDTH)
 
     def __repr__(self) -> str:
         return f"<{' '.join(str(self).split())}>"
+
+    def _line(self, width: int) -> str:
+        remark = f"  ({self.remark})" if self.remark else ""
+        return f"{self.outcome:<8} {self.slo:<{width}} {self.value}{remark}"
 
     def as_dict(self) -> dict[str, Any]:
         """Give the verdict as JSON can hold it."""
@@ -69,6 +74,12 @@ class Verdict:
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `as_dict` wrote."""
         return cls(**data)
+
+
+def aligned(verdicts: Sequence[Verdict]) -> list[str]:
+    """Write verdicts, a line each, one below the other."""
+    width = max((len(verdict.slo) for verdict in verdicts), default=0)
+    return [verdict._line(max(_WIDTH, width)) for verdict in verdicts]
 
 
 def judge(slo: SLO, result: Result, alpha: float = ALPHA, stretch: float = 1.0) -> Verdict:

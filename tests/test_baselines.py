@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,7 +29,12 @@ FIRST, SECOND = means(*[10] * 5), means(*[20] * 5)
 
 def record(*runs: tuple[str, Any], machine: Fingerprint = HERE, day: int = 1) -> Record:
     date = datetime(2026, 1, day, tzinfo=UTC)
-    return Record(tuple(Run(test, result) for test, result in runs), machine, Revision("abc", "main"), date, "0.1.0")
+    seen: Counter[str] = Counter()
+    numbered = []
+    for test, result in runs:
+        numbered.append(Run(test, result, number=seen[test]))
+        seen[test] += 1
+    return Record(tuple(numbered), machine, Revision("abc", "main"), date, "0.1.0")
 
 
 def judged(result: Any = FIRST) -> JudgedResult:
@@ -63,18 +69,14 @@ def test_kept_and_found(baselines: Baselines) -> None:
 
 
 def test_what_was_not_run_again_stays(baselines: Baselines) -> None:
-    """A session replaces what it ran, and leaves the rest."""
-    baselines.save("main", record(("x", FIRST), ("y", FIRST)))
-    baselines.save("main", record(("y", SECOND), ("y", SECOND), ("z", SECOND), day=2))
+    """A session replaces the loads that it made, and leaves the rest, also of a test that it did not get through."""
+    baselines.save("main", record(("x", FIRST), ("x", SECOND), ("y", FIRST)))
+    baselines.save("main", record(("x", SECOND), ("y", SECOND), ("y", SECOND), ("z", SECOND), day=2))
     found = baselines.find("main", HERE)
     assert found
     assert found.date.day == 2
-    assert [(run.test, run.result.p50) for run in found.runs] == [
-        ("x", FIRST.p50),
-        ("y", SECOND.p50),
-        ("y", SECOND.p50),
-        ("z", SECOND.p50),
-    ]
+    assert [(run.test, run.number) for run in found.runs] == [("x", 1), ("x", 0), ("y", 0), ("y", 1), ("z", 0)]
+    assert {run.result.p50 for run in found.runs} == {SECOND.p50}
 
 
 def test_each_load_has_its_own(baselines: Baselines) -> None:
@@ -87,6 +89,17 @@ def test_each_load_has_its_own(baselines: Baselines) -> None:
         assert found.result.intervals == kept.intervals
     missing = comparison.of("x", 2, judged()).missing
     assert missing == "the baseline 'main' has no such load: keep it with --load-save main"
+
+
+def test_loads_that_were_not_kept_leave_a_gap(baselines: Baselines) -> None:
+    """The second load is never compared with the third."""
+    kept = record(("x", FIRST), ("x", FIRST), ("x", SECOND))
+    baselines.save("main", replace(kept, runs=(kept.runs[0], kept.runs[2])))
+    comparison = Comparison(baselines, "main", HERE)
+    assert comparison.of("x", 1, judged()).missing.endswith("has no such load: keep it with --load-save main")
+    found = comparison.of("x", 2, judged()).result
+    assert found
+    assert found.p50 == SECOND.p50
 
 
 def test_none_yet(baselines: Baselines) -> None:
@@ -109,14 +122,18 @@ def test_of_another_machine(baselines: Baselines) -> None:
     [
         ({"generator": "fortio"}, "generator fortio and not mine"),
         ({"basis": "sent"}, "latency from sent and not due"),
-        ({"plan": plan(rate=50)}, "load 50/s for 5s constant and not 100/s for 5s constant"),
+        ({"plan": plan(rate=50)}, "load 50/s for 5s and not 100/s for 5s"),
         (
             {"plan": plan(stages=[hold(100, 2), ramp(100, 0, 3)])},
-            "load 100/s for 2s, 100/s to 0/s in 3s constant and *",
+            "load 100/s for 2s, 100/s to 0/s for 3s and not 100/s for 5s",
         ),
-        ({"plan": plan(arrivals="poisson")}, "load 100/s for 5s poisson and not 100/s for 5s constant"),
+        ({"plan": plan(arrivals="poisson")}, "arrivals poisson and not constant"),
         ({"plan": plan(connections=7)}, "connections 7 and not 100"),
         ({"plan": plan(timeout=1)}, "time-out 1s and not 5s"),
+        ({"plan": plan(rate="100.1/s")}, "load 100.1/s for 5s and not 100/s for 5s"),
+        ({"plan": plan(warmup=1)}, "warm-up 1s and not 0s"),
+        ({"plan": plan(expect=200)}, "right answers 200 and not 2xx 3xx"),
+        ({"place": "lab:50051"}, "sent from lab:50051 and not this machine"),
     ],
 )
 def test_of_another_load(tmp_path: Path, kept: Any, different: str) -> None:
@@ -154,7 +171,10 @@ def spoilt(baselines: Baselines, tmp_path: Path, text: str | bytes) -> str:
         ("[]", " cannot be read as a record of loads (TypeError: "),
         ("{}", " cannot be read as a record of loads (KeyError: 'schema')"),
         ('{"schema": 1}', " cannot be read as a record of loads (KeyError: "),
-        ('{"schema": 2, "software": "x 9.9"}', " was written by a newer version (x 9.9, schema 2; this one reads 1)"),
+        ('{"schema": 2, "software": "x 9.9"}', " was written by another version (x 9.9, schema 2; this one reads 1)"),
+        ('{"schema": -1, "software": "x 0"}', " was written by another version (x 0, schema -1; this one reads 1)"),
+        ('{"schema": NaN}', " cannot be read as a record of loads (ValueError: NaN is no number)"),
+        ("[" * 100_000, " cannot be read as a record of loads (RecursionError: "),
     ],
 )  # fmt: skip
 def test_a_spoilt_file(tmp_path: Path, text: str, said: str) -> None:
@@ -167,14 +187,30 @@ def test_no_text_at_all(tmp_path: Path) -> None:
     assert "cannot" in spoilt(Baselines(tmp_path), tmp_path, b"\xff\xfe")
 
 
-@pytest.mark.parametrize("damage", ["intervals", "latency", "stages", "runs"])
-def test_a_damaged_record(tmp_path: Path, damage: str) -> None:
-    """Whatever is missing within, the message names the file and what to do."""
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("intervals", None),
+        ("latency", "no histogram"),
+        ("stages", None),
+        ("stages", [["1/0", "1/0", 1]]),
+        ("stages", [["1", "1", 10**400]]),
+        ("runs", None),
+        ("outcomes", {"200": -1}),
+        ("outcomes", {"200": "1"}),
+        ("cpu", "1"),
+        ("seconds", -1),
+        ("seconds", 1e999),
+        ("start", None),
+    ],
+)
+def test_a_damaged_record(tmp_path: Path, key: str, value: Any) -> None:
+    """Whatever is wrong within, the message names the file and what to do."""
     data = record(("x", FIRST)).as_dict()
     result = data["runs"][0]["result"]
     for part in (data, result, result["plan"], result["intervals"][0]):
-        if damage in part:
-            part[damage] = None if damage != "latency" else "no histogram"
+        if key in part:
+            part[key] = value
     message = spoilt(Baselines(tmp_path), tmp_path, json.dumps(data))
     assert message.startswith(" cannot be read as a record of loads (")
 

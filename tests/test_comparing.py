@@ -85,12 +85,41 @@ def test_a_spoilt_baseline_is_an_error_at_the_users_line(suite: pytest.Pytester)
     )
 
 
-def test_what_cannot_be_kept_is_said_and_fails(suite: pytest.Pytester) -> None:
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--load-save=main", "--load-storage=file"], "*cannot write into *file: *"),
+        (["--load-save=main", "--load-storage=tea://x"], "*--load-storage: tea://x cannot be used: *"),
+        (["--load-compare=main", "--load-storage=tea://x"], "*--load-storage: tea://x cannot be used: *"),
+    ],
+)
+def test_where_nothing_can_be_kept_nothing_is_loaded(suite: pytest.Pytester, args: list[str], said: str) -> None:
     (suite.path / "file").write_text("")
-    result = run(suite, "--load-save=main", "--load-storage=file")
+    result = run(suite, *args)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["cannot write into *file: *"])
+    result.stderr.fnmatch_lines([said])
+    result.stdout.no_fnmatch_line("*GET /*")
+
+
+def test_what_others_cannot_be_compared_with_is_not_kept(suite: pytest.Pytester) -> None:
+    """A load that failed is no baseline, and it is said so."""
+    suite.makepyfile(test_a="def test_it(load):\n    load('/503', rate=20, duration=0.5)\n")
+    result = run(suite, "--load-save=main")
+    said = "--load-save main: nothing is kept: 1 load failed, did not end, or the generator was the limit."
+    result.stdout.fnmatch_lines([said])
+    assert not list(Path(suite.path).glob(".loadgen/*/main.json"))
+
+
+def test_a_dead_service_to_compare_with_is_no_green(suite: pytest.Pytester) -> None:
+    """To be faster than what does not answer is easy."""
+    with Server() as old:
+        old.choose = lambda path, before: "/503"
+        suite.makepyfile(
+            test_a=f"def test_it(load):\n    load('/', duration=2, against='{old.url}', slo='p50 < baseline + 500%')\n"
+        )
+        result = run(suite)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *ServiceError: GET /: all * requests failed: * × 503. *"])
 
 
 def test_under_xdist_all_workers_runs_are_kept(suite: pytest.Pytester) -> None:
@@ -123,6 +152,7 @@ def test_two_services_side_by_side(suite: pytest.Pytester, server: Server) -> No
         result = run(suite)
         result.assert_outcomes(passed=1, failed=1)
         result.stdout.fnmatch_lines(["E *missed   p50 < baseline + 10% *(95% sure of +*% or more; p50 +*"])
+        result.stdout.fnmatch_lines(["test_a.py::test_new  *", "test_a.py::test_new, against  *"])
         assert old.requests["/delay/0.015"] >= 300
         assert server.requests["/delay/0.03"] >= 300
 
@@ -133,7 +163,7 @@ def test_of_itself(suite: pytest.Pytester) -> None:
     result = run(suite, "--load-compare=main", "--load-aa=3", "-k", "test_it")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["test_a.py::test_it: p50 < baseline + 10%, of the service with itself: missed in 0 of 3, and a change *"]
+        ["test_a.py::test_it: p50 < baseline + 10%, of the service with itself: missed in 0 of 3, and from +10% on *"]
     )
 
 
@@ -145,7 +175,7 @@ def test_of_itself(suite: pytest.Pytester) -> None:
         ("against='http://127.0.0.1:1', ready=0", "ServiceError: http://127.0.0.1:1 accepts no connections: *"),
         (
             "against='http://1.1.1.1'",
-            "ServiceError: 1.1.1.1 (1.1.1.1) is neither this machine nor in a private network, *",
+            "NotAllowedError: 1.1.1.1 (1.1.1.1) is neither this machine nor in a private network, *",
         ),
         (
             "against='http://127.0.0.1:1', generator=['paper', 'whole']",

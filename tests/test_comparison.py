@@ -166,6 +166,37 @@ def test_where_it_moved() -> None:
     assert verdict.remark.endswith(": the tail only")
 
 
+def test_what_is_not_known_is_not_the_same() -> None:
+    """Where the interval is wide, a percentile may have moved far."""
+    wild = lognormal(5, 0.010, seconds=6, rate=40, tail=30)
+    assert "p99 unclear" in moved(wild, lognormal(2, 0.010, seconds=6, rate=40, tail=30), paired=False)
+
+
+@pytest.mark.parametrize("slo", ["p50 < baseline + 10%", "p50 > baseline - 10%", "rate > baseline - 5%"])
+def test_a_broken_baseline_tells_nothing(slo: str) -> None:
+    """What most requests failed at is neither slower nor faster than what works."""
+    mine, broken = lognormal(1, 0.011), lognormal(2, 0.010)
+    broken = replace(broken, intervals=tuple(replace(each, outcomes={"503": 100}) for each in broken.intervals))
+    verdict = compared(slo, mine, broken).meets(slo)
+    assert (verdict.outcome, verdict.remark) == ("unclear", "100% of the baseline's requests failed")
+
+
+def test_a_baseline_of_a_generator_at_its_limit() -> None:
+    """Beside what was measured too slow everything is fast: nothing is met by it."""
+    lagging = replace(LOADED, intervals=tuple(replace(each, lag=late()) for each in LOADED.intervals))
+    verdict = compared("p50 < baseline + 900%", lognormal(1, 0.011), lagging).meets("p50 < baseline + 900%")
+    assert (verdict.outcome, verdict.remark) == ("invalid", "the generator was the limit when the baseline was made")
+
+
+LOADED = lognormal(2, 0.010)
+
+
+def late() -> Histogram:
+    lag = Histogram()
+    lag.record(0.5, 100)
+    return lag
+
+
 def test_several_at_once() -> None:
     """A change that alone would be sure is not, among many that were looked at."""
     mine, theirs = lognormal(3, 0.0105), lognormal(2, 0.010)

@@ -32,7 +32,8 @@ OLD = {
     "concurrent_request": 4,
     "qps": 50,
     "duration": "1m30s",
-    "request_headers": {"X_Cup": "two"},
+    "request_headers": {"x_cup": "two"},
+    "request_cookies": {"tea_id": "1"},
 }
 LEGACY = """
 test:
@@ -85,7 +86,8 @@ def test_an_old_profile(tmp_path: Path) -> None:
     """A profile in its old spelling; the names of headers are not its own to spell."""
     found = meshery.read(written(tmp_path, OLD))
     assert found.options["connections"] == 4
-    assert found.options["headers"] == {"X_Cup": "two"}
+    assert found.options["headers"] == {"x_cup": "two"}
+    assert found.options["cookies"] == {"tea_id": "1"}
     assert meshery.read(written(tmp_path, {"page": 0, "profiles": [OLD, OLD]})).remarks == [
         "of its 2 profiles the first is loaded with."
     ]
@@ -140,7 +142,14 @@ def test_durations(text: str, seconds: float) -> None:
         ("[1]", "* is neither a performance profile of Meshery nor an SMP test: it is no mapping"),
         ("{", "* is neither JSON nor YAML: *"),
         ({"name": "x"}, "* is neither a performance profile of Meshery (endpoints) nor an SMP test (test, clients)"),
-        ({"endpoints": [], "duration": "1s"}, "* cannot be read as Meshery's (IndexError: *"),
+        ({"endpoints": [], "duration": "1s"}, "*: it has no endpoint"),
+        ({"endpoints": [5], "duration": "1s"}, "*: its endpoints [[]5] are no list of texts"),
+        ({"endpoints": "http://a", "duration": "1s", "loadGenerators": [["x"]]}, "*: its load generators * are no *"),
+        ({"endpoints": "http://a", "duration": "1s", "metadata": {"caCertificate": {"file": 5}}}, "*: its cert*"),
+        ({"endpoints": "http://a", "duration": "1s", "qps": -5}, "*: its rate -5: write a number, 0 or more"),
+        ("endpoints: [http://a]\nduration: 1s\nqps: .nan", "*: its rate nan: write a number, 0 or more"),
+        ("endpoints: [http://a]\ncreated_at: 2020-13-45", "* is neither JSON nor YAML: month must be in 1..12"),
+        ("a: &a\n- *a\nendpoints: [x]", "* cannot be read as Meshery's: it goes too deep, or is in itself"),
         ({"endpoints": ["http://a"]}, "* cannot be read as Meshery's (KeyError: 'duration')"),
         ({"endpoints": ["http://a"], "duration": "30"}, "*: duration '30': write it as Go does ('30s', '1m30s')"),
         ({"endpoints": ["http://a"], "duration": "1s", "requestHeaders": "[]"}, "*: [[]] is no mapping"),
@@ -152,6 +161,13 @@ def test_neither(tmp_path: Path, content: Any, said: str) -> None:
     with pytest.raises(PlanError) as caught:
         meshery.read(written(tmp_path, content))
     assert fnmatch(str(caught.value), said)
+
+
+def test_a_bomb(tmp_path: Path) -> None:
+    """A small file that would be huge, were its parts written out, is read in a moment."""
+    lines = ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30))]
+    found = meshery.read(written(tmp_path, "\n".join([*lines, "endpoints: [http://a]", "duration: 1s"])))
+    assert found.url == "http://a"
 
 
 def test_nowhere() -> None:

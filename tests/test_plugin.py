@@ -75,8 +75,8 @@ def test_a_missed_limit_fails_with_the_figures(suite: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("/503", "GET /503: all 20 requests failed: 20 503. Expected was 2xx or 3xx (expect=)."),
-        ("/reset", "GET /reset: all 20 requests failed: 20 reset. Is http://127.0.0.1:* up?"),
+        ("/503", "GET /503: all 20 requests failed: 20 × 503. Expected was 2xx or 3xx (expect=)."),
+        ("/reset", "GET /reset: all 20 requests failed: 20 × reset. Is http://127.0.0.1:* up?"),
         ("/garbage", "*20 protocol. Does http://127.0.0.1:* speak http, and want no certificate (cert=)?"),
     ],
 )

@@ -205,7 +205,7 @@ def test_each_load_is_a_line_in_the_log(lent: Lent, server: Server) -> None:
     with pytest.raises(GeneratorError):
         lent.remote("fortio", address="127.0.0.1:1").version()
     line = lent.said.splitlines()[-1]
-    assert f"GET {server.url}; 5 requests (5 503); done" in line
+    assert f"GET {server.url}; 5 requests (5 × 503); done" in line
     assert ": embedded; 5/s for 1s, " in line
     assert "ipv4:127.0.0.1:" in line
     assert "geheim" not in lent.said

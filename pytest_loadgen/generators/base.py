@@ -84,6 +84,8 @@ class LoadGenerator(Protocol):
     """How long a load it can do in one piece, in seconds."""
     away: bool = False
     """Whether it runs elsewhere: it then finds the service itself, from there."""
+    place: str = ""
+    """Where it runs, if not on this machine: what it measures from there is not what is measured from here."""
     settings: Mapping[str, type | UnionType] = {}
     """What a table of pyproject.toml may set, each an attribute of this name and type."""
 
@@ -109,7 +111,7 @@ class Wrapper(LoadGenerator):
         self._generator = generator
         self.name, self.features, self.live = generator.name, generator.features, generator.live
         self.basis, self.floor, self.longest = generator.basis, generator.floor, generator.longest
-        self.away = generator.away
+        self.away, self.place = generator.away, generator.place
 
     def version(self) -> str:
         """Tell its version."""

@@ -110,7 +110,7 @@ def _curves(run: Run) -> Iterator[Curve]:
     if result.total.service_time and result.total.service_time != result.total.latency:
         yield _curve("service time, from when sent", "service", worst.served)
     if run.baseline is not None:
-        yield _curve("baseline", "baseline", run.baseline.bounds()[1])
+        yield _curve("against" if run.paired else "baseline", "baseline", run.baseline.bounds()[1])
 
 
 def _curve(name: str, style: str, result: Result) -> Curve:

@@ -84,5 +84,6 @@ def _put(path: Path, text: str) -> None:
             place.write_text(text, encoding="utf-8")  # a pipe or a device is written to, and not replaced
         else:
             write_whole(place, text)
-    except OSError as error:
-        raise ReportError(f"--load-report: cannot write {path}: {error.strerror or error}") from None
+    except (OSError, RuntimeError) as error:  # the latter of links that go in circles
+        reason = getattr(error, "strerror", None) or error
+        raise ReportError(f"--load-report: cannot write {path}: {reason}") from None

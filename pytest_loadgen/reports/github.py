@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import PurePath
 
 from pytest_loadgen.record import Record
 from pytest_loadgen.reports import markdown
+from pytest_loadgen.result import counted, tally
+from pytest_loadgen.runs import Run
 from pytest_loadgen.verdict import Outcome
 
 _LEVELS: dict[Outcome, str] = {"missed": "error", "invalid": "error", "unclear": "warning"}
@@ -16,13 +19,21 @@ def summary(record: Record) -> str:
     return f"## Load tests\n\n{markdown.document(record)}\n"
 
 
-def annotation(path: PurePath, line: int, outcome: Outcome, message: str) -> str:
-    """Give the line to print that marks a line of code, counted from 1; nothing for an objective that is met."""
-    if not (level := _LEVELS.get(outcome)):
-        return ""
-    properties = {"file": path.as_posix(), "line": str(line), "title": f"Objective {outcome}"}
+def marks(run: Run, path: PurePath, line: int) -> Iterator[str]:
+    """Give what to print to mark a line of code, counted from 1: where the load failed, or an objective is not met."""
+    result = run.result
+    if result.failed:
+        said = f"all {counted(result.requests, 'request')} failed: {tally(result.outcomes)}"
+        yield _annotation("error", path, line, "Load failed", f"{run.test}: {said}")
+    for verdict in run.verdicts:
+        if level := _LEVELS.get(verdict.outcome):
+            yield _annotation(level, path, line, f"Objective {verdict.outcome}", f"{run.test}: {verdict}")
+
+
+def _annotation(level: str, path: PurePath, line: int, title: str, message: str) -> str:
+    properties = {"file": path.as_posix(), "line": str(line), "title": title}
     shown = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{level} {shown}::{_data(message)}"
+    return f"::{level} {shown}::{_data(' '.join(message.split()))}"
 
 
 def _data(text: str) -> str:

@@ -43,6 +43,7 @@ def document(record: Record) -> str:
         sections=[Section(number, run) for number, run in enumerate(record.runs, 1)],
         columns=summary.columns(record.runs, *_COLUMNS),
         texts=summary.TEXTS,
+        failed=sum(run.result.failed for run in record.runs),
         tally=_tally([verdict for run in record.runs for verdict in run.verdicts]),
         opened=_opened(record.runs),
         symbols=_SYMBOLS,
@@ -69,7 +70,11 @@ def _tally(verdicts: list[Verdict]) -> list[tuple[Outcome, int]]:
 
 def _opened(runs: tuple[Run, ...]) -> int:
     """Choose the run that is open at first: the first that is not well, else the first."""
-    ill = [number for number, run in enumerate(runs, 1) if not all(run.verdicts) or run.result.health]
+    ill = [
+        number
+        for number, run in enumerate(runs, 1)
+        if not all(run.verdicts) or run.result.health or run.result.failed or run.result.given_up
+    ]
     return ill[0] if ill else 1
 
 
@@ -118,6 +123,12 @@ class Section:
             before = figure(self.run.baseline) if self.run.baseline.requests else NoAnswer()
             figures += [str(before), _change(own, before)]
         return figures
+
+    @property
+    def other(self) -> str:
+        """What its baseline is."""
+        other = self.run.baseline
+        return f"against {other.plan.target.origin}" if self.run.paired and other else "baseline"
 
     @property
     def lost(self) -> str:

@@ -26,7 +26,7 @@ def _table(record: Record) -> str:
         return "No loads."
     columns = summary.columns(record.runs, *_COLUMNS)
     rules = ["---" if column in TEXTS else "--:" for column in columns]
-    cells = [[escaped(COLUMNS[column](run)) for column in columns] for run in record.runs]
+    cells = [[escaped(COLUMNS[column](run)) for column in columns] for run in summary.rows(record.runs)]
     return "\n".join(f"| {' | '.join(row)} |" for row in [columns, rules, *cells])
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from pytest_loadgen.result import Result, counted
+from pytest_loadgen.result import Result, counted, tally
 from pytest_loadgen.runs import Run
 from pytest_loadgen.units import Duration
 from pytest_loadgen.verdict import OUTCOMES, Verdict
@@ -25,8 +25,8 @@ def _errors(run: Run) -> str:
     result = run.result
     if not result.errors:
         return "0"
-    kinds = [f"{count:,} {outcome}" for outcome, count in result.outcomes.items() if not result.plan.expects(outcome)]
-    return f"{result.error_rate}: {', '.join(kinds)}"
+    wrong = {outcome: count for outcome, count in result.outcomes.items() if not result.plan.expects(outcome)}
+    return f"{result.error_rate}: {tally(wrong)}"
 
 
 def _objectives(run: Run) -> str:
@@ -57,6 +57,16 @@ TEXTS = frozenset({"test", "request", "generator", "errors", "objectives"})
 """The columns that are no numbers."""
 
 
+def rows(runs: Sequence[Run]) -> list[Run]:
+    """Give the runs of a table: behind each that was compared side by side, that of the other service."""
+    found = []
+    for run in runs:
+        found.append(run)
+        if run.paired and run.baseline is not None:
+            found.append(Run(f"{run.test}, against", run.baseline))
+    return found
+
+
 def columns(runs: Sequence[Run], *names: str) -> tuple[str, ...]:
     """Give the columns of a table, with one for the objectives where there are any."""
     return (*names, "objectives") if any(run.verdicts for run in runs) else names
@@ -85,7 +95,7 @@ def remarks(result: Result) -> list[str]:
         remarks.insert(0, f"interrupted after {Duration(result.total.seconds)} of {result.plan.duration}.")
     if result.given_up:
         remarks.insert(0, f"given up: {result.given_up}.")
-    if 0.5 <= result.error_rate < 1:
+    if result.error_rate >= 0.5:
         remarks.append(f"{result.error_rate} of requests failed.")
     if waited := _waited(result):
         remarks.append(waited)

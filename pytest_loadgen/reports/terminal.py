@@ -10,7 +10,7 @@ from pytest_loadgen.runs import Run
 
 _BRIEF = ("test", "request", "requests", "rate", "p50", "p99", "errors")
 _VERBOSE = (
-    *("test", "request", "requests", "offered", "rate"),
+    *("test", "request", "generator", "requests", "offered", "rate"),
     *("p50", "p90", "p99", "p99.9", "max", "lag p99", "CPU", "errors"),
 )
 
@@ -20,8 +20,10 @@ def table(runs: Sequence[Run], verbose: bool) -> str:
     from tabulate import tabulate
 
     columns = summary.columns(runs, *(_VERBOSE if verbose else _BRIEF))
+    if not verbose and len({run.result.generator for run in runs}) > 1:
+        columns = (*columns[:2], "generator", *columns[2:])
     return tabulate(
-        [[COLUMNS[column](run) for column in columns] for run in runs],
+        [[COLUMNS[column](run) for column in columns] for run in summary.rows(runs)],
         headers=columns,
         tablefmt="simple",
         disable_numparse=True,

@@ -25,7 +25,7 @@ from pytest_loadgen.generators.base import Intervals, LoadGenerator, check
 from pytest_loadgen.generators.command import without_secrets
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.registry import Registry
-from pytest_loadgen.result import counted
+from pytest_loadgen.result import counted, tally
 from pytest_loadgen.serving.line import Line
 from pytest_loadgen.units import Duration
 
@@ -75,14 +75,14 @@ class _Call:
     generator: str
     plan: Plan | None = None
     outcomes: Counter[str] = field(default_factory=Counter)
-    ended: str = "stopped by the caller"
+    ended: str = "ended by the caller"
 
     def __str__(self) -> str:
         told = [f"{self.who}: {self.generator}"]
         if self.plan:
             told += [f"{self.plan}, {self.plan.target.method} {self.plan.target.origin}"]
         if total := self.outcomes.total():
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.outcomes.most_common())
+            kinds = tally(dict(self.outcomes.most_common()))
             told += [f"{counted(total, 'request')} ({kinds})"]
         line = " ".join(f"{'; '.join(told)}; {self.ended}".split())
         return "".join(filter(str.isprintable, line))

@@ -1,15 +1,20 @@
 """What GitHub's forms promise: a summary to append, and annotations that cannot be broken out of."""
 
-from pathlib import PurePosixPath, PureWindowsPath
+from dataclasses import replace
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
 
 from pytest_loadgen.reports import markdown
-from pytest_loadgen.reports.github import annotation, summary
-from pytest_loadgen.verdict import Outcome
-from tests.reports.examples import RECORD
+from pytest_loadgen.reports.github import marks, summary
+from pytest_loadgen.verdict import Outcome, Verdict
+from tests.reports.examples import RECORD, UNANSWERED, WELL
 
 PATH = PurePosixPath("tests/test_a.py")
+
+
+def marked(outcome: Outcome, slo: str = "p99 < 200ms", path: PurePath = PATH) -> list[str]:
+    return list(marks(replace(WELL, test="test_a", verdicts=(Verdict(slo, outcome, "9ms"),)), path, 7))
 
 
 def test_summary() -> None:
@@ -20,23 +25,32 @@ def test_summary() -> None:
 @pytest.mark.parametrize(
     ("outcome", "line"),
     [
-        ("missed", "::error file=tests/test_a.py,line=7,title=Objective missed::p99 < 200ms"),
-        ("invalid", "::error file=tests/test_a.py,line=7,title=Objective invalid::p99 < 200ms"),
-        ("unclear", "::warning file=tests/test_a.py,line=7,title=Objective unclear::p99 < 200ms"),
+        ("missed", "::error file=tests/test_a.py,line=7,title=Objective missed::test_a: missed p99 < 200ms 9ms"),
+        ("invalid", "::error file=tests/test_a.py,line=7,title=Objective invalid::test_a: invalid p99 < 200ms 9ms"),
+        ("unclear", "::warning file=tests/test_a.py,line=7,title=Objective unclear::test_a: unclear p99 < 200ms 9ms"),
         ("met", ""),
     ],
 )
 def test_level(outcome: Outcome, line: str) -> None:
     """What fails is an error, what is unclear a warning, and what is met is not worth a line."""
-    assert annotation(PATH, 7, outcome, "p99 < 200ms") == line
+    assert marked(outcome) == ([line] if line else [])
+
+
+def test_a_load_that_failed() -> None:
+    """It is marked whatever its objectives are."""
+    (mark,) = marks(UNANSWERED, PATH, 7)
+    said = "tests/test_down.py::test_down: all 10 requests failed: 10 × timeout"
+    assert mark == f"::error file=tests/test_a.py,line=7,title=Load failed::{said}"
 
 
 def test_escaping() -> None:
     """Line ends, percents and what separates properties are written as GitHub reads them."""
-    line = annotation(PurePosixPath("a,b:c%\n.py"), 1, "missed", "50%: a\r\nb, c")
-    assert line == "::error file=a%2Cb%3Ac%25%0A.py,line=1,title=Objective missed::50%25: a%0D%0Ab, c"
+    (line,) = marked("missed", "errors < 5%,\r\nb", PurePosixPath("a,b:c%\n.py"))
+    assert line.startswith(
+        "::error file=a%2Cb%3Ac%25%0A.py,line=7,title=Objective missed::test_a: missed errors < 5%25, b "
+    )
 
 
 def test_paths() -> None:
     """Paths are written with slashes."""
-    assert "file=tests/test_a.py," in annotation(PureWindowsPath("tests\\test_a.py"), 1, "missed", "")
+    assert "file=tests/test_a.py," in marked("missed", path=PureWindowsPath("tests\\test_a.py"))[0]

@@ -103,7 +103,7 @@ def test_overview() -> None:
     text = re.sub(r"<[^>]+>", " ", document(RECORD).partition("<main>")[2].partition("Loads</h2>")[0])
     rows = " ".join(text.split())
     assert "test_search[tea] GET /search embedded 3,000 500/s 2.82ms 18.3ms 0 ✓ 3 met" in rows
-    assert "no answer 8.77%: 64 503, 11 timeout, 2 reset ✓ 1 met ✕ 3 missed ? 1 unclear ! 1 invalid" in rows
+    assert "no answer 8.77%: 64 × 503, 11 × timeout, 2 × reset ✓ 1 met ✕ 3 missed ? 1 unclear ! 1 invalid" in rows
 
 
 @pytest.mark.parametrize(
