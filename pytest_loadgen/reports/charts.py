@@ -47,7 +47,7 @@ class Limit:
     """Where its percentile is on the axis; of the mean, the maximum and the rate nowhere."""
     low: float | None
     high: float | None
-    """What the true figure may be, where that is known; of no known end where the high alone is not."""
+    """What a percentile may truly be, where that is known; of no known end where the high alone is not."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Timeline:
     """By percentile, in seconds; nothing where no request ended, or among those that were not answered."""
     unanswered: list[int]
     rate: list[float | None]
-    """Answers per second; nothing where only answers came in, and none was sent."""
+    """Answers per second; nothing where hardly a request was sent, or only answers came in."""
     errors: list[float]
     """Per second."""
     asked: tuple[list[float], list[float]]
@@ -137,8 +137,9 @@ def _limits(verdict: Verdict, run: Run) -> Iterator[tuple[str, Limit]]:
     except PlanError:
         return  # of a version that knows more
     scale = _figure(slo, run.baseline) if slo.is_relative else 1.0
-    # An objective on the worst stretch is not about the curve of the whole.
-    low, high = (None, None) if slo.window else (_finite(verdict.low, scale), _finite(verdict.high, scale))
+    # An objective on the worst stretch is not about the curve of the whole, and a mean has no place on it.
+    drawn = slo.kind == "percentile" and not slo.window
+    low, high = (_finite(verdict.low, scale), _finite(verdict.high, scale)) if drawn else (None, None)
     if slo.kind not in {*_LATENCIES, "rate"} or not math.isfinite(limit := float(slo.bound) * scale):
         return
     at = 1 / (1 - slo.percent / 100) if slo.kind == "percentile" else None
@@ -163,11 +164,13 @@ def _finite(bound: float | None, scale: float) -> float | None:
 
 def _timeline(result: Result) -> Timeline:
     intervals, expects = result.intervals, result.plan.expects
+    # In what is left over at the end, rates are chance.
+    least = max((each.seconds for each in intervals), default=0.0) / 10
     return Timeline(
         at=[each.start + each.seconds / 2 for each in intervals],
         latency={name: [_latency(each, percent) for each in intervals] for name, percent in _PERCENTILES.items()},
         unanswered=[each.unanswered for each in intervals],
-        rate=[each.latency.count / each.seconds if each.seconds else None for each in intervals],
+        rate=[each.latency.count / each.seconds if each.seconds > least else None for each in intervals],
         errors=[
             sum(count for outcome, count in each.outcomes.items() if not expects(outcome)) / (each.seconds or 1)
             for each in intervals

@@ -140,9 +140,8 @@ function objective(limit, right, ends, look) {
   const end = limit.at === null ? right : Math.min(limit.at, right);
   const traces = [];
   if (limit.low !== null && limit.low !== limit.high) {
-    const [from, to] = limit.at === null ? [1, right] : [end / 1.12, end * 1.12];
     traces.push({
-      ...box(from, to, Math.max(limit.low, ends[0]), Math.min(limit.high ?? Infinity, ends[1])),
+      ...box(end / 1.12, end * 1.12, Math.max(limit.low, ends[0]), Math.min(limit.high ?? Infinity, ends[1])),
       opacity: 0.35,
       fillcolor: colour,
       line: { color: colour, width: 1 },
