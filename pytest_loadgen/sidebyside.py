@@ -37,20 +37,29 @@ def pairs(
     those of the shorter plan.
     """
     hosts = tuple(hosts)
-    count = math.ceil(plan.duration / _LONGEST)
-    # A program has to start for each.
-    length = plan.duration / (max(_FEWEST, count) if generator.live else count)
+    length = plan.duration / _count(plan, generator)
     draw = random.Random(plan.seed)  # noqa: S311  # no secret
     for number in range(round(longer.duration / length)):
-        part = longer.between(number * length, min((number + 1) * length, float(longer.duration)))
+        # To the nanosecond, or a slice would have one request more for a rounding error.
+        begin, end = (round(each * length, 9) for each in (number, number + 1))
+        part = longer.between(begin, min(end, float(longer.duration)))
         warm = max(float(plan.warmup if number == 0 else 0), min(_WARM, length / 4))
         slices = [replace(part, target=target, warmup=Duration(warm)) for target in (plan.target, other)]
         order = [0, 1] if draw.random() < 0.5 else [1, 0]
         found: dict[int, Interval] = {}
         for which in order:
             result = runner.run(slices[which], generator, allowed_hosts=hosts)
-            found[which] = replace(Interval.whole(result.intervals), start=number * length)
+            found[which] = replace(Interval.whole(result.intervals), start=begin)
         yield found[0], found[1]
+
+
+def _count(plan: Plan, generator: LoadGenerator) -> int:
+    """Choose how many slices there are: so many that each gets a whole number of requests, or nearly."""
+    count = math.ceil(plan.duration / _LONGEST)
+    if not generator.live:  # a program has to start for each
+        return count
+    count = max(_FEWEST, count)
+    return min(range(count, 2 * count), key=lambda slices: (-plan.requests % slices, slices))
 
 
 def with_itself(like: JudgedResult, generator: LoadGenerator, hosts: Iterable[str] = ()) -> JudgedResult:

@@ -146,7 +146,8 @@ def test_two_services_side_by_side(suite: pytest.Pytester, server: Server) -> No
                 assert 1 < low <= value <= high
                 assert result.against.requests == result.requests
                 assert result.against.p50 < result.p50
-                assert len(result.intervals) == len(result.against.intervals) == 12
+                assert len(result.intervals) == len(result.against.intervals) == 15
+                assert result.requests == 150
             """
         )
         result = run(suite)

@@ -71,6 +71,29 @@ def test_what_cannot_be_written_is_said_and_fails(suite: pytest.Pytester) -> Non
     result.stdout.fnmatch_lines(["--load-report: cannot write *file/r.md: *", "report: *r.md"])
 
 
+@pytest.mark.parametrize("path", ["loop.md", "a.broken"])
+def test_what_goes_wrong_with_one_keeps_none_from_being_written(suite: pytest.Pytester, path: str) -> None:
+    """Neither a path that leads nowhere nor a form with a fault."""
+    (suite.path / "loop.md").symlink_to("loop.md")
+    suite.makeconftest(
+        f"""{CONFTEST}
+def pytest_loadgen_reports():
+    from pytest_loadgen.reports.formats import Report
+    return {{".broken": Report(lambda record: 1 / 0)}}
+"""
+    )
+    result = run(suite, f"--load-report={path}", "--load-report=r.md", "-k", "well")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines([f"--load-report*{path}*", "report: *r.md"])
+
+
+def test_what_goes_wrong_elsewhere_keeps_none_from_being_written(suite: pytest.Pytester) -> None:
+    """Another plugin that fails at the end of the session."""
+    suite.makeconftest(f"{CONFTEST}\ndef pytest_sessionfinish():\n    raise OSError('a full disk')\n")
+    assert run(suite, "--load-report=r.md", "-k", "well").ret != 0
+    assert (suite.path / "r.md").exists()
+
+
 def test_a_hook_gives_another_form(suite: pytest.Pytester) -> None:
     suite.makeconftest(
         f"""{CONFTEST}
@@ -82,6 +105,14 @@ def pytest_loadgen_reports():
     )
     run(suite, "--load-report=r.count")
     assert Path(suite.path / "r.count").read_text() == "2 loads"
+
+
+def test_a_summary_that_cannot_be_written_is_said(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(suite.path))
+    result = run(suite, "-k", "well")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"GITHUB_STEP_SUMMARY: cannot write {suite.path}: *"])
 
 
 def test_junit_has_the_figures(suite: pytest.Pytester) -> None:
