@@ -77,7 +77,7 @@ def test_a_missed_limit_fails_with_the_figures(suite: pytest.Pytester) -> None:
     [
         ("/503", "GET /503: all 20 requests failed: 20 × 503. Expected was 2xx or 3xx (expect=)."),
         ("/reset", "GET /reset: all 20 requests failed: 20 × reset. Is http://127.0.0.1:* up?"),
-        ("/garbage", "*20 protocol. Does http://127.0.0.1:* speak http, and want no certificate (cert=)?"),
+        ("/garbage", "*20 × protocol. Does http://127.0.0.1:* speak http, and want no certificate (cert=)?"),
     ],
 )
 def test_a_load_without_one_right_answer_is_never_green(suite: pytest.Pytester, path: str, said: str) -> None:

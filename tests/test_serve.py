@@ -159,7 +159,7 @@ def test_who_goes_away_loses_its_turn(lent: Lent, server: Server) -> None:
             first.kill()
             assert wait_for(lambda: server.open == 0) < 2  # one, and one for a busy machine
             assert third.result(10).requests == 50
-    assert "stopped by the caller" in lent.said
+    assert "ended by the caller" in lent.said
 
 
 # How it ends.

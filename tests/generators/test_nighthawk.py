@@ -587,7 +587,7 @@ def suite(pytester: pytest.Pytester, server: Server, program: Program, tmp_path:
     ("answers", "options", "said"),
     [
         ({"2xx": 99, "5xx": 1}, "slo='status 5xx < 2'", "*test_load *GET /tea *100 *100/s *10ms *1%: 1 × 5xx *1 met*"),
-        ({"5xx": 100}, "", "*GET /tea: all 100 requests failed: 100 5xx. Expected was 2xx or 3xx (expect=).*"),
+        ({"5xx": 100}, "", "*GET /tea: all 100 requests failed: 100 × 5xx. Expected was 2xx or 3xx (expect=).*"),
         ({"2xx": 100}, "expect=200", "*PlanError: Nighthawk tells classes of statuses only, *"),
     ],
 )

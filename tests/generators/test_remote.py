@@ -424,7 +424,7 @@ def test_a_load_that_ends_early_is_stopped_there(lent: Lent, server: Server) -> 
     result = runner.run(plan_for(server, duration=9), lent.remote(), lambda interval: True)
     assert 1 <= len(result.intervals) <= 2
     assert wait_for(lambda: server.open == 0) < 2  # one, and one for a busy machine
-    wait_for(lambda: lent.said.rstrip().endswith("stopped by the caller"))
+    wait_for(lambda: lent.said.rstrip().endswith("ended by the caller"))
 
 
 def test_the_parts_of_a_plan_run_together(lent: Lent, server: Server) -> None:
