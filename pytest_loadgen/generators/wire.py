@@ -212,7 +212,8 @@ def _read_target(message: pb.Target, folder: Path) -> Target:
     # What goes into a request line or a log must not end it.
     _require(re.fullmatch(r"\S+", message.url) is not None and message.url.isprintable(), "its address is none")
     _require(_TOKEN.fullmatch(message.method.encode()) is not None, "its method is none")
-    _require(re.fullmatch(rb"[!-~]*", message.path) is not None, "its path is none")
+    # Behind "host:port" other things than a path would make another host of it.
+    _require(_path(message.scheme, message.method).fullmatch(message.path) is not None, "its path is none")
     headers = tuple((header.name, header.value) for header in message.headers)
     for name, value in headers:
         _require(_TOKEN.fullmatch(name) is not None and not re.search(rb"[\r\n\0]", value), "a header is none")
@@ -233,6 +234,13 @@ def _read_target(message: pb.Target, folder: Path) -> Target:
         verify=verify,
         http2=message.http2,
     )
+
+
+def _path(scheme: str, method: str) -> re.Pattern[bytes]:
+    """Tell what a path looks like."""
+    if scheme.startswith("http"):
+        return re.compile(rb"/[!-~]*|\*" if method == "OPTIONS" else rb"/[!-~]*")
+    return re.compile(rb"(/[!-~]*)?" if scheme.startswith("grpc") else rb"/?")
 
 
 def _write_stage(stage: Stage) -> pb.Stage:

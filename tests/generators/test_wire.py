@@ -34,10 +34,10 @@ targets = st.builds(
     Target,
     url=words,
     method=st.sampled_from(["GET", "M-SEARCH", "GRPC"]),
-    scheme=st.sampled_from(["http", "https", "grpc", "tcp"]),
+    scheme=st.sampled_from(["http", "https", "grpc"]),
     host=words,
     port=st.integers(1, 65535),
-    path=words.map(str.encode) | st.just(b""),
+    path=words.map(lambda word: f"/{word}".encode()),
     headers=st.lists(st.tuples(st.just(b"X-A"), st.binary().filter(lambda v: not {*b"\r\n\0"} & {*v}))).map(tuple),
     body=st.binary(),
     verify=st.booleans(),
@@ -193,6 +193,11 @@ def test_an_impossible_plan_is_refused(change: dict[str, Any], said: str, tmp_pa
         ({"url": "http://x/\nforged line"}, "its address is none"),
         ({"method": "GET / HTTP/1.1\r\n"}, "its method is none"),
         ({"path": b"/ HTTP/1.1\r\nX: y"}, "its path is none"),
+        ({"path": b"@127.0.0.2:80/x"}, "its path is none"),
+        ({"path": b""}, "its path is none"),
+        ({"path": b"*"}, "its path is none"),
+        ({"scheme": "grpc", "path": b"@127.0.0.2:80/x"}, "its path is none"),
+        ({"scheme": "tcp", "path": b"/x"}, "its path is none"),
         ({"headers": [{"name": b"A b", "value": b""}]}, "a header is none"),
         ({"headers": [{"name": b"A", "value": b"b\r\nC: d"}]}, "a header is none"),
     ],
@@ -204,6 +209,17 @@ def test_a_request_that_holds_another_is_refused(change: dict[str, Any], said: s
     message.target.MergeFrom(pb.Target(**change))
     with pytest.raises(PlanError, match=f"this plan is impossible: {said}"):
         wire.read_plan(message, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "method", "path"),
+    [("http", "GET", b"/a?b"), ("http", "OPTIONS", b"*"), ("grpc", "GRPC", b""), ("grpc", "GRPC", b"/a.B/C")]
+    + [(scheme, scheme.upper(), path) for scheme in ("tcp", "udp") for path in (b"", b"/")],
+)
+def test_paths_that_there_are(scheme: str, method: str, path: bytes, tmp_path: Path) -> None:
+    """Each protocol has its own."""
+    target = Target(f"{scheme}://x:80/", method, scheme, "x", 80, path)
+    assert wire.read_plan(wire.write_plan(Plan(target, (hold(1, 1),)), ""), tmp_path).target == target
 
 
 def test_broken_intervals_are_value_errors() -> None:
