@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +15,8 @@ from pytest_loadgen.errors import PlanError
 from pytest_loadgen.generators import loadgen_pb2 as pb
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.plan import HIGHEST_RATE, Plan, Stage
-from pytest_loadgen.result import Basis, Interval
+from pytest_loadgen.plan import FEATURES, HIGHEST_RATE, Plan, Stage
+from pytest_loadgen.result import FAILURES, Basis, Interval
 from pytest_loadgen.target import SCHEMES, Target
 from pytest_loadgen.units import Duration
 
@@ -31,6 +31,13 @@ _BASIS: dict[Basis, pb.Basis] = {
 _AUTHORITIES = "authorities.pem"
 # A number of more digits than any plan comes to would take long to read.
 _RATE = re.compile(r"\d{1,400}(/0*[1-9]\d{0,400})?", re.ASCII)
+# What other programs may call themselves and their outcomes: all of it is printed.
+_NAME = 100
+_OUTCOME = re.compile(r"[1-9]\d\d|[1-5]xx|[A-Z][A-Z_]{0,31}", re.ASCII)
+_KINDS = 100
+_SHORTEST = 1.0
+# What reports can still count exactly, as JSON's numbers are floats.
+_MOST = 1 << 53
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -81,12 +88,15 @@ class Description:
         """Read one. Raises ValueError where it makes no sense."""
         basis = next((basis for basis, number in _BASIS.items() if number == message.basis), None)
         longest = message.longest if message.HasField("longest") else math.inf
-        if basis is None or not message.floor >= 0 or not longest > 0:
-            raise ValueError(f"this describes no generator: {message}")
+        if basis is None or not 0 <= message.floor < math.inf or not longest >= _SHORTEST:
+            raise ValueError("this describes no generator: its basis, floor or longest load is none")
+        names = message.name, message.version, *message.generators
+        if not all(name.isprintable() and len(name) <= _NAME for name in names):
+            raise ValueError(f"this describes no generator: a name or version is none, or longer than {_NAME}")
         return cls(
             name=message.name,
             version=message.version,
-            features=frozenset(message.features),
+            features=FEATURES.intersection(message.features),
             basis=basis,
             floor=Duration(message.floor),
             live=message.live,
@@ -161,10 +171,7 @@ def write_interval(interval: Interval) -> pb.Interval:
 
 def read_interval(message: pb.Interval) -> Interval:
     """Read an interval, whoever wrote it. Raises ValueError where it makes no sense."""
-    times = message.start, message.seconds, message.cpu, message.throttled
-    if not all(0 <= each < math.inf for each in times):
-        raise ValueError(f"its start, seconds, cpu and throttled are {times}")
-    return Interval(
+    interval = Interval(
         start=message.start,
         seconds=message.seconds,
         latency=_read_histogram(message.latency),
@@ -177,6 +184,28 @@ def read_interval(message: pb.Interval) -> Interval:
         resent=message.resent,
         unsent=message.unsent,
     )
+    if flaw := next(_flaws(interval), ""):
+        raise ValueError(flaw)
+    return interval
+
+
+def _flaws(interval: Interval) -> Iterator[str]:
+    """Tell what cannot be, whatever the plan was."""
+    times = interval.start, interval.seconds, interval.cpu, interval.throttled
+    if not all(0 <= each < math.inf for each in times):
+        yield f"its start, seconds, cpu and throttled are {times}"
+    kinds = interval.outcomes
+    if len(kinds) > _KINDS or not all(kind in FAILURES or _OUTCOME.fullmatch(kind) for kind in kinds):
+        yield "its outcomes have names that there are not"
+    if max(interval.requests, interval.lag.count, interval.received, interval.resent) >= _MOST:
+        yield "it counts more than there can be"
+    answers = interval.requests - interval.unanswered
+    latencies, served = interval.latency.count, interval.service_time.count
+    # A generator need not know when it sent a request.
+    if latencies != answers or served not in {0, answers}:
+        yield f"it has {answers:,} answers, {latencies:,} latencies and {served:,} service times"
+    if interval.unsent > kinds.get("timeout", 0):
+        yield f"it has {interval.unsent:,} time-outs that were never sent, of {kinds.get('timeout', 0):,}"
 
 
 def _write_target(target: Target) -> pb.Target:

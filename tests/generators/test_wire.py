@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.histogram import Histogram
 from pytest_loadgen.plan import FEATURES, Plan, Stage, hold, ramp
-from pytest_loadgen.result import Interval
+from pytest_loadgen.result import FAILURES, Interval
 from pytest_loadgen.target import Target
 from pytest_loadgen.units import Duration
 
@@ -30,6 +30,7 @@ rates = st.fractions(0, 10_000_000)
 stages = st.builds(lambda start, end, time: Stage(start, end, Duration(time)), rates, rates, seconds)
 maximal = st.builds(lambda time: Stage(None, None, Duration(time)), seconds)
 words = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
+names = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=100)
 targets = st.builds(
     Target,
     url=words,
@@ -70,30 +71,40 @@ def histogram(fine: dict[int, int], ranges: dict[tuple[int, int], int]) -> Histo
 
 histograms = st.builds(histogram, counts, wide)
 shares = st.floats(0, 1e6)
-intervals = st.builds(
-    Interval,
-    start=shares,
-    seconds=shares,
-    latency=histograms,
-    service_time=histograms,
-    outcomes=st.dictionaries(words, st.integers(0, 2**63)),
-    lag=histograms,
-    cpu=shares,
-    throttled=shares,
-    received=st.integers(0, 2**63),
-    resent=st.integers(0, 2**63),
-    unsent=st.integers(0, 2**63),
-)
+large = st.integers(0, 2**53 - 1)
+
+
+@st.composite
+def intervals(draw: st.DrawFn) -> Interval:
+    """Draw one in which each answer has its latency, and its service time where that is known."""
+    latency, few = draw(histograms), st.integers(0, 2**40)
+    failures = draw(st.dictionaries(st.sampled_from(sorted(FAILURES)), few, max_size=4))
+    kind = draw(st.sampled_from(["200", "999", "2xx", "SERVING", "NOT_SERVING", "OK"]))
+    return Interval(
+        start=draw(shares),
+        seconds=draw(shares),
+        latency=latency,
+        service_time=draw(st.sampled_from([latency, Histogram()])),
+        outcomes={**failures, kind: latency.count},
+        lag=draw(histograms),
+        cpu=draw(shares),
+        throttled=draw(shares),
+        received=draw(large),
+        resent=draw(large),
+        unsent=draw(st.integers(0, failures.get("timeout", 0))),
+    )
+
+
 descriptions = st.builds(
     wire.Description,
-    name=words,
-    version=words | st.just(""),
+    name=names,
+    version=names | st.just(""),
     features=st.frozensets(st.sampled_from(sorted(FEATURES))),
     basis=st.sampled_from(["due", "sent", "back-filled"]),
     floor=st.floats(0, 10).map(Duration),
     live=st.booleans(),
-    longest=seconds | st.just(math.inf),
-    generators=st.lists(words).map(tuple),
+    longest=st.floats(1, 1e6) | st.just(math.inf),
+    generators=st.lists(names).map(tuple),
 )
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -135,7 +146,7 @@ def test_certificates_go_along(tmp_path: Path) -> None:
 
 
 @quick
-@given(interval=intervals)
+@given(interval=intervals())
 def test_an_interval_comes_as_it_went(interval: Interval) -> None:
     """Every count comes, in the bucket, or between the bounds, in which it was."""
     read = wire.read_interval(pb.Interval.FromString(wire.write_interval(interval).SerializeToString()))
@@ -246,10 +257,57 @@ def test_broken_intervals_are_value_errors() -> None:
             wire.read_interval(broken)
 
 
-def test_a_description_that_makes_no_sense_is_refused() -> None:
-    for broken in pb.Description(name="x"), pb.Description(basis=pb.BASIS_DUE, floor=-1):
-        with pytest.raises(ValueError, match="this describes no generator"):
-            wire.Description.read(broken)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"outcomes": {"200": 2}}, "it has 2 answers, 1 latencies and 1 service times"),
+        ({"outcomes": {"200": 1, "503": 1}}, "it has 2 answers, 1 latencies and 1 service times"),
+        ({"outcomes": {"timeout": 1}}, "it has 0 answers, 1 latencies and 1 service times"),
+        ({"service_time": Histogram({64: 2})}, "it has 1 answers, 1 latencies and 2 service times"),
+        ({"latency": Histogram(wide={(5, 10**9): 2})}, "it has 1 answers, 2 latencies and 1 service times"),
+        ({"unsent": 1}, "it has 1 time-outs that were never sent, of 0"),
+        ({"received": 1 << 53}, "it counts more than there can be"),
+        ({"resent": 1 << 53}, "it counts more than there can be"),
+        ({"outcomes": {"200": 1, "refused": 1 << 53}}, "it counts more than there can be"),
+        *(
+            ({"outcomes": {"200": 1, name: 0}}, "its outcomes have names that there are not")
+            for name in ("", "20", "2000", "2x", "6xx", "ok", "O K", "_", "A" * 33, "200\n", "\x1b[2J", "²00", "slow")
+        ),
+        ({"outcomes": {"200": 1, **{str(n): 0 for n in range(400, 500)}}}, "its outcomes have names that there are"),
+    ],
+)
+def test_an_interval_that_cannot_be(change: dict[str, Any], said: str) -> None:
+    """Each answer has one latency, and what is counted has a name that may be printed."""
+    latency = Histogram({64: 1})
+    message = wire.write_interval(replace(Interval(0, 1, latency, latency, {"200": 1}), **change))
+    with pytest.raises(ValueError, match=f"^{said}"):
+        wire.read_interval(message)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"basis": pb.BASIS_UNSPECIFIED},
+        {"floor": -1},
+        {"floor": math.inf},
+        {"longest": 1e-9},
+        {"longest": math.nan},
+        {"name": "two\nlines"},
+        {"name": "x" * 101},
+        {"version": "\x1b[2J"},
+        {"generators": ["a", "\n"]},
+    ],
+)
+def test_a_description_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
+    """What it says is printed, and decides how a load is carried out."""
+    with pytest.raises(ValueError, match=r"^this describes no generator: .* none"):
+        wire.Description.read(pb.Description(**{"name": "x", "basis": pb.BASIS_DUE, **change}))
+
+
+def test_only_known_features_are_kept() -> None:
+    """A generator may be newer than this."""
+    description = pb.Description(name="x", basis=pb.BASIS_DUE, features=["http", "http3", "\n"])
+    assert wire.Description.read(description).features == {"http"}
 
 
 @pytest.mark.parametrize("proto", sorted(path.name for path in (ROOT / PROTO).parent.glob("*.proto")))
