@@ -30,7 +30,12 @@ _BASIS: dict[Basis, pb.Basis] = {
 }
 _AUTHORITIES = "authorities.pem"
 # A number of more digits than any plan comes to would take long to read.
-_RATE = re.compile(r"\d{1,400}(/0*[1-9]\d{0,400})?", re.ASCII)
+_RATE = re.compile(r"\d{1,100}(/0*[1-9]\d{0,99})?", re.ASCII)
+# What no load needs more of: seconds (and those until the year 2286), stages, connections from one address to another.
+_DAY = 86_400.0
+_LATEST = 1e10
+_STAGES = 1000
+_CONNECTIONS = 65_535
 # What other programs may call themselves and their outcomes: all of it is printed.
 _NAME = 100
 _OUTCOME = re.compile(r"[1-9]\d\d|[1-5]xx|[A-Z][A-Z_]{0,31}", re.ASCII)
@@ -127,6 +132,7 @@ def write_plan(plan: Plan, generator: str) -> pb.Plan:
 
 def read_plan(message: pb.Plan, folder: Path) -> Plan:
     """Read a plan, whoever wrote it; certificates go into a file of this folder. Raises PlanError."""
+    _require(len(message.stages) <= _STAGES, f"it has more than {_STAGES:,} stages")
     plan = Plan(
         target=_read_target(message.target, folder),
         stages=tuple(_read_stage(stage) for stage in message.stages),
@@ -144,11 +150,15 @@ def read_plan(message: pb.Plan, folder: Path) -> Plan:
     _require(bool(plan.stages), "it has no stages")
     _require(len({stage.start is None for stage in plan.stages}) == 1, "some stages have a rate, and some have none")
     _require(not (plan.closed and plan.arrivals == "poisson"), "where no rate is set there are no arrivals")
+    _require(plan.duration <= _DAY, "it takes more than a day")
+    _require(not plan.warmup or plan.stages[0].start != 0, "its warm-up has the rate 0/s")
     _require(plan.connections > 0, "it has no connections")
+    _require(plan.connections <= _CONNECTIONS, f"it has more than {_CONNECTIONS:,} connections")
     _require(0 <= plan.part < plan.parts, f"there is no part {plan.part} of {plan.parts}")
-    _require(0 < plan.timeout < math.inf, f"its time-out is {float(plan.timeout)} s")
-    for name, seconds in ("warm-up", plan.warmup), ("start", plan.start_at or 0.0), ("time to be ready", plan.ready):
-        _require(0 <= seconds < math.inf, f"its {name} is {float(seconds)} s")
+    _require(0 < plan.timeout <= _DAY, f"its time-out is {float(plan.timeout)} s")
+    for name, seconds in ("warm-up", plan.warmup), ("time to be ready", plan.ready):
+        _require(0 <= seconds <= _DAY, f"its {name} is {float(seconds)} s")
+    _require(0 <= (plan.start_at or 0) <= _LATEST, f"its start is {plan.start_at} s")
     return plan
 
 
@@ -246,6 +256,9 @@ def _read_target(message: pb.Target, folder: Path) -> Target:
     headers = tuple((header.name, header.value) for header in message.headers)
     for name, value in headers:
         _require(_TOKEN.fullmatch(name) is not None and not re.search(rb"[\r\n\0]", value), "a header is none")
+    found = _of_url(message.url)
+    same = (found.scheme, found.host, found.port) == (message.scheme, message.host, message.port)
+    _require(same, "its address is another service's")
     verify: bool | str = message.verify
     if verify and message.authorities:
         authorities = folder / _AUTHORITIES
@@ -265,6 +278,14 @@ def _read_target(message: pb.Target, folder: Path) -> Target:
     )
 
 
+def _of_url(url: str) -> Target:
+    """Read the address that is shown, and by which some programs find the service."""
+    try:
+        return Target.of(url)
+    except PlanError:
+        raise PlanError("this plan is impossible: its address is none") from None
+
+
 def _path(scheme: str, method: str) -> re.Pattern[bytes]:
     """Tell what a path looks like."""
     if scheme.startswith("http"):
@@ -281,7 +302,7 @@ def _read_stage(message: pb.Stage) -> Stage:
     start = _read_rate(message.start) if message.HasField("start") else None
     end = _read_rate(message.end) if message.HasField("end") else None
     _require((start is None) == (end is None), "a stage has a rate at one end only")
-    _require(0 < message.seconds < math.inf, f"a stage takes {message.seconds} s")
+    _require(0 < message.seconds <= _DAY, f"a stage takes {message.seconds} s")
     return Stage(start, end, Duration(message.seconds))
 
 

@@ -25,20 +25,26 @@ from pytest_loadgen.generators import wire
 ROOT = Path(__file__).parents[2]
 PROTO = "pytest_loadgen/generators/loadgen.proto"
 
-seconds = st.floats(0.001, 1e6)
+seconds = st.floats(0.001, 4_000)
 rates = st.fractions(0, 10_000_000)
 stages = st.builds(lambda start, end, time: Stage(start, end, Duration(time)), rates, rates, seconds)
 maximal = st.builds(lambda time: Stage(None, None, Duration(time)), seconds)
 words = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
 names = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=100)
 targets = st.builds(
-    Target,
-    url=words,
-    method=st.sampled_from(["GET", "M-SEARCH", "GRPC"]),
+    lambda scheme, host, port, path, **given: Target(
+        f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/",
+        scheme=scheme,
+        host=host,
+        port=port,
+        path=f"/{path}".encode(),
+        **given,
+    ),
     scheme=st.sampled_from(["http", "https", "grpc"]),
-    host=words,
+    host=st.sampled_from(["localhost", "api.test.example", "10.0.0.1", "::1"]),
     port=st.integers(1, 65535),
-    path=words.map(lambda word: f"/{word}".encode()),
+    path=words | st.just(""),
+    method=st.sampled_from(["GET", "M-SEARCH", "GRPC"]),
     headers=st.lists(st.tuples(st.just(b"X-A"), st.binary().filter(lambda v: not {*b"\r\n\0"} & {*v}))).map(tuple),
     body=st.binary(),
     verify=st.booleans(),
@@ -47,8 +53,8 @@ targets = st.builds(
 plans = st.builds(
     Plan,
     target=targets,
-    stages=(st.lists(stages, min_size=1) | st.lists(maximal, min_size=1)).map(tuple),
-    connections=st.integers(1, 2**32 - 1),
+    stages=(st.lists(stages, min_size=1, max_size=20) | st.lists(maximal, min_size=1, max_size=20)).map(tuple),
+    connections=st.integers(1, 65_535),
     warmup=seconds.map(Duration),
     timeout=seconds.map(Duration),
     expect=st.lists(words).map(tuple),
@@ -57,7 +63,7 @@ plans = st.builds(
     part=st.integers(0, 3),
     parts=st.integers(4, 9),
     start_at=st.none() | st.floats(0, 1e10),
-)
+).filter(lambda plan: plan.stages[0].start != 0)
 counts = st.dictionaries(st.integers(0, 3_600_000_000_000), st.integers(1, 1000))
 wide = st.dictionaries(st.tuples(st.integers(0, 10**9), st.integers(10**9, 10**12)), st.integers(1, 1000))
 
@@ -181,6 +187,15 @@ def test_a_description_comes_as_it_went(description: wire.Description) -> None:
         ({"warmup": -1}, "its warm-up is -1.0 s"),
         ({"ready": -2}, "its time to be ready is -2.0 s"),
         ({"start_at": math.inf}, "its start is inf s"),
+        ({"start_at": 1e300}, r"its start is 1e\+300 s"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 1}] * 1001}, "it has more than 1,000 stages"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 1e300}]}, r"a stage takes 1e\+300 s"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 50_000}] * 2}, "it takes more than a day"),
+        ({"stages": [{"start": "0", "end": "1", "seconds": 1}], "warmup": 1}, "its warm-up has the rate 0/s"),
+        ({"connections": 65_536}, "it has more than 65,535 connections"),
+        ({"timeout": 1e5}, "its time-out is 100000.0 s"),
+        ({"warmup": 1e5}, "its warm-up is 100000.0 s"),
+        ({"ready": 1e300}, r"its time to be ready is 1e\+300 s"),
     ],
 )
 def test_an_impossible_plan_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -202,6 +217,10 @@ def test_an_impossible_plan_is_refused(change: dict[str, Any], said: str, tmp_pa
         ({"port": 70_000}, "there is no port 70000"),
         ({"url": ""}, "its address is none"),
         ({"url": "http://x/\nforged line"}, "its address is none"),
+        ({"url": "http://"}, "its address is none"),
+        ({"url": "http://innocent/"}, "its address is another service's"),
+        ({"url": "https://x:80/"}, "its address is another service's"),
+        ({"url": "http://x:81/"}, "its address is another service's"),
         ({"method": "GET / HTTP/1.1\r\n"}, "its method is none"),
         ({"path": b"/ HTTP/1.1\r\nX: y"}, "its path is none"),
         ({"path": b"@127.0.0.2:80/x"}, "its path is none"),
