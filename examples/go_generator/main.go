@@ -92,7 +92,7 @@ func (generator) Run(plan *pb.Plan, stream grpc.ServerStreamingServer[pb.Interva
 
 func known(generator string) error {
 	if generator != "" && generator != name {
-		return status.Errorf(codes.NotFound, "there is no load generator %q here: there is %q", generator, name)
+		return status.Errorf(codes.NotFound, "there is no load generator %q at that machine: there is %q", generator, name)
 	}
 	return nil
 }

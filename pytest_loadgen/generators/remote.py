@@ -216,18 +216,28 @@ class Remote(LoadGenerator):
         return _KINDS.get(error.code, GeneratorError)(self._said(error.code, details[:_SHOWN], heard))
 
     def _said(self, code: str, details: str, heard: bool) -> str:
-        if code == "UNAVAILABLE" and heard:
-            return f"{self._who} was lost in the middle of the load: {details}"
-        if code == "UNAVAILABLE":
-            hint = "" if details.endswith("?") else ". Is 'python -m pytest_loadgen serve' running there?"
-            return f"{self._who} is not available: {details}{hint}"
-        if code == "UNIMPLEMENTED":
-            return f"{self._who} does not know {SERVICE}: is it a server of load generators, and of this version?"
-        if code == "DEADLINE_EXCEEDED" and heard:
-            return f"{self._who} did not end the load"
-        if code == "DEADLINE_EXCEEDED":
-            return f"{self._who} does not answer: is it a server of load generators?"
-        return f"{self._who}: {details or code}"
+        if code == "CANCELLED":
+            # Not by this side, or nobody would ask.
+            code, details = "UNAVAILABLE", "it is going down"
+        # What helps at this machine need not help at that one.
+        details = details.replace("--load-generator=embedded", f"--load-generator={SCHEME}{self.address}/embedded")
+        said = f": {details or code}"
+        match code, heard:
+            case "UNAVAILABLE", True:
+                said = f" was lost in the middle of the load: {details}"
+            case "UNAVAILABLE", False:
+                hint = "" if details.endswith("?") else ". Is 'python -m pytest_loadgen serve' running there?"
+                said = f" is not available: {details}{hint}"
+            case "UNIMPLEMENTED", _:
+                said = f" does not know {SERVICE}: is it a server of load generators, and of this version?"
+            case "DEADLINE_EXCEEDED", True:
+                said = " did not end the load"
+            case "DEADLINE_EXCEEDED", False:
+                said = " does not answer: is it a server of load generators?"
+            case "UNAUTHENTICATED", _:
+                how = "does not take this token" if self._secret else "wants a token"
+                said = f": it {how} ({_TOKEN} or token=/token_env=)"
+        return f"{self._who}{said}"
 
 
 class _Run(Running):

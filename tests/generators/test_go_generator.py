@@ -101,6 +101,6 @@ def test_what_it_refuses(remote: Remote, server: Server) -> None:
     server.die()
     with pytest.raises(ServiceError, match=r"accepts no connections: .*refused"):
         list(remote.run(plan))
-    with pytest.raises(PlanError, match='there is no load generator "gone" here: there is "go"'):
+    with pytest.raises(PlanError, match='there is no load generator "gone" at that machine: there is "go"'):
         Registry([])[f"remote://{remote.address}/gone"].version()
     assert server.requests.total() == 0

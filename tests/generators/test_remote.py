@@ -148,10 +148,22 @@ def test_an_address_that_is_none(url: str) -> None:
 
 
 def test_a_generator_that_is_not_there(lent: Lent) -> None:
-    said = f"remote ({lent.address}): there is no load generator 'fortoi' here: did you mean 'fortio'?"
+    said = f"remote ({lent.address}): there is no load generator 'fortoi' at that machine: did you mean 'fortio'?"
     with pytest.raises(PlanError) as caught:
         lent.remote("fortoi").version()
     assert str(caught.value) == said
+
+
+def test_a_program_that_is_not_there() -> None:
+    """What is there is at the same machine."""
+
+    def describe(request: Any, context: Any) -> None:
+        context.abort(grpc.StatusCode.INTERNAL, "there is no 'wrk'. Install it, or use --load-generator=embedded.")
+
+    with standing_in(describe) as address:
+        remote = Registry([])[f"remote://{address}/wrk"]
+        with pytest.raises(GeneratorError, match=rf"or use --load-generator=remote://{address}/embedded\.$"):
+            remote.version()
 
 
 def test_a_plan_that_it_cannot_do_is_not_sent(lent: Lent, server: Server) -> None:
@@ -198,10 +210,11 @@ def test_clocks_that_differ(lent: Lent, server: Server) -> None:
         ("NOT_FOUND", PlanError, "remote (ADDRESS): so it is"),
         ("PERMISSION_DENIED", ServiceError, "remote (ADDRESS): so it is"),
         ("FAILED_PRECONDITION", ServiceError, "remote (ADDRESS): so it is"),
-        ("UNAUTHENTICATED", GeneratorError, "remote (ADDRESS): so it is"),
+        ("UNAUTHENTICATED", GeneratorError, "remote (ADDRESS): it wants a token (LOADGEN_TOKEN or token=/token_env=)"),
         ("RESOURCE_EXHAUSTED", GeneratorError, "remote (ADDRESS): so it is"),
         ("INTERNAL", GeneratorError, "remote (ADDRESS): so it is"),
         ("UNIMPLEMENTED", GeneratorError, f"remote (ADDRESS) does not know {SERVICE}: is it *"),
+        ("CANCELLED", GeneratorError, "remote (ADDRESS) is not available: it is going down. Is *"),
         ("UNAVAILABLE", GeneratorError, "remote (ADDRESS) is not available: so it is. Is *"),
     ],
 )
@@ -381,8 +394,12 @@ def test_a_token_lets_in(guarded: Lent, authority_file: Path, server: Server, mo
 @pytest.mark.parametrize(
     ("settings", "kind", "said"),
     [
-        ({"tls": "CA"}, GeneratorError, "remote (ADDRESS): it wants a token (token_env=)"),
-        ({"tls": "CA", "token": "guessed"}, GeneratorError, "remote (ADDRESS): its token is another one"),
+        ({"tls": "CA"}, GeneratorError, "remote (ADDRESS): it wants a token (LOADGEN_TOKEN or token=/token_env=)"),
+        (
+            {"tls": "CA", "token": "guessed"},
+            GeneratorError,
+            "remote (ADDRESS): it does not take this token (LOADGEN_TOKEN or token=/token_env=)",
+        ),
         ({"tls": "CA", "token": "a\nb"}, PlanError, "remote (ADDRESS): the token is to be one line of ASCII"),
         (
             {"tls": "CA", "token_env": "NOWHERE"},
@@ -484,7 +501,7 @@ def test_a_load_that_ends_early_is_stopped_there(lent: Lent, server: Server) -> 
     result = runner.run(plan_for(server, duration=9), lent.remote(), lambda interval: True)
     assert 1 <= len(result.intervals) <= 2
     assert wait_for(lambda: server.open == 0) < 2  # one, and one for a busy machine
-    wait_for(lambda: lent.said.rstrip().endswith("stopped by the caller"))
+    wait_for(lambda: lent.said.rstrip().endswith("ended by the caller"))
 
 
 def test_the_parts_of_a_plan_run_together(lent: Lent, server: Server) -> None:
