@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 import zlib
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 _FLOOR_BITS = 6
 _BUCKET_BITS = 11
 _HIGHEST = 3_600_000_000_000
+# How large a histogram in HdrHistogram's encoding, and what it comes to, may be, in bytes. Those written here
+# come to a tenth of that; without a limit 1 MB may come to 1 GB.
+_LARGEST = 1 << 20
+_INFLATED = 4 << 20
+_HEADER = 8
 
 MASKS = tuple(-1 << max(_FLOOR_BITS, bits - _BUCKET_BITS) for bits in range(64))
 """``ns & MASKS[ns.bit_length()]`` is the lower edge of a latency's bucket, for the engine's loop."""
@@ -209,6 +215,7 @@ class Histogram:
 
         text, _, buckets = text.partition(";")
         try:
+            _check_size(text)
             decoded = HdrHistogram.decode(text)
             found = [tuple(map(int, re.split("[-x]", bucket))) for bucket in buckets.split(",") if bucket]
             wide = {(low, high): number for low, high, number in found}
@@ -237,6 +244,16 @@ def rank(percent: float, count: int) -> int:
     # Rounded before it is rounded up: 99 % of 1,000 is the 990th, not the 991st for a stray bit.
     exact = round(percent * count / 100, 6)
     return max(1, int(exact) + (exact > int(exact)))
+
+
+def _check_size(text: str) -> None:
+    """Refuse what would take long to read. Raises ValueError or zlib.error."""
+    if len(text) > _LARGEST:
+        raise ValueError(f"it has more than {_LARGEST:,} characters")
+    inflater = zlib.decompressobj()
+    inflater.decompress(base64.b64decode(text)[_HEADER:], _INFLATED)
+    if inflater.unconsumed_tail:
+        raise ValueError(f"it comes to more than {_INFLATED:,} bytes")
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -14,8 +14,15 @@ from pytest_loadgen.errors import ServiceError
 from pytest_loadgen.target import Address, Target
 from pytest_loadgen.units import Duration
 
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 # RFC 1918, RFC 4193 and link-local IPv6. Not 169.254.0.0/16: a cloud's metadata service lives there.
 _PRIVATE = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")))
+# Nor where it lives by IPv6: at AWS, Google, Oracle and OpenStack.
+_METADATA = tuple(
+    map(ipaddress.IPv6Network, ("fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fe80::a9fe:a9fe"))
+)
 _BETWEEN_TRIES = 0.05
 _ONE_TRY = 2.0
 
@@ -74,9 +81,13 @@ def _check(target: Target, addresses: list[Address], allowed: tuple[str, ...]) -
             continue
         ip = ipaddress.ip_address(address[0])
         ip = getattr(ip, "ipv4_mapped", None) or ip
-        private = any(ip in network for network in _PRIVATE if network.version == ip.version)
+        private = _within(ip, _PRIVATE) and not _within(ip, _METADATA)
         if not (private or ip.is_loopback or ip.is_unspecified):
             raise NotAllowedError(target.host, ip)
+
+
+def _within(ip: IPAddress, networks: Iterable[IPNetwork]) -> bool:
+    return any(ip in network for network in networks if network.version == ip.version)
 
 
 def _try(target: Target, address: Address) -> str:

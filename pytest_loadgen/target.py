@@ -82,6 +82,9 @@ class Target:
             in_url = (parsed.username, parsed.password) if parsed.userinfo else None
             request = _authenticated(request, auth if auth is not None else in_url)
             body = request.read()
+            # An auth may give another request; what does not begin so would be part of the host's name.
+            if not request.url.raw_path.startswith(b"/"):
+                raise ValueError("its address is relative")
         except httpx.InvalidURL as error:
             # What is wrong may be a piece of a password.
             why = "are user name and password percent-encoded?" if "@" in url else str(error)

@@ -3,6 +3,8 @@
 import base64
 import math
 import pickle
+import struct
+import zlib
 from collections import Counter
 from contextlib import suppress
 
@@ -178,6 +180,15 @@ def test_garbage(text: str) -> None:
     """What is no histogram is a ValueError that says so."""
     with pytest.raises(ValueError, match=r"^not an HdrHistogram: "):
         Histogram.decode(text)
+
+
+def test_bombs() -> None:
+    """What is small and comes to much is refused before it does, and what is large anyway."""
+    packed = zlib.compress(bytes(5 << 20))
+    bomb = base64.b64encode(struct.pack(">II", 0x1C849314, len(packed)) + packed).decode()
+    for text, said in (bomb, "it comes to more than 4,194,304 bytes"), ("A" * (2 << 20), "it has more than 1,048,576"):
+        with pytest.raises(ValueError, match=f"^not an HdrHistogram: {said}"):
+            Histogram.decode(text)
 
 
 @given(CUT)

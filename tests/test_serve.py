@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import trustme
@@ -18,7 +19,10 @@ import trustme
 from pytest_loadgen import runner
 from pytest_loadgen.__main__ import main
 from pytest_loadgen.errors import GeneratorError
+from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.embedded import Embedded
+from pytest_loadgen.generators.remote import Remote
+from pytest_loadgen.plan import Plan, hold
 from pytest_loadgen.registry import Registry
 from pytest_loadgen.result import Result
 from pytest_loadgen.testing.service import Server
@@ -83,11 +87,13 @@ def files(tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
         ("--tls-client-ca cert.pem", "callers can have certificates where there is TLS only"),
         ("--tls-cert cert.pem --tls-key ca.pem", "cannot use cert.pem, ca.pem for TLS"),
         ("--tls-cert cert.pem --tls-key nowhere.pem", "cannot use cert.pem, nowhere.pem for TLS (No such file"),
-        ("--token-env NOTHING", "the environment's NOTHING has no token: write one line of ASCII"),
+        ("--token-env NOTHING", "the environment has no NOTHING: export NOTHING=$(openssl rand -hex 32)"),
         ("--token-env TWO_LINES", "the environment's TWO_LINES has no token: write one line of ASCII"),
         ("--token-file nowhere", "--token-file nowhere: "),
         ("--token-file empty", "the file empty has no token: write one line of ASCII"),
         ("--bind a:b:c", "--bind a:b:c: write HOST:PORT"),
+        ("--bind foo", "--bind foo: write HOST:PORT"),
+        ("--bind [::1]", "--bind [::1]: write HOST:PORT"),
     ],
 )
 @pytest.mark.usefixtures("files")
@@ -127,25 +133,48 @@ def test_loads_wait_in_turn(lent: Lent, server: Server) -> None:
     assert max(ended) - min(ended) > 0.9
 
 
-def test_a_load_waits_for_so_long_only(server: Server, tmp_path: Path) -> None:
-    """Then it is refused, with a sentence, and the one before is not disturbed."""
-    from pytest_loadgen.generators.remote import Remote
+@contextmanager
+def lending_here(generator: LoadGenerator) -> Iterator[Remote]:
+    """Lend one by this process."""
     from pytest_loadgen.serving import server as serving
     from pytest_loadgen.serving.lender import Lender
 
-    embedded = Embedded()
-    serving_here = serving.Server(serving.Access("127.0.0.1", 0), Lender(Registry([embedded]), wait=0.2))
-    serving_here.start()
+    here = serving.Server(serving.Access("127.0.0.1", 0), Lender(Registry([generator]), wait=0.2))
+    here.start()
     remote = Remote()
-    remote.address = serving_here.address
-    with ThreadPoolExecutor(1) as threads:
+    remote.address = here.address
+    try:
+        yield remote
+    finally:
+        here.stop().wait()
+
+
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [(1, "other loads had this machine for 200ms, and this one"), (0, "0 loads wait for this machine already")],
+)
+def test_a_load_waits_for_so_long_only(most: int, said: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then, or where too many wait, it is refused with a sentence, and the one before is not disturbed."""
+    monkeypatch.setattr("pytest_loadgen.serving.lender._MOST_WAITING", most)
+    with closing(Embedded()) as embedded, lending_here(embedded) as remote, ThreadPoolExecutor(1) as threads:
         first = threads.submit(runner.run, plan_for(server), remote)
         wait_for(lambda: server.requests["/"] > 0)
-        with pytest.raises(GeneratorError, match=r"^remote .*: other loads had this machine for 200ms, and this one"):
+        with pytest.raises(GeneratorError, match=rf"^remote .*: {said}"):
             runner.run(plan_for(server), remote)
         assert first.result().requests == 50
-    serving_here.stop().wait()
-    embedded.close()
+
+
+def test_only_so_many_may_wait() -> None:
+    """The parts of the load that has the machine come in all the same."""
+    from pytest_loadgen.serving.line import Full, Line
+
+    line = Line(1)
+    with line.turn("a", 0, lambda: False) as first, line.turn("b", 0, lambda: False) as second:
+        assert (first, second) == (True, False)
+        with pytest.raises(Full), line.turn("c", 0, lambda: False):
+            pass
+        with line.turn("a", 0, lambda: False) as part:
+            assert part
 
 
 def test_who_goes_away_loses_its_turn(lent: Lent, server: Server) -> None:
@@ -209,6 +238,29 @@ def test_each_load_is_a_line_in_the_log(lent: Lent, server: Server) -> None:
     assert ": embedded; 5/s for 1s, " in line
     assert "ipv4:127.0.0.1:" in line
     assert "geheim" not in lent.said
+
+
+def test_a_line_of_the_log_has_an_end(server: Server) -> None:
+    """However long a plan is, or what is said of it; a rate that goes on is one stage."""
+    from pytest_loadgen.serving.lender import _Call
+
+    long = replace(plan_for(server), stages=tuple(hold(rate, 1) for rate in range(1, 1000)))
+    assert len(str(_Call("me", "embedded", long, ended="no" * 1000))) == 500 + 2 + 500
+    lengthened = plan_for(server, duration=3).lengthened(6)
+    assert str(_Call("me", "embedded", lengthened)).startswith("me: embedded; 50/s for 9s, GET http")
+
+
+def test_where_it_went_wrong_is_in_the_log_only(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """The caller gets a sentence."""
+
+    class Broken(Embedded):
+        def run(self, plan: Plan) -> NoReturn:
+            raise GeneratorError('broken: no\nTraceback (most recent call last):\n  File "/home/it.py"')
+
+    with closing(Broken()) as broken, lending_here(broken) as remote:
+        with pytest.raises(GeneratorError, match=r"^remote .*: broken: no$"):
+            runner.run(plan_for(server), remote)
+        assert "/home/it.py" in caplog.text
 
 
 def test_health_and_reflection(lent: Lent) -> None:

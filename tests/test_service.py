@@ -16,6 +16,7 @@ from pytest_loadgen.target import Address, Target
 
 PRIVATE = ["127.0.0.1", "127.9.9.9", "10.1.2.3", "172.16.0.1", "192.168.1.1"]
 PRIVATE_V6 = ["::1", "fd00::1", "fe80::1", "fe80::1%1", "::ffff:127.0.0.1", "::ffff:10.0.0.1"]
+METADATA_V6 = ["fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fe80::a9fe:a9fe", "fe80::a9fe:a9fe%1"]
 PUBLIC = ["203.0.113.1", "169.254.169.254", "172.32.0.1", "100.64.0.1", "192.169.0.1", "11.0.0.1", "2001:db8::1"]
 
 
@@ -67,7 +68,14 @@ def test_private_hosts(host: str) -> None:
     service._check(target("some.name"), [(host, 80)], ())
 
 
-@pytest.mark.parametrize("mapped", ["::ffff:203.0.113.1", "::ffff:169.254.169.254"])
+@pytest.mark.parametrize("address", METADATA_V6)
+def test_metadata_of_clouds(address: str) -> None:
+    """A cloud's metadata service is refused where it has a private address, too."""
+    with pytest.raises(ServiceError, match="is neither this machine"):
+        service._check(target("some.name"), [(address, 80)], ())
+
+
+@pytest.mark.parametrize("mapped", ["::ffff:203.0.113.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe"])
 def test_mapped_hosts(mapped: str) -> None:
     """A public address stays one in the clothes of IPv6."""
     with pytest.raises(ServiceError, match="is neither this machine"):

@@ -177,6 +177,7 @@ CANNOT = "httpx cannot build this request: "
         (URL, {"json": {1, 2}}, f"{CANNOT}Object of type set is not JSON serializable"),
         (URL, {"params": 5}, f"{CANNOT}'int' object has no attribute 'items'"),
         (URL, {"auth": lambda request: None}, f"{CANNOT}'NoneType' object has no attribute 'read'"),
+        (URL, {"auth": lambda request: httpx.Request("GET", "@other/")}, f"{CANNOT}its address is relative"),
         (
             URL,
             {"auth": httpx.DigestAuth("me", "secret")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -14,7 +15,7 @@ from pytest_loadgen.errors import GeneratorError, LoadError, PlanError, ServiceE
 from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.channel import DEFAULT_PORT, SERVICE, Call, CallError, Channel, host_and_port
 from pytest_loadgen.generators.command import without_secrets
-from pytest_loadgen.plan import FEATURES, Plan
+from pytest_loadgen.plan import FEATURES, HIGHEST_RATE, Plan
 from pytest_loadgen.result import Basis, Interval
 from pytest_loadgen.units import Duration
 
@@ -35,6 +36,16 @@ _KINDS: Mapping[str, type[LoadError]] = {
 # How long a load may wait there for others, and what else it may take beyond its plan, in seconds.
 _WAIT = 4000.0
 _SHOWN = 1000
+# By how much intervals may overlap, and how long after its last time-out a load may go on, in seconds;
+# and on how many cores at once a container's limit may hold it up.
+_OVERLAP = 0.5
+_OVERRUN = 10.0
+_CORES = 1000
+# Which part of its requests, and how many of them, a program may leave out for its rounding; what more it may
+# that tells at its end only: what was due in so many seconds before; and how late is the generator's own fault.
+_ROUNDING = 0.05, 2
+_JUST_DUE = 0.05
+_LATE = 0.010
 
 
 class Remote(LoadGenerator):
@@ -116,6 +127,11 @@ class Remote(LoadGenerator):
         return self.description.basis
 
     @property
+    def place(self) -> str:  # type: ignore[override]
+        """Where it is."""
+        return f"{self.address}, {self.version()}"
+
+    @property
     def floor(self) -> Duration:  # type: ignore[override]
         """How much it may add to a latency itself."""
         return self.description.floor
@@ -152,14 +168,21 @@ class Remote(LoadGenerator):
         from pytest_loadgen.generators import wire
 
         heard = False
+        account = _Account(plan)
         try:
             for message in call:
                 heard = True
-                yield wire.read_interval(message)
+                interval = wire.read_interval(message)
+                account.add(interval)
+                yield interval
         except CallError as error:
             raise self._error(error, plan, heard) from None
         except ValueError as error:
             raise GeneratorError(f"{self._who} sent an interval that cannot be read: {error}") from None
+        if not plan.closed and account.requests < account.least(self.live):
+            raise GeneratorError(
+                f"{self._who} was to make {plan.requests:,} requests and tells of {account.requests:,}"
+            )
 
     @contextmanager
     def _call(self) -> Iterator[Channel]:
@@ -198,18 +221,28 @@ class Remote(LoadGenerator):
         return _KINDS.get(error.code, GeneratorError)(self._said(error.code, details[:_SHOWN], heard))
 
     def _said(self, code: str, details: str, heard: bool) -> str:
-        if code == "UNAVAILABLE" and heard:
-            return f"{self._who} was lost in the middle of the load: {details}"
-        if code == "UNAVAILABLE":
-            hint = "" if details.endswith("?") else ". Is 'python -m pytest_loadgen serve' running there?"
-            return f"{self._who} is not available: {details}{hint}"
-        if code == "UNIMPLEMENTED":
-            return f"{self._who} does not know {SERVICE}: is it a server of load generators, and of this version?"
-        if code == "DEADLINE_EXCEEDED" and heard:
-            return f"{self._who} did not end the load"
-        if code == "DEADLINE_EXCEEDED":
-            return f"{self._who} does not answer: is it a server of load generators?"
-        return f"{self._who}: {details or code}"
+        if code == "CANCELLED":
+            # Not by this side, or nobody would ask.
+            code, details = "UNAVAILABLE", "it is going down"
+        # What helps at this machine need not help at that one.
+        details = details.replace("--load-generator=embedded", f"--load-generator={SCHEME}{self.address}/embedded")
+        said = f": {details or code}"
+        match code, heard:
+            case "UNAVAILABLE", True:
+                said = f" was lost in the middle of the load: {details}"
+            case "UNAVAILABLE", False:
+                hint = "" if details.endswith("?") else ". Is 'python -m pytest_loadgen serve' running there?"
+                said = f" is not available: {details}{hint}"
+            case "UNIMPLEMENTED", _:
+                said = f" does not know {SERVICE}: is it a server of load generators, and of this version?"
+            case "DEADLINE_EXCEEDED", True:
+                said = " did not end the load"
+            case "DEADLINE_EXCEEDED", False:
+                said = " does not answer: is it a server of load generators?"
+            case "UNAUTHENTICATED", _:
+                how = "does not take this token" if self._secret else "wants a token"
+                said = f": it {how} ({_TOKEN} or token=/token_env=)"
+        return f"{self._who}{said}"
 
 
 class _Run(Running):
@@ -235,3 +268,39 @@ class _Run(Running):
             except LoadError:
                 if not self._stopped.is_set():
                     raise
+
+
+class _Account:
+    """What was told of a load, held against its plan: who tells may be wrong."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._end = self._spent = 0.0
+        self._late = 0
+        self.requests = 0
+
+    def add(self, interval: Interval) -> None:
+        """Take what follows. Raises ValueError where it cannot."""
+        last = self._plan.duration + self._plan.timeout + _OVERRUN
+        start, end = interval.start, interval.start + interval.seconds
+        if not (self._end - _OVERLAP <= start and end <= last):
+            raise ValueError(f"it goes from {start:g} s to {end:g} s, and the one before to {self._end:g} s")
+        if interval.throttled > _CORES * last or interval.requests > HIGHEST_RATE * last:
+            raise ValueError(f"it counts {interval.requests:,} requests, and {interval.throttled:g} s without CPU")
+        self._end = max(self._end, end)
+        self._spent += interval.latency.mean * interval.latency.count + self._plan.timeout * interval.unanswered
+        self._late += interval.lag.over(_LATE)
+        self.requests += interval.requests
+
+    def least(self, live: bool) -> float:
+        """Tell how many requests there have to be, at the end of a load at a set rate."""
+        planned = self._plan.requests
+        share, few = _ROUNDING
+        spare = share * planned + few
+        if self._plan.arrivals == "poisson":
+            spare += 5 * math.sqrt(planned)
+        if not live:
+            # A program cannot tell what was under way, or waited for that, when it ended.
+            spare += self._plan.rate * (2 * self._spent / max(1, self.requests) + _JUST_DUE)
+        # Nor need what the generator says that it was too late for be there: the verdict is of that.
+        return planned - spare - self._late

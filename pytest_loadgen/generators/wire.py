@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +15,8 @@ from pytest_loadgen.errors import PlanError
 from pytest_loadgen.generators import loadgen_pb2 as pb
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.plan import HIGHEST_RATE, Plan, Stage
-from pytest_loadgen.result import Basis, Interval
+from pytest_loadgen.plan import FEATURES, HIGHEST_RATE, Plan, Stage
+from pytest_loadgen.result import FAILURES, Basis, Interval
 from pytest_loadgen.target import SCHEMES, Target
 from pytest_loadgen.units import Duration
 
@@ -30,7 +30,19 @@ _BASIS: dict[Basis, pb.Basis] = {
 }
 _AUTHORITIES = "authorities.pem"
 # A number of more digits than any plan comes to would take long to read.
-_RATE = re.compile(r"\d{1,400}(/0*[1-9]\d{0,400})?", re.ASCII)
+_RATE = re.compile(r"\d{1,100}(/0*[1-9]\d{0,99})?", re.ASCII)
+# What no load needs more of: seconds (and those until the year 2286), stages, connections from one address to another.
+_DAY = 86_400.0
+_LATEST = 1e10
+_STAGES = 1000
+_CONNECTIONS = 65_535
+# What other programs may call themselves and their outcomes: all of it is printed.
+_NAME = 100
+_OUTCOME = re.compile(r"[1-9]\d\d|[1-5]xx|[A-Z][A-Z_]{0,31}", re.ASCII)
+_KINDS = 100
+_SHORTEST = 1.0
+# What reports can still count exactly, as JSON's numbers are floats.
+_MOST = 1 << 53
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -81,12 +93,15 @@ class Description:
         """Read one. Raises ValueError where it makes no sense."""
         basis = next((basis for basis, number in _BASIS.items() if number == message.basis), None)
         longest = message.longest if message.HasField("longest") else math.inf
-        if basis is None or not message.floor >= 0 or not longest > 0:
-            raise ValueError(f"this describes no generator: {message}")
+        if basis is None or not 0 <= message.floor < math.inf or not longest >= _SHORTEST:
+            raise ValueError("this describes no generator: its basis, floor or longest load is none")
+        names = message.name, message.version, *message.generators
+        if not all(name.isprintable() and len(name) <= _NAME for name in names):
+            raise ValueError(f"this describes no generator: a name or version is none, or longer than {_NAME}")
         return cls(
             name=message.name,
             version=message.version,
-            features=frozenset(message.features),
+            features=FEATURES.intersection(message.features),
             basis=basis,
             floor=Duration(message.floor),
             live=message.live,
@@ -117,6 +132,7 @@ def write_plan(plan: Plan, generator: str) -> pb.Plan:
 
 def read_plan(message: pb.Plan, folder: Path) -> Plan:
     """Read a plan, whoever wrote it; certificates go into a file of this folder. Raises PlanError."""
+    _require(len(message.stages) <= _STAGES, f"it has more than {_STAGES:,} stages")
     plan = Plan(
         target=_read_target(message.target, folder),
         stages=tuple(_read_stage(stage) for stage in message.stages),
@@ -134,11 +150,15 @@ def read_plan(message: pb.Plan, folder: Path) -> Plan:
     _require(bool(plan.stages), "it has no stages")
     _require(len({stage.start is None for stage in plan.stages}) == 1, "some stages have a rate, and some have none")
     _require(not (plan.closed and plan.arrivals == "poisson"), "where no rate is set there are no arrivals")
+    _require(plan.duration <= _DAY, "it takes more than a day")
+    _require(not plan.warmup or plan.stages[0].start != 0, "its warm-up has the rate 0/s")
     _require(plan.connections > 0, "it has no connections")
+    _require(plan.connections <= _CONNECTIONS, f"it has more than {_CONNECTIONS:,} connections")
     _require(0 <= plan.part < plan.parts, f"there is no part {plan.part} of {plan.parts}")
-    _require(0 < plan.timeout < math.inf, f"its time-out is {float(plan.timeout)} s")
-    for name, seconds in ("warm-up", plan.warmup), ("start", plan.start_at or 0.0), ("time to be ready", plan.ready):
-        _require(0 <= seconds < math.inf, f"its {name} is {float(seconds)} s")
+    _require(0 < plan.timeout <= _DAY, f"its time-out is {float(plan.timeout)} s")
+    for name, seconds in ("warm-up", plan.warmup), ("time to be ready", plan.ready):
+        _require(0 <= seconds <= _DAY, f"its {name} is {float(seconds)} s")
+    _require(0 <= (plan.start_at or 0) <= _LATEST, f"its start is {plan.start_at} s")
     return plan
 
 
@@ -161,10 +181,7 @@ def write_interval(interval: Interval) -> pb.Interval:
 
 def read_interval(message: pb.Interval) -> Interval:
     """Read an interval, whoever wrote it. Raises ValueError where it makes no sense."""
-    times = message.start, message.seconds, message.cpu, message.throttled
-    if not all(0 <= each < math.inf for each in times):
-        raise ValueError(f"its start, seconds, cpu and throttled are {times}")
-    return Interval(
+    interval = Interval(
         start=message.start,
         seconds=message.seconds,
         latency=_read_histogram(message.latency),
@@ -177,6 +194,28 @@ def read_interval(message: pb.Interval) -> Interval:
         resent=message.resent,
         unsent=message.unsent,
     )
+    if flaw := next(_flaws(interval), ""):
+        raise ValueError(flaw)
+    return interval
+
+
+def _flaws(interval: Interval) -> Iterator[str]:
+    """Tell what cannot be, whatever the plan was."""
+    times = interval.start, interval.seconds, interval.cpu, interval.throttled
+    if not all(0 <= each < math.inf for each in times):
+        yield f"its start, seconds, cpu and throttled are {times}"
+    kinds = interval.outcomes
+    if len(kinds) > _KINDS or not all(kind in FAILURES or _OUTCOME.fullmatch(kind) for kind in kinds):
+        yield "its outcomes have names that there are not"
+    if max(interval.requests, interval.lag.count, interval.received, interval.resent) >= _MOST:
+        yield "it counts more than there can be"
+    answers = interval.requests - interval.unanswered
+    latencies, served = interval.latency.count, interval.service_time.count
+    # A generator need not know when it sent a request.
+    if latencies != answers or served not in {0, answers}:
+        yield f"it has {answers:,} answers, {latencies:,} latencies and {served:,} service times"
+    if interval.unsent > kinds.get("timeout", 0):
+        yield f"it has {interval.unsent:,} time-outs that were never sent, of {kinds.get('timeout', 0):,}"
 
 
 def _write_target(target: Target) -> pb.Target:
@@ -212,10 +251,14 @@ def _read_target(message: pb.Target, folder: Path) -> Target:
     # What goes into a request line or a log must not end it.
     _require(re.fullmatch(r"\S+", message.url) is not None and message.url.isprintable(), "its address is none")
     _require(_TOKEN.fullmatch(message.method.encode()) is not None, "its method is none")
-    _require(re.fullmatch(rb"[!-~]*", message.path) is not None, "its path is none")
+    # Behind "host:port" other things than a path would make another host of it.
+    _require(_path(message.scheme, message.method).fullmatch(message.path) is not None, "its path is none")
     headers = tuple((header.name, header.value) for header in message.headers)
     for name, value in headers:
         _require(_TOKEN.fullmatch(name) is not None and not re.search(rb"[\r\n\0]", value), "a header is none")
+    found = _of_url(message.url)
+    same = (found.scheme, found.host, found.port) == (message.scheme, message.host, message.port)
+    _require(same, "its address is another service's")
     verify: bool | str = message.verify
     if verify and message.authorities:
         authorities = folder / _AUTHORITIES
@@ -235,6 +278,21 @@ def _read_target(message: pb.Target, folder: Path) -> Target:
     )
 
 
+def _of_url(url: str) -> Target:
+    """Read the address that is shown, and by which some programs find the service."""
+    try:
+        return Target.of(url)
+    except PlanError:
+        raise PlanError("this plan is impossible: its address is none") from None
+
+
+def _path(scheme: str, method: str) -> re.Pattern[bytes]:
+    """Tell what a path looks like."""
+    if scheme.startswith("http"):
+        return re.compile(rb"/[!-~]*|\*" if method == "OPTIONS" else rb"/[!-~]*")
+    return re.compile(rb"(/[!-~]*)?" if scheme.startswith("grpc") else rb"/?")
+
+
 def _write_stage(stage: Stage) -> pb.Stage:
     start, end = (None if rate is None else str(rate) for rate in (stage.start, stage.end))
     return pb.Stage(start=start, end=end, seconds=stage.seconds)
@@ -244,7 +302,7 @@ def _read_stage(message: pb.Stage) -> Stage:
     start = _read_rate(message.start) if message.HasField("start") else None
     end = _read_rate(message.end) if message.HasField("end") else None
     _require((start is None) == (end is None), "a stage has a rate at one end only")
-    _require(0 < message.seconds < math.inf, f"a stage takes {message.seconds} s")
+    _require(0 < message.seconds <= _DAY, f"a stage takes {message.seconds} s")
     return Stage(start, end, Duration(message.seconds))
 
 

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import queue
+import re
 import signal
 from pathlib import Path
 from types import FrameType
@@ -97,6 +98,9 @@ def _access(options: argparse.Namespace) -> Access:
     from pytest_loadgen.serving.server import Access
 
     try:
+        # A port that is left out is a caller's to know, and not where to listen.
+        if not re.search(r":\d+$", options.bind):
+            raise LoadError("it has no port")
         host, port = host_and_port(options.bind)
     except LoadError:
         raise LoadError(f"--bind {options.bind}: write HOST:PORT") from None
@@ -113,7 +117,9 @@ def _token(options: argparse.Namespace) -> str:
             raise LoadError(f"--token-file {options.token_file}: {error}") from None
     elif options.token_env:
         where = f"the environment's {options.token_env}"
-        token = os.environ.get(options.token_env, "").strip()
+        if not (token := os.environ.get(options.token_env, "").strip()):
+            name = options.token_env
+            raise LoadError(f"the environment has no {name}: export {name}=$(openssl rand -hex 32)")
     if where and not (token and token.isascii() and token.isprintable()):
         raise LoadError(f"{where} has no token: write one line of ASCII")
     return token

@@ -26,7 +26,7 @@ from pytest_loadgen.generators.command import without_secrets
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.registry import Registry
 from pytest_loadgen.result import counted, tally
-from pytest_loadgen.serving.line import Line
+from pytest_loadgen.serving.line import Full, Line
 from pytest_loadgen.units import Duration
 
 LOG = logging.getLogger("pytest_loadgen.serve")
@@ -36,9 +36,13 @@ LOG = logging.getLogger("pytest_loadgen.serve")
 _LONGEST_WAIT = 3600.0
 _LONGEST_READY = 60.0
 _LONGEST_DELAY = 60.0
+# How many calls may stand in line: fewer than the server takes, so that others may still ask what there is.
+_MOST_WAITING = 32
 # How much longer than its plan says a load may take, in seconds.
 _GRACE = 10.0
 _SHOWN = 1000
+_LOGGED = 500
+_NAME = 100
 
 
 class Refusal(Exception):  # noqa: N818  # no error of this machine's
@@ -80,12 +84,13 @@ class _Call:
     def __str__(self) -> str:
         told = [f"{self.who}: {self.generator}"]
         if self.plan:
-            told += [f"{self.plan}, {self.plan.target.method} {self.plan.target.origin}"]
+            told += [f"{_stages(self.plan)}, {self.plan.target.method} {self.plan.target.origin}"]
         if total := self.outcomes.total():
             kinds = tally(dict(self.outcomes.most_common()))
             told += [f"{counted(total, 'request')} ({kinds})"]
-        line = " ".join(f"{'; '.join(told)}; {self.ended}".split())
-        return "".join(filter(str.isprintable, line))
+        line = " ".join("; ".join(told).split())[:_LOGGED]
+        ended = " ".join(self.ended.split())[:_LOGGED]
+        return "".join(filter(str.isprintable, f"{line}; {ended}"))
 
 
 class Lender:
@@ -100,7 +105,7 @@ class Lender:
         self._registry = registry
         self._allowed = tuple(allowed_hosts)
         self._wait = wait
-        self._line = Line()
+        self._line = Line(_MOST_WAITING)
         self._draining = threading.Event()
         self._over = 0.0
 
@@ -120,7 +125,7 @@ class Lender:
 
     def run(self, request: pb.Plan, context: grpc.ServicerContext) -> Iterator[pb.Interval]:
         """Carry out a plan."""
-        call = _Call(_caller(context), request.generator or self.names[0])
+        call = _Call(_caller(context), request.generator[:_NAME] or self.names[0])
         try:
             yield from self._run(call, request, context)
             call.ended = "done" if context.is_active() else call.ended
@@ -161,8 +166,10 @@ class Lender:
         try:
             return self._generators[name or self.names[0]]
         except KeyError:
-            known = did_you_mean(name, self._generators)
-            raise Refusal(grpc.StatusCode.NOT_FOUND, f"there is no load generator {name!r} here: {known}") from None
+            # The caller reads it at another machine.
+            name, known = name[:_NAME], did_you_mean(name[:_NAME], self._generators)
+            sentence = f"there is no load generator {name!r} at that machine: {known}"
+            raise Refusal(grpc.StatusCode.NOT_FOUND, sentence) from None
 
     def _checked(self, generator: LoadGenerator, plan: Plan) -> Plan:
         """Refuse what cannot be loaded, or not by this generator; give the plan with the address of its service."""
@@ -186,16 +193,23 @@ class Lender:
             return self._draining.is_set() or not context.is_active()
 
         context.add_callback(self._line.look)
-        with self._line.turn(parts, self._wait, gone) as has_it:
-            if not has_it and gone():
-                raise Refusal(grpc.StatusCode.UNAVAILABLE, "this machine takes no more loads, as it is going down")
-            if not has_it:
-                sentence = f"other loads had this machine for {Duration(self._wait)}, and this one waited in vain"
-                raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, sentence)
-            yield
+        try:
+            with self._line.turn(parts, self._wait, gone) as has_it:
+                if not has_it and gone():
+                    raise Refusal(grpc.StatusCode.UNAVAILABLE, "this machine takes no more loads, as it is going down")
+                if not has_it:
+                    sentence = f"other loads had this machine for {Duration(self._wait)}, and this one waited in vain"
+                    raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, sentence)
+                yield
+        except Full:
+            sentence = f"{self._line.most} loads wait for this machine already"
+            raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, sentence) from None
 
     def _refuse(self, call: _Call, refusal: Refusal, context: grpc.ServicerContext) -> NoReturn:
-        sentence = _without_secrets(str(refusal), call.plan)
+        text = _without_secrets(str(refusal), call.plan)
+        sentence, traced, _ = text.partition("\nTraceback ")
+        if traced:
+            LOG.error("%s", text)
         if context.is_active():
             call.ended = sentence
         _abort(context, Refusal(refusal.code, sentence))
@@ -209,6 +223,11 @@ def _caller(context: grpc.ServicerContext) -> str:
     """Tell where a call comes from, and what its certificate says."""
     names = ", ".join(name.decode(errors="replace") for name in context.peer_identities() or ())
     return f"{context.peer()} ({names})" if names else context.peer()
+
+
+def _stages(plan: Plan) -> str:
+    """Show its stages; where its rate is always the same as one, however often the plan was lengthened."""
+    return str(replace(plan, stages=(replace(plan.stages[0], seconds=plan.duration),)) if plan.steady else plan)
 
 
 def _longest(plan: Plan) -> float:

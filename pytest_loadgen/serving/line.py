@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 
+class Full(Exception):  # noqa: N818  # no error
+    """So many wait already that no more may."""
+
+
 @dataclass(eq=False)
 class _Place:
     load: Hashable
@@ -16,16 +20,20 @@ class _Place:
 class Line:
     """The one load that has the machine, and behind it those that wait; the parts of a load have it together."""
 
-    def __init__(self) -> None:
-        """Start with none."""
+    def __init__(self, most: int) -> None:
+        """Start with none; so many may wait."""
+        self.most = most
         self._places: list[_Place] = []
         self._changed = threading.Condition()
 
     @contextmanager
     def turn(self, load: Hashable, seconds: float, gone: Callable[[], bool]) -> Iterator[bool]:
-        """Wait for the turn of a load, for so long and until it is gone; tell whether it came."""
+        """Wait for the turn of a load, for so long and until it is gone; tell whether it came. Raises Full."""
         place = _Place(load)
         with self._changed:
+            waiting = [place.load for place in self._places if not self._first(place.load)]
+            if self._places and not self._first(load) and len(waiting) >= self.most:
+                raise Full
             self._places.append(place)
         try:
             with self._changed:

@@ -151,9 +151,9 @@ class _Token(grpc.ServerInterceptor):
 
 def _refuse(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
     LOG.warning("%s: refused, as its token is wrong", context.peer())
-    context.abort(grpc.StatusCode.UNAUTHENTICATED, "its token is another one")
+    context.abort(grpc.StatusCode.UNAUTHENTICATED, "it does not take this token")
 
 
 def _refuse_silence(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
     LOG.warning("%s: refused, as it has no token", context.peer())
-    context.abort(grpc.StatusCode.UNAUTHENTICATED, "it wants a token (token_env=)")
+    context.abort(grpc.StatusCode.UNAUTHENTICATED, "it wants a token")

@@ -96,11 +96,13 @@ def test_what_it_refuses(remote: Remote, server: Server) -> None:
     plan = plan_for(server, ready=0.1)
     with pytest.raises(PlanError, match="go cannot do this plan: its arrivals are constant"):
         list(remote.run(replace(plan, arrivals="poisson")))
+    with pytest.raises(PlanError, match="its path does not begin with /"):
+        list(remote.run(replace(plan, target=replace(plan.target, path=b"@127.0.0.2/"))))
     with pytest.raises(ServiceError, match=r"192\.0\.2\.1:80: it is neither this machine nor in a private network"):
         list(remote.run(replace(plan, target=replace(plan.target, host="192.0.2.1", port=80))))
     server.die()
     with pytest.raises(ServiceError, match=r"accepts no connections: .*refused"):
         list(remote.run(plan))
-    with pytest.raises(PlanError, match='there is no load generator "gone" here: there is "go"'):
+    with pytest.raises(PlanError, match='there is no load generator "gone" at that machine: there is "go"'):
         Registry([])[f"remote://{remote.address}/gone"].version()
     assert server.requests.total() == 0

@@ -2,13 +2,14 @@
 
 import asyncio
 import datetime
+import re
 import signal
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pytest_loadgen.generators import channel
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.channel import SERVICE
 from pytest_loadgen.generators.remote import Remote
+from pytest_loadgen.histogram import Histogram
 from pytest_loadgen.registry import Registry
 from pytest_loadgen.result import Interval
 from pytest_loadgen.testing import GeneratorTests
@@ -31,6 +33,7 @@ from tests.lending import TOKEN, Lent, lending, plan_for, tls, wait_for
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
 pb = pytest.importorskip("pytest_loadgen.generators.loadgen_pb2", reason="protobuf is not installed")
+wire = pytest.importorskip("pytest_loadgen.generators.wire")
 
 DESCRIPTION = pb.Description(interface_version=1, name="stand-in", basis=pb.BASIS_DUE, features=["http", "rate"])
 
@@ -145,10 +148,22 @@ def test_an_address_that_is_none(url: str) -> None:
 
 
 def test_a_generator_that_is_not_there(lent: Lent) -> None:
-    said = f"remote ({lent.address}): there is no load generator 'fortoi' here: did you mean 'fortio'?"
+    said = f"remote ({lent.address}): there is no load generator 'fortoi' at that machine: did you mean 'fortio'?"
     with pytest.raises(PlanError) as caught:
         lent.remote("fortoi").version()
     assert str(caught.value) == said
+
+
+def test_a_program_that_is_not_there() -> None:
+    """What is there is at the same machine."""
+
+    def describe(request: Any, context: Any) -> None:
+        context.abort(grpc.StatusCode.INTERNAL, "there is no 'wrk'. Install it, or use --load-generator=embedded.")
+
+    with standing_in(describe) as address:
+        remote = Registry([])[f"remote://{address}/wrk"]
+        with pytest.raises(GeneratorError, match=rf"or use --load-generator=remote://{address}/embedded\.$"):
+            remote.version()
 
 
 def test_a_plan_that_it_cannot_do_is_not_sent(lent: Lent, server: Server) -> None:
@@ -195,10 +210,11 @@ def test_clocks_that_differ(lent: Lent, server: Server) -> None:
         ("NOT_FOUND", PlanError, "remote (ADDRESS): so it is"),
         ("PERMISSION_DENIED", ServiceError, "remote (ADDRESS): so it is"),
         ("FAILED_PRECONDITION", ServiceError, "remote (ADDRESS): so it is"),
-        ("UNAUTHENTICATED", GeneratorError, "remote (ADDRESS): so it is"),
+        ("UNAUTHENTICATED", GeneratorError, "remote (ADDRESS): it wants a token (LOADGEN_TOKEN or token=/token_env=)"),
         ("RESOURCE_EXHAUSTED", GeneratorError, "remote (ADDRESS): so it is"),
         ("INTERNAL", GeneratorError, "remote (ADDRESS): so it is"),
         ("UNIMPLEMENTED", GeneratorError, f"remote (ADDRESS) does not know {SERVICE}: is it *"),
+        ("CANCELLED", GeneratorError, "remote (ADDRESS) is not available: it is going down. Is *"),
         ("UNAVAILABLE", GeneratorError, "remote (ADDRESS) is not available: so it is. Is *"),
     ],
 )
@@ -267,6 +283,63 @@ def test_intervals_that_are_none(server: Server) -> None:
     assert [interval.requests for interval in seen] == [50]
 
 
+def _told(start: float, number: int, seconds: float = 1, **more: Any) -> Any:
+    """Make what a server says of a second in which there were so many answers."""
+    latency = Histogram({1 << 20: number})
+    return wire.write_interval(Interval(start, seconds, latency, latency, {"200": number}, **more))
+
+
+@pytest.mark.parametrize(
+    ("intervals", "said"),
+    [
+        ([_told(1, 50), _told(0, 50)], "it goes from 0 s to 1 s, and the one before to 2 s"),
+        ([_told(0, 50), _told(0.4, 50)], "it goes from 0.4 s to 1.4 s, and the one before to 1 s"),
+        ([_told(14.1, 50, 0)], "it goes from 14.1 s to 14.1 s"),
+        ([_told(0, 100, 15)], "it goes from 0 s to 15 s"),
+        ([_told(0, 100, throttled=1e6)], "it counts 100 requests, and 1e+06 s without CPU"),
+        ([_told(0, 1 << 40)], "it counts 1,099,511,627,776 requests, and 0 s without CPU"),
+    ],
+)
+def test_intervals_that_cannot_be_of_this_plan(intervals: list[Any], said: str, server: Server) -> None:
+    """One follows another, and the last of them ends when the load has to have ended."""
+    with standing_in(run=lambda plan, context: iter(intervals)) as address:
+        remote = Registry([])[f"remote://{address}"]
+        with pytest.raises(GeneratorError, match=f"sent an interval that cannot be read: {re.escape(said)}"):
+            runner.run(plan_for(server, duration=2), remote)
+
+
+@pytest.mark.parametrize(
+    ("told", "options", "live", "enough"),
+    [
+        ([], {}, True, False),
+        ([_told(0, 100)], {}, True, True),
+        ([_told(0, 93)], {}, True, True),
+        ([_told(0, 92)], {}, True, False),
+        # By chance there may be so few.
+        ([_told(0, 43)], {"arrivals": "poisson"}, True, True),
+        ([_told(0, 42)], {"arrivals": "poisson"}, True, False),
+        # What a program had under way at its end.
+        ([_told(0, 91)], {}, False, True),
+        ([_told(0, 90)], {}, False, False),
+        # It says itself that it was too late for the others.
+        ([_told(0, 10, lag=Histogram({1 << 26: 90}))], {}, True, True),
+        # As fast as it can, it may be slow.
+        ([_told(0, 1)], {"rate": "max"}, True, True),
+    ],
+)
+def test_all_requests_have_to_be_told_of(
+    told: list[Any], options: dict[str, Any], live: bool, enough: bool, server: Server
+) -> None:
+    """What is missing may be what was slow."""
+    features = ["http", "rate", "max", "poisson"]
+    description = pb.Description(interface_version=1, name="x", basis=pb.BASIS_DUE, features=features, live=live)
+    with standing_in(lambda request, context: description, lambda plan, context: iter(told)) as address:
+        remote = Registry([])[f"remote://{address}"]
+        expectation = nullcontext() if enough else pytest.raises(GeneratorError, match=r"was to make 100 requests and")
+        with expectation:
+            runner.run(plan_for(server, **{"duration": 2, **options}), remote)
+
+
 def test_a_server_that_is_frozen_or_killed(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is noticed; what it told before stays, and nothing goes on there."""
     quick = tuple((name, min(value, 500) if name.endswith("_ms") else value) for name, value in channel.OPTIONS)
@@ -321,8 +394,12 @@ def test_a_token_lets_in(guarded: Lent, authority_file: Path, server: Server, mo
 @pytest.mark.parametrize(
     ("settings", "kind", "said"),
     [
-        ({"tls": "CA"}, GeneratorError, "remote (ADDRESS): it wants a token (token_env=)"),
-        ({"tls": "CA", "token": "guessed"}, GeneratorError, "remote (ADDRESS): its token is another one"),
+        ({"tls": "CA"}, GeneratorError, "remote (ADDRESS): it wants a token (LOADGEN_TOKEN or token=/token_env=)"),
+        (
+            {"tls": "CA", "token": "guessed"},
+            GeneratorError,
+            "remote (ADDRESS): it does not take this token (LOADGEN_TOKEN or token=/token_env=)",
+        ),
         ({"tls": "CA", "token": "a\nb"}, PlanError, "remote (ADDRESS): the token is to be one line of ASCII"),
         (
             {"tls": "CA", "token_env": "NOWHERE"},

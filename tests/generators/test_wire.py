@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.histogram import Histogram
 from pytest_loadgen.plan import FEATURES, Plan, Stage, hold, ramp
-from pytest_loadgen.result import Interval
+from pytest_loadgen.result import FAILURES, Interval
 from pytest_loadgen.target import Target
 from pytest_loadgen.units import Duration
 
@@ -25,19 +25,26 @@ from pytest_loadgen.generators import wire
 ROOT = Path(__file__).parents[2]
 PROTO = "pytest_loadgen/generators/loadgen.proto"
 
-seconds = st.floats(0.001, 1e6)
+seconds = st.floats(0.001, 4_000)
 rates = st.fractions(0, 10_000_000)
 stages = st.builds(lambda start, end, time: Stage(start, end, Duration(time)), rates, rates, seconds)
 maximal = st.builds(lambda time: Stage(None, None, Duration(time)), seconds)
 words = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
+names = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=100)
 targets = st.builds(
-    Target,
-    url=words,
-    method=st.sampled_from(["GET", "M-SEARCH", "GRPC"]),
-    scheme=st.sampled_from(["http", "https", "grpc", "tcp"]),
-    host=words,
+    lambda scheme, host, port, path, **given: Target(
+        f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/",
+        scheme=scheme,
+        host=host,
+        port=port,
+        path=f"/{path}".encode(),
+        **given,
+    ),
+    scheme=st.sampled_from(["http", "https", "grpc"]),
+    host=st.sampled_from(["localhost", "api.test.example", "10.0.0.1", "::1"]),
     port=st.integers(1, 65535),
-    path=words.map(str.encode) | st.just(b""),
+    path=words | st.just(""),
+    method=st.sampled_from(["GET", "M-SEARCH", "GRPC"]),
     headers=st.lists(st.tuples(st.just(b"X-A"), st.binary().filter(lambda v: not {*b"\r\n\0"} & {*v}))).map(tuple),
     body=st.binary(),
     verify=st.booleans(),
@@ -46,8 +53,8 @@ targets = st.builds(
 plans = st.builds(
     Plan,
     target=targets,
-    stages=(st.lists(stages, min_size=1) | st.lists(maximal, min_size=1)).map(tuple),
-    connections=st.integers(1, 2**32 - 1),
+    stages=(st.lists(stages, min_size=1, max_size=20) | st.lists(maximal, min_size=1, max_size=20)).map(tuple),
+    connections=st.integers(1, 65_535),
     warmup=seconds.map(Duration),
     timeout=seconds.map(Duration),
     expect=st.lists(words).map(tuple),
@@ -56,7 +63,7 @@ plans = st.builds(
     part=st.integers(0, 3),
     parts=st.integers(4, 9),
     start_at=st.none() | st.floats(0, 1e10),
-)
+).filter(lambda plan: plan.stages[0].start != 0)
 counts = st.dictionaries(st.integers(0, 3_600_000_000_000), st.integers(1, 1000))
 wide = st.dictionaries(st.tuples(st.integers(0, 10**9), st.integers(10**9, 10**12)), st.integers(1, 1000))
 
@@ -70,30 +77,40 @@ def histogram(fine: dict[int, int], ranges: dict[tuple[int, int], int]) -> Histo
 
 histograms = st.builds(histogram, counts, wide)
 shares = st.floats(0, 1e6)
-intervals = st.builds(
-    Interval,
-    start=shares,
-    seconds=shares,
-    latency=histograms,
-    service_time=histograms,
-    outcomes=st.dictionaries(words, st.integers(0, 2**63)),
-    lag=histograms,
-    cpu=shares,
-    throttled=shares,
-    received=st.integers(0, 2**63),
-    resent=st.integers(0, 2**63),
-    unsent=st.integers(0, 2**63),
-)
+large = st.integers(0, 2**53 - 1)
+
+
+@st.composite
+def intervals(draw: st.DrawFn) -> Interval:
+    """Draw one in which each answer has its latency, and its service time where that is known."""
+    latency, few = draw(histograms), st.integers(0, 2**40)
+    failures = draw(st.dictionaries(st.sampled_from(sorted(FAILURES)), few, max_size=4))
+    kind = draw(st.sampled_from(["200", "999", "2xx", "SERVING", "NOT_SERVING", "OK"]))
+    return Interval(
+        start=draw(shares),
+        seconds=draw(shares),
+        latency=latency,
+        service_time=draw(st.sampled_from([latency, Histogram()])),
+        outcomes={**failures, kind: latency.count},
+        lag=draw(histograms),
+        cpu=draw(shares),
+        throttled=draw(shares),
+        received=draw(large),
+        resent=draw(large),
+        unsent=draw(st.integers(0, failures.get("timeout", 0))),
+    )
+
+
 descriptions = st.builds(
     wire.Description,
-    name=words,
-    version=words | st.just(""),
+    name=names,
+    version=names | st.just(""),
     features=st.frozensets(st.sampled_from(sorted(FEATURES))),
     basis=st.sampled_from(["due", "sent", "back-filled"]),
     floor=st.floats(0, 10).map(Duration),
     live=st.booleans(),
-    longest=seconds | st.just(math.inf),
-    generators=st.lists(words).map(tuple),
+    longest=st.floats(1, 1e6) | st.just(math.inf),
+    generators=st.lists(names).map(tuple),
 )
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -135,7 +152,7 @@ def test_certificates_go_along(tmp_path: Path) -> None:
 
 
 @quick
-@given(interval=intervals)
+@given(interval=intervals())
 def test_an_interval_comes_as_it_went(interval: Interval) -> None:
     """Every count comes, in the bucket, or between the bounds, in which it was."""
     read = wire.read_interval(pb.Interval.FromString(wire.write_interval(interval).SerializeToString()))
@@ -170,6 +187,15 @@ def test_a_description_comes_as_it_went(description: wire.Description) -> None:
         ({"warmup": -1}, "its warm-up is -1.0 s"),
         ({"ready": -2}, "its time to be ready is -2.0 s"),
         ({"start_at": math.inf}, "its start is inf s"),
+        ({"start_at": 1e300}, r"its start is 1e\+300 s"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 1}] * 1001}, "it has more than 1,000 stages"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 1e300}]}, r"a stage takes 1e\+300 s"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 50_000}] * 2}, "it takes more than a day"),
+        ({"stages": [{"start": "0", "end": "1", "seconds": 1}], "warmup": 1}, "its warm-up has the rate 0/s"),
+        ({"connections": 65_536}, "it has more than 65,535 connections"),
+        ({"timeout": 1e5}, "its time-out is 100000.0 s"),
+        ({"warmup": 1e5}, "its warm-up is 100000.0 s"),
+        ({"ready": 1e300}, r"its time to be ready is 1e\+300 s"),
     ],
 )
 def test_an_impossible_plan_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -191,8 +217,17 @@ def test_an_impossible_plan_is_refused(change: dict[str, Any], said: str, tmp_pa
         ({"port": 70_000}, "there is no port 70000"),
         ({"url": ""}, "its address is none"),
         ({"url": "http://x/\nforged line"}, "its address is none"),
+        ({"url": "http://"}, "its address is none"),
+        ({"url": "http://innocent/"}, "its address is another service's"),
+        ({"url": "https://x:80/"}, "its address is another service's"),
+        ({"url": "http://x:81/"}, "its address is another service's"),
         ({"method": "GET / HTTP/1.1\r\n"}, "its method is none"),
         ({"path": b"/ HTTP/1.1\r\nX: y"}, "its path is none"),
+        ({"path": b"@127.0.0.2:80/x"}, "its path is none"),
+        ({"path": b""}, "its path is none"),
+        ({"path": b"*"}, "its path is none"),
+        ({"scheme": "grpc", "path": b"@127.0.0.2:80/x"}, "its path is none"),
+        ({"scheme": "tcp", "path": b"/x"}, "its path is none"),
         ({"headers": [{"name": b"A b", "value": b""}]}, "a header is none"),
         ({"headers": [{"name": b"A", "value": b"b\r\nC: d"}]}, "a header is none"),
     ],
@@ -204,6 +239,17 @@ def test_a_request_that_holds_another_is_refused(change: dict[str, Any], said: s
     message.target.MergeFrom(pb.Target(**change))
     with pytest.raises(PlanError, match=f"this plan is impossible: {said}"):
         wire.read_plan(message, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "method", "path"),
+    [("http", "GET", b"/a?b"), ("http", "OPTIONS", b"*"), ("grpc", "GRPC", b""), ("grpc", "GRPC", b"/a.B/C")]
+    + [(scheme, scheme.upper(), path) for scheme in ("tcp", "udp") for path in (b"", b"/")],
+)
+def test_paths_that_there_are(scheme: str, method: str, path: bytes, tmp_path: Path) -> None:
+    """Each protocol has its own."""
+    target = Target(f"{scheme}://x:80/", method, scheme, "x", 80, path)
+    assert wire.read_plan(wire.write_plan(Plan(target, (hold(1, 1),)), ""), tmp_path).target == target
 
 
 def test_broken_intervals_are_value_errors() -> None:
@@ -230,10 +276,57 @@ def test_broken_intervals_are_value_errors() -> None:
             wire.read_interval(broken)
 
 
-def test_a_description_that_makes_no_sense_is_refused() -> None:
-    for broken in pb.Description(name="x"), pb.Description(basis=pb.BASIS_DUE, floor=-1):
-        with pytest.raises(ValueError, match="this describes no generator"):
-            wire.Description.read(broken)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"outcomes": {"200": 2}}, "it has 2 answers, 1 latencies and 1 service times"),
+        ({"outcomes": {"200": 1, "503": 1}}, "it has 2 answers, 1 latencies and 1 service times"),
+        ({"outcomes": {"timeout": 1}}, "it has 0 answers, 1 latencies and 1 service times"),
+        ({"service_time": Histogram({64: 2})}, "it has 1 answers, 1 latencies and 2 service times"),
+        ({"latency": Histogram(wide={(5, 10**9): 2})}, "it has 1 answers, 2 latencies and 1 service times"),
+        ({"unsent": 1}, "it has 1 time-outs that were never sent, of 0"),
+        ({"received": 1 << 53}, "it counts more than there can be"),
+        ({"resent": 1 << 53}, "it counts more than there can be"),
+        ({"outcomes": {"200": 1, "refused": 1 << 53}}, "it counts more than there can be"),
+        *(
+            ({"outcomes": {"200": 1, name: 0}}, "its outcomes have names that there are not")
+            for name in ("", "20", "2000", "2x", "6xx", "ok", "O K", "_", "A" * 33, "200\n", "\x1b[2J", "²00", "slow")
+        ),
+        ({"outcomes": {"200": 1, **{str(n): 0 for n in range(400, 500)}}}, "its outcomes have names that there are"),
+    ],
+)
+def test_an_interval_that_cannot_be(change: dict[str, Any], said: str) -> None:
+    """Each answer has one latency, and what is counted has a name that may be printed."""
+    latency = Histogram({64: 1})
+    message = wire.write_interval(replace(Interval(0, 1, latency, latency, {"200": 1}), **change))
+    with pytest.raises(ValueError, match=f"^{said}"):
+        wire.read_interval(message)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"basis": pb.BASIS_UNSPECIFIED},
+        {"floor": -1},
+        {"floor": math.inf},
+        {"longest": 1e-9},
+        {"longest": math.nan},
+        {"name": "two\nlines"},
+        {"name": "x" * 101},
+        {"version": "\x1b[2J"},
+        {"generators": ["a", "\n"]},
+    ],
+)
+def test_a_description_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
+    """What it says is printed, and decides how a load is carried out."""
+    with pytest.raises(ValueError, match=r"^this describes no generator: .* none"):
+        wire.Description.read(pb.Description(**{"name": "x", "basis": pb.BASIS_DUE, **change}))
+
+
+def test_only_known_features_are_kept() -> None:
+    """A generator may be newer than this."""
+    description = pb.Description(name="x", basis=pb.BASIS_DUE, features=["http", "http3", "\n"])
+    assert wire.Description.read(description).features == {"http"}
 
 
 @pytest.mark.parametrize("proto", sorted(path.name for path in (ROOT / PROTO).parent.glob("*.proto")))
