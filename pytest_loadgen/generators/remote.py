@@ -129,7 +129,7 @@ class Remote(LoadGenerator):
     @property
     def place(self) -> str:  # type: ignore[override]
         """Where it is."""
-        return f"{self.address}, {self.version()}"
+        return f"{self.address}/{self.description.name}"
 
     @property
     def floor(self) -> Duration:  # type: ignore[override]

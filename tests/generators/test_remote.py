@@ -74,6 +74,11 @@ def test_it_is_what_is_lent(lent: Lent) -> None:
     assert "stages" not in fortio.features
 
 
+def test_it_says_from_where_it_loads(lent: Lent) -> None:
+    """So that what another machine measured is not compared with what this one did."""
+    assert lent.remote().place == f"{lent.address}/embedded"
+
+
 def test_without_a_name_it_is_the_first(lent: Lent) -> None:
     assert lent.remote("").description.name == "embedded"
 
