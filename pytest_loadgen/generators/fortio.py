@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -23,9 +24,10 @@ from pytest_loadgen.target import Target
 
 _LOG, _BODY = "access.log", "body"
 _FEWEST = 2
-# As large a part of the connections is used.
-_NEARLY = 0.9
-# What was due so shortly before the end may wait for a busy machine, in seconds.
+# As large a part of the connections is used, for no more than this part of the requests in addition.
+_LEAST = 0.5
+_EXCESS = 0.02
+# The last call of a thread may wait so long before the end for a busy machine, in seconds.
 _GRACE = 0.05
 _PING = "/fgrpc.PingServer/Ping"
 # Since which version the method of any gRPC service can be called.
@@ -107,7 +109,7 @@ class Fortio(Command):
                 timeline.answered(end, call.details, end - due, call.latency)
             if not plan.closed:
                 timeline.late(due, begin - max(due, free))
-        for due in schedule.missing(calls, plan.duration - just_due(sum(call.latency for call in calls), len(calls))):
+        for due in schedule.missing(calls, float(plan.duration)):
             timeline.failed(due + plan.timeout, "timeout", sent=False)
         return timeline.intervals(output.cpu / output.seconds)
 
@@ -139,31 +141,27 @@ class Shape(NamedTuple):
     threads: int
     rate: float
     """Requests per second; 0 means as fast as it can."""
+    calls: int
+    """How many it makes in all; 0 in the closed model."""
 
     @classmethod
     def of(cls, plan: Plan) -> Shape:
-        """Choose as many threads as there may be connections, or nearly, and the rate by which none is left out.
+        """Choose as many threads as there may be connections, or half as many at least, for few requests too many.
 
         fortio gives each thread as many calls, and drops what is left over. So there is a call for each
         thread instead, where it does not come out. Raises PlanError where there are too few for fortio.
         """
         if plan.closed:
-            return cls(plan.connections, 0.0)
+            return cls(plan.connections, 0.0, 0)
         planned = round(float(plan.rate) * float(plan.duration))
         if planned < _FEWEST:
             raise PlanError(f"fortio sends {_FEWEST} requests at the least, and this load has {planned}")
         most = min(plan.connections, planned // _FEWEST)
-        threads = min(range(math.ceil(_NEARLY * most), most + 1), key=lambda count: (-planned % count, -count))
+        excess = {threads: -planned % threads for threads in range(math.ceil(_LEAST * most), most + 1)}
+        threads = min(excess, key=lambda threads: (max(excess[threads], _EXCESS * planned), -threads))
+        calls = planned + excess[threads]
         # A half more, as fortio rounds down.
-        return cls(threads, (planned + -planned % threads + 0.5) / float(plan.duration))
-
-
-def just_due(seconds: float, calls: int) -> float:
-    """Tell what stretch before the end fortio may leave out: a thread that is busy at the end makes no more calls.
-
-    Takes how long all calls took together.
-    """
-    return 2 * seconds / calls + _GRACE if calls else 0.0
+        return cls(threads, (calls + 0.5) / float(plan.duration), calls)
 
 
 def read(text: str) -> dict[str, Any]:
@@ -230,12 +228,21 @@ class _Schedule:
         return (thread + stretched * self.threads) / self.rate
 
     def missing(self, calls: Iterable[_Call], until: float) -> Iterator[float]:
-        """Tell when those calls were due until a moment that were never made."""
-        made = Counter(call.thread for call in calls)
+        """Tell when those calls were due until a moment that were never made.
+
+        A thread that is busy when its last one is due makes it no more: that one is no failure.
+        """
+        made: Counter[int] = Counter()
+        free: defaultdict[int, float] = defaultdict(float)
+        for call in calls:
+            made[call.thread] += 1
+            free[call.thread] = max(free[call.thread], (call.began - self.start) / 1e9 + call.latency)
         for thread in range(self.threads):
-            for number in range(made[thread], self.calls):
-                if (due := self.due(thread, number)) <= until:
-                    yield due
+            schedule = (self.due(thread, number) for number in range(made[thread], self.calls))
+            end = until + thread / self.rate  # each has its own time
+            missed = list(takewhile(end.__ge__, schedule))
+            busy = missed and (missed[-1] < free[thread] or missed[-1] > end - _GRACE)
+            yield from missed[:-1] if busy else missed
 
 
 class _Failures:

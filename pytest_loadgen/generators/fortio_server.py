@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.command import warming, without_secrets
-from pytest_loadgen.generators.fortio import Shape, go_duration, just_due, read
+from pytest_loadgen.generators.fortio import Shape, go_duration, read
 from pytest_loadgen.histogram import Histogram
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
@@ -33,6 +33,8 @@ _GRID = (
 )  # fmt: skip
 _BOUNDS = (*(_RESOLUTION * part for part in _GRID), math.inf)
 _GRACE = 10.0
+# The last call of a thread may wait so long before the end for a busy machine, in seconds.
+_BUSY = 0.05
 
 
 class FortioServer(LoadGenerator):
@@ -174,8 +176,11 @@ def interval(result: dict[str, Any], plan: Plan) -> Interval:
     timeouts = sum(count for bucket, count in lost.items() if _BOUNDS[bucket + 1] > plan.timeout)
     rate = 0.0 if plan.closed else float(result["RequestedQPS"])
     planned = int(rate * float(plan.duration))
-    unsent = max(0, planned - planned % result["NumThreads"] - total.total())
-    if unsent <= rate * just_due(result["DurationHistogram"]["Sum"], total.total()):
+    threads, count = result["NumThreads"], total.total()
+    unsent = max(0, planned - planned % threads - count)
+    # A thread that is busy when its last call is due makes it no more; which were is told by how long they usually are.
+    busy = 2 * result["DurationHistogram"]["Sum"] / count + _BUSY if count else 0.0
+    if unsent <= min(threads, rate * busy):
         unsent = 0
     outcomes.update(timeout=timeouts + unsent, failed=failed - timeouts)
     extremes = result["DurationHistogram"]["Min"], result["DurationHistogram"]["Max"]
