@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-from pytest_loadgen.errors import GeneratorError, LoadError
+from pytest_loadgen.errors import GeneratorError, LoadError, PlanError
 from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.process import Output, Process
 from pytest_loadgen.plan import NO_TIME, Plan, hold
@@ -55,6 +55,8 @@ class Command(LoadGenerator, ABC):
     home: ClassVar[str] = ""
     """Where it is to be had."""
     asked_version: ClassVar[Sequence[str]] = ("--version",)
+    own_args: ClassVar[Mapping[str, str]] = {}
+    """Options of the program that `args` may not have, each with that of `load()` to use instead, if there is one."""
 
     @abstractmethod
     def argv(self, plan: Plan) -> Sequence[str]:
@@ -71,6 +73,18 @@ class Command(LoadGenerator, ABC):
     def overrun(self, plan: Plan) -> float:
         """Tell how long after its duration it may still wait for answers, in seconds."""
         return float(plan.timeout)
+
+    def check_args(self) -> None:
+        """Refuse configured arguments that would change what `argv` says. Raises PlanError."""
+        for arg in self.args:
+            if (option := self.option(arg)) in self.own_args:
+                instead = self.own_args[option]
+                hint = f"use {instead} of load() instead" if instead else "its figures depend on it, so leave it out"
+                raise PlanError(f"{self.name}: args has {option}, which is not to be configured: {hint}")
+
+    def option(self, arg: str) -> str:
+        """Give the option of the program that an argument is, without its value."""
+        return arg.partition("=")[0]
 
     def check(self, output: Output) -> None:
         """Refuse a program that did not end well. Raises GeneratorError."""
@@ -128,6 +142,7 @@ class _Run(Running):
     def _run(self) -> Generator[Interval]:
         command, plan = self._command, self._plan
         try:
+            command.check_args()
             command.path()
             command.argv(plan)  # what it cannot do is refused before the warm-up is sent
             self._wait_for_start(plan)
@@ -180,7 +195,7 @@ class _Run(Running):
             plan = plan.between(0, min(float(plan.duration), max(output.seconds, 0.001)))
         command.check(output)
         try:
-            return list(command.parse(output, plan))
+            return list(command.parse(replace(output, interrupted=self._interrupted), plan))
         except (LookupError, TypeError, AttributeError, ValueError, OSError) as error:
             if isinstance(error, LoadError):
                 raise

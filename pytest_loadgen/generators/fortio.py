@@ -49,6 +49,12 @@ _SAID = {
     "eof": "closed",
     "broken pipe": "closed",
 }
+_RATE, _DURATION, _TIMEOUT = "rate=", "duration=", "timeout="
+# What is not to be configured, and what says it instead.
+_OWN = {"qps": _RATE, "t": _DURATION, "c": "connections=", "n": "rate= and duration=", "X": "method="} | {
+    "timeout": _TIMEOUT, "udp-timeout": _TIMEOUT, "json": "", "access-log-file": "", "access-log-format": "",
+    "uniform": "", "r": "", "nocatchup": "",
+}  # fmt: skip
 # How fortio calls a failure; and an answer that was cut short.
 _FAILED, _CUT = frozenset({"-1", "ERROR"}), "204"
 
@@ -67,6 +73,7 @@ class Fortio(Command):
     features = frozenset({"http", "https", "grpc", "grpcs", "tcp", "udp", "rate", "max", "http2", "body", "cert"})
     home: ClassVar = "https://fortio.org"
     asked_version: ClassVar = ("version",)
+    own_args: ClassVar = {f"-{name}": instead for name, instead in _OWN.items()}
 
     def argv(self, plan: Plan) -> list[str]:
         """Give fortio's arguments. Raises PlanError."""
@@ -89,6 +96,10 @@ class Fortio(Command):
             _address(target),
         ]
 
+    def option(self, arg: str) -> str:
+        """Give the flag that an argument is; one with two dashes is the same."""
+        return super().option(f"-{arg.lstrip('-')}" if arg.startswith("-") else arg)
+
     def files(self, plan: Plan) -> Mapping[str, bytes]:
         """Give the body, which is a file's."""
         return {_BODY: plan.target.body} if plan.target.body else {}
@@ -100,6 +111,8 @@ class Fortio(Command):
         calls = [_Call.read(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
         failures = _Failures(output.stderr)
         schedule = _Schedule.of(result, plan, output.stderr)
+        if not output.interrupted and (made := schedule.calls * schedule.threads) != (wanted := Shape.of(plan).calls):
+            raise GeneratorError(f"was to make {wanted:,} calls, and says {made:,}: do its args change the load?")
         timeline = Timeline(plan)
         for call, begin, due, free in schedule.placed(calls):
             end = begin + call.latency

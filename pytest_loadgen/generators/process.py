@@ -40,6 +40,8 @@ class Output:
     """How many seconds of CPU it used."""
     folder: Path
     """Where it ran, and left its files."""
+    interrupted: bool = False
+    """Whether the load was to end early."""
 
 
 class Process:

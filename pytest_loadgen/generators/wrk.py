@@ -39,7 +39,20 @@ _OPENING = 0.1
 # One thread of wrk2 keeps so high a rate.
 _PER_THREAD = 20_000
 _FULL = 0.95
+# It ends with its duration, and not before so large a part of it.
+_WHOLE = 0.9
+# A count that no machine comes to in a load.
+_ABSURD = 10**15
 _OTHER_FILES = 30
+
+
+# What is not to be configured, and what says it instead; -R, -U and others are wrk2's only.
+_HEADERS = "headers="
+_OWN = {
+    "--threads": "", "--connections": "connections=", "--duration": "duration=", "--script": "", "--rate": "rate=",
+    "--header": _HEADERS, "--latency": "", "--u_latency": "", "--batch_latency": "", "-t": "", "-c": "connections=",
+    "-d": "duration=", "-s": "", "-R": "rate=", "-H": _HEADERS, "-U": "", "-L": "", "-B": "",
+}  # fmt: skip
 
 
 class _Hooked(Command):
@@ -54,6 +67,14 @@ class _Hooked(Command):
     """Which of the two it is."""
     cannot: ClassVar[str]
     """What the other one is no good for."""
+    own_args: ClassVar = _OWN
+
+    def option(self, arg: str) -> str:
+        """Give the option that an argument is: of one letter, with its value behind it; or the beginning of one."""
+        if not arg.startswith("--"):
+            return arg[:2]
+        begin = super().option(arg)
+        return next((option for option in self.own_args if len(begin) > 2 and option.startswith(begin)), begin)
 
     def path(self) -> str:
         """Find the program, whatever it is called. Raises GeneratorError where it is the other one."""
@@ -126,6 +147,7 @@ class Wrk(_Hooked):
 
     name = "wrk"
     features = frozenset({"http", "https", "max", "body"})
+    own_args: ClassVar = _OWN | {"--timeout": "timeout=", "-T": "timeout="}
     program = kind = "wrk"
     home = "https://github.com/wg/wrk"
     cannot = "only sends at a set rate"
@@ -226,6 +248,9 @@ class Wrk2(_Hooked):
     def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
         """Read what became of it, as one interval."""
         told, rate = self._told(output), float(plan.rate)
+        if told.seconds < _WHOLE * plan.duration:
+            ran = Duration(told.seconds)
+            raise GeneratorError(f"was to run for {plan.duration}, and says {ran}: do its args change the load?")
         rows = _spectrum(output.stdout, told)
         service_time = Histogram.from_spectrum(rows)
         missing, unsent = _missing(told, rate, min(plan.duration, told.seconds), service_time.mean)
@@ -293,21 +318,36 @@ class _Told:
     def of(cls, line: str, threads: int, connections: int) -> _Told:
         """Read the line. Raises ValueError or LookupError where it is none."""
         said = json.loads(line)
-        seconds = said["microseconds"] / 1e6
+        seconds = _count(said["microseconds"]) / 1e6
+        if not seconds or not 0 <= said["cpu"] < math.inf:
+            raise GeneratorError(f"its hook told that it ran for {seconds}s, and {said['cpu']}s of CPU")
+        if odd := [status for status in said["statuses"] if not re.fullmatch("[0-9]{3}", status)]:
+            raise GeneratorError(f"its hook told {odd[0]!r} for a status")
         return cls(
             threads=threads,
             connections=connections,
             seconds=seconds,
-            requests=said["requests"],
-            sent=said["sent"],
-            under_way=said["under_way"],
-            received=said["received"],
-            cpu=said["cpu"] / seconds / threads if seconds else 0.0,
-            errors=said["errors"],
-            statuses=Counter(said["statuses"]),
-            late=Counter(dict(said["late"])),
-            latencies=Counter(dict(said["latencies"])),
+            requests=_count(said["requests"]),
+            sent=_count(said["sent"]),
+            under_way=_count(said["under_way"]),
+            received=_count(said["received"]),
+            cpu=said["cpu"] / seconds / threads,
+            errors={kind: _count(count) for kind, count in said["errors"].items()},
+            statuses=Counter({status: _count(count) for status, count in said["statuses"].items()}),
+            late=_counts(said["late"]),
+            latencies=_counts(said["latencies"]),
         )
+
+
+def _counts(rows: Iterable[tuple[object, object]]) -> Counter[int]:
+    return Counter({_count(value): _count(count) for value, count in rows})
+
+
+def _count(value: object) -> int:
+    """Refuse what is no count. Raises GeneratorError."""
+    if type(value) is not int or not 0 <= value < _ABSURD:
+        raise GeneratorError(f"its hook told {value!r} for a count")
+    return value
 
 
 def _kind(path: str) -> str:

@@ -50,7 +50,7 @@ def due(thread: int, number: int) -> float:
 def parsed(tmp_path: Path, lines: list[str], said: str = HEAD, asked: Plan | None = None) -> Result:
     (tmp_path / "access.log").write_text("\n".join(lines))
     result = {"StartTime": "2023-11-14T22:13:20Z", "NumThreads": 2, "RequestedQPS": "10", "DurationHistogram": {}}
-    output = Output(json.dumps(result), said, 0, 2.0, 0.2, tmp_path)
+    output = Output(json.dumps(result), said, 0, 2.0, 0.2, tmp_path, interrupted=bool(asked and asked.duration < 2))
     asked = asked or plan()
     return Result(asked, "fortio", tuple(Fortio().parse(output, asked)))
 
@@ -198,6 +198,13 @@ def test_no_result(text: str, said: str, tmp_path: Path) -> None:
     assert fnmatch(str(caught.value), said)
 
 
+@pytest.mark.parametrize("each", [7, 10**9])
+def test_another_load_than_was_asked_for_is_no_result(tmp_path: Path, each: int) -> None:
+    said = HEAD.replace("10 calls each", f"{each} calls each")
+    with pytest.raises(GeneratorError, match=f"^was to make 20 calls, and says {2 * each:,}: do its args change"):
+        parsed(tmp_path, ON_TIME, said)
+
+
 # What fortio is told.
 
 
@@ -263,6 +270,28 @@ def test_refused(url: str, options: Any, said: str) -> None:
     with pytest.raises(PlanError) as caught:
         Fortio().argv(plan(url, **options))
     assert fnmatch(str(caught.value), said)
+
+
+@pytest.mark.parametrize("arg", ["{}", "-{}", "{}=1", "-{}=1"])
+@pytest.mark.parametrize(
+    ("flag", "hint"),
+    [
+        ("-qps", "use rate= of load() instead"),
+        ("-t", "use duration= of load() instead"),
+        ("-c", "use connections= of load() instead"),
+        ("-n", "use rate= and duration= of load() instead"),
+        ("-timeout", "use timeout= of load() instead"),
+        *((f"-{name}", "its figures depend on it, so leave it out") for name in ("json", "uniform", "r", "nocatchup")),
+        *((f"-access-log-{name}", "its figures depend on it, so leave it out") for name in ("file", "format")),
+    ],
+)
+def test_arguments_that_are_its_own_are_refused(flag: str, hint: str, arg: str) -> None:
+    """Before it is looked for; and it is said what to use instead."""
+    generator = Fortio()
+    generator.args, generator.program = ["-connection-reuse", "10:20", arg.format(flag)], "/nowhere"
+    with pytest.raises(PlanError) as caught:
+        list(generator.run(plan()))
+    assert str(caught.value) == f"fortio: args has {flag}, which is not to be configured: {hint}"
 
 
 # The real program.

@@ -1,5 +1,6 @@
 """What is promised of wrk and wrk2: by what they print, and with the real ones."""
 
+import copy
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, cast
 
@@ -92,9 +94,9 @@ def test_arguments_show_no_more_than_the_service(url: str, shown: str) -> None:
 
 def test_arguments_of_the_configuration_come_before_the_address() -> None:
     wrk = Wrk()
-    wrk.args = ["-t", "4"]
+    wrk.args = ["-v", "x"]
     assert Wrk().argv(plan(rate="max"))[:-1] == wrk.argv(plan(rate="max"))[:-3]
-    assert wrk.argv(plan(rate="max"))[-3:-1] == ["-t", "4"]
+    assert wrk.argv(plan(rate="max"))[-3:-1] == ["-v", "x"]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,30 @@ def test_what_they_cannot_do_is_refused(generator: Wrk | Wrk2, options: dict[str
     with pytest.raises(PlanError) as caught:
         generator.argv(plan(**options))
     assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize("generator", [Wrk(), Wrk2()])
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["-t", "4"], "args has -t, which is not to be configured: its figures depend on it, so leave it out"),
+        (["-v", "-c9"], "args has -c, which is not to be configured: use connections= of load() instead"),
+        (["-d1s"], "args has -d, which is not to be configured: use duration= of load() instead"),
+        (["--duration=1s"], "args has --duration, *"),
+        (["--dur", "1s"], "args has --duration, *"),
+        (["-R", "9"], "args has -R, which is not to be configured: use rate= of load() instead"),
+        (["-HToken: geheim"], "args has -H, which is not to be configured: use headers= of load() instead"),
+        (["--header=Token: geheim"], "args has --header, *"),
+        *([[option], f"args has {option}, *"] for option in ("-s", "-U", "-L", "-B", "--latency", "--script")),
+    ],
+)
+def test_arguments_that_are_its_own_are_refused(generator: Wrk | Wrk2, args: list[str], said: str) -> None:
+    """Before it is looked for; and it is said what to use instead."""
+    configured = copy.copy(generator)
+    configured.args, configured.program = args, "/nowhere"
+    with pytest.raises(PlanError) as caught:
+        list(configured.run(plan()))
+    assert fnmatch(str(caught.value), f"{generator.name}: {said}")
 
 
 def test_more_connections_than_file_handles_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +285,12 @@ def test_an_on_time_run_reports_the_rate_that_was_asked(
     rate: int, threads: int, connections: int, seconds: float, due: int
 ) -> None:
     """Its connections start one after another, and the time that is lost by that does not count."""
-    interval = parsed(Wrk2(), printed({50: due}, threads=threads, connections=connections, seconds=seconds), rate=rate)
+    interval = parsed(
+        Wrk2(),
+        printed({50: due}, threads=threads, connections=connections, seconds=seconds),
+        rate=rate,
+        duration=seconds,
+    )
     assert interval.outcomes == {"200": due}
     assert result_of(interval).rate == pytest.approx(rate)
 
@@ -452,6 +483,34 @@ def test_interim_answers_are_more_than_they_can_count(generator: Wrk | Wrk2) -> 
     output = printed({100: 20}, statuses={"103": 10, "200": 10}, sent=21)
     with pytest.raises(GeneratorError, match=r"it takes each interim answer \(103\) for an answer"):
         list(generator.parse(output, plan(rate=4)))
+
+
+@pytest.mark.parametrize(
+    ("truth", "lie", "said"),
+    [
+        ('"microseconds": 5000000', '"microseconds": 0', "ran for 0.0s"),
+        ('"microseconds": 5000000', '"microseconds": -1', "-1 for a count"),
+        ('"sent": 21', f'"sent": {10**30}', "0 for a count"),
+        ('"sent": 21', '"sent": NaN', "nan for a count"),
+        ('"requests": 20', '"requests": 20.5', "20.5 for a count"),
+        ('"cpu": 0.5', '"cpu": NaN', "nans of CPU"),
+        ('{"200": 20}', '{"20": 20}', "'20' for a status"),
+        ("[[100, 20]]", "[[-100, 20]]", "-100 for a count"),
+        ("[[100, 20]]", "[[100, 20.0]]", "20.0 for a count"),
+    ],
+)
+@pytest.mark.parametrize("generator", [Wrk(), Wrk2()])
+def test_what_cannot_be_is_no_result(generator: Wrk | Wrk2, truth: str, lie: str, said: str) -> None:
+    output = printed({100: 20}, sent=21)
+    assert truth in output.stdout
+    with pytest.raises(GeneratorError, match=said):
+        list(generator.parse(replace(output, stdout=output.stdout.replace(truth, lie)), plan(rate=4)))
+
+
+def test_a_run_that_was_too_short_is_no_result() -> None:
+    """It was told to end then by arguments that are not known here, say."""
+    with pytest.raises(GeneratorError, match=r"^was to run for 5s, and says 2s: do its args change the load\?"):
+        list(Wrk2().parse(printed({100: 200}, seconds=2), plan(rate=100)))
 
 
 def test_more_answers_than_requests_are_no_result() -> None:
