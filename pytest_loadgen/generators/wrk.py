@@ -41,6 +41,8 @@ _PER_THREAD = 20_000
 _FULL = 0.95
 # It ends with its duration, and not before so large a part of it.
 _WHOLE = 0.9
+# So large a part of what was due may be sent again.
+_AGAIN = 0.2
 # A count that no machine comes to in a load.
 _ABSURD = 10**15
 _OTHER_FILES = 30
@@ -142,7 +144,8 @@ class Wrk(_Hooked):
     After a run it makes up latencies of requests that were not sent while it waited for slow
     answers. What it makes up is known exactly, and taken out again: each latency is of a request
     that was sent. A request that is lost is sent again, and is a failure each time that it is lost.
-    Not seen is a connection that waits for ever for its answer while others get theirs.
+    What is open at the end is a time-out where no connection got an answer for so long. Not seen
+    is a connection that waits for ever for its answer while others get theirs.
     """
 
     name = "wrk"
@@ -176,6 +179,7 @@ class Wrk(_Hooked):
         # What could not be connected was not asked for; and what is open at the end is no failure.
         lost = min(told.sent - told.requests, errors["read"] + errors["write"]) + errors["connect"]
         lost = lost if told.requests else max(lost, told.connections)
+        hung = min(max(0, told.sent - told.requests - lost), told.connections) if told.silent > plan.timeout else 0
         answered = _within(latencies, plan.timeout)
         latency = _fastest(latencies, answered)
         outcomes = _shared(told.statuses, answered) + _failures(lost, told)
@@ -184,7 +188,7 @@ class Wrk(_Hooked):
             seconds=told.seconds,
             latency=latency,
             service_time=latency,
-            outcomes=outcomes + Counter(timeout=told.requests - answered),
+            outcomes=outcomes + Counter(timeout=told.requests - answered + hung),
             cpu=told.cpu,
             received=told.received,
         )
@@ -203,8 +207,9 @@ class Wrk2(_Hooked):
     What was due by its schedule and has no answer at the end was in flight, if it is as few as may
     be, and does not count; nor does the time it was due in. If it is more, all of it is failures,
     unless wrk2 did not send it though nothing kept it from that: then it was late. A request that
-    is lost is sent again: it is a failure all the same. Where a service closes connections without
-    saying so (``Connection: close``), wrk2 waits for answers in vain.
+    is lost is sent again: it is a failure all the same, beside what comes of it then. Where so many
+    are lost that this is another load than was asked for, there is no result. Where a service closes
+    connections without saying so (``Connection: close``), wrk2 waits for answers in vain.
     """
 
     name = "wrk2"
@@ -254,18 +259,23 @@ class Wrk2(_Hooked):
         rows = _spectrum(output.stdout, told)
         service_time = Histogram.from_spectrum(rows)
         missing, unsent = _missing(told, rate, min(plan.duration, told.seconds), service_time.mean)
-        in_time = _within(told.latencies, plan.timeout)
-        # What was sent again, and answered then: it took long, and its answer does not count.
-        again = min(max(0, _lost(told) - missing), in_time)
-        failures, answered = _failures(missing + again, told), in_time - again
+        # What was sent again, and answered then: a request more than was due.
+        again = max(0, _lost(told) - missing) if told.requests else 0
+        due = missing + unsent + told.latencies.total()
+        if again > _AGAIN * due:
+            raise GeneratorError(
+                f"it sent {again:,} requests again in a loop, as their connections were lost, beside {due:,} that "
+                "were due: its figures are not of this load. Use another generator (--load-generator=embedded)."
+            )
+        failures, answered = _failures(missing + again, told), _within(told.latencies, plan.timeout)
         # Some of those that came too late took that long; the others waited, and should not have been sent.
-        late = told.latencies.total() - in_time
+        late = told.latencies.total() - answered
         waited = late - min(late, service_time.over(plan.timeout))
         latency = _fastest(told.latencies, answered)
         outcomes = _shared(told.statuses, answered) + failures + Counter(timeout=late)
         yield Interval(
             start=0.0,
-            seconds=(outcomes.total() + unsent) / rate,
+            seconds=due / rate,
             latency=latency,
             # Which of them waited is not known: the fastest, so that nothing looks better for it.
             service_time=Histogram.from_spectrum((value, min(rank - waited, answered)) for value, rank in rows),
@@ -291,6 +301,8 @@ class _Told:
     """How often a request was asked for, to be written."""
     under_way: int
     """How many of them were not answered shortly before the end."""
+    silent: float
+    """How long before the end the last answer came, in seconds."""
     received: int
     cpu: float
     """Share of a core for each thread."""
@@ -330,6 +342,7 @@ class _Told:
             requests=_count(said["requests"]),
             sent=_count(said["sent"]),
             under_way=_count(said["under_way"]),
+            silent=_count(said.get("silent", 0)) / 1e6,
             received=_count(said["received"]),
             cpu=said["cpu"] / seconds / threads,
             errors={kind: _count(count) for kind, count in said["errors"].items()},
