@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -242,8 +243,18 @@ def _quoted(text: str) -> str:
 
 def redacted(text: str, command: Command, plan: Plan) -> str:
     """Take out of a message what may be secret: of the request, and of what is configured."""
-    configured = [arg.partition(":")[2] for arg in command.args if re.match(r"[\w-]+:", arg)]
-    return without_secrets(text, plan.target, [*configured, *command.env.values()])
+    return without_secrets(text, plan.target, [*_values(command.args), *command.env.values()])
+
+
+def _values(args: Sequence[str]) -> Iterator[str]:
+    """Give what is configured for an option: behind "=", as an argument of its own, or as a header's value."""
+    for before, arg in pairwise(["", *args]):
+        if arg.startswith("-"):
+            yield arg.partition("=")[2]
+        elif before.startswith("-"):
+            yield arg
+        if re.match(r"[\w-]+:", arg):
+            yield arg.partition(":")[2]
 
 
 def without_secrets(text: str, target: Target, more: Iterable[str] = ()) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import secrets
 import threading
 from bisect import bisect_left
@@ -57,6 +58,26 @@ class FortioServer(LoadGenerator):
         """Tell nothing: only a result has the server's version."""
         return ""
 
+    def call(self, method: str, what: str, seconds: float, **request: Any) -> httpx.Response:
+        """Call the API. Raises PlanError or GeneratorError."""
+        import httpx
+
+        address = re.sub("^(.*?//)?.*@", r"\1", self.address)  # what is before the @ may be a password
+        said = f"{self.name}: {address}"
+        try:
+            base = self.address.rstrip("/") + ("" if urlsplit(self.address.rstrip("/")).path else "/fortio")
+            response = httpx.request(method, f"{base}/rest/{what}", timeout=seconds, trust_env=False, **request)
+        except (ValueError, httpx.InvalidURL, httpx.UnsupportedProtocol):
+            raise PlanError(f"{said} is no address: write 'http://host:port'") from None
+        except httpx.ConnectError as error:
+            reason = re.sub(r"^\[Errno .*?\] ", "", str(error)).lower()
+            raise GeneratorError(f"{said}: {reason}. Is 'fortio server' running there?") from None
+        except httpx.HTTPError as error:
+            raise GeneratorError(f"{said} does not answer as fortio does ({type(error).__name__})") from None
+        if response.status_code not in {200, 400}:
+            raise GeneratorError(f"{said} answers {response.status_code}: is it a fortio server's?")
+        return response
+
     def run(self, plan: Plan) -> _Run:
         """Have the server run a plan, when the first interval is asked for."""
         return _Run(self, plan)
@@ -96,8 +117,6 @@ class _Run(Running):
         super().__init__()
         self._plan = plan
         self._generator = generator
-        address = generator.address.rstrip("/")
-        self._base = address if urlsplit(address).path else f"{address}/fortio"
         self._label = f"pytest-loadgen {secrets.token_hex(8)}"
         self._under_way = threading.Event()
 
@@ -133,7 +152,7 @@ class _Run(Running):
         self._under_way.set()
         try:
             # A run whose connection breaks goes on: it has to be told.
-            return self._call("POST", "run", limit, json=options).text
+            return self._generator.call("POST", "run", limit, json=options).text
         except BaseException:
             self.finish()
             raise
@@ -141,25 +160,10 @@ class _Run(Running):
             self._under_way.clear()
 
     def _end(self) -> None:
-        statuses = self._call("GET", "status", _GRACE).json().get("Statuses") or {}
+        statuses = self._generator.call("GET", "status", _GRACE).json().get("Statuses") or {}
         for number, status in statuses.items():
             if status.get("RunnerOptions", {}).get("Labels") == self._label:
-                self._call("GET", "stop", _GRACE, params={"runid": number})
-
-    def _call(self, method: str, what: str, seconds: float, **request: Any) -> httpx.Response:
-        """Call the API. Raises GeneratorError."""
-        import httpx
-
-        name, address = self._generator.name, self._generator.address
-        try:
-            response = httpx.request(method, f"{self._base}/rest/{what}", timeout=seconds, trust_env=False, **request)
-        except httpx.HTTPError as error:
-            raise GeneratorError(f"{name}: {address} does not answer as fortio does ({type(error).__name__})") from None
-        except httpx.InvalidURL as error:
-            raise GeneratorError(f"{name}: {address} is no address: {error}") from None
-        if response.status_code not in {200, 400}:
-            raise GeneratorError(f"{name}: {address} answers {response.status_code}: is it a fortio server's?")
-        return response
+                self._generator.call("GET", "stop", _GRACE, params={"runid": number})
 
 
 def interval(result: dict[str, Any], plan: Plan) -> Interval:

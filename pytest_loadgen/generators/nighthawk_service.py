@@ -111,8 +111,9 @@ class _Run(Running):
             try:
                 interval = None if self._stopped.is_set() else self._carry_out(part, request)
             except GeneratorError as error:
-                message = without_secrets(str(error), plan.target)[:_SHOWN]
-                raise GeneratorError(f"{generator.name}: {generator.address} {message}") from None
+                password, _, address = generator.address.rpartition("@")
+                message = without_secrets(str(error), plan.target, [password])[:_SHOWN]
+                raise GeneratorError(f"{generator.name}: {address} {message}") from None
         if interval:
             yield interval
 

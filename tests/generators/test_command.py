@@ -267,9 +267,10 @@ def test_ctrl_c_gives_what_there_is_and_is_not_lost(tmp_path: Path) -> None:
 
 def test_secrets_are_kept() -> None:
     """What a program says of headers, body, query or its environment is not said again."""
-    secrets = ["geheim-1", "geheim-2", "geheim-3", "sesam-1", "geheim-4"]
+    secrets = ["geheim-1", "geheim-2", "geheim-3", "sesam-1", "geheim-4", "geheim-5", "geheim-6", "geheim-7"]
     script = Script(f"raise SystemExit({' / '.join(secrets)!r} + ' tea')")
     script.env = {"TOKEN": "geheim-4"}
+    script.args = ["--token=geheim-5", "-v", "geheim-6", "X-Token: geheim-7"]
     headers = {"Authorization": "Bearer geheim-1", "Cookie": "a=1; id=geheim-2"}
     with pytest.raises(GeneratorError) as caught:
         run(script, plan(headers=headers, content="geheim-3"))

@@ -425,8 +425,12 @@ def test_a_server_is_asked_for_the_same(server: Server, by_server: FortioServer)
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("http://127.0.0.1:1", "fortio-server: http://127.0.0.1:1 does not answer as fortio does (ConnectError)"),
-        ("http://a b", "fortio-server: http://a b *"),
+        (
+            "http://127.0.0.1:1",
+            "fortio-server: http://127.0.0.1:1: connection refused. Is 'fortio server' running there?",
+        ),
+        ("http://u:geheim@127.0.0.1:1", "fortio-server: http://127.0.0.1:1: connection refused. *"),
+        ("http://a b", "fortio-server: http://a b*"),
         ("{server}", "fortio-server: {server} answers 404: is it a fortio server's?"),
     ],
 )
@@ -437,6 +441,24 @@ def test_no_server(server: Server, address: str, said: str) -> None:
     with pytest.raises(GeneratorError) as caught:
         list(generator.run(plan()))
     assert fnmatch(str(caught.value), said.format(server=server.url).replace("[", "[[]"))
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://[::1", "http://[::1"),
+        ("http://u:geheim@[::1", "http://[::1"),
+        ("http://u:geheim//@h:port", "http://h:port"),
+        ("u:geheim@h", "h"),
+    ],
+)
+def test_what_is_no_address(address: str, shown: str) -> None:
+    """It is said without the password that may be in it."""
+    generator = FortioServer()
+    generator.address = address
+    with pytest.raises(PlanError) as caught:
+        list(generator.run(plan()))
+    assert str(caught.value) == f"fortio-server: {shown} is no address: write 'http://host:port'"
 
 
 @pytest.mark.parametrize("options", [{"verify": "ca.pem"}, {"cert": "a.pem"}])

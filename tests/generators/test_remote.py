@@ -75,6 +75,19 @@ def test_without_a_name_it_is_the_first(lent: Lent) -> None:
     assert lent.remote("").description.name == "embedded"
 
 
+@pytest.mark.parametrize(
+    ("name", "address", "who"),
+    [
+        ("remote", "user:geheim@127.0.0.1:1", "remote (127.0.0.1:1)"),
+        ("remote://user:geheim@127.0.0.1:1/fortio", "127.0.0.1:1", "remote://127.0.0.1:1/fortio"),
+    ],
+)
+def test_a_password_in_its_address_is_kept(name: str, address: str, who: str) -> None:
+    remote = Remote()
+    remote.name, remote.address = name, address
+    assert remote._who == who
+
+
 def test_a_remote_one_is_not_lent_on(lent: Lent) -> None:
     """A server that lent others' generators could be its own caller."""
     assert "remote" not in lent.remote().description.generators
