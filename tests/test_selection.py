@@ -125,6 +125,7 @@ def test_a_misspelt_one_stops_at_collection(suite: pytest.Pytester, server: Serv
         ("generator='paper', arrivals='poisson'", "PlanError: paper cannot do: poisson. These can: embedded."),
         ("generator=5", "PlanError: generator=5: write a name, or a list of different names"),
         ("generator=[]", "PlanError: generator=[[]]: write a name, or a list of different names"),
+        ("generator=[['paper']]", "PlanError: there is no load generator [[]'paper']: *"),
         ("generator=['paper', 'paper']", "PlanError: generator=*: write a name, or a list of different names"),
         ("generator='paper', rounds=0", "PlanError: rounds=0: write a whole number, 1 or more"),
         ("generator='lost'", "GeneratorError: lost: there is no '/nowhere/fortio'. Install it (https://fortio.org), *"),

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
-from pytest_loadgen.errors import GeneratorError, LoadError, PlanError
+from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.process import Output, Process
 from pytest_loadgen.plan import NO_TIME, Plan, hold
@@ -33,6 +33,8 @@ _ASKED = 10.0
 _SHOWN = 1000
 # What is shorter than this is no secret, and would be found in any text.
 _SECRET = 4
+# What comes of reading what is no result; also a PlanError, of a number that is none, as it is not the user's.
+UNREADABLE = (LookupError, TypeError, AttributeError, ValueError, OSError, ArithmeticError, RecursionError)
 # Headers whose values need not be kept out of messages.
 _HARMLESS = {b"host", b"accept", b"accept-encoding", b"connection", b"user-agent", b"content-length", b"content-type"}
 
@@ -197,9 +199,7 @@ class _Run(Running):
         command.check(output)
         try:
             return list(command.parse(replace(output, interrupted=self._interrupted), plan))
-        except (LookupError, TypeError, AttributeError, ValueError, OSError) as error:
-            if isinstance(error, LoadError):
-                raise
+        except UNREADABLE as error:
             printed = output.stdout or output.stderr
             raise GeneratorError(f"left no result that can be read ({error}){_quoted(printed)}") from None
 

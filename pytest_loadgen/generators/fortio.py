@@ -179,7 +179,7 @@ class Shape(NamedTuple):
 
 def read(text: str) -> dict[str, Any]:
     """Read fortio's result. Raises GeneratorError where it says that there is none, ValueError where it is none."""
-    result = json.loads(text)
+    result = json.loads(text, parse_constant=_no_number)
     if not isinstance(result, dict) or "DurationHistogram" not in result:
         raise ValueError(
             result["message"] if isinstance(result, dict) and "message" in result else "no DurationHistogram"
@@ -187,6 +187,10 @@ def read(text: str) -> dict[str, Any]:
     if result.get("error"):
         raise GeneratorError(f"could not run: {result.get('message')} {result.get('exception', '')}".strip())
     return result
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
 
 
 class _Call(NamedTuple):
@@ -202,7 +206,10 @@ class _Call(NamedTuple):
     @classmethod
     def read(cls, line: str) -> _Call:
         data = json.loads(line)
-        return cls(data["thread"], data["iter"], data["timestamp"], data["latency"], str(data["details"]))
+        call = cls(data["thread"], data["iter"], data["timestamp"], data["latency"], str(data["details"]))
+        if any(type(count) is not int or count < 0 for count in call[:3]) or not 0 <= call.latency < math.inf:
+            raise GeneratorError(f"wrote down a call that cannot be: {line}")
+        return call
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.generators.base import LoadGenerator, Running
-from pytest_loadgen.generators.command import warming, without_secrets
+from pytest_loadgen.generators.command import UNREADABLE, warming, without_secrets
 from pytest_loadgen.generators.fortio import Shape, go_duration, read
 from pytest_loadgen.histogram import Histogram
 from pytest_loadgen.plan import Plan
@@ -137,13 +137,16 @@ class _Run(Running):
         if self._stopped.is_set():
             return
         text = self._ask(plan)
+        if self._stopped.is_set():
+            return
         try:
-            yield interval(read(text), plan)
+            found = interval(read(text), plan)
         except GeneratorError as error:
             message = without_secrets(str(error), plan.target)
             raise GeneratorError(f"{self._generator.name}: {message}") from None
-        except (LookupError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise GeneratorError(f"{self._generator.name}: this is no result of fortio's: {error!r}") from None
+        yield found
 
     def _ask(self, plan: Plan) -> str:
         """Have the server run a plan, and wait for what came of it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.generators.base import LoadGenerator, Running
-from pytest_loadgen.generators.command import warming, without_secrets
+from pytest_loadgen.generators.command import UNREADABLE, warming, without_secrets
 from pytest_loadgen.generators.nighthawk_options import FEATURES, FLOOR, Asked, drain
 from pytest_loadgen.generators.nighthawk_output import Told
 from pytest_loadgen.plan import NO_TIME, Plan
@@ -165,6 +165,6 @@ def _read(answer: bytes, plan: Plan, took: float) -> Interval:
         if response.error_detail.code and not response.output.results:
             raise GeneratorError(f"says: {response.error_detail.message}")
         told = Told.read(MessageToDict(response.output, preserving_proto_field_name=True))
-    except (DecodeError, LookupError, TypeError, ValueError) as error:
+        return told.interval(plan, took)
+    except (DecodeError, *UNREADABLE) as error:
         raise GeneratorError(f"sent no result that can be read ({error})") from None
-    return told.interval(plan, took)

@@ -24,6 +24,7 @@ from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
 from pytest_loadgen.target import Target
 from pytest_loadgen.testing.service import Server
+from pytest_loadgen.units import Duration
 from tests.conftest import needs
 
 OK = """print('{"200": 9}')"""
@@ -49,6 +50,10 @@ class Script(Command):
         return {"body": plan.target.body}
 
     def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
+        if output.stdout == "nothing\n":
+            output.seconds / 0
+        if output.stdout == "never\n":
+            Duration("never")
         outcomes = json.loads(output.stdout.splitlines()[-1])
         latency = Histogram()
         latency.record(0.01, sum(outcomes.values()))
@@ -105,6 +110,10 @@ FLOOD = "import sys\nfor _ in range(50_000): print('error: ' + 'x' * 99, file=sy
         ("print('no result')", "script: left no result that can be read (Expecting value: *): no result"),
         ("print('{\"200\": 9')", "script: left no result that can be read (Expecting ',' delimiter: *): {\"200\": 9"),
         ("print('[]')", "script: left no result that can be read ('list' object has no attribute 'values'): []"),
+        ("print('{\"200\": NaN}')", 'script: left no result that can be read (*): {"200": NaN}'),
+        ("print('[' * 100_000)", "script: left no result that can be read (maximum recursion depth exceeded*"),
+        ("print('nothing')", "script: left no result that can be read (float division by zero): nothing"),
+        ("print('never')", "script: left no result that can be read ('never' is not a duration: *): never"),
         (FLOOD + "raise SystemExit(1)", "script: ended with exit status 1: [...]*xxx"),
     ],
 )

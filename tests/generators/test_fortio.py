@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -203,6 +204,21 @@ def test_another_load_than_was_asked_for_is_no_result(tmp_path: Path, each: int)
     said = HEAD.replace("10 calls each", f"{each} calls each")
     with pytest.raises(GeneratorError, match=f"^was to make 20 calls, and says {2 * each:,}: do its args change"):
         parsed(tmp_path, ON_TIME, said)
+
+
+@pytest.mark.parametrize("wrong", [{"latency": -1}, {"latency": math.nan}, {"iter": 0.5}, {"thread": -1}])
+def test_a_call_that_cannot_be_is_no_result(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(GeneratorError, match=r"^wrote down a call that cannot be: \{"):
+        parsed(tmp_path, [*ON_TIME[1:], json.dumps(json.loads(ON_TIME[0]) | wrong)])
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"DurationHistogram": NaN}', '{"DurationHistogram": 0, "RetCodes": 0}']
+)
+def test_what_a_server_sends_that_is_no_result(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FortioServer, "call", lambda *_, **__: SimpleNamespace(text=text))
+    with pytest.raises(GeneratorError, match=r"^fortio-server: this is no result of fortio's: ."):
+        list(FortioServer().run(plan()))
 
 
 # What fortio is told.
