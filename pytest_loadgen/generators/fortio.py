@@ -21,6 +21,7 @@ from pytest_loadgen.generators.timeline import Timeline
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval, is_answer
 from pytest_loadgen.target import Target
+from pytest_loadgen.units import Duration
 
 _LOG, _BODY = "access.log", "body"
 _FEWEST = 2
@@ -65,12 +66,14 @@ class Fortio(Command):
     By itself fortio counts from when a call was sent, in buckets of a millisecond. Its access log
     has the start and length of each call, and its schedule is known: of the n calls of thread t of
     T, call i is due at ``t / rate + (i + i / (n - 1)) * T / rate``. Its connections are open before
-    the first call. The client is Go's own (``-stdclient``): fortio's takes an answer that was cut
-    short for a whole one.
+    the first call, by a request on each that is in no figure. The client is Go's own
+    (``-stdclient``): fortio's takes an answer that was cut short for a whole one. Its timers wake by
+    the millisecond. A ``tcp://`` or ``udp://`` service has to answer with the bytes that it was sent.
     """
 
     name = "fortio"
     features = frozenset({"http", "https", "grpc", "grpcs", "tcp", "udp", "rate", "max", "http2", "body", "cert"})
+    floor = Duration("1ms")
     home: ClassVar = "https://fortio.org"
     asked_version: ClassVar = ("version",)
     own_args: ClassVar = {f"-{name}": instead for name, instead in _OWN.items()}

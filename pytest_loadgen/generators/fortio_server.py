@@ -34,6 +34,8 @@ _GRID = (
 )  # fmt: skip
 _BOUNDS = (*(_RESOLUTION * part for part in _GRID), math.inf)
 _GRACE = 10.0
+# How long it may take to say that it is there, in seconds.
+_ASKED = 2.0
 # The last call of a thread may wait so long before the end for a busy machine, in seconds.
 _BUSY = 0.05
 
@@ -55,7 +57,8 @@ class FortioServer(LoadGenerator):
     """Where it is; with the path of its pages, where that is not ``/fortio``."""
 
     def version(self) -> str:
-        """Tell nothing: only a result has the server's version."""
+        """Tell nothing: only a result has the server's version. Raises GeneratorError where there is no server."""
+        self.call("GET", "status", _ASKED)
         return ""
 
     def call(self, method: str, what: str, seconds: float, **request: Any) -> httpx.Response:

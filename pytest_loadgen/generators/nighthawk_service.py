@@ -24,6 +24,9 @@ _METHOD = "/nighthawk.client.NighthawkService/ExecutionStream"
 _OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 256 << 20))
 _GRACE = 10.0
 _SHOWN = 1000
+_HINT = "Is nighthawk_service up?"
+# How long it may take to say that it is there, in seconds.
+_ASKED = 2.0
 
 
 class NighthawkService(LoadGenerator):
@@ -43,8 +46,16 @@ class NighthawkService(LoadGenerator):
     """Where it is: host and port. It speaks gRPC without TLS."""
 
     def version(self) -> str:
-        """Tell nothing, for the service does not; raises GeneratorError where grpcio is not there."""
+        """Tell nothing, for the service does not; raises GeneratorError where it, or grpcio, is not there."""
         self.check()
+        import grpc
+
+        with grpc.insecure_channel(self.address, _OPTIONS) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(_ASKED)
+            except grpc.FutureTimeoutError:
+                address = self.address.rpartition("@")[2]
+                raise GeneratorError(f"{self.name}: {address} cannot be reached. {_HINT}") from None
         return ""
 
     def run(self, plan: Plan) -> _Run:
@@ -149,7 +160,7 @@ def _trouble(call: Any, limit: float) -> str:
     if code == "DEADLINE_EXCEEDED":
         return f"did not answer within {Duration(limit)}"
     if code == "UNAVAILABLE":
-        return f"cannot be reached, or was lost: {details}. Is nighthawk_service up?"
+        return f"cannot be reached, or was lost: {details}. {_HINT}"
     return f"says: {details}"
 
 

@@ -66,9 +66,12 @@ def test_it_is_what_is_lent(lent: Lent) -> None:
     assert {"http", "rate", "max", "stages", "poisson"} <= remote.features
     assert [remote.basis, remote.floor, remote.live, remote.longest] == ["due", 0, True, float("inf")]
     assert Distributed(remote, 2).away
-    fortio = lent.remote("fortio-server")
-    assert (fortio.basis, fortio.live) == ("sent", False)
-    assert "stages" not in fortio.features
+    another = pb.Description(interface_version=1, name="another", basis=pb.BASIS_SENT, features=["http", "rate"])
+    with standing_in(lambda request, context: another) as address:
+        sent = Registry([])[f"remote://{address}/another"]
+        assert sent.basis == "sent"
+        assert not sent.live
+        assert sent.features == {"http", "rate"}
 
 
 def test_without_a_name_it_is_the_first(lent: Lent) -> None:
