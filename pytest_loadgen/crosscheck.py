@@ -51,6 +51,10 @@ def by_turns(
 
 
 def _disagreements(one: JudgedResult, other: JudgedResult) -> Iterator[str]:
+    if not one.requests or not other.requests:
+        if one.requests or other.requests:
+            yield f"{one.generator} made {one.requests:,} requests, and {other.generator} {other.requests:,}"
+        return
     bases = {one.basis, other.basis}
     why = f" ({one.generator} counts from {_FROM[one.basis]}, {other.generator} from {_FROM[other.basis]})"
     why = why if len(bases) > 1 and not one.plan.closed else ""

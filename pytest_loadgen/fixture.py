@@ -329,7 +329,7 @@ class Load:
 
 
 def _several(names: object) -> Sequence[str]:
-    if not isinstance(names, (list, tuple)) or not names or len(set(names)) < len(names):
+    if not isinstance(names, (list, tuple)) or not names or len({str(name) for name in names}) < len(names):
         raise PlanError(f"generator={names!r}: write a name, or a list of different names")
     return names
 

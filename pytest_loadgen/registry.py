@@ -63,7 +63,7 @@ class Registry:
         """Make a generator of another, with its own name and settings."""
         where = f"[tool.pytest-loadgen.generators.{name}]"
         use = settings.get("use", name)
-        if use not in self._generators:
+        if not isinstance(use, str) or use not in self._generators:
             raise PlanError(f"{where}: use = {use!r}: {did_you_mean(str(use), self._generators)}")
         made = copy.copy(self._generators[use])
         known = made.settings
@@ -73,7 +73,7 @@ class Registry:
             if key not in known:
                 raise PlanError(f"{where} has no {key!r}: {did_you_mean(key, ['use', *known])}")
             if not _is(value, known[key]):
-                raise PlanError(f"{where}: {key} = {value!r}: write {_written(known[key])}")
+                raise PlanError(f"{where}: {_misfit(key, value, known[key])}: write {_written(known[key])}")
             setattr(made, key, value)
         made.name = name
         return made
@@ -81,6 +81,17 @@ class Registry:
 
 def _written(kind: type | UnionType) -> str:
     return _WRITTEN.get(kind) or str(getattr(kind, "__name__", kind))
+
+
+def _misfit(key: str, value: object, kind: type | UnionType) -> str:
+    """Say what is of a wrong type, and not what is written there: it may be secret."""
+    parts: Iterable[tuple[str, object]] = ()
+    if kind is list and isinstance(value, list):
+        parts = ((f"{key}[{place}]", each) for place, each in enumerate(value))
+    elif kind is dict and isinstance(value, dict):
+        parts = ((f"{key}.{name}", each) for name, each in value.items())
+    name, wrong = next(((name, each) for name, each in parts if not isinstance(each, str)), (key, value))
+    return f"{name} is of type {type(wrong).__name__}"
 
 
 def _is(value: object, kind: type | UnionType) -> bool:

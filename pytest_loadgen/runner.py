@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from pytest_loadgen import service
+from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.generators.base import LoadGenerator, check, finish
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval, Result
@@ -27,7 +28,15 @@ def run(
     intervals: list[Interval] = []
     with closing(generator.run(plan)) as coming:
         for interval in coming:
+            _check(interval, generator)
             intervals.append(interval)
             if watch(interval) is True:
                 finish(coming)
     return Result(plan, generator.name, tuple(intervals))
+
+
+def _check(interval: Interval, generator: LoadGenerator) -> None:
+    """Refuse counts that cannot be. Raises GeneratorError."""
+    for kind, count in {**interval.outcomes, "unsent": interval.unsent, "received": interval.received}.items():
+        if count < 0:
+            raise GeneratorError(f"{generator.name}: told of {count:,} {kind}")

@@ -18,10 +18,9 @@ class Hey(Command):
     home = "https://github.com/rakyll/hey, or apt install hey"
 
     def argv(self, plan: Plan) -> list[str]:
-        # Each worker sends as many as the others: so many workers that none is left over.
-        workers = max(count for count in range(1, plan.connections + 1) if plan.requests % count == 0)
+        workers, requests = shared(plan)
         target = plan.target
-        rate = ["-n", str(plan.requests), "-c", str(workers), "-q", str(float(plan.rate) / workers)]
+        rate = ["-n", str(requests), "-c", str(workers), "-q", str(requests / plan.duration / workers)]
         headers = [word for name, value in target.headers for word in ("-H", f"{name.decode()}: {value.decode()}")]
         body = ["-D", "body"] if target.body else []
         http = ["-m", target.method, "-t", str(math.ceil(plan.timeout)), "-disable-redirects", "-o", "csv"]
@@ -37,8 +36,15 @@ class Hey(Command):
             took = float(answer["response-time"])
             timeline.answered(float(answer["offset"]) + took, answer["status-code"], took, took)
         # What got no answer is not in its table.
-        timeline.failed(plan.duration, "failed", plan.requests - len(answers))
+        timeline.failed(plan.duration, "failed", max(0, shared(plan)[1] - len(answers)))
         return timeline.intervals(output.cpu / output.seconds)
+
+
+def shared(plan: Plan) -> tuple[int, int]:
+    # Each worker sends as many as the others: as many workers as add no more than 2 % to the requests.
+    requests, most = plan.requests, max(1, min(plan.connections, plan.requests))
+    workers = min(range((most + 1) // 2, most + 1), key=lambda count: (max(-requests % count, requests / 50), -count))
+    return workers, requests + -requests % workers
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest goes on without pytest-loadgen, too

@@ -13,10 +13,11 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
-from pytest_loadgen.errors import GeneratorError, LoadError
+from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.process import Output, Process
 from pytest_loadgen.plan import NO_TIME, Plan, hold
@@ -32,6 +33,8 @@ _ASKED = 10.0
 _SHOWN = 1000
 # What is shorter than this is no secret, and would be found in any text.
 _SECRET = 4
+# What comes of reading what is no result; also a PlanError, of a number that is none, as it is not the user's.
+UNREADABLE = (LookupError, TypeError, AttributeError, ValueError, OSError, ArithmeticError, RecursionError)
 # Headers whose values need not be kept out of messages.
 _HARMLESS = {b"host", b"accept", b"accept-encoding", b"connection", b"user-agent", b"content-length", b"content-type"}
 
@@ -55,6 +58,8 @@ class Command(LoadGenerator, ABC):
     home: ClassVar[str] = ""
     """Where it is to be had."""
     asked_version: ClassVar[Sequence[str]] = ("--version",)
+    own_args: ClassVar[Mapping[str, str]] = {}
+    """Options of the program that `args` may not have, each with that of `load()` to use instead, if there is one."""
 
     @abstractmethod
     def argv(self, plan: Plan) -> Sequence[str]:
@@ -71,6 +76,18 @@ class Command(LoadGenerator, ABC):
     def overrun(self, plan: Plan) -> float:
         """Tell how long after its duration it may still wait for answers, in seconds."""
         return float(plan.timeout)
+
+    def check_args(self) -> None:
+        """Refuse configured arguments that would change what `argv` says. Raises PlanError."""
+        for arg in self.args:
+            if (option := self.option(arg)) in self.own_args:
+                instead = self.own_args[option]
+                hint = f"use {instead} of load() instead" if instead else "its figures depend on it, so leave it out"
+                raise PlanError(f"{self.name}: args has {option}, which is not to be configured: {hint}")
+
+    def option(self, arg: str) -> str:
+        """Give the option of the program that an argument is, without its value."""
+        return arg.partition("=")[0]
 
     def check(self, output: Output) -> None:
         """Refuse a program that did not end well. Raises GeneratorError."""
@@ -128,6 +145,7 @@ class _Run(Running):
     def _run(self) -> Generator[Interval]:
         command, plan = self._command, self._plan
         try:
+            command.check_args()
             command.path()
             command.argv(plan)  # what it cannot do is refused before the warm-up is sent
             self._wait_for_start(plan)
@@ -180,10 +198,8 @@ class _Run(Running):
             plan = plan.between(0, min(float(plan.duration), max(output.seconds, 0.001)))
         command.check(output)
         try:
-            return list(command.parse(output, plan))
-        except (LookupError, TypeError, AttributeError, ValueError, OSError) as error:
-            if isinstance(error, LoadError):
-                raise
+            return list(command.parse(replace(output, interrupted=self._interrupted), plan))
+        except UNREADABLE as error:
             printed = output.stdout or output.stderr
             raise GeneratorError(f"left no result that can be read ({error}){_quoted(printed)}") from None
 
@@ -227,8 +243,18 @@ def _quoted(text: str) -> str:
 
 def redacted(text: str, command: Command, plan: Plan) -> str:
     """Take out of a message what may be secret: of the request, and of what is configured."""
-    configured = [arg.partition(":")[2] for arg in command.args if re.match(r"[\w-]+:", arg)]
-    return without_secrets(text, plan.target, [*configured, *command.env.values()])
+    return without_secrets(text, plan.target, [*_values(command.args), *command.env.values()])
+
+
+def _values(args: Sequence[str]) -> Iterator[str]:
+    """Give what is configured for an option: behind "=", as an argument of its own, or as a header's value."""
+    for before, arg in pairwise(["", *args]):
+        if arg.startswith("-"):
+            yield arg.partition("=")[2]
+        elif before.startswith("-"):
+            yield arg
+        if re.match(r"[\w-]+:", arg):
+            yield arg.partition(":")[2]
 
 
 def without_secrets(text: str, target: Target, more: Iterable[str] = ()) -> str:

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,12 +21,14 @@ from pytest_loadgen.generators.timeline import Timeline
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval, is_answer
 from pytest_loadgen.target import Target
+from pytest_loadgen.units import Duration
 
 _LOG, _BODY = "access.log", "body"
 _FEWEST = 2
-# As large a part of the connections is used.
-_NEARLY = 0.9
-# What was due so shortly before the end may wait for a busy machine, in seconds.
+# As large a part of the connections is used, for no more than this part of the requests in addition.
+_LEAST = 0.5
+_EXCESS = 0.02
+# The last call of a thread may wait so long before the end for a busy machine, in seconds.
 _GRACE = 0.05
 _PING = "/fgrpc.PingServer/Ping"
 # Since which version the method of any gRPC service can be called.
@@ -47,6 +50,12 @@ _SAID = {
     "eof": "closed",
     "broken pipe": "closed",
 }
+_RATE, _DURATION, _TIMEOUT = "rate=", "duration=", "timeout="
+# What is not to be configured, and what says it instead.
+_OWN = {"qps": _RATE, "t": _DURATION, "c": "connections=", "n": "rate= and duration=", "X": "method="} | {
+    "timeout": _TIMEOUT, "udp-timeout": _TIMEOUT, "json": "", "access-log-file": "", "access-log-format": "",
+    "uniform": "", "r": "", "nocatchup": "",
+}  # fmt: skip
 # How fortio calls a failure; and an answer that was cut short.
 _FAILED, _CUT = frozenset({"-1", "ERROR"}), "204"
 
@@ -57,14 +66,17 @@ class Fortio(Command):
     By itself fortio counts from when a call was sent, in buckets of a millisecond. Its access log
     has the start and length of each call, and its schedule is known: of the n calls of thread t of
     T, call i is due at ``t / rate + (i + i / (n - 1)) * T / rate``. Its connections are open before
-    the first call. The client is Go's own (``-stdclient``): fortio's takes an answer that was cut
-    short for a whole one.
+    the first call, by a request on each that is in no figure. The client is Go's own
+    (``-stdclient``): fortio's takes an answer that was cut short for a whole one. Its timers wake by
+    the millisecond. A ``tcp://`` or ``udp://`` service has to answer with the bytes that it was sent.
     """
 
     name = "fortio"
     features = frozenset({"http", "https", "grpc", "grpcs", "tcp", "udp", "rate", "max", "http2", "body", "cert"})
+    floor = Duration("1ms")
     home: ClassVar = "https://fortio.org"
     asked_version: ClassVar = ("version",)
+    own_args: ClassVar = {f"-{name}": instead for name, instead in _OWN.items()}
 
     def argv(self, plan: Plan) -> list[str]:
         """Give fortio's arguments. Raises PlanError."""
@@ -87,6 +99,10 @@ class Fortio(Command):
             _address(target),
         ]
 
+    def option(self, arg: str) -> str:
+        """Give the flag that an argument is; one with two dashes is the same."""
+        return super().option(f"-{arg.lstrip('-')}" if arg.startswith("-") else arg)
+
     def files(self, plan: Plan) -> Mapping[str, bytes]:
         """Give the body, which is a file's."""
         return {_BODY: plan.target.body} if plan.target.body else {}
@@ -98,6 +114,8 @@ class Fortio(Command):
         calls = [_Call.read(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
         failures = _Failures(output.stderr)
         schedule = _Schedule.of(result, plan, output.stderr)
+        if not output.interrupted and (made := schedule.calls * schedule.threads) != (wanted := Shape.of(plan).calls):
+            raise GeneratorError(f"was to make {wanted:,} calls, and says {made:,}: do its args change the load?")
         timeline = Timeline(plan)
         for call, begin, due, free in schedule.placed(calls):
             end = begin + call.latency
@@ -107,7 +125,7 @@ class Fortio(Command):
                 timeline.answered(end, call.details, end - due, call.latency)
             if not plan.closed:
                 timeline.late(due, begin - max(due, free))
-        for due in schedule.missing(calls, plan.duration - just_due(sum(call.latency for call in calls), len(calls))):
+        for due in schedule.missing(calls, float(plan.duration)):
             timeline.failed(due + plan.timeout, "timeout", sent=False)
         return timeline.intervals(output.cpu / output.seconds)
 
@@ -139,36 +157,32 @@ class Shape(NamedTuple):
     threads: int
     rate: float
     """Requests per second; 0 means as fast as it can."""
+    calls: int
+    """How many it makes in all; 0 in the closed model."""
 
     @classmethod
     def of(cls, plan: Plan) -> Shape:
-        """Choose as many threads as there may be connections, or nearly, and the rate by which none is left out.
+        """Choose as many threads as there may be connections, or half as many at least, for few requests too many.
 
         fortio gives each thread as many calls, and drops what is left over. So there is a call for each
         thread instead, where it does not come out. Raises PlanError where there are too few for fortio.
         """
         if plan.closed:
-            return cls(plan.connections, 0.0)
+            return cls(plan.connections, 0.0, 0)
         planned = round(float(plan.rate) * float(plan.duration))
         if planned < _FEWEST:
             raise PlanError(f"fortio sends {_FEWEST} requests at the least, and this load has {planned}")
         most = min(plan.connections, planned // _FEWEST)
-        threads = min(range(math.ceil(_NEARLY * most), most + 1), key=lambda count: (-planned % count, -count))
+        excess = {threads: -planned % threads for threads in range(math.ceil(_LEAST * most), most + 1)}
+        threads = min(excess, key=lambda threads: (max(excess[threads], _EXCESS * planned), -threads))
+        calls = planned + excess[threads]
         # A half more, as fortio rounds down.
-        return cls(threads, (planned + -planned % threads + 0.5) / float(plan.duration))
-
-
-def just_due(seconds: float, calls: int) -> float:
-    """Tell what stretch before the end fortio may leave out: a thread that is busy at the end makes no more calls.
-
-    Takes how long all calls took together.
-    """
-    return 2 * seconds / calls + _GRACE if calls else 0.0
+        return cls(threads, (calls + 0.5) / float(plan.duration), calls)
 
 
 def read(text: str) -> dict[str, Any]:
     """Read fortio's result. Raises GeneratorError where it says that there is none, ValueError where it is none."""
-    result = json.loads(text)
+    result = json.loads(text, parse_constant=_no_number)
     if not isinstance(result, dict) or "DurationHistogram" not in result:
         raise ValueError(
             result["message"] if isinstance(result, dict) and "message" in result else "no DurationHistogram"
@@ -176,6 +190,10 @@ def read(text: str) -> dict[str, Any]:
     if result.get("error"):
         raise GeneratorError(f"could not run: {result.get('message')} {result.get('exception', '')}".strip())
     return result
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
 
 
 class _Call(NamedTuple):
@@ -191,7 +209,10 @@ class _Call(NamedTuple):
     @classmethod
     def read(cls, line: str) -> _Call:
         data = json.loads(line)
-        return cls(data["thread"], data["iter"], data["timestamp"], data["latency"], str(data["details"]))
+        call = cls(data["thread"], data["iter"], data["timestamp"], data["latency"], str(data["details"]))
+        if any(type(count) is not int or count < 0 for count in call[:3]) or not 0 <= call.latency < math.inf:
+            raise GeneratorError(f"wrote down a call that cannot be: {line}")
+        return call
 
 
 @dataclass(frozen=True)
@@ -230,12 +251,21 @@ class _Schedule:
         return (thread + stretched * self.threads) / self.rate
 
     def missing(self, calls: Iterable[_Call], until: float) -> Iterator[float]:
-        """Tell when those calls were due until a moment that were never made."""
-        made = Counter(call.thread for call in calls)
+        """Tell when those calls were due until a moment that were never made.
+
+        A thread that is busy when its last one is due makes it no more: that one is no failure.
+        """
+        made: Counter[int] = Counter()
+        free: defaultdict[int, float] = defaultdict(float)
+        for call in calls:
+            made[call.thread] += 1
+            free[call.thread] = max(free[call.thread], (call.began - self.start) / 1e9 + call.latency)
         for thread in range(self.threads):
-            for number in range(made[thread], self.calls):
-                if (due := self.due(thread, number)) <= until:
-                    yield due
+            schedule = (self.due(thread, number) for number in range(made[thread], self.calls))
+            end = until + thread / self.rate  # each has its own time
+            missed = list(takewhile(end.__ge__, schedule))
+            busy = missed and (missed[-1] < free[thread] or missed[-1] > end - _GRACE)
+            yield from missed[:-1] if busy else missed
 
 
 class _Failures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import secrets
 import threading
 from bisect import bisect_left
@@ -14,8 +15,8 @@ from urllib.parse import urlsplit
 
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.generators.base import LoadGenerator, Running
-from pytest_loadgen.generators.command import warming, without_secrets
-from pytest_loadgen.generators.fortio import Shape, go_duration, just_due, read
+from pytest_loadgen.generators.command import UNREADABLE, warming, without_secrets
+from pytest_loadgen.generators.fortio import Shape, go_duration, read
 from pytest_loadgen.histogram import Histogram
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
@@ -33,6 +34,10 @@ _GRID = (
 )  # fmt: skip
 _BOUNDS = (*(_RESOLUTION * part for part in _GRID), math.inf)
 _GRACE = 10.0
+# How long it may take to say that it is there, in seconds.
+_ASKED = 2.0
+# The last call of a thread may wait so long before the end for a busy machine, in seconds.
+_BUSY = 0.05
 
 
 class FortioServer(LoadGenerator):
@@ -52,8 +57,29 @@ class FortioServer(LoadGenerator):
     """Where it is; with the path of its pages, where that is not ``/fortio``."""
 
     def version(self) -> str:
-        """Tell nothing: only a result has the server's version."""
+        """Tell nothing: only a result has the server's version. Raises GeneratorError where there is no server."""
+        self.call("GET", "status", _ASKED)
         return ""
+
+    def call(self, method: str, what: str, seconds: float, **request: Any) -> httpx.Response:
+        """Call the API. Raises PlanError or GeneratorError."""
+        import httpx
+
+        address = re.sub("^(.*?//)?.*@", r"\1", self.address)  # what is before the @ may be a password
+        said = f"{self.name}: {address}"
+        try:
+            base = self.address.rstrip("/") + ("" if urlsplit(self.address.rstrip("/")).path else "/fortio")
+            response = httpx.request(method, f"{base}/rest/{what}", timeout=seconds, trust_env=False, **request)
+        except (ValueError, httpx.InvalidURL, httpx.UnsupportedProtocol):
+            raise PlanError(f"{said} is no address: write 'http://host:port'") from None
+        except httpx.ConnectError as error:
+            reason = re.sub(r"^\[Errno .*?\] ", "", str(error)).lower()
+            raise GeneratorError(f"{said}: {reason}. Is 'fortio server' running there?") from None
+        except httpx.HTTPError as error:
+            raise GeneratorError(f"{said} does not answer as fortio does ({type(error).__name__})") from None
+        if response.status_code not in {200, 400}:
+            raise GeneratorError(f"{said} answers {response.status_code}: is it a fortio server's?")
+        return response
 
     def run(self, plan: Plan) -> _Run:
         """Have the server run a plan, when the first interval is asked for."""
@@ -94,8 +120,6 @@ class _Run(Running):
         super().__init__()
         self._plan = plan
         self._generator = generator
-        address = generator.address.rstrip("/")
-        self._base = address if urlsplit(address).path else f"{address}/fortio"
         self._label = f"pytest-loadgen {secrets.token_hex(8)}"
         self._under_way = threading.Event()
 
@@ -116,13 +140,16 @@ class _Run(Running):
         if self._stopped.is_set():
             return
         text = self._ask(plan)
+        if self._stopped.is_set():
+            return
         try:
-            yield interval(read(text), plan)
+            found = interval(read(text), plan)
         except GeneratorError as error:
             message = without_secrets(str(error), plan.target)
             raise GeneratorError(f"{self._generator.name}: {message}") from None
-        except (LookupError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise GeneratorError(f"{self._generator.name}: this is no result of fortio's: {error!r}") from None
+        yield found
 
     def _ask(self, plan: Plan) -> str:
         """Have the server run a plan, and wait for what came of it."""
@@ -131,7 +158,7 @@ class _Run(Running):
         self._under_way.set()
         try:
             # A run whose connection breaks goes on: it has to be told.
-            return self._call("POST", "run", limit, json=options).text
+            return self._generator.call("POST", "run", limit, json=options).text
         except BaseException:
             self.finish()
             raise
@@ -139,25 +166,10 @@ class _Run(Running):
             self._under_way.clear()
 
     def _end(self) -> None:
-        statuses = self._call("GET", "status", _GRACE).json().get("Statuses") or {}
+        statuses = self._generator.call("GET", "status", _GRACE).json().get("Statuses") or {}
         for number, status in statuses.items():
             if status.get("RunnerOptions", {}).get("Labels") == self._label:
-                self._call("GET", "stop", _GRACE, params={"runid": number})
-
-    def _call(self, method: str, what: str, seconds: float, **request: Any) -> httpx.Response:
-        """Call the API. Raises GeneratorError."""
-        import httpx
-
-        name, address = self._generator.name, self._generator.address
-        try:
-            response = httpx.request(method, f"{self._base}/rest/{what}", timeout=seconds, trust_env=False, **request)
-        except httpx.HTTPError as error:
-            raise GeneratorError(f"{name}: {address} does not answer as fortio does ({type(error).__name__})") from None
-        except httpx.InvalidURL as error:
-            raise GeneratorError(f"{name}: {address} is no address: {error}") from None
-        if response.status_code not in {200, 400}:
-            raise GeneratorError(f"{name}: {address} answers {response.status_code}: is it a fortio server's?")
-        return response
+                self._generator.call("GET", "stop", _GRACE, params={"runid": number})
 
 
 def interval(result: dict[str, Any], plan: Plan) -> Interval:
@@ -174,8 +186,11 @@ def interval(result: dict[str, Any], plan: Plan) -> Interval:
     timeouts = sum(count for bucket, count in lost.items() if _BOUNDS[bucket + 1] > plan.timeout)
     rate = 0.0 if plan.closed else float(result["RequestedQPS"])
     planned = int(rate * float(plan.duration))
-    unsent = max(0, planned - planned % result["NumThreads"] - total.total())
-    if unsent <= rate * just_due(result["DurationHistogram"]["Sum"], total.total()):
+    threads, count = result["NumThreads"], total.total()
+    unsent = max(0, planned - planned % threads - count)
+    # A thread that is busy when its last call is due makes it no more; which were is told by how long they usually are.
+    busy = 2 * result["DurationHistogram"]["Sum"] / count + _BUSY if count else 0.0
+    if unsent <= min(threads, rate * busy):
         unsent = 0
     outcomes.update(timeout=timeouts + unsent, failed=failed - timeouts)
     extremes = result["DurationHistogram"]["Min"], result["DurationHistogram"]["Max"]

@@ -20,6 +20,13 @@ _CONCURRENCY = "--concurrency"
 # What the configuration may say otherwise; of a flag that is there twice the program wants to know nothing.
 _USUAL = {_CONCURRENCY: "1", "--verbosity": "warn", "--sequencer-idle-strategy": "sleep"}
 _SHORT = {"-v": "--verbosity"}
+# What is not to be configured, and what says it instead.
+_OWN = {
+    "--rps": "rate=", "--duration": "duration=", "--connections": "connections=", "--timeout": "timeout=",
+    "--request-method": "method=", "--protocol": "http2=", "--output-format": "", "--open-loop": "",
+    "--no-default-failure-predicates": "", "--max-pending-requests": "", "--max-active-requests": "",
+    "--address-family": "",
+}  # fmt: skip
 
 
 class Nighthawk(Command):
@@ -41,6 +48,7 @@ class Nighthawk(Command):
     floor = FLOOR
     program = "nighthawk_client"
     home: ClassVar = "https://github.com/envoyproxy/nighthawk"
+    own_args: ClassVar = _OWN
 
     def argv(self, plan: Plan) -> list[str]:
         """Give Nighthawk's arguments. Raises PlanError."""

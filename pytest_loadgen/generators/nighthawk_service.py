@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.generators.base import LoadGenerator, Running
-from pytest_loadgen.generators.command import warming, without_secrets
+from pytest_loadgen.generators.command import UNREADABLE, warming, without_secrets
 from pytest_loadgen.generators.nighthawk_options import FEATURES, FLOOR, Asked, drain
 from pytest_loadgen.generators.nighthawk_output import Told
 from pytest_loadgen.plan import NO_TIME, Plan
@@ -24,6 +24,9 @@ _METHOD = "/nighthawk.client.NighthawkService/ExecutionStream"
 _OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 256 << 20))
 _GRACE = 10.0
 _SHOWN = 1000
+_HINT = "Is nighthawk_service up?"
+# How long it may take to say that it is there, in seconds.
+_ASKED = 2.0
 
 
 class NighthawkService(LoadGenerator):
@@ -43,8 +46,16 @@ class NighthawkService(LoadGenerator):
     """Where it is: host and port. It speaks gRPC without TLS."""
 
     def version(self) -> str:
-        """Tell nothing, for the service does not; raises GeneratorError where grpcio is not there."""
+        """Tell nothing, for the service does not; raises GeneratorError where it, or grpcio, is not there."""
         self.check()
+        import grpc
+
+        with grpc.insecure_channel(self.address, _OPTIONS) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(_ASKED)
+            except grpc.FutureTimeoutError:
+                address = self.address.rpartition("@")[2]
+                raise GeneratorError(f"{self.name}: {address} cannot be reached. {_HINT}") from None
         return ""
 
     def run(self, plan: Plan) -> _Run:
@@ -111,8 +122,9 @@ class _Run(Running):
             try:
                 interval = None if self._stopped.is_set() else self._carry_out(part, request)
             except GeneratorError as error:
-                message = without_secrets(str(error), plan.target)[:_SHOWN]
-                raise GeneratorError(f"{generator.name}: {generator.address} {message}") from None
+                password, _, address = generator.address.rpartition("@")
+                message = without_secrets(str(error), plan.target, [password])[:_SHOWN]
+                raise GeneratorError(f"{generator.name}: {address} {message}") from None
         if interval:
             yield interval
 
@@ -148,7 +160,7 @@ def _trouble(call: Any, limit: float) -> str:
     if code == "DEADLINE_EXCEEDED":
         return f"did not answer within {Duration(limit)}"
     if code == "UNAVAILABLE":
-        return f"cannot be reached, or was lost: {details}. Is nighthawk_service up?"
+        return f"cannot be reached, or was lost: {details}. {_HINT}"
     return f"says: {details}"
 
 
@@ -164,6 +176,6 @@ def _read(answer: bytes, plan: Plan, took: float) -> Interval:
         if response.error_detail.code and not response.output.results:
             raise GeneratorError(f"says: {response.error_detail.message}")
         told = Told.read(MessageToDict(response.output, preserving_proto_field_name=True))
-    except (DecodeError, LookupError, TypeError, ValueError) as error:
+        return told.interval(plan, took)
+    except (DecodeError, *UNREADABLE) as error:
         raise GeneratorError(f"sent no result that can be read ({error})") from None
-    return told.interval(plan, took)

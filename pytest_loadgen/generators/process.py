@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import selectors
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +26,8 @@ _END = 32 << 10
 # How long what it started may hold its pipes open after its own end, in seconds.
 _LINGER = 0.5
 _TICK = 0.05
+# How setpriv begins what it says, and how it ends, where there is nothing to execute.
+_STARTER, _NOT_STARTED = "setpriv: ", 127
 _READ = 1 << 16
 
 
@@ -40,6 +45,8 @@ class Output:
     """How many seconds of CPU it used."""
     folder: Path
     """Where it ran, and left its files."""
+    interrupted: bool = False
+    """Whether the load was to end early."""
 
 
 class Process:
@@ -47,12 +54,12 @@ class Process:
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
         """Start it. Raises GeneratorError."""
-        self._folder = folder
+        self._folder, self._program = folder, argv[0]
         self._lock = threading.Lock()
         self._started = time.monotonic()
         try:
             self._process = subprocess.Popen(  # noqa: S603  # what the user configured
-                argv,
+                [*_dying_with_this(), *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -85,6 +92,8 @@ class Process:
             self._read(min(max(left, 0.0), _TICK))
             self._reap()
         seconds = self._ended - self._started
+        if self._process.returncode == _NOT_STARTED and self._said.text.startswith(_STARTER):
+            raise GeneratorError(f"cannot start {self._program}: {self._said.text.strip().rpartition(': ')[2]}")
         return Output(self._printed.text, self._said.text, self._process.returncode, seconds, self._cpu, self._folder)
 
     def signal(self, number: signal.Signals) -> None:
@@ -125,6 +134,16 @@ class Process:
                     self._process.returncode = os.waitstatus_to_exitcode(status)
                     self._ended = time.monotonic()
                     self._cpu = usage.ru_utime + usage.ru_stime
+
+
+@cache
+def _dying_with_this() -> tuple[str, ...]:
+    """Give what a program is started by, so that it ends where this thread is killed; nothing where that cannot be."""
+    if sys.platform != "linux" or not (setpriv := shutil.which("setpriv")):
+        return ()
+    words = (setpriv, "--pdeathsig", "KILL", "--")  # then it executes the program: the process is the same
+    tried = subprocess.run([*words, setpriv, "--version"], capture_output=True, check=False)  # noqa: S603
+    return words if tried.returncode == 0 else ()
 
 
 class _Printed:

@@ -203,7 +203,10 @@ class Remote(LoadGenerator):
 
     @property
     def _who(self) -> str:
-        return self.name if self.name.startswith(SCHEME) else f"{self.name} ({self.address})"
+        address = self.address.rpartition("@")[2]  # what is before it may be a password
+        if self.name.startswith(SCHEME):
+            return f"{SCHEME}{self.name.removeprefix(SCHEME).rpartition('@')[2]}"
+        return f"{self.name} ({address})"
 
     def _check(self) -> None:
         """Look whether the libraries are there. Raises GeneratorError."""

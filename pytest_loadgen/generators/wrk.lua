@@ -30,7 +30,8 @@ sent, answered = 0, 0
 -- same moments, and none comes too early.
 local connections, period, settled, last_moments -- of the thread, and in microseconds; of wrk nothing
 local started, counted_from, earliest = nil, 0, {}
-local answered_at, idle_from, idle_to = 0, {}, {}
+local idle_from, idle_to = {}, {}
+answered_at = 0
 
 -- What is under way shortly before the end: then, or when next something happens.
 local function look(now)
@@ -80,6 +81,26 @@ function request()
    return bytes
 end
 
+-- The time in microseconds, which wrk does not tell; without LuaJIT there is none.
+local function clock()
+   local ffi = require("ffi")
+   ffi.cdef([[
+      typedef struct { long seconds, ns; } loadgen_time;
+      int clock_gettime(int clock, loadgen_time *time);
+   ]])
+   local MONOTONIC, time = 1, ffi.new("loadgen_time")
+   return function()
+      assert(ffi.C.clock_gettime(MONOTONIC, time) == 0)
+      return tonumber(time.seconds) * 1e6 + tonumber(time.ns) / 1e3
+   end
+end
+
+local time_us = wrk.time_us
+if not is_wrk2 then
+   local found, its = pcall(clock)
+   time_us = found and its or nil
+end
+
 -- wrk2 sleeps for up to a second where it looks for its next timer a millisecond too late, unless
 -- something is read or written meanwhile. So the loop of each thread gets a clock that wakes it each
 -- millisecond: a descriptor that it waits for, and has nothing to do for.
@@ -127,8 +148,10 @@ function response(status)
       names[status], _G[name] = name, 0
    end
    _G[name] = _G[name] + 1
+   if time_us then
+      answered_at = time_us()
+   end
    if period then
-      answered_at = wrk.time_us()
       look(answered_at)
    end
    answered = answered + 1
@@ -167,6 +190,15 @@ local function still_under_way()
       total = total + (thread:get("under_way") or thread:get("sent") - thread:get("answered"))
    end
    return total
+end
+
+-- How long before now the last answer came, in microseconds; 0 where there was none, or is no clock.
+local function silence()
+   local last = 0
+   for _, thread in ipairs(threads) do
+      last = math.max(last, thread:get("answered_at"))
+   end
+   return last > 0 and math.max(0, time_us() - last) or 0
 end
 
 local function row(value, count)
@@ -249,12 +281,12 @@ local function rows_of(latency)
 end
 
 function done(summary, latency)
-   local cpu = os.clock() -- before what follows takes some
+   local cpu, silent = os.clock(), silence() -- before what follows takes some
    local errors = summary.errors
    io.write("pytest-loadgen: ", string.format(
-      '{"microseconds":%.0f,"requests":%.0f,"sent":%.0f,"under_way":%.0f,"received":%.0f,"cpu":%.3f,' ..
+      '{"microseconds":%.0f,"requests":%.0f,"sent":%.0f,"under_way":%.0f,"silent":%.0f,"received":%.0f,"cpu":%.3f,' ..
          '"errors":{"connect":%.0f,"read":%.0f,"write":%.0f,"timeout":%.0f},"statuses":{%s},"late":[%s],"latencies":[%s]}\n',
-      summary.duration, summary.requests, over_threads("sent"), still_under_way(), summary.bytes, cpu,
+      summary.duration, summary.requests, over_threads("sent"), still_under_way(), silent, summary.bytes, cpu,
       errors.connect, errors.read, errors.write, errors.timeout,
       counted("status", 999, '"%03d":%.0f'), counted("late", summary.duration / 1000, "[%d,%.0f]"),
       table.concat(rows_of(latency), ",")

@@ -39,7 +39,22 @@ _OPENING = 0.1
 # One thread of wrk2 keeps so high a rate.
 _PER_THREAD = 20_000
 _FULL = 0.95
+# It ends with its duration, and not before so large a part of it.
+_WHOLE = 0.9
+# So large a part of what was due may be sent again.
+_AGAIN = 0.2
+# A count that no machine comes to in a load.
+_ABSURD = 10**15
 _OTHER_FILES = 30
+
+
+# What is not to be configured, and what says it instead; -R, -U and others are wrk2's only.
+_HEADERS = "headers="
+_OWN = {
+    "--threads": "", "--connections": "connections=", "--duration": "duration=", "--script": "", "--rate": "rate=",
+    "--header": _HEADERS, "--latency": "", "--u_latency": "", "--batch_latency": "", "-t": "", "-c": "connections=",
+    "-d": "duration=", "-s": "", "-R": "rate=", "-H": _HEADERS, "-U": "", "-L": "", "-B": "",
+}  # fmt: skip
 
 
 class _Hooked(Command):
@@ -54,6 +69,14 @@ class _Hooked(Command):
     """Which of the two it is."""
     cannot: ClassVar[str]
     """What the other one is no good for."""
+    own_args: ClassVar = _OWN
+
+    def option(self, arg: str) -> str:
+        """Give the option that an argument is: of one letter, with its value behind it; or the beginning of one."""
+        if not arg.startswith("--"):
+            return arg[:2]
+        begin = super().option(arg)
+        return next((option for option in self.own_args if len(begin) > 2 and option.startswith(begin)), begin)
 
     def path(self) -> str:
         """Find the program, whatever it is called. Raises GeneratorError where it is the other one."""
@@ -121,11 +144,13 @@ class Wrk(_Hooked):
     After a run it makes up latencies of requests that were not sent while it waited for slow
     answers. What it makes up is known exactly, and taken out again: each latency is of a request
     that was sent. A request that is lost is sent again, and is a failure each time that it is lost.
-    Not seen is a connection that waits for ever for its answer while others get theirs.
+    What is open at the end is a time-out where no connection got an answer for so long. Not seen
+    is a connection that waits for ever for its answer while others get theirs.
     """
 
     name = "wrk"
     features = frozenset({"http", "https", "max", "body"})
+    own_args: ClassVar = _OWN | {"--timeout": "timeout=", "-T": "timeout="}
     program = kind = "wrk"
     home = "https://github.com/wg/wrk"
     cannot = "only sends at a set rate"
@@ -154,6 +179,7 @@ class Wrk(_Hooked):
         # What could not be connected was not asked for; and what is open at the end is no failure.
         lost = min(told.sent - told.requests, errors["read"] + errors["write"]) + errors["connect"]
         lost = lost if told.requests else max(lost, told.connections)
+        hung = min(max(0, told.sent - told.requests - lost), told.connections) if told.silent > plan.timeout else 0
         answered = _within(latencies, plan.timeout)
         latency = _fastest(latencies, answered)
         outcomes = _shared(told.statuses, answered) + _failures(lost, told)
@@ -162,7 +188,7 @@ class Wrk(_Hooked):
             seconds=told.seconds,
             latency=latency,
             service_time=latency,
-            outcomes=outcomes + Counter(timeout=told.requests - answered),
+            outcomes=outcomes + Counter(timeout=told.requests - answered + hung),
             cpu=told.cpu,
             received=told.received,
         )
@@ -181,8 +207,9 @@ class Wrk2(_Hooked):
     What was due by its schedule and has no answer at the end was in flight, if it is as few as may
     be, and does not count; nor does the time it was due in. If it is more, all of it is failures,
     unless wrk2 did not send it though nothing kept it from that: then it was late. A request that
-    is lost is sent again: it is a failure all the same. Where a service closes connections without
-    saying so (``Connection: close``), wrk2 waits for answers in vain.
+    is lost is sent again: it is a failure all the same, beside what comes of it then. Where so many
+    are lost that this is another load than was asked for, there is no result. Where a service closes
+    connections without saying so (``Connection: close``), wrk2 waits for answers in vain.
     """
 
     name = "wrk2"
@@ -226,21 +253,29 @@ class Wrk2(_Hooked):
     def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
         """Read what became of it, as one interval."""
         told, rate = self._told(output), float(plan.rate)
+        if told.seconds < _WHOLE * plan.duration:
+            ran = Duration(told.seconds)
+            raise GeneratorError(f"was to run for {plan.duration}, and says {ran}: do its args change the load?")
         rows = _spectrum(output.stdout, told)
         service_time = Histogram.from_spectrum(rows)
         missing, unsent = _missing(told, rate, min(plan.duration, told.seconds), service_time.mean)
-        in_time = _within(told.latencies, plan.timeout)
-        # What was sent again, and answered then: it took long, and its answer does not count.
-        again = min(max(0, _lost(told) - missing), in_time)
-        failures, answered = _failures(missing + again, told), in_time - again
+        # What was sent again, and answered then: a request more than was due.
+        again = max(0, _lost(told) - missing) if told.requests else 0
+        due = missing + unsent + told.latencies.total()
+        if again > _AGAIN * due:
+            raise GeneratorError(
+                f"it sent {again:,} requests again in a loop, as their connections were lost, beside {due:,} that "
+                "were due: its figures are not of this load. Use another generator (--load-generator=embedded)."
+            )
+        failures, answered = _failures(missing + again, told), _within(told.latencies, plan.timeout)
         # Some of those that came too late took that long; the others waited, and should not have been sent.
-        late = told.latencies.total() - in_time
+        late = told.latencies.total() - answered
         waited = late - min(late, service_time.over(plan.timeout))
         latency = _fastest(told.latencies, answered)
         outcomes = _shared(told.statuses, answered) + failures + Counter(timeout=late)
         yield Interval(
             start=0.0,
-            seconds=(outcomes.total() + unsent) / rate,
+            seconds=due / rate,
             latency=latency,
             # Which of them waited is not known: the fastest, so that nothing looks better for it.
             service_time=Histogram.from_spectrum((value, min(rank - waited, answered)) for value, rank in rows),
@@ -266,6 +301,8 @@ class _Told:
     """How often a request was asked for, to be written."""
     under_way: int
     """How many of them were not answered shortly before the end."""
+    silent: float
+    """How long before the end the last answer came, in seconds."""
     received: int
     cpu: float
     """Share of a core for each thread."""
@@ -293,21 +330,37 @@ class _Told:
     def of(cls, line: str, threads: int, connections: int) -> _Told:
         """Read the line. Raises ValueError or LookupError where it is none."""
         said = json.loads(line)
-        seconds = said["microseconds"] / 1e6
+        seconds = _count(said["microseconds"]) / 1e6
+        if not seconds or not 0 <= said["cpu"] < math.inf:
+            raise GeneratorError(f"its hook told that it ran for {seconds}s, and {said['cpu']}s of CPU")
+        if odd := [status for status in said["statuses"] if not re.fullmatch("[0-9]{3}", status)]:
+            raise GeneratorError(f"its hook told {odd[0]!r} for a status")
         return cls(
             threads=threads,
             connections=connections,
             seconds=seconds,
-            requests=said["requests"],
-            sent=said["sent"],
-            under_way=said["under_way"],
-            received=said["received"],
-            cpu=said["cpu"] / seconds / threads if seconds else 0.0,
-            errors=said["errors"],
-            statuses=Counter(said["statuses"]),
-            late=Counter(dict(said["late"])),
-            latencies=Counter(dict(said["latencies"])),
+            requests=_count(said["requests"]),
+            sent=_count(said["sent"]),
+            under_way=_count(said["under_way"]),
+            silent=_count(said.get("silent", 0)) / 1e6,
+            received=_count(said["received"]),
+            cpu=said["cpu"] / seconds / threads,
+            errors={kind: _count(count) for kind, count in said["errors"].items()},
+            statuses=Counter({status: _count(count) for status, count in said["statuses"].items()}),
+            late=_counts(said["late"]),
+            latencies=_counts(said["latencies"]),
         )
+
+
+def _counts(rows: Iterable[tuple[object, object]]) -> Counter[int]:
+    return Counter({_count(value): _count(count) for value, count in rows})
+
+
+def _count(value: object) -> int:
+    """Refuse what is no count. Raises GeneratorError."""
+    if type(value) is not int or not 0 <= value < _ABSURD:
+        raise GeneratorError(f"its hook told {value!r} for a count")
+    return value
 
 
 def _kind(path: str) -> str:

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -197,5 +198,6 @@ def _children() -> set[str]:
     """Name the processes that this one has started; nothing where the system does not tell."""
     found: set[str] = set()
     for task in Path("/proc/self/task").glob("*/children"):
-        found.update(task.read_text(encoding="ascii").split())
+        with suppress(OSError):  # that thread has just ended
+            found.update(task.read_text(encoding="ascii").split())
     return found

@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,14 @@ import pytest
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.generators import process as process_module
 from pytest_loadgen.generators.command import Command
-from pytest_loadgen.generators.process import Output
+from pytest_loadgen.generators.process import Output, Process
 from pytest_loadgen.histogram import Histogram
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
 from pytest_loadgen.target import Target
+from pytest_loadgen.testing.service import Server
+from pytest_loadgen.units import Duration
+from tests.conftest import needs
 
 OK = """print('{"200": 9}')"""
 
@@ -45,6 +50,10 @@ class Script(Command):
         return {"body": plan.target.body}
 
     def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
+        if output.stdout == "nothing\n":
+            output.seconds / 0
+        if output.stdout == "never\n":
+            Duration("never")
         outcomes = json.loads(output.stdout.splitlines()[-1])
         latency = Histogram()
         latency.record(0.01, sum(outcomes.values()))
@@ -101,6 +110,10 @@ FLOOD = "import sys\nfor _ in range(50_000): print('error: ' + 'x' * 99, file=sy
         ("print('no result')", "script: left no result that can be read (Expecting value: *): no result"),
         ("print('{\"200\": 9')", "script: left no result that can be read (Expecting ',' delimiter: *): {\"200\": 9"),
         ("print('[]')", "script: left no result that can be read ('list' object has no attribute 'values'): []"),
+        ("print('{\"200\": NaN}')", 'script: left no result that can be read (*): {"200": NaN}'),
+        ("print('[' * 100_000)", "script: left no result that can be read (maximum recursion depth exceeded*"),
+        ("print('nothing')", "script: left no result that can be read (float division by zero): nothing"),
+        ("print('never')", "script: left no result that can be read ('never' is not a duration: *): never"),
         (FLOOD + "raise SystemExit(1)", "script: ended with exit status 1: [...]*xxx"),
     ],
 )
@@ -170,6 +183,50 @@ def test_closing_ends_it_at_once(tmp_path: Path) -> None:
     assert not running(int((tmp_path / "pid").read_text()))
 
 
+KILLED = """
+import sys
+from pytest_loadgen.generators.fortio import Fortio
+from pytest_loadgen.generators.wrk import Wrk2
+from pytest_loadgen.options import plan_of
+generator = {"fortio": Fortio, "wrk2": Wrk2}[sys.argv[1]]()
+list(generator.run(plan_of(sys.argv[2], {"rate": 50, "duration": 8})))
+"""
+
+
+@needs("setpriv")
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in ("fortio", "wrk2")])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_it_does_not_outlive_who_started_it(name: str, number: signal.Signals, server: Server) -> None:
+    """However that ends, the service hears nothing more."""
+    arguments = [sys.executable, "-c", KILLED, name, server.url]
+    with subprocess.Popen(arguments) as parent:
+        wait_for(lambda: server.requests.total() > 5)
+        (child,) = map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split())
+        parent.send_signal(number)
+        parent.wait(10)
+    wait_for(lambda: not running(child))
+
+
+@pytest.mark.parametrize("starter", [process_module._dying_with_this(), ()], ids=["setpriv", "plain"])
+def test_how_it_is_started_shows_in_nothing(
+    starter: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit statuses, signals and what is missing are the program's own."""
+    monkeypatch.setattr(process_module, "_dying_with_this", lambda: starter)
+    (tmp_path / "broken").write_text("#!/nowhere/interpreter\n")
+    (tmp_path / "broken").chmod(0o755)
+    for words, status in (["-c", "exit(127)"], 127), (["-c", "import os; os.kill(os.getpid(), 11)"], -11):
+        with closing(Process([sys.executable, *words], {}, tmp_path)) as program:
+            output = program.wait(10)
+            assert output
+            assert output.status == status
+    with (
+        pytest.raises(GeneratorError, match=r"^cannot start .*/broken: No such file or directory$"),
+        closing(Process([str(tmp_path / "broken")], {}, tmp_path)) as program,
+    ):
+        program.wait(10)
+
+
 def test_closing_before_the_start_starts_nothing(tmp_path: Path) -> None:
     load = Script(f"open({str(tmp_path / 'ran')!r}, 'w'); {OK}").run(plan())
     load.close()
@@ -219,9 +276,10 @@ def test_ctrl_c_gives_what_there_is_and_is_not_lost(tmp_path: Path) -> None:
 
 def test_secrets_are_kept() -> None:
     """What a program says of headers, body, query or its environment is not said again."""
-    secrets = ["geheim-1", "geheim-2", "geheim-3", "sesam-1", "geheim-4"]
+    secrets = ["geheim-1", "geheim-2", "geheim-3", "sesam-1", "geheim-4", "geheim-5", "geheim-6", "geheim-7"]
     script = Script(f"raise SystemExit({' / '.join(secrets)!r} + ' tea')")
     script.env = {"TOKEN": "geheim-4"}
+    script.args = ["--token=geheim-5", "-v", "geheim-6", "X-Token: geheim-7"]
     headers = {"Authorization": "Bearer geheim-1", "Cookie": "a=1; id=geheim-2"}
     with pytest.raises(GeneratorError) as caught:
         run(script, plan(headers=headers, content="geheim-3"))

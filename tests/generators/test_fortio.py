@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ def due(thread: int, number: int) -> float:
 def parsed(tmp_path: Path, lines: list[str], said: str = HEAD, asked: Plan | None = None) -> Result:
     (tmp_path / "access.log").write_text("\n".join(lines))
     result = {"StartTime": "2023-11-14T22:13:20Z", "NumThreads": 2, "RequestedQPS": "10", "DurationHistogram": {}}
-    output = Output(json.dumps(result), said, 0, 2.0, 0.2, tmp_path)
+    output = Output(json.dumps(result), said, 0, 2.0, 0.2, tmp_path, interrupted=bool(asked and asked.duration < 2))
     asked = asked or plan()
     return Result(asked, "fortio", tuple(Fortio().parse(output, asked)))
 
@@ -100,6 +101,13 @@ def test_what_was_just_due(tmp_path: Path) -> None:
     slow = [call(0, number, due(0, number), latency=0.15) for number in range(9)]
     found = parsed(tmp_path, [*slow, *ON_TIME[10:]])
     assert found.outcomes == {"200": 19}
+
+
+def test_slow_calls_hide_nothing(tmp_path: Path) -> None:
+    """However long its calls are, a thread leaves out one at the most: what else was due is a failure."""
+    found = parsed(tmp_path, [call(thread, 0, thread / 10, latency=2.2) for thread in range(2)], asked=plan(timeout=9))
+    assert found.outcomes == {"200": 2, "timeout": 16}
+    assert found.total.unsent == 16
 
 
 def test_interrupted(tmp_path: Path) -> None:
@@ -191,6 +199,28 @@ def test_no_result(text: str, said: str, tmp_path: Path) -> None:
     assert fnmatch(str(caught.value), said)
 
 
+@pytest.mark.parametrize("each", [7, 10**9])
+def test_another_load_than_was_asked_for_is_no_result(tmp_path: Path, each: int) -> None:
+    said = HEAD.replace("10 calls each", f"{each} calls each")
+    with pytest.raises(GeneratorError, match=f"^was to make 20 calls, and says {2 * each:,}: do its args change"):
+        parsed(tmp_path, ON_TIME, said)
+
+
+@pytest.mark.parametrize("wrong", [{"latency": -1}, {"latency": math.nan}, {"iter": 0.5}, {"thread": -1}])
+def test_a_call_that_cannot_be_is_no_result(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(GeneratorError, match=r"^wrote down a call that cannot be: \{"):
+        parsed(tmp_path, [*ON_TIME[1:], json.dumps(json.loads(ON_TIME[0]) | wrong)])
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"DurationHistogram": NaN}', '{"DurationHistogram": 0, "RetCodes": 0}']
+)
+def test_what_a_server_sends_that_is_no_result(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FortioServer, "call", lambda *_, **__: SimpleNamespace(text=text))
+    with pytest.raises(GeneratorError, match=r"^fortio-server: this is no result of fortio's: ."):
+        list(FortioServer().run(plan()))
+
+
 # What fortio is told.
 
 
@@ -223,16 +253,19 @@ def test_arguments(url: str, options: Any, wanted: str) -> None:
     ("rate", "duration", "connections", "shape"),
     [
         (100, 5, 100, (100, 500)),
-        (333, 5, 100, (98, 1666)),
+        (333, 5, 100, (99, 1683)),
+        (101, 1, 100, (34, 102)),
+        (7, 5, 100, (12, 36)),
+        (7, 5, 10, (7, 35)),
         (10, 1, 100, (5, 10)),
         (2, 1, 9, (1, 2)),
-        (50, 1, 4, (4, 52)),
-        (7, 1, 4, (3, 9)),
+        (50, 1, 4, (3, 51)),
+        (7, 1, 4, (2, 8)),
         (33.3, 3, 10, (10, 100)),
     ],
 )
 def test_shape(rate: float, duration: float, connections: int, shape: tuple[int, int]) -> None:
-    """As many threads as there are connections, or nearly, and the fewest requests more than were asked for."""
+    """At least half as many threads as connections, and 2 % more requests than were asked for, or the fewest more."""
     words = Fortio().argv(plan(rate=rate, duration=duration, connections=connections))
     count, qps = words[words.index("-c") + 1], words[words.index("-qps") + 1]
     planned = int(float(qps) * duration)
@@ -253,6 +286,28 @@ def test_refused(url: str, options: Any, said: str) -> None:
     with pytest.raises(PlanError) as caught:
         Fortio().argv(plan(url, **options))
     assert fnmatch(str(caught.value), said)
+
+
+@pytest.mark.parametrize("arg", ["{}", "-{}", "{}=1", "-{}=1"])
+@pytest.mark.parametrize(
+    ("flag", "hint"),
+    [
+        ("-qps", "use rate= of load() instead"),
+        ("-t", "use duration= of load() instead"),
+        ("-c", "use connections= of load() instead"),
+        ("-n", "use rate= and duration= of load() instead"),
+        ("-timeout", "use timeout= of load() instead"),
+        *((f"-{name}", "its figures depend on it, so leave it out") for name in ("json", "uniform", "r", "nocatchup")),
+        *((f"-access-log-{name}", "its figures depend on it, so leave it out") for name in ("file", "format")),
+    ],
+)
+def test_arguments_that_are_its_own_are_refused(flag: str, hint: str, arg: str) -> None:
+    """Before it is looked for; and it is said what to use instead."""
+    generator = Fortio()
+    generator.args, generator.program = ["-connection-reuse", "10:20", arg.format(flag)], "/nowhere"
+    with pytest.raises(PlanError) as caught:
+        list(generator.run(plan()))
+    assert str(caught.value) == f"fortio: args has {flag}, which is not to be configured: {hint}"
 
 
 # The real program.
@@ -386,8 +441,12 @@ def test_a_server_is_asked_for_the_same(server: Server, by_server: FortioServer)
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("http://127.0.0.1:1", "fortio-server: http://127.0.0.1:1 does not answer as fortio does (ConnectError)"),
-        ("http://a b", "fortio-server: http://a b *"),
+        (
+            "http://127.0.0.1:1",
+            "fortio-server: http://127.0.0.1:1: connection refused. Is 'fortio server' running there?",
+        ),
+        ("http://u:geheim@127.0.0.1:1", "fortio-server: http://127.0.0.1:1: connection refused. *"),
+        ("http://a b", "fortio-server: http://a b*"),
         ("{server}", "fortio-server: {server} answers 404: is it a fortio server's?"),
     ],
 )
@@ -395,9 +454,28 @@ def test_no_server(server: Server, address: str, said: str) -> None:
     server.choose = lambda path, before: "/404"
     generator = FortioServer()
     generator.address = address.format(server=server.url)
-    with pytest.raises(GeneratorError) as caught:
+    for use in generator.version, lambda: list(generator.run(plan())):
+        with pytest.raises(GeneratorError) as caught:
+            use()
+        assert fnmatch(str(caught.value), said.format(server=server.url).replace("[", "[[]"))
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://[::1", "http://[::1"),
+        ("http://u:geheim@[::1", "http://[::1"),
+        ("http://u:geheim//@h:port", "http://h:port"),
+        ("u:geheim@h", "h"),
+    ],
+)
+def test_what_is_no_address(address: str, shown: str) -> None:
+    """It is said without the password that may be in it."""
+    generator = FortioServer()
+    generator.address = address
+    with pytest.raises(PlanError) as caught:
         list(generator.run(plan()))
-    assert fnmatch(str(caught.value), said.format(server=server.url).replace("[", "[[]"))
+    assert str(caught.value) == f"fortio-server: {shown} is no address: write 'http://host:port'"
 
 
 @pytest.mark.parametrize("options", [{"verify": "ca.pem"}, {"cert": "a.pem"}])
@@ -442,6 +520,20 @@ def test_published_results(
             each["Value"] for each in result["DurationHistogram"]["Percentiles"] if each["Percentile"] == percent
         )
         assert best.percentile(percent) * 0.998 <= said <= worst.percentile(percent) * 1.002
+
+
+@pytest.mark.parametrize(("made", "unsent"), [(20, 0), (19, 0), (18, 0), (17, 3), (4, 16)])
+def test_a_server_leaves_out_one_call_of_each_thread_at_the_most(made: int, unsent: int) -> None:
+    """However long the calls are, what else was due is a failure."""
+    result = {
+        "RetCodes": {"200": made},
+        "NumThreads": 2,
+        "RequestedQPS": "10.25",
+        "DurationHistogram": {"Data": [{"Start": 0.6, "End": 0.7, "Count": made}], "Min": 0.6, "Max": 0.7, "Sum": made},
+        "ErrorsDurationHistogram": {"Data": None, "Min": 0, "Max": 0},
+    }
+    found = interval(result, plan())
+    assert found.outcomes.get("timeout", 0) == found.unsent == unsent
 
 
 def test_wrong_answers_and_failures_together() -> None:

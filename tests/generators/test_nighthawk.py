@@ -83,6 +83,13 @@ def test_what_is_configured(options: dict[str, Any], args: Sequence[str], wanted
     assert wanted in " ".join(configured(*args).argv(plan(**options)))
 
 
+@pytest.mark.parametrize("args", [["--rps", "9"], ["--rps=9"], ["-v", "debug", "--rps=9"]])
+def test_arguments_that_are_its_own_are_refused(args: list[str]) -> None:
+    """Before it is looked for; and it is said what to use instead."""
+    with pytest.raises(PlanError, match=r"^nighthawk: args has --rps, .*: use rate= of load\(\) instead$"):
+        list(configured(*args).run(plan()))
+
+
 @pytest.mark.parametrize(
     ("url", "address", "options", "wanted"),
     [

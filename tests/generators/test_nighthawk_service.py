@@ -271,6 +271,23 @@ def test_a_service_that_is_not_there_is_said_so(address: str) -> None:
     assert str(caught.value).endswith("Is nighthawk_service up?")
 
 
+def test_a_password_in_its_address_is_kept() -> None:
+    with pytest.raises(GeneratorError) as caught:
+        list(generator("user:geheim@127.0.0.1:1").run(second()))
+    assert str(caught.value).startswith("nighthawk-service: 127.0.0.1:1 cannot be reached")
+    assert "geheim" not in str(caught.value)
+
+
+def test_its_version_tells_whether_it_is_there(serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a load; one that does not answer is not waited for."""
+    monkeypatch.setattr("pytest_loadgen.generators.nighthawk_service._ASKED", 0.2)
+    with pytest.raises(GeneratorError) as caught:
+        generator("user:geheim@127.0.0.1:1").version()
+    assert str(caught.value) == "nighthawk-service: 127.0.0.1:1 cannot be reached. Is nighthawk_service up?"
+    monkeypatch.undo()
+    assert generator(serve(result)).version() == ""
+
+
 @pytest.mark.usefixtures("soon")
 def test_a_service_that_says_nothing_is_not_waited_for(serve: Callable[..., Service]) -> None:
     """The limit is the duration and the time-out, whether gRPC is spoken or not."""

@@ -69,9 +69,12 @@ def test_it_is_what_is_lent(lent: Lent) -> None:
     assert {"http", "rate", "max", "stages", "poisson"} <= remote.features
     assert [remote.basis, remote.floor, remote.live, remote.longest] == ["due", 0, True, float("inf")]
     assert Distributed(remote, 2).away
-    fortio = lent.remote("fortio-server")
-    assert (fortio.basis, fortio.live) == ("sent", False)
-    assert "stages" not in fortio.features
+    another = pb.Description(interface_version=1, name="another", basis=pb.BASIS_SENT, features=["http", "rate"])
+    with standing_in(lambda request, context: another) as address:
+        sent = Registry([])[f"remote://{address}/another"]
+        assert sent.basis == "sent"
+        assert not sent.live
+        assert sent.features == {"http", "rate"}
 
 
 def test_it_says_from_where_it_loads(lent: Lent) -> None:
@@ -81,6 +84,19 @@ def test_it_says_from_where_it_loads(lent: Lent) -> None:
 
 def test_without_a_name_it_is_the_first(lent: Lent) -> None:
     assert lent.remote("").description.name == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "who"),
+    [
+        ("remote", "user:geheim@127.0.0.1:1", "remote (127.0.0.1:1)"),
+        ("remote://user:geheim@127.0.0.1:1/fortio", "127.0.0.1:1", "remote://127.0.0.1:1/fortio"),
+    ],
+)
+def test_a_password_in_its_address_is_kept(name: str, address: str, who: str) -> None:
+    remote = Remote()
+    remote.name, remote.address = name, address
+    assert remote._who == who
 
 
 def test_a_remote_one_is_not_lent_on(lent: Lent) -> None:
