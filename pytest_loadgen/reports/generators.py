@@ -25,7 +25,8 @@ def table(generators: Iterable[LoadGenerator]) -> str:
 def _row(generator: LoadGenerator) -> tuple[str, ...]:
     try:
         version = generator.version()
-        found = getattr(generator, "path", lambda: getattr(generator, "address", "yes"))()
+        # What is before an @ may be a password.
+        found = getattr(generator, "path", lambda: getattr(generator, "address", "yes").rpartition("@")[2])()
     except LoadError as error:
         version, found = "", str(error).removeprefix(f"{generator.name}: ").partition(". ")[0]
         if generator.away:  # what it can do is not known here

@@ -121,7 +121,7 @@ def test_what_they_cannot_do_is_refused(generator: Wrk | Wrk2, options: dict[str
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["-t", "4"], "args has -t, which is not to be configured: its figures depend on it, so leave it out"),
+        (["-t", "4"], "args has -t, which is not to be configured: use workers= of load() instead"),
         (["-v", "-c9"], "args has -c, which is not to be configured: use connections= of load() instead"),
         (["-d1s"], "args has -d, which is not to be configured: use duration= of load() instead"),
         (["--duration=1s"], "args has --duration, *"),
