@@ -51,9 +51,10 @@ _OTHER_FILES = 30
 # What is not to be configured, and what says it instead; -R, -U and others are wrk2's only.
 _HEADERS = "headers="
 _OWN = {
-    "--threads": "workers=", "--connections": "connections=", "--duration": "duration=", "--script": "", "--rate": "rate=",
-    "--header": _HEADERS, "--latency": "", "--u_latency": "", "--batch_latency": "", "-t": "workers=", "-c": "connections=",
-    "-d": "duration=", "-s": "", "-R": "rate=", "-H": _HEADERS, "-U": "", "-L": "", "-B": "",
+    "--threads": "workers=", "--connections": "connections=", "--duration": "duration=", "--script": "",
+    "--rate": "rate=", "--header": _HEADERS, "--latency": "", "--u_latency": "", "--batch_latency": "",
+    "-t": "workers=", "-c": "connections=", "-d": "duration=", "-s": "", "-R": "rate=", "-H": _HEADERS,
+    "-U": "", "-L": "", "-B": "",
 }  # fmt: skip
 
 
