@@ -232,7 +232,7 @@ class _Remote:
 
     def write(self, place: str, text: str) -> None:
         with self._said(self.shown(place)):
-            with suppress(NotImplementedError):
+            with suppress(NotImplementedError):  # some storages have no folders
                 self._files.makedirs(f"{self._path}/{place.partition('/')[0]}", exist_ok=True)
             self._files.pipe_file(f"{self._path}/{place}", text.encode())
 

@@ -135,14 +135,21 @@ def _gross(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
 
 
 def _broken(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
-    """Withhold what rests on how fast answers are where most of them are wrong."""
-    before = result.baseline.result if slo.is_relative else None
-    if before is not None and before.error_rate >= _BROKEN:
-        return _but(verdict, "unclear", f"{before.error_rate} of the baseline's requests failed")
+    """Withhold that answers are fast where most of them are wrong."""
     fast = slo.kind in _LATENCIES and slo.upper
     if verdict.outcome != "met" or not fast or result.error_rate < _BROKEN:
         return verdict
     return _but(verdict, "unclear", f"{result.error_rate} of requests failed, and how long those took says little")
+
+
+def _incomparable(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
+    """Withhold what a baseline says nothing about: beside one that was slowed down, or failed, anything is fast."""
+    baseline = result.baseline.result if slo.is_relative else None
+    if baseline and baseline.health:
+        return _but(verdict, "invalid", "the generator was the limit when the baseline was made")
+    if baseline and baseline.error_rate >= _BROKEN:
+        return _but(verdict, "unclear", f"{baseline.error_rate} of the baseline's requests failed")
+    return verdict
 
 
 def _classed(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
@@ -186,9 +193,6 @@ def _invalid(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
     all the same stays met, and what is missed by more than it was late stays missed. One that sends
     less than it should makes it look faster.
     """
-    if slo.is_relative and (other := result.baseline.result) and other.health:
-        # Whichever way: what was slower than it is makes a good one of any.
-        return _but(verdict, "invalid", "the generator was the limit when the baseline was made")
     if not result.health or slo.kind == "lag":
         return verdict
     total = result.total
@@ -212,6 +216,7 @@ def _invalid(slo: SLO, verdict: Verdict, result: JudgedResult) -> Verdict:
 _LOOKS: tuple[Callable[[SLO, Verdict, JudgedResult], Verdict], ...] = (
     _gross,
     _broken,
+    _incomparable,
     _classed,
     _ungrounded,
     _floored,

@@ -72,8 +72,8 @@ class Registry:
                 continue
             if key not in known:
                 raise PlanError(f"{where} has no {key!r}: {did_you_mean(key, ['use', *known])}")
-            if not _is(value, known[key]):
-                raise PlanError(f"{where}: {_misfit(key, value, known[key])}: write {_written(known[key])}")
+            if misfit := next(_misfits(key, value, known[key]), ""):
+                raise PlanError(f"{where}: {misfit}: write {_written(known[key])}")
             setattr(made, key, value)
         made.name = name
         return made
@@ -83,21 +83,16 @@ def _written(kind: type | UnionType) -> str:
     return _WRITTEN.get(kind) or str(getattr(kind, "__name__", kind))
 
 
-def _misfit(key: str, value: object, kind: type | UnionType) -> str:
-    """Say what is of a wrong type, and not what is written there: it may be secret."""
-    parts: Iterable[tuple[str, object]] = ()
+def _misfits(key: str, value: object, kind: type | UnionType) -> Iterator[str]:
+    """Name what is of a wrong type, and not what is written there: it may be secret."""
+    parts: Iterable[tuple[str, object]]
     if kind is list and isinstance(value, list):
-        parts = ((f"{key}[{place}]", each) for place, each in enumerate(value))
+        parts, kind = ((f"{key}[{place}]", each) for place, each in enumerate(value)), str
     elif kind is dict and isinstance(value, dict):
-        parts = ((f"{key}.{name}", each) for name, each in value.items())
-    name, wrong = next(((name, each) for name, each in parts if not isinstance(each, str)), (key, value))
-    return f"{name} is of type {type(wrong).__name__}"
-
-
-def _is(value: object, kind: type | UnionType) -> bool:
-    if isinstance(value, list):
-        return kind is list and all(isinstance(each, str) for each in value)
-    if isinstance(value, dict):
-        return kind is dict and all(isinstance(each, str) for each in value.values())
-    # True is an int, too.
-    return isinstance(value, kind) and (kind in {bool, bool | str} or not isinstance(value, bool))
+        parts, kind = ((f"{key}.{name}", each) for name, each in value.items()), str
+    else:
+        parts = [(key, value)]
+    for name, each in parts:
+        # True is an int, too.
+        if not isinstance(each, kind) or (isinstance(each, bool) and kind not in {bool, bool | str}):
+            yield f"{name} is of type {type(each).__name__}"

@@ -302,3 +302,8 @@ def _headers(request: httpx.Request, body: bytes) -> tuple[tuple[bytes, bytes], 
     if b"accept" not in present:
         headers.append((b"Accept", b"*/*"))
     return tuple(headers)
+
+
+def without_password(address: str) -> str:
+    """Give an address to be shown: without what stands before an @, a user name and password."""
+    return re.sub("^(.*?//)?.*@", r"\1", address)

@@ -14,9 +14,9 @@ from pytest_loadgen.slo import COMPARE, SLO
 from pytest_loadgen.units import Duration, Rate, Share
 
 ALPHA = 0.05
+"""How often a verdict may be wrong: met where the truth is a miss, or the other way round."""
 # So wide is the column of objectives, or as wide as the longest of them.
 _WIDTH = 24
-"""How often a verdict may be wrong: met where the truth is a miss, or the other way round."""
 
 Outcome = Literal["met", "missed", "unclear", "invalid"]
 OUTCOMES: tuple[Outcome, ...] = ("met", "missed", "unclear", "invalid")

@@ -1,5 +1,6 @@
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,15 @@ def needs(program: str) -> pytest.MarkDecorator:
 def server() -> Iterator[Server]:
     with Server() as server:
         yield server
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> float:
+    """Wait until it has come to that, and tell how long it took."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() < begun + seconds, "it did not come to that"
+        time.sleep(0.01)
+    return time.monotonic() - begun
 
 
 @pytest.fixture(scope="session")

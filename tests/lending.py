@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,12 +76,3 @@ def plan_for(service: Server, path: str = "/", **options: object) -> Plan:
     """Make a plan of a small load."""
     given: dict[str, object] = {"rate": 50, "duration": 1, "connections": 4, "timeout": 2, **options}
     return plan_of(service.url + path, given)  # type: ignore[arg-type]  # these are such options
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> float:
-    """Wait until it has come to that, and tell how long it took."""
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() < begun + seconds, "it did not come to that"
-        time.sleep(0.01)
-    return time.monotonic() - begun

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_loadgen.testing.service import Server
-from tests.test_selection import CONFTEST
+from tests.paper import CONFTEST, prepared, run
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -24,14 +24,7 @@ def test_twice(load):
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, server: Server) -> pytest.Pytester:
-    pytester.makeini(f"[pytest]\nload_target = {server.url}\n")
-    pytester.makeconftest(CONFTEST)
-    pytester.makepyfile(test_a=TESTS)
-    return pytester
-
-
-def run(suite: pytest.Pytester, *args: str) -> pytest.RunResult:
-    return suite.runpytest_inprocess("-p", "no:cacheprovider", *args)
+    return prepared(pytester, server, TESTS)
 
 
 def test_a_baseline_is_kept_and_compared_with(suite: pytest.Pytester) -> None:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pytest_loadgen.testing.service import Server
-from tests.test_selection import CONFTEST
+from tests.paper import CONFTEST, prepared, run
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -25,14 +25,7 @@ def test_well(load):
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, server: Server) -> pytest.Pytester:
-    pytester.makeini(f"[pytest]\nload_target = {server.url}\n")
-    pytester.makeconftest(CONFTEST)
-    pytester.makepyfile(test_a=TESTS)
-    return pytester
-
-
-def run(suite: pytest.Pytester, *args: str) -> pytest.RunResult:
-    return suite.runpytest_inprocess("-p", "no:cacheprovider", *args)
+    return prepared(pytester, server, TESTS)
 
 
 @pytest.mark.parametrize("args", [[], ["-n2"]])

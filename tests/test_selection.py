@@ -6,42 +6,11 @@ from pathlib import Path
 import pytest
 
 from pytest_loadgen.testing.service import Server
+from tests.paper import CONFTEST, run
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 # Three generators without a program or a network, which tell what they were asked for.
-CONFTEST = """
-import pytest
-from pytest_loadgen import Histogram, Interval
-from pytest_loadgen.generators.base import LoadGenerator
-
-class Paper(LoadGenerator):
-    name = "paper"
-    features = frozenset({"http", "rate"})
-    settings = {"ms": int, "words": list}
-    ms = 10
-    words = ()
-
-    def version(self):
-        return "1.2"
-
-    def run(self, plan):
-        for second in range(int(plan.duration)):
-            latency = Histogram()
-            latency.record(self.ms / 1000, int(plan.rate))
-            yield Interval(second, 1, latency, latency, {"200": int(plan.rate)})
-
-class Whole(Paper):
-    name = "whole"
-    live = False
-
-    def run(self, plan):
-        intervals = list(super().run(plan))
-        yield Interval.whole(intervals)
-
-def pytest_loadgen_generators():
-    return [Paper(), Whole()]
-"""
 TOML = """
 [tool.pytest-loadgen.profiles.small]
 duration = "5s"
@@ -58,10 +27,6 @@ def suite(pytester: pytest.Pytester, server: Server) -> pytest.Pytester:
     pytester.makepyprojecttoml(TOML)
     pytester.makeconftest(CONFTEST)
     return pytester
-
-
-def run(suite: pytest.Pytester, *args: str) -> pytest.RunResult:
-    return suite.runpytest_inprocess("-p", "no:cacheprovider", *args)
 
 
 def test_for_all_tests_or_one(suite: pytest.Pytester) -> None:

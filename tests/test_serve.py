@@ -26,7 +26,8 @@ from pytest_loadgen.plan import Plan, hold
 from pytest_loadgen.registry import Registry
 from pytest_loadgen.result import Result
 from pytest_loadgen.testing.service import Server
-from tests.lending import TOKEN, Lent, lending, plan_for, tls, wait_for
+from tests.conftest import wait_for
+from tests.lending import TOKEN, Lent, lending, plan_for, tls
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
 CLIENT = """

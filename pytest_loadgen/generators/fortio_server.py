@@ -20,6 +20,7 @@ from pytest_loadgen.generators.fortio import Shape, go_duration, read
 from pytest_loadgen.histogram import Histogram
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
+from pytest_loadgen.target import without_password
 
 if TYPE_CHECKING:
     import httpx
@@ -65,8 +66,7 @@ class FortioServer(LoadGenerator):
         """Call the API. Raises PlanError or GeneratorError."""
         import httpx
 
-        address = re.sub("^(.*?//)?.*@", r"\1", self.address)  # what is before the @ may be a password
-        said = f"{self.name}: {address}"
+        said = f"{self.name}: {without_password(self.address)}"
         try:
             base = self.address.rstrip("/") + ("" if urlsplit(self.address.rstrip("/")).path else "/fortio")
             response = httpx.request(method, f"{base}/rest/{what}", timeout=seconds, trust_env=False, **request)

@@ -14,6 +14,7 @@ from pytest_loadgen.generators.nighthawk_options import FEATURES, FLOOR, Asked, 
 from pytest_loadgen.generators.nighthawk_output import Told
 from pytest_loadgen.plan import NO_TIME, Plan
 from pytest_loadgen.result import Interval
+from pytest_loadgen.target import without_password
 from pytest_loadgen.units import Duration
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ class NighthawkService(LoadGenerator):
             try:
                 grpc.channel_ready_future(channel).result(_ASKED)
             except grpc.FutureTimeoutError:
-                address = self.address.rpartition("@")[2]
-                raise GeneratorError(f"{self.name}: {address} cannot be reached. {_HINT}") from None
+                raise GeneratorError(
+                    f"{self.name}: {without_password(self.address)} cannot be reached. {_HINT}"
+                ) from None
         return ""
 
     def run(self, plan: Plan) -> _Run:
@@ -122,9 +124,9 @@ class _Run(Running):
             try:
                 interval = None if self._stopped.is_set() else self._carry_out(part, request)
             except GeneratorError as error:
-                password, _, address = generator.address.rpartition("@")
+                password = generator.address.rpartition("@")[0]
                 message = without_secrets(str(error), plan.target, [password])[:_SHOWN]
-                raise GeneratorError(f"{generator.name}: {address} {message}") from None
+                raise GeneratorError(f"{generator.name}: {without_password(generator.address)} {message}") from None
         if interval:
             yield interval
 

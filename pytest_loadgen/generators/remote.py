@@ -17,6 +17,7 @@ from pytest_loadgen.generators.channel import DEFAULT_PORT, SERVICE, Call, CallE
 from pytest_loadgen.generators.command import without_secrets
 from pytest_loadgen.plan import FEATURES, HIGHEST_RATE, Plan
 from pytest_loadgen.result import Basis, Interval
+from pytest_loadgen.target import without_password
 from pytest_loadgen.units import Duration
 
 if TYPE_CHECKING:
@@ -203,10 +204,9 @@ class Remote(LoadGenerator):
 
     @property
     def _who(self) -> str:
-        address = self.address.rpartition("@")[2]  # what is before it may be a password
         if self.name.startswith(SCHEME):
-            return f"{SCHEME}{self.name.removeprefix(SCHEME).rpartition('@')[2]}"
-        return f"{self.name} ({address})"
+            return without_password(self.name)
+        return f"{self.name} ({without_password(self.address)})"
 
     def _check(self) -> None:
         """Look whether the libraries are there. Raises GeneratorError."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.target import without_password
 
 _BASIS = {"due": "when due", "sent": "when sent", "back-filled": "when sent, back-filled"}
 
@@ -25,8 +26,7 @@ def table(generators: Iterable[LoadGenerator]) -> str:
 def _row(generator: LoadGenerator) -> tuple[str, ...]:
     try:
         version = generator.version()
-        # What is before an @ may be a password.
-        found = getattr(generator, "path", lambda: getattr(generator, "address", "yes").rpartition("@")[2])()
+        found = getattr(generator, "path", lambda: without_password(getattr(generator, "address", "yes")))()
     except LoadError as error:
         version, found = "", str(error).removeprefix(f"{generator.name}: ").partition(". ")[0]
         if generator.away:  # what it can do is not known here

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from fnmatch import fnmatch
 from pathlib import Path
@@ -25,7 +25,7 @@ from pytest_loadgen.result import Interval
 from pytest_loadgen.target import Target
 from pytest_loadgen.testing.service import Server
 from pytest_loadgen.units import Duration
-from tests.conftest import needs
+from tests.conftest import needs, wait_for
 
 OK = """print('{"200": 9}')"""
 
@@ -335,13 +335,6 @@ def test_what_it_cannot_do_is_refused_before_it_starts(tmp_path: Path) -> None:
 def test_version() -> None:
     """A version is found in what the program says."""
     assert Script().version() == ".".join(map(str, sys.version_info[:3]))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def running(pid: int) -> bool:

@@ -4,7 +4,6 @@ import json
 import math
 import sys
 import threading
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from pytest_loadgen.options import plan_of
 from pytest_loadgen.plan import Plan
 from pytest_loadgen.result import Interval
 from pytest_loadgen.testing.service import Server
+from tests.conftest import wait_for
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "recordings" / "nighthawk"
 URL = "http://127.0.0.1:8000/tea?key=sesam-1"
@@ -601,10 +601,3 @@ def suite(pytester: pytest.Pytester, server: Server, program: Program, tmp_path:
 def test_in_a_suite(suite: Callable[..., str], answers: dict[str, int], options: str, said: str) -> None:
     """Classes of statuses are outcomes like others; a status is not judged where its class is all that is known."""
     assert fnmatch(suite(answers, options), said)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -29,7 +29,8 @@ from pytest_loadgen.registry import Registry
 from pytest_loadgen.result import Interval
 from pytest_loadgen.testing import GeneratorTests
 from pytest_loadgen.testing.service import Server
-from tests.lending import TOKEN, Lent, lending, plan_for, tls, wait_for
+from tests.conftest import wait_for
+from tests.lending import TOKEN, Lent, lending, plan_for, tls
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
 pb = pytest.importorskip("pytest_loadgen.generators.loadgen_pb2", reason="protobuf is not installed")
