@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import delayed, report
-from pytest_loadgen.baseline import Baseline
 from pytest_loadgen.generators.embedded import Embedded
-from pytest_loadgen.judged import JudgedResult
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.sidebyside import pairs
-from pytest_loadgen.target import Target
+from pytest_loadgen.objectives.baseline import Baseline
+from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.running.side_by_side import pairs
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
 
 RATE = 200
 SECONDS = 5
@@ -60,8 +60,8 @@ class Tally:
     def add(self, result: JudgedResult, seconds: float = 0.0) -> None:
         """Judge a run."""
         self.runs += 1
-        self.alarms += result.meets(ALARM).outcome == "missed"
-        self.found += result.meets(FOUND).outcome == "missed"
+        self.alarms += result.judge(ALARM).outcome == "missed"
+        self.found += result.judge(FOUND).outcome == "missed"
         self.took.append(seconds)
 
 

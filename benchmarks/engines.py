@@ -17,15 +17,15 @@ from typing import NamedTuple
 
 from benchmarks import delayed, nginx, report
 from pytest_loadgen.errors import GeneratorError
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators import built_in
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.command import Command
-from pytest_loadgen.generators.process import Output
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
-from pytest_loadgen.rounds import Rounds
-from pytest_loadgen.runner import run as load
-from pytest_loadgen.target import Target
+from pytest_loadgen.generators.process import CommandOutput
+from pytest_loadgen.running.rounds import Rounds
+from pytest_loadgen.running.runner import run as load
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
 
 RATE = 200
 SECONDS = 20
@@ -62,9 +62,11 @@ def run() -> None:
     title = "answers after 5 ms, and stalls 1 s in every 10 s"
     stalling = _compare(title, partial(_delayed, STALL), here, delayed.DELAY, TAIL)
     for name, generator in here.items():
-        if generator.basis != "due":
+        if generator.latency_from != "scheduled":
             continue
-        off = max(abs(one.p50 - delayed.DELAY) for one in (steady[name], stalling[name])) - float(generator.floor)
+        off = max(abs(one.p50 - delayed.DELAY) for one in (steady[name], stalling[name])) - float(
+            generator.added_latency
+        )
         met = off <= WITHIN * delayed.DELAY
         report.expected(f"{name}: p50 within {WITHIN:.0%} beyond its floor", report.milliseconds(off), met)
         off = abs(stalling[name].p99 / TAIL - 1)
@@ -87,7 +89,7 @@ def _compare(
     rows = [
         (
             name,
-            str(here[name].basis if name in here else "sent"),
+            str(here[name].latency_from if name in here else "sent"),
             f"{one.requests:,.0f}",
             f"{one.errors:,.0f}",
             *_beside(one.p50, p50),
@@ -106,7 +108,7 @@ def _once(url: str, generator: LoadGenerator) -> tuple[Figures, Figures | None]:
     plan = Plan.of(Target.of(url), rate=RATE, duration=SECONDS, connections=CONNECTIONS)
     with _watched(generator) as ran:
         started = time.perf_counter()
-        result = load(plan, generator if generator.live else Rounds(generator, plan))
+        result = load(plan, generator if generator.streams_intervals else Rounds(generator, plan))
         wall = time.perf_counter() - started
     overhead = wall - (sum(output.seconds for output in ran) or SECONDS)
     service = result.percentile(99, service=True)
@@ -121,15 +123,15 @@ def _by_itself(printed: str) -> Figures:
 
 
 @contextmanager
-def _watched(generator: LoadGenerator) -> Iterator[list[Output]]:
+def _watched(generator: LoadGenerator) -> Iterator[list[CommandOutput]]:
     """Keep what a program left, each time that it was started."""
-    left: list[Output] = []
+    left: list[CommandOutput] = []
     if not isinstance(generator, Command):
         yield left
         return
     parse = generator.parse
 
-    def watching(output: Output, plan: Plan) -> Iterable[Interval]:
+    def watching(output: CommandOutput, plan: Plan) -> Iterable[Interval]:
         left.append(output)
         return parse(output, plan)
 

@@ -12,15 +12,15 @@ from statistics import NormalDist, median
 
 from benchmarks import delayed, k6, report, simulated
 from benchmarks.simulated import CELLS, Tally, judged
-from pytest_loadgen.gate import Gate
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.embedded import Embedded
-from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.judged import JudgedResult
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
-from pytest_loadgen.runner import run as load
-from pytest_loadgen.target import Target
-from pytest_loadgen.verdict import Outcome
+from pytest_loadgen.objectives.gate import Gate
+from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.verdict import Outcome
+from pytest_loadgen.running.runner import run as load
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
 
 RATE = 200
 DURATION = 5

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.result import Interval
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
 
 EVERY = 2
 

@@ -5,11 +5,11 @@ import subprocess
 from contextlib import closing
 
 from benchmarks import nginx, report
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.embedded import Embedded
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
-from pytest_loadgen.runner import run as load
-from pytest_loadgen.target import Target
+from pytest_loadgen.running.runner import run as load
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
 
 RATE = 20_000
 SECONDS = 60

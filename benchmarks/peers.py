@@ -12,9 +12,9 @@ from statistics import median
 from typing import NamedTuple, Protocol
 
 from pytest_loadgen.generators.embedded import Embedded
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.runner import run
-from pytest_loadgen.target import Target
+from pytest_loadgen.running.runner import run
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 

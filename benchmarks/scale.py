@@ -12,14 +12,15 @@ from random import Random
 from typing import NamedTuple
 
 from benchmarks import cluster, nginx, report
-from pytest_loadgen.distributed import Distributed
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.result import Result
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.embedded import Embedded
-from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval, Result
-from pytest_loadgen.runner import run as load
-from pytest_loadgen.target import Target
+from pytest_loadgen.running.runner import run as load
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
+from pytest_loadgen.workers.distributed import Distributed
 
 RATE = 1_000
 SECONDS = 10
@@ -136,7 +137,7 @@ def _costs(each: int) -> Costs:
     pack = time.perf_counter() - started
     started = time.perf_counter()
     for _ in range(INTERVALS):
-        Interval.together([pickle.loads(one) for one in packed])
+        Interval.merge_parallel([pickle.loads(one) for one in packed])
     return Costs(sum(map(len, packed)) / WORKERS, pack / WORKERS, time.perf_counter() - started)
 
 

@@ -13,14 +13,14 @@ from random import Random
 from statistics import median
 
 from benchmarks import k6, report
-from pytest_loadgen import stats
-from pytest_loadgen.gate import Gate
-from pytest_loadgen.histogram import MASKS, Histogram
-from pytest_loadgen.judged import JudgedResult
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
-from pytest_loadgen.target import Target
-from pytest_loadgen.verdict import ALPHA, OUTCOMES, Outcome
+from pytest_loadgen.figures.histogram import MASKS, Histogram
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.objectives import stats
+from pytest_loadgen.objectives.gate import Gate
+from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.verdict import ALPHA, OUTCOMES, Outcome
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
 
 SEED = 20_240_601
 SLOW = 0.01

@@ -4,23 +4,71 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_loadgen.crosscheck import CrossCheck
-    from pytest_loadgen.errors import GeneratorError, InvalidRun, LoadError, PlanError, ServiceError, SLOMissed
-    from pytest_loadgen.fixture import Load
-    from pytest_loadgen.generators.base import LoadGenerator
+    from pytest_loadgen.errors import (
+        BaselineError,
+        GeneratorError,
+        InvalidRun,
+        LoadError,
+        PlanError,
+        ReportError,
+        ServiceError,
+        SLOMissed,
+    )
+    from pytest_loadgen.figures.histogram import Histogram
+    from pytest_loadgen.figures.interval import Interval
+    from pytest_loadgen.figures.result import Result
+    from pytest_loadgen.generators.base import LoadGenerator, Running
     from pytest_loadgen.generators.command import Command
-    from pytest_loadgen.generators.process import Output
+    from pytest_loadgen.generators.process import CommandOutput
     from pytest_loadgen.generators.timeline import Timeline
-    from pytest_loadgen.histogram import Histogram
-    from pytest_loadgen.judged import JudgedResult
-    from pytest_loadgen.plan import Plan, Stage, hold, ramp
-    from pytest_loadgen.result import Interval, Result
-    from pytest_loadgen.target import Target
-    from pytest_loadgen.units import Duration, Rate, Share
-from pytest_loadgen.verdict import Verdict
+    from pytest_loadgen.objectives.judged import JudgedResult
+    from pytest_loadgen.objectives.verdict import Verdict
+    from pytest_loadgen.plugin.fixture import Load
+    from pytest_loadgen.records.record import Record
+    from pytest_loadgen.records.run import Run
+    from pytest_loadgen.reports.formats import Report
+    from pytest_loadgen.running.cross_check import CrossCheck
+    from pytest_loadgen.traffic.options import Options
+    from pytest_loadgen.traffic.plan import Plan, Stage, hold, ramp
+    from pytest_loadgen.traffic.target import Target
+    from pytest_loadgen.units import Change, Duration, NoAnswer, Rate, Share
+
+_MODULES = {
+    "errors": (
+        "BaselineError",
+        "GeneratorError",
+        "InvalidRun",
+        "LoadError",
+        "PlanError",
+        "ReportError",
+        "SLOMissed",
+        "ServiceError",
+    ),
+    "figures.histogram": ("Histogram",),
+    "figures.interval": ("Interval",),
+    "figures.result": ("Result",),
+    "generators.base": ("LoadGenerator", "Running"),
+    "generators.command": ("Command",),
+    "generators.process": ("CommandOutput",),
+    "generators.timeline": ("Timeline",),
+    "objectives.judged": ("JudgedResult",),
+    "objectives.verdict": ("Verdict",),
+    "plugin.fixture": ("Load",),
+    "records.record": ("Record",),
+    "records.run": ("Run",),
+    "reports.formats": ("Report",),
+    "running.cross_check": ("CrossCheck",),
+    "traffic.options": ("Options",),
+    "traffic.plan": ("Plan", "Stage", "hold", "ramp"),
+    "traffic.target": ("Target",),
+    "units": ("Change", "Duration", "NoAnswer", "Rate", "Share"),
+}
 
 __all__ = [
+    "BaselineError",
+    "Change",
     "Command",
+    "CommandOutput",
     "CrossCheck",
     "Duration",
     "GeneratorError",
@@ -31,11 +79,17 @@ __all__ = [
     "Load",
     "LoadError",
     "LoadGenerator",
-    "Output",
+    "NoAnswer",
+    "Options",
     "Plan",
     "PlanError",
     "Rate",
+    "Record",
+    "Report",
+    "ReportError",
     "Result",
+    "Run",
+    "Running",
     "SLOMissed",
     "ServiceError",
     "Share",
@@ -47,27 +101,10 @@ __all__ = [
     "ramp",
 ]
 
-_HOMES = {
-    "errors": ("GeneratorError", "InvalidRun", "LoadError", "PlanError", "SLOMissed", "ServiceError"),
-    "crosscheck": ("CrossCheck",),
-    "fixture": ("Load",),
-    "generators.base": ("LoadGenerator",),
-    "generators.command": ("Command",),
-    "generators.process": ("Output",),
-    "generators.timeline": ("Timeline",),
-    "histogram": ("Histogram",),
-    "plan": ("Plan", "Stage", "hold", "ramp"),
-    "result": ("Interval", "Result"),
-    "target": ("Target",),
-    "units": ("Duration", "Rate", "Share"),
-    "judged": ("JudgedResult",),
-    "verdict": ("Verdict",),
-}
-
 
 def __getattr__(name: str) -> object:
-    # Imported when asked for: every pytest session imports this package, few of them load.
-    for module, names in _HOMES.items():
+    # Imported on first use: every pytest session imports this package, and few of them run a load.
+    for module, names in _MODULES.items():
         if name in names:
             return getattr(import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_loadgen.config import generators
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.base import LoadGenerator
-from pytest_loadgen.registry import Registry
+from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.reports.generators import table
 from pytest_loadgen.serving.command import add_options, serve
+from pytest_loadgen.traffic.config import generators
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +57,7 @@ def _installed() -> list[LoadGenerator]:
     """Gather the generators of all installed plugins."""
     import pytest
 
-    from pytest_loadgen import hookspecs
+    from pytest_loadgen.plugin import hookspecs
 
     plugins = pytest.PytestPluginManager()
     plugins.add_hookspecs(hookspecs)

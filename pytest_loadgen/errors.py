@@ -10,8 +10,6 @@ LoadError
 SLOMissed            the service misses an objective (an AssertionError)
 """
 
-from collections.abc import Iterable
-
 
 class LoadError(Exception):
     """A load test could not be carried out."""
@@ -45,10 +43,15 @@ class ServiceError(LoadError):
     """The service cannot be loaded: not allowed, not found, or not accepting connections."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """End a message with the nearest known word, or with all of them."""
-    from difflib import get_close_matches
-
-    words = sorted(known)
-    near = get_close_matches(word, words, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(words)}."
+# pytest prints an exception with its module: users know these by the package.
+for _error in (
+    LoadError,
+    PlanError,
+    GeneratorError,
+    InvalidRun,
+    BaselineError,
+    ReportError,
+    ServiceError,
+    SLOMissed,
+):
+    _error.__module__ = "pytest_loadgen"

@@ -13,9 +13,9 @@ import pytest
 import trustme
 
 from pytest_loadgen.generators.remote import Remote
-from pytest_loadgen.options import plan_of
-from pytest_loadgen.plan import Plan
 from pytest_loadgen.testing.service import Server
+from pytest_loadgen.traffic.options import plan_of
+from pytest_loadgen.traffic.plan import Plan
 
 pytest.importorskip("grpc_reflection", reason="the extra 'remote' is not installed")
 TOKEN = "geheim-token-5b1c"

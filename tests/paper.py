@@ -27,7 +27,7 @@ class Paper(LoadGenerator):
 
 class Whole(Paper):
     name = "whole"
-    live = False
+    streams_intervals = False
 
     def run(self, plan):
         intervals = list(super().run(plan))

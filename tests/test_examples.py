@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pytest_loadgen import Output
-from pytest_loadgen.options import plan_of
+from pytest_loadgen import CommandOutput
+from pytest_loadgen.traffic.options import plan_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,7 +70,7 @@ def test_hey_shares_a_load_among_workers(hey: Any, rate: int, connections: int, 
 def test_hey_that_tells_of_more_than_was_asked_for_has_no_failures(hey: Any) -> None:
     asked = plan_of("http://127.0.0.1:9/", {"rate": 2, "duration": 1})
     told = "response-time,offset,status-code\n" + "0.1,0.2,200\n" * 3
-    assert [dict(each.outcomes) for each in hey.parse(Output(told, "", 0, 1.0, 0.1, ROOT), asked)] == [
+    assert [dict(each.outcomes) for each in hey.parse(CommandOutput(told, "", 0, 1.0, 0.1, ROOT), asked)] == [
         {"200": 3},
         {"failed": 0},
     ]

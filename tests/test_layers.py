@@ -1,9 +1,11 @@
-"""Which way imports go: the table, and that it is kept."""
+"""Which way imports go: the table of packages, and that the code keeps it."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,51 +14,36 @@ import pytest_loadgen
 
 ROOT = Path(pytest_loadgen.__file__).parent
 
-# A module imports from the rows below its own only.
-ROWS = """
-    __init__
-    plugin __main__
-    reporting sharing
-    fixture session progress hookspecs testing serving.command
-    reports.formats reports.github
-    baselines serving.server
-    reports.csv_file reports.fortio reports.hdr_log reports.html_page reports.markdown reports.open_metrics reports.smp
-    config serving.lender record reports.terminal reports.generators reports.junit
-    machine crosscheck sidebyside registry reports.summary reports.charts
-    generators gate runner distributed rounds
-    generators.embedded generators.fortio_server loopback cluster
-    runs generators.fortio generators.nighthawk generators.nighthawk_service generators.remote generators.wrk
-    judged
-    comparison generators.command
-    baseline verdict
-    sample generators.embedded.worker
-    generators.embedded.engine
-    generators.embedded.http1 generators.timeline generators.wire
-    generators.embedded.readiness generators.base generators.process generators.nighthawk_output hub
-    result pacing options service slo meshery generators.nighthawk_options
-    plan
-    target turn histogram stats
-    units fingerprint generators.channel serving.line
-    errors cgroup reports serving testing.service generators.loadgen_pb2 generators.nighthawk_pb2
+# A package imports from packages of the rows above its own only.
+LAYERS = """
+    errors wording
+    units
+    traffic
+    figures
+    generators objectives service
+    running workers records
+    reports serving testing
+    plugin
+    __init__ __main__
 """
-LEVELS = {module: -row for row, line in enumerate(ROWS.split("\n")) for module in line.split()}
-PYTEST_FROM = LEVELS["fixture"]
+RANKS = {package: rank for rank, line in enumerate(LAYERS.split("\n")) for package in line.split()}
+# Each third-party library is imported by one module, or by the modules of one package.
 OWNERS = {
-    "httpx": {"target", "generators.fortio_server"},
-    "hdrh": {"histogram"},
+    "httpx": {"traffic.target", "generators.fortio_server"},
+    "hdrh": {"figures.histogram"},
     "tabulate": {"reports.terminal", "reports.generators"},
-    "fsspec": {"baselines"},
-    "yaml": {"meshery"},
+    "fsspec": {"records.store"},
+    "yaml": {"traffic.meshery"},
     "jinja2": {"reports.html_page"},
     "plotly": {"reports.html_page"},
-    "tqdm": {"progress"},
-    "distributed": {"cluster"},
+    "tqdm": {"plugin.progress"},
+    "distributed": {"workers.dask"},
     "httptools": {"generators.embedded.http1"},
     "grpc": {
         "generators.channel",
         "generators.nighthawk_service",
         "generators.remote",
-        "serving.lender",
+        "serving.generator_service",
         "serving.server",
     },
 }
@@ -66,10 +53,16 @@ MODULES = {
 }
 
 
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Name what is imported where types are not only checked."""
+def package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def imports(tree: ast.AST, *, everywhere: bool = True) -> Iterator[str]:
+    """Name what is imported at run time; without `everywhere`, what importing the module itself imports."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not everywhere:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -84,29 +77,48 @@ def imports(tree: ast.AST) -> Iterator[str]:
                 for alias in node.names
             )
         else:
-            yield from imports(node)
+            yield from imports(node, everywhere=everywhere)
 
 
-IMPORTS = {module: set(imports(ast.parse(path.read_text(encoding="utf-8")))) for module, path in MODULES.items()}
+TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
+IMPORTS = {module: set(imports(tree)) for module, tree in TREES.items()}
 
 
-def test_the_table_is_whole() -> None:
-    """Every module has its place, and every place its module."""
-    assert LEVELS.keys() == MODULES.keys()
+def ours(names: set[str]) -> set[str]:
+    return {name.removeprefix("pytest_loadgen.") for name in names if name.startswith("pytest_loadgen.")}
+
+
+def test_every_package_has_its_place() -> None:
+    """The table names every package, and no other."""
+    assert RANKS.keys() == {package(module) for module in MODULES}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_imports_point_down(module: str) -> None:
-    """A module imports from lower rows only."""
-    ours = {name.removeprefix("pytest_loadgen.") for name in IMPORTS[module] if name.startswith("pytest_loadgen.")}
-    assert {name for name in ours if LEVELS[name] >= LEVELS[module]} == set()
+def test_imports_go_one_way(module: str) -> None:
+    """A module imports from packages further up in the table, and from its own."""
+    wrong = {
+        name
+        for name in ours(IMPORTS[module])
+        if package(name) != package(module) and RANKS[package(name)] >= RANKS[package(module)]
+    }
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("name", sorted({package(module) for module in MODULES if "." in module}))
+def test_no_circles_in_a_package(name: str) -> None:
+    """The modules of a package import one another in one direction."""
+    inside = {module: ours(IMPORTS[module]) for module in MODULES if package(module) == name}
+    graph = {module: {other for other in names if other in inside} for module, names in inside.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"circle: {' -> '.join(error.args[1])}")
 
 
 def test_pytest_is_on_top() -> None:
-    """What sends and counts knows nothing of pytest."""
-    users = {module for module, names in IMPORTS.items() if "pytest" in names}
-    assert users
-    assert min(LEVELS[module] for module in users) >= PYTEST_FROM
+    """What sends, counts and judges knows nothing of pytest."""
+    users = {package(module) for module, names in IMPORTS.items() if "pytest" in names}
+    assert users == {"plugin", "testing", "__main__"}
 
 
 @pytest.mark.parametrize("library", sorted(OWNERS))
@@ -123,3 +135,30 @@ def test_heavy_libraries_are_imported_when_used(statement: str) -> None:
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert "pytest_loadgen" in loaded
     assert OWNERS.keys().isdisjoint(loaded)
+
+
+def test_a_session_without_a_load_imports_little(tmp_path: Path) -> None:
+    """pytest's start-up pays for the options and hooks, not for statistics, histograms or plans."""
+    script = (
+        "import sys, pytest; pytest.main(['-q', '-p', 'pytest_loadgen.plugin', '-p', 'no:cacheprovider', sys.argv[1]]);"
+        "print(*sys.modules)"
+    )
+    (tmp_path / "test_nothing.py").write_text("def test_nothing(): pass")
+    # Other plugins that are installed may bring load generators.
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    argv = [sys.executable, "-c", script, str(tmp_path)]
+    shown = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment)
+    assert "1 passed" in shown.stdout
+    loaded = {name for name in shown.stdout.split() if name.startswith("pytest_loadgen.")}
+    assert loaded == {
+        f"pytest_loadgen.{name}"
+        for name in (
+            "errors",
+            "plugin",
+            "plugin.hookspecs",
+            "plugin.reporting",
+            "plugin.session",
+            "plugin.xdist",
+            "wording",
+        )
+    }

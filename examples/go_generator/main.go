@@ -70,8 +70,8 @@ func (generator) Describe(_ context.Context, request *pb.DescribeRequest) (*pb.D
 		Name:             name,
 		Version:          "1.0",
 		Features:         features,
-		Basis:            pb.Basis_BASIS_DUE,
-		Live:             true,
+		LatencyFrom:            pb.LatencyFrom_LATENCY_FROM_SCHEDULED,
+		StreamsIntervals:             true,
 		Generators:       []string{name},
 	}, known(request.Generator)
 }
@@ -165,7 +165,7 @@ func read(plan *pb.Plan) (*load, error) {
 		warmup:      span(plan.Warmup),
 		duration:    span(seconds),
 		timeout:     span(plan.Timeout),
-		ready:       span(plan.Ready),
+		ready:       span(plan.ReadyTimeout),
 		open:        map[net.Conn]bool{},
 		stretches:   map[int]*stretch{},
 	}
@@ -308,9 +308,9 @@ func (l *load) send(ctx context.Context, due time.Time, late time.Duration, coun
 	defer stop()
 	attempts, sent := 0, time.Now()
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { attempts++; sent = time.Now() }}
-	outcome, unsent := "timeout", true
+	outcome, neverSent := "timeout", true
 	if bounded.Err() == nil {
-		outcome, unsent = l.exchange(httptrace.WithClientTrace(bounded, trace)), false
+		outcome, neverSent = l.exchange(httptrace.WithClientTrace(bounded, trace)), false
 	}
 	end := time.Now()
 	if !counts || ctx.Err() != nil {
@@ -323,9 +323,9 @@ func (l *load) send(ctx context.Context, due time.Time, late time.Duration, coun
 	}
 	stretch := l.at(end)
 	stretch.outcomes[outcome]++
-	stretch.resent += uint64(max(0, attempts-1))
-	if unsent {
-		stretch.unsent++
+	stretch.retried += uint64(max(0, attempts-1))
+	if neverSent {
+		stretch.neverSent++
 	}
 	if outcome[0] >= '0' && outcome[0] <= '9' {
 		record(&stretch.latency, end.Sub(due))
@@ -427,7 +427,7 @@ func (c *counted) Close() error {
 type stretch struct {
 	latency, service, lag *hdrhistogram.Histogram
 	outcomes              map[string]uint64
-	resent, unsent        uint64
+	retried, neverSent        uint64
 }
 
 // whole tells in how many stretches requests are sent: of a second each, the last of up to one and a half.
@@ -505,8 +505,8 @@ func (l *load) interval(number int) *pb.Interval {
 		Lag:         encoded(ended.lag),
 		Outcomes:    ended.outcomes,
 		Received:    l.received.Swap(0),
-		Resent:      ended.resent,
-		Unsent:      ended.unsent,
+		Retried:      ended.retried,
+		NeverSent:      ended.neverSent,
 	}
 	if number >= l.whole() {
 		interval.Start = l.duration.Seconds() + float64(number-l.whole())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from pytest_loadgen import Command, Interval, LoadGenerator, Output, Plan, Timeline
+from pytest_loadgen import Command, CommandOutput, Interval, LoadGenerator, Plan, Timeline
 
 
 class Hey(Command):
@@ -14,8 +14,8 @@ class Hey(Command):
 
     name = "hey"
     features = frozenset({"http", "https", "http2", "rate", "body"})
-    basis = "sent"
-    home = "https://github.com/rakyll/hey, or apt install hey"
+    latency_from = "sent"
+    install_hint = "https://github.com/rakyll/hey, or apt install hey"
 
     def argv(self, plan: Plan) -> list[str]:
         workers, requests = shared(plan)
@@ -30,13 +30,13 @@ class Hey(Command):
     def files(self, plan: Plan) -> Mapping[str, bytes]:
         return {"body": plan.target.body}
 
-    def parse(self, output: Output, plan: Plan) -> list[Interval]:
+    def parse(self, output: CommandOutput, plan: Plan) -> list[Interval]:
         timeline, answers = Timeline(plan), list(csv.DictReader(output.stdout.splitlines()))
         for answer in answers:
             took = float(answer["response-time"])
-            timeline.answered(float(answer["offset"]) + took, answer["status-code"], took, took)
+            timeline.add_response(float(answer["offset"]) + took, answer["status-code"], took, took)
         # What got no answer is not in its table.
-        timeline.failed(plan.duration, "failed", max(0, shared(plan)[1] - len(answers)))
+        timeline.add_failure(plan.duration, "failed", max(0, shared(plan)[1] - len(answers)))
         return timeline.intervals(output.cpu / output.seconds)
 
 

@@ -11,8 +11,9 @@ from types import UnionType
 from typing import Protocol, Self
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import NO_TIME, Basis, Interval
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.result import NO_TIME, LatencyFrom
+from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
 
 
@@ -74,17 +75,17 @@ class LoadGenerator(Protocol):
     """How users choose it."""
     features: frozenset[str]
     """What it can do, in the words of `Plan.needs`."""
-    basis: Basis = "due"
+    latency_from: LatencyFrom = "scheduled"
     """From when it counts latency."""
-    floor: Duration = NO_TIME
+    added_latency: Duration = NO_TIME
     """How much it may add to a latency itself."""
-    live: bool = True
+    streams_intervals: bool = True
     """Whether intervals come as they end; or else all at the end of the load."""
-    longest: float = float("inf")
+    max_duration: float = float("inf")
     """How long a load it can do in one piece, in seconds."""
-    away: bool = False
+    remote: bool = False
     """Whether it runs elsewhere: it then finds the service itself, from there."""
-    place: str = ""
+    sent_from: str = ""
     """Where it runs, if not on this machine: what it measures from there is not what is measured from here."""
     settings: Mapping[str, type | UnionType] = {}
     """What a table of pyproject.toml may set, each an attribute of this name and type."""
@@ -109,9 +110,17 @@ class Wrapper(LoadGenerator):
     def __init__(self, generator: LoadGenerator) -> None:
         """Take over what it says of itself."""
         self._generator = generator
-        self.name, self.features, self.live = generator.name, generator.features, generator.live
-        self.basis, self.floor, self.longest = generator.basis, generator.floor, generator.longest
-        self.away, self.place = generator.away, generator.place
+        self.name, self.features, self.streams_intervals = (
+            generator.name,
+            generator.features,
+            generator.streams_intervals,
+        )
+        self.latency_from, self.added_latency, self.max_duration = (
+            generator.latency_from,
+            generator.added_latency,
+            generator.max_duration,
+        )
+        self.remote, self.sent_from = generator.remote, generator.sent_from
 
     def version(self) -> str:
         """Tell its version."""
@@ -122,6 +131,6 @@ def check(generator: LoadGenerator, plan: Plan, others: Iterable[LoadGenerator] 
     """Refuse a plan that a generator cannot do, and say which of others can. Raises PlanError."""
     if missing := plan.needs - generator.features:
         # Those elsewhere would have to be asked, and may not be there.
-        can = ", ".join(sorted(other.name for other in others if not other.away and plan.needs <= other.features))
+        can = ", ".join(sorted(other.name for other in others if not other.remote and plan.needs <= other.features))
         hint = f" These can: {can}." if can else ""
         raise PlanError(f"{generator.name} cannot do: {', '.join(sorted(missing))}.{hint}")

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator, Running
-from pytest_loadgen.generators.process import Output, Process
-from pytest_loadgen.plan import NO_TIME, Plan, hold
-from pytest_loadgen.result import Interval
-from pytest_loadgen.target import Target
+from pytest_loadgen.generators.process import CommandOutput, Process
+from pytest_loadgen.traffic.plan import NO_TIME, Plan, hold
+from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
 
 # How long a program may take to start and to report, and to end when it is told to, in seconds.
@@ -46,7 +46,7 @@ class Command(LoadGenerator, ABC):
     `argv`, and `parse`. The program runs in a folder of its own, which is gone when it has ended.
     """
 
-    live = False
+    streams_intervals = False
     settings: Mapping[str, type] = {"program": str, "args": list, "env": dict}
 
     program: str = ""
@@ -55,10 +55,10 @@ class Command(LoadGenerator, ABC):
     """More arguments, from the configuration; `argv` puts them where they belong."""
     env: Mapping[str, str] = {}
     """More of its environment."""
-    home: ClassVar[str] = ""
+    install_hint: ClassVar[str] = ""
     """Where it is to be had."""
-    asked_version: ClassVar[Sequence[str]] = ("--version",)
-    own_args: ClassVar[Mapping[str, str]] = {}
+    version_args: ClassVar[Sequence[str]] = ("--version",)
+    reserved_args: ClassVar[Mapping[str, str]] = {}
     """Options of the program that `args` may not have, each with that of `load()` to use instead, if there is one."""
 
     @abstractmethod
@@ -66,22 +66,22 @@ class Command(LoadGenerator, ABC):
         """Give the arguments for a plan. Raises PlanError where the program cannot do it."""
 
     @abstractmethod
-    def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
+    def parse(self, output: CommandOutput, plan: Plan) -> Iterable[Interval]:
         """Read what the program left. Raises GeneratorError, or ValueError where that is no result."""
 
     def files(self, plan: Plan) -> Mapping[str, bytes]:
         """Give files that the program shall find in its folder, by name."""
         return {}
 
-    def overrun(self, plan: Plan) -> float:
+    def shutdown_time(self, plan: Plan) -> float:
         """Tell how long after its duration it may still wait for answers, in seconds."""
         return float(plan.timeout)
 
     def check_args(self) -> None:
         """Refuse configured arguments that would change what `argv` says. Raises PlanError."""
         for arg in self.args:
-            if (option := self.option(arg)) in self.own_args:
-                instead = self.own_args[option]
+            if (option := self.option(arg)) in self.reserved_args:
+                instead = self.reserved_args[option]
                 hint = f"use {instead} of load() instead" if instead else "its figures depend on it, so leave it out"
                 raise PlanError(f"{self.name}: args has {option}, which is not to be configured: {hint}")
 
@@ -89,7 +89,7 @@ class Command(LoadGenerator, ABC):
         """Give the option of the program that an argument is, without its value."""
         return arg.partition("=")[0]
 
-    def check(self, output: Output) -> None:
+    def check(self, output: CommandOutput) -> None:
         """Refuse a program that did not end well. Raises GeneratorError."""
         if output.status:
             raise GeneratorError(f"{ending(output.status)}{_quoted(output.stderr or output.stdout)}")
@@ -101,14 +101,14 @@ class Command(LoadGenerator, ABC):
         if path := shutil.which(program):
             return path
         where = "" if os.sep in program else " on PATH"
-        get = f" ({self.home})" if self.home else ""
+        get = f" ({self.install_hint})" if self.install_hint else ""
         raise GeneratorError(
             f"{self.name}: there is no {program!r}{where}. Install it{get}, or use --load-generator=embedded."
         )
 
     def version(self) -> str:
         """Ask the program for its version. Raises GeneratorError where it is not there."""
-        return self.read_version(asked(self.path(), *self.asked_version))
+        return self.read_version(asked(self.path(), *self.version_args))
 
     def read_version(self, text: str) -> str:
         """Find the version in what the program says."""
@@ -163,7 +163,7 @@ class _Run(Running):
         """Run the program for a plan, and read what it left."""
         command = self._command
         argv = [command.path(), *command.argv(plan)]
-        limit = plan.duration + command.overrun(plan) + _GRACE
+        limit = plan.duration + command.shutdown_time(plan) + _GRACE
         with tempfile.TemporaryDirectory(prefix="pytest-loadgen-", ignore_cleanup_errors=True) as folder:
             for name, content in command.files(plan).items():
                 (Path(folder) / name).write_bytes(content)
@@ -192,7 +192,7 @@ class _Run(Running):
                 return self._read(output, plan)
         return []
 
-    def _read(self, output: Output, plan: Plan) -> list[Interval]:
+    def _read(self, output: CommandOutput, plan: Plan) -> list[Interval]:
         command = self._command
         if self._interrupted:
             plan = plan.between(0, min(float(plan.duration), max(output.seconds, 0.001)))

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.generators.command import Command
-from pytest_loadgen.generators.process import Output
+from pytest_loadgen.generators.process import CommandOutput
 from pytest_loadgen.generators.timeline import Timeline
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval, is_answer
-from pytest_loadgen.target import Target
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
 
 _LOG, _BODY = "access.log", "body"
@@ -73,10 +74,10 @@ class Fortio(Command):
 
     name = "fortio"
     features = frozenset({"http", "https", "grpc", "grpcs", "tcp", "udp", "rate", "max", "http2", "body", "cert"})
-    floor = Duration("1ms")
-    home: ClassVar = "https://fortio.org"
-    asked_version: ClassVar = ("version",)
-    own_args: ClassVar = {f"-{name}": instead for name, instead in _OWN.items()}
+    added_latency = Duration("1ms")
+    install_hint: ClassVar = "https://fortio.org"
+    version_args: ClassVar = ("version",)
+    reserved_args: ClassVar = {f"-{name}": instead for name, instead in _OWN.items()}
 
     def argv(self, plan: Plan) -> list[str]:
         """Give fortio's arguments. Raises PlanError."""
@@ -107,7 +108,7 @@ class Fortio(Command):
         """Give the body, which is a file's."""
         return {_BODY: plan.target.body} if plan.target.body else {}
 
-    def parse(self, output: Output, plan: Plan) -> list[Interval]:
+    def parse(self, output: CommandOutput, plan: Plan) -> list[Interval]:
         """Read the calls, and what fortio says of them all."""
         result = read(output.stdout)
         log = output.folder / _LOG
@@ -120,13 +121,13 @@ class Fortio(Command):
         for call, begin, due, free in schedule.placed(calls):
             end = begin + call.latency
             if kind := failures.kind(call, plan):
-                timeline.failed(end, kind)
+                timeline.add_failure(end, kind)
             else:
-                timeline.answered(end, call.details, end - due, call.latency)
+                timeline.add_response(end, call.details, end - due, call.latency)
             if not plan.closed:
-                timeline.late(due, begin - max(due, free))
+                timeline.add_lag(due, begin - max(due, free))
         for due in schedule.missing(calls, float(plan.duration)):
-            timeline.failed(due + plan.timeout, "timeout", sent=False)
+            timeline.add_failure(due + plan.timeout, "timeout", sent=False)
         return timeline.intervals(output.cpu / output.seconds)
 
     def _grpc(self, target: Target) -> Iterator[str]:

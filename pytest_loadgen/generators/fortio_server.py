@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.command import UNREADABLE, warming, without_secrets
 from pytest_loadgen.generators.fortio import Shape, go_duration, read
-from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
-from pytest_loadgen.target import without_password
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import without_password
 
 if TYPE_CHECKING:
     import httpx
@@ -50,8 +50,8 @@ class FortioServer(LoadGenerator):
 
     name = "fortio-server"
     features = frozenset({"http", "https", "rate", "max", "http2", "body"})
-    basis = "sent"
-    live = False
+    latency_from = "sent"
+    streams_intervals = False
     settings: Mapping[str, type] = {"address": str}
 
     address: str = "http://127.0.0.1:8080"
@@ -187,19 +187,19 @@ def interval(result: dict[str, Any], plan: Plan) -> Interval:
     rate = 0.0 if plan.closed else float(result["RequestedQPS"])
     planned = int(rate * float(plan.duration))
     threads, count = result["NumThreads"], total.total()
-    unsent = max(0, planned - planned % threads - count)
+    never_sent = max(0, planned - planned % threads - count)
     # A thread that is busy when its last call is due makes it no more; which were is told by how long they usually are.
     busy = 2 * result["DurationHistogram"]["Sum"] / count + _BUSY if count else 0.0
-    if unsent <= min(threads, rate * busy):
-        unsent = 0
-    outcomes.update(timeout=timeouts + unsent, failed=failed - timeouts)
+    if never_sent <= min(threads, rate * busy):
+        never_sent = 0
+    outcomes.update(timeout=timeouts + never_sent, failed=failed - timeouts)
     extremes = result["DurationHistogram"]["Min"], result["DurationHistogram"]["Max"]
     latency = Histogram.from_buckets(
         (max(_BOUNDS[bucket], extremes[0]), min(_BOUNDS[bucket + 1], extremes[1]), count)
         for bucket, count in (total - lost).items()
     )
     seconds = result["ActualDuration"] / 1e9 if plan.closed else float(plan.duration)
-    return Interval(0.0, seconds, latency, latency, dict(+outcomes), unsent=unsent)
+    return Interval(0.0, seconds, latency, latency, dict(+outcomes), never_sent=never_sent)
 
 
 def _buckets(histogram: dict[str, Any]) -> Counter[int]:

@@ -6,22 +6,22 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class Basis(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+class LatencyFrom(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
-    BASIS_UNSPECIFIED: _ClassVar[Basis]
-    BASIS_DUE: _ClassVar[Basis]
-    BASIS_SENT: _ClassVar[Basis]
-    BASIS_BACK_FILLED: _ClassVar[Basis]
+    LATENCY_FROM_UNSPECIFIED: _ClassVar[LatencyFrom]
+    LATENCY_FROM_SCHEDULED: _ClassVar[LatencyFrom]
+    LATENCY_FROM_SENT: _ClassVar[LatencyFrom]
+    LATENCY_FROM_CORRECTED: _ClassVar[LatencyFrom]
 
 class Arrivals(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ARRIVALS_UNSPECIFIED: _ClassVar[Arrivals]
     ARRIVALS_CONSTANT: _ClassVar[Arrivals]
     ARRIVALS_POISSON: _ClassVar[Arrivals]
-BASIS_UNSPECIFIED: Basis
-BASIS_DUE: Basis
-BASIS_SENT: Basis
-BASIS_BACK_FILLED: Basis
+LATENCY_FROM_UNSPECIFIED: LatencyFrom
+LATENCY_FROM_SCHEDULED: LatencyFrom
+LATENCY_FROM_SENT: LatencyFrom
+LATENCY_FROM_CORRECTED: LatencyFrom
 ARRIVALS_UNSPECIFIED: Arrivals
 ARRIVALS_CONSTANT: Arrivals
 ARRIVALS_POISSON: Arrivals
@@ -33,29 +33,29 @@ class DescribeRequest(_message.Message):
     def __init__(self, generator: _Optional[str] = ...) -> None: ...
 
 class Description(_message.Message):
-    __slots__ = ("interface_version", "name", "version", "features", "basis", "floor", "live", "longest", "generators")
+    __slots__ = ("interface_version", "name", "version", "features", "latency_from", "added_latency", "streams_intervals", "max_duration", "generators")
     INTERFACE_VERSION_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
-    BASIS_FIELD_NUMBER: _ClassVar[int]
-    FLOOR_FIELD_NUMBER: _ClassVar[int]
-    LIVE_FIELD_NUMBER: _ClassVar[int]
-    LONGEST_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_FROM_FIELD_NUMBER: _ClassVar[int]
+    ADDED_LATENCY_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_INTERVALS_FIELD_NUMBER: _ClassVar[int]
+    MAX_DURATION_FIELD_NUMBER: _ClassVar[int]
     GENERATORS_FIELD_NUMBER: _ClassVar[int]
     interface_version: int
     name: str
     version: str
     features: _containers.RepeatedScalarFieldContainer[str]
-    basis: Basis
-    floor: float
-    live: bool
-    longest: float
+    latency_from: LatencyFrom
+    added_latency: float
+    streams_intervals: bool
+    max_duration: float
     generators: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, interface_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., basis: _Optional[_Union[Basis, str]] = ..., floor: _Optional[float] = ..., live: bool = ..., longest: _Optional[float] = ..., generators: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, interface_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., latency_from: _Optional[_Union[LatencyFrom, str]] = ..., added_latency: _Optional[float] = ..., streams_intervals: bool = ..., max_duration: _Optional[float] = ..., generators: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("generator", "target", "stages", "connections", "arrivals", "warmup", "timeout", "expect", "ready", "seed", "part", "parts", "start_at")
+    __slots__ = ("generator", "target", "stages", "connections", "arrivals", "warmup", "timeout", "expect", "ready_timeout", "seed", "part", "parts", "start_at")
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     STAGES_FIELD_NUMBER: _ClassVar[int]
@@ -64,7 +64,7 @@ class Plan(_message.Message):
     WARMUP_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     EXPECT_FIELD_NUMBER: _ClassVar[int]
-    READY_FIELD_NUMBER: _ClassVar[int]
+    READY_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
@@ -77,12 +77,12 @@ class Plan(_message.Message):
     warmup: float
     timeout: float
     expect: _containers.RepeatedScalarFieldContainer[str]
-    ready: float
+    ready_timeout: float
     seed: int
     part: int
     parts: int
     start_at: float
-    def __init__(self, generator: _Optional[str] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., connections: _Optional[int] = ..., arrivals: _Optional[_Union[Arrivals, str]] = ..., warmup: _Optional[float] = ..., timeout: _Optional[float] = ..., expect: _Optional[_Iterable[str]] = ..., ready: _Optional[float] = ..., seed: _Optional[int] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ..., start_at: _Optional[float] = ...) -> None: ...
+    def __init__(self, generator: _Optional[str] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., connections: _Optional[int] = ..., arrivals: _Optional[_Union[Arrivals, str]] = ..., warmup: _Optional[float] = ..., timeout: _Optional[float] = ..., expect: _Optional[_Iterable[str]] = ..., ready_timeout: _Optional[float] = ..., seed: _Optional[int] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ..., start_at: _Optional[float] = ...) -> None: ...
 
 class Stage(_message.Message):
     __slots__ = ("start", "end", "seconds")
@@ -129,7 +129,7 @@ class Header(_message.Message):
     def __init__(self, name: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class Interval(_message.Message):
-    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "resent", "unsent")
+    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "retried", "never_sent")
     class OutcomesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -146,8 +146,8 @@ class Interval(_message.Message):
     CPU_FIELD_NUMBER: _ClassVar[int]
     THROTTLED_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
-    RESENT_FIELD_NUMBER: _ClassVar[int]
-    UNSENT_FIELD_NUMBER: _ClassVar[int]
+    RETRIED_FIELD_NUMBER: _ClassVar[int]
+    NEVER_SENT_FIELD_NUMBER: _ClassVar[int]
     start: float
     seconds: float
     latency: Histogram
@@ -157,9 +157,9 @@ class Interval(_message.Message):
     cpu: float
     throttled: float
     received: int
-    resent: int
-    unsent: int
-    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., resent: _Optional[int] = ..., unsent: _Optional[int] = ...) -> None: ...
+    retried: int
+    never_sent: int
+    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., retried: _Optional[int] = ..., never_sent: _Optional[int] = ...) -> None: ...
 
 class Histogram(_message.Message):
     __slots__ = ("hdr", "ranges")

@@ -9,12 +9,12 @@ from itertools import pairwise
 from typing import ClassVar
 
 from pytest_loadgen.errors import PlanError
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.command import Command
 from pytest_loadgen.generators.nighthawk_options import FEATURES, FLOOR, Asked, drain
 from pytest_loadgen.generators.nighthawk_output import Told
-from pytest_loadgen.generators.process import Output
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
+from pytest_loadgen.generators.process import CommandOutput
+from pytest_loadgen.traffic.plan import Plan
 
 _CONCURRENCY = "--concurrency"
 # What the configuration may say otherwise; of a flag that is there twice the program wants to know nothing.
@@ -45,10 +45,10 @@ class Nighthawk(Command):
 
     name = "nighthawk"
     features = FEATURES
-    floor = FLOOR
+    added_latency = FLOOR
     program = "nighthawk_client"
-    home: ClassVar = "https://github.com/envoyproxy/nighthawk"
-    own_args: ClassVar = _OWN
+    install_hint: ClassVar = "https://github.com/envoyproxy/nighthawk"
+    reserved_args: ClassVar = _OWN
 
     def argv(self, plan: Plan) -> list[str]:
         """Give Nighthawk's arguments. Raises PlanError."""
@@ -66,12 +66,12 @@ class Nighthawk(Command):
             *self.args,
         ]
 
-    def parse(self, output: Output, plan: Plan) -> list[Interval]:
+    def parse(self, output: CommandOutput, plan: Plan) -> list[Interval]:
         """Read the one result."""
         interval = Told.read(json.loads(output.stdout)).interval(plan, output.seconds)
         return [replace(interval, cpu=output.cpu / output.seconds)]
 
-    def check(self, output: Output) -> None:
+    def check(self, output: CommandOutput) -> None:
         """Refuse a program that ended badly and has no result: with one it may say so of the service's answers."""
         if not output.stdout.lstrip().startswith("{"):
             super().check(output)

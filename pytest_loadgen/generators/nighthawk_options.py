@@ -10,8 +10,8 @@ from fractions import Fraction
 from typing import Literal, Self
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.target import Target
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
 
 FEATURES = frozenset({"http", "https", "http2", "rate"})

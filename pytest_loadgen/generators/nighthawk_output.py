@@ -1,4 +1,4 @@
-"""What Nighthawk tells of a run: its message Output, in the form that it has as JSON."""
+"""What Nighthawk tells of a run: its message CommandOutput, in the form that it has as JSON."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from itertools import pairwise
 from typing import Any, Self
 
 from pytest_loadgen.errors import GeneratorError
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.nighthawk_options import drain
-from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
+from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
 
 _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
@@ -100,10 +100,10 @@ class Told:
         answers, failures = self._answers(), self._failures(plan)
         failed = self.ended.count - answers.total()
         # No connection was free for them, or none came about in time.
-        unsent = failed - failures.total()
-        if self.answered.count != answers.total() + failures["protocol"] or unsent < 0:
+        never_sent = failed - failures.total()
+        if self.answered.count != answers.total() + failures["protocol"] or never_sent < 0:
             raise GeneratorError("its counters and its statistics do not tell of the same requests")
-        unsent += self._left_out(planned, plan)
+        never_sent += self._left_out(planned, plan)
         hung = self._open_at_end() if took >= self.seconds + drain(plan) else 0
         latency = self.ended.without_fastest(failed).within(plan.timeout)
         late = answers.total() - latency.count
@@ -112,9 +112,9 @@ class Told:
             seconds=self.seconds,
             latency=latency.histogram,
             service_time=self.answered.without_fastest(failures["protocol"] + late).histogram,
-            outcomes=dict(_in_time(answers, late) + failures + Counter(timeout=late + hung + unsent)),
+            outcomes=dict(_in_time(answers, late) + failures + Counter(timeout=late + hung + never_sent)),
             received=self._count("upstream_cx_rx_bytes_total"),
-            unsent=unsent,
+            never_sent=never_sent,
         )
 
     def _planned(self, plan: Plan) -> int:

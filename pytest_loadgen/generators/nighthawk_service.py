@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_loadgen.errors import GeneratorError
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.command import UNREADABLE, warming, without_secrets
 from pytest_loadgen.generators.nighthawk_options import FEATURES, FLOOR, Asked, drain
 from pytest_loadgen.generators.nighthawk_output import Told
-from pytest_loadgen.plan import NO_TIME, Plan
-from pytest_loadgen.result import Interval
-from pytest_loadgen.target import without_password
+from pytest_loadgen.traffic.plan import NO_TIME, Plan
+from pytest_loadgen.traffic.target import without_password
 from pytest_loadgen.units import Duration
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class NighthawkService(LoadGenerator):
 
     name = "nighthawk-service"
     features = FEATURES
-    floor = FLOOR
-    live = False
+    added_latency = FLOOR
+    streams_intervals = False
     settings: Mapping[str, type] = {"address": str}
 
     address: str = "127.0.0.1:8443"

@@ -32,7 +32,7 @@ _READ = 1 << 16
 
 
 @dataclass(frozen=True)
-class Output:
+class CommandOutput:
     """What a program left."""
 
     stdout: str
@@ -82,7 +82,7 @@ class Process:
         """The messages so far."""
         return self._said.text
 
-    def wait(self, seconds: float) -> Output | None:
+    def wait(self, seconds: float) -> CommandOutput | None:
         """Wait until it has ended, and give what it left; or nothing where it has not in so many seconds."""
         deadline = time.monotonic() + seconds
         while self._ended is None or (self._pipes.get_map() and time.monotonic() < self._ended + _LINGER):
@@ -94,7 +94,9 @@ class Process:
         seconds = self._ended - self._started
         if self._process.returncode == _NOT_STARTED and self._said.text.startswith(_STARTER):
             raise GeneratorError(f"cannot start {self._program}: {self._said.text.strip().rpartition(': ')[2]}")
-        return Output(self._printed.text, self._said.text, self._process.returncode, seconds, self._cpu, self._folder)
+        return CommandOutput(
+            self._printed.text, self._said.text, self._process.returncode, seconds, self._cpu, self._folder
+        )
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to it and to all that it has started."""

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from pytest_loadgen.errors import GeneratorError, LoadError, PlanError, ServiceError
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.result import LatencyFrom
 from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.channel import DEFAULT_PORT, SERVICE, Call, CallError, Channel, host_and_port
 from pytest_loadgen.generators.command import without_secrets
-from pytest_loadgen.plan import FEATURES, HIGHEST_RATE, Plan
-from pytest_loadgen.result import Basis, Interval
-from pytest_loadgen.target import without_password
+from pytest_loadgen.traffic.plan import FEATURES, HIGHEST_RATE, Plan
+from pytest_loadgen.traffic.target import without_password
 from pytest_loadgen.units import Duration
 
 if TYPE_CHECKING:
-    from pytest_loadgen.generators.wire import Description
+    from pytest_loadgen.generators.messages import Description
 
 SCHEME = "remote://"
 """How an address begins that is a generator's name."""
@@ -58,7 +59,7 @@ class Remote(LoadGenerator):
     """
 
     name = "remote"
-    away = True
+    remote = True
     settings: Mapping[str, type | UnionType] = {
         "address": str,
         "generator": str,
@@ -102,18 +103,18 @@ class Remote(LoadGenerator):
         """What it says of itself, asked once. Raises GeneratorError or PlanError."""
         self._check()
         from pytest_loadgen.generators import loadgen_pb2 as pb
-        from pytest_loadgen.generators import wire
+        from pytest_loadgen.generators import messages
 
         with self._call() as channel:
             message = channel.describe(pb.DescribeRequest(generator=self.generator))
         try:
-            description = wire.Description.read(message)
+            description = messages.Description.read(message)
         except ValueError as error:
             raise GeneratorError(f"{self._who} does not say what it is: {error}") from None
-        if description.interface_version != wire.VERSION:
+        if description.interface_version != messages.VERSION:
             raise GeneratorError(
                 f"{self._who} speaks version {description.interface_version} of the interface, and this is "
-                f"version {wire.VERSION}: use versions of pytest-loadgen that go together on both sides."
+                f"version {messages.VERSION}: use versions of pytest-loadgen that go together on both sides."
             )
         return description
 
@@ -123,29 +124,29 @@ class Remote(LoadGenerator):
         return self.description.features & FEATURES - {"cert"}
 
     @property
-    def basis(self) -> Basis:  # type: ignore[override]
+    def latency_from(self) -> LatencyFrom:  # type: ignore[override]
         """From when it counts latency."""
-        return self.description.basis
+        return self.description.latency_from
 
     @property
-    def place(self) -> str:  # type: ignore[override]
+    def sent_from(self) -> str:  # type: ignore[override]
         """Where it is."""
         return f"{self.address}/{self.description.name}"
 
     @property
-    def floor(self) -> Duration:  # type: ignore[override]
+    def added_latency(self) -> Duration:  # type: ignore[override]
         """How much it may add to a latency itself."""
-        return self.description.floor
+        return self.description.added_latency
 
     @property
-    def live(self) -> bool:  # type: ignore[override]
+    def streams_intervals(self) -> bool:  # type: ignore[override]
         """Whether intervals come as they end."""
-        return self.description.live
+        return self.description.streams_intervals
 
     @property
-    def longest(self) -> float:  # type: ignore[override]
+    def max_duration(self) -> float:  # type: ignore[override]
         """How long a load it can do in one piece, in seconds."""
-        return self.description.longest
+        return self.description.max_duration
 
     def version(self) -> str:
         """Tell which generator is there, and its version. Raises GeneratorError."""
@@ -158,29 +159,29 @@ class Remote(LoadGenerator):
     def start(self, plan: Plan) -> Call:
         """Send it a plan. Raises PlanError or GeneratorError."""
         self._check()
-        from pytest_loadgen.generators import wire
+        from pytest_loadgen.generators import messages
 
-        limit = _WAIT + plan.ready + plan.warmup + plan.duration + 2 * plan.timeout
+        limit = _WAIT + plan.ready_timeout + plan.warmup + plan.duration + 2 * plan.timeout
         with self._call() as channel:
-            return channel.run(wire.write_plan(plan, self.generator), limit)
+            return channel.run(messages.write_plan(plan, self.generator), limit)
 
     def read(self, call: Call, plan: Plan) -> Generator[Interval]:
         """Read its intervals as they come. Raises PlanError, ServiceError or GeneratorError."""
-        from pytest_loadgen.generators import wire
+        from pytest_loadgen.generators import messages
 
         heard = False
         account = _Account(plan)
         try:
             for message in call:
                 heard = True
-                interval = wire.read_interval(message)
+                interval = messages.read_interval(message)
                 account.add(interval)
                 yield interval
         except CallError as error:
             raise self._error(error, plan, heard) from None
         except ValueError as error:
             raise GeneratorError(f"{self._who} sent an interval that cannot be read: {error}") from None
-        if not plan.closed and account.requests < account.least(self.live):
+        if not plan.closed and account.requests < account.least(self.streams_intervals):
             raise GeneratorError(
                 f"{self._who} was to make {plan.requests:,} requests and tells of {account.requests:,}"
             )
@@ -295,14 +296,14 @@ class _Account:
         self._late += interval.lag.over(_LATE)
         self.requests += interval.requests
 
-    def least(self, live: bool) -> float:
+    def least(self, streams_intervals: bool) -> float:
         """Tell how many requests there have to be, at the end of a load at a set rate."""
         planned = self._plan.requests
         share, few = _ROUNDING
         spare = share * planned + few
         if self._plan.arrivals == "poisson":
             spare += 5 * math.sqrt(planned)
-        if not live:
+        if not streams_intervals:
             # A program cannot tell what was under way, or waited for that, when it ended.
             spare += self._plan.rate * (2 * self._spent / max(1, self.requests) + _JUST_DUE)
         # Nor need what the generator says that it was too late for be there: the verdict is of that.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from pytest_loadgen.histogram import MASKS, Histogram
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
+from pytest_loadgen.figures.histogram import MASKS, Histogram
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.traffic.plan import Plan
 
 
 @dataclass
@@ -16,7 +16,7 @@ class _Second:
     service_time: Counter[int] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     lag: Counter[int] = field(default_factory=Counter)
-    unsent: int = 0
+    never_sent: int = 0
 
 
 class Timeline:
@@ -30,23 +30,23 @@ class Timeline:
         self._whole = max(1, int(self._duration + 0.5))
         self._seconds: defaultdict[int, _Second] = defaultdict(_Second)
 
-    def answered(self, end: float, outcome: str, latency: float, service_time: float) -> None:
+    def add_response(self, end: float, outcome: str, latency: float, service_time: float) -> None:
         """Add a request by when it was answered; one that took too long was given up."""
         if latency > self._plan.timeout:
-            self.failed(end, "timeout")
+            self.add_failure(end, "timeout")
             return
         second = self._at(end)
         second.outcomes[outcome] += 1
         second.latency[_edge(latency)] += 1
         second.service_time[_edge(service_time)] += 1
 
-    def failed(self, end: float, kind: str, count: int = 1, *, sent: bool = True) -> None:
+    def add_failure(self, end: float, kind: str, count: int = 1, *, sent: bool = True) -> None:
         """Add requests that got no answer."""
         second = self._at(end)
         second.outcomes[kind] += count
-        second.unsent += 0 if sent else count
+        second.never_sent += 0 if sent else count
 
-    def late(self, due: float, lag: float) -> None:
+    def add_lag(self, due: float, lag: float) -> None:
         """Add how late the generator itself was."""
         self._at(due).lag[_edge(lag)] += 1
 
@@ -68,7 +68,7 @@ class Timeline:
             outcomes=dict(second.outcomes),
             lag=Histogram(second.lag),
             cpu=cpu if sending else 0.0,
-            unsent=second.unsent,
+            never_sent=second.never_sent,
         )
 
     def _at(self, moment: float) -> _Second:

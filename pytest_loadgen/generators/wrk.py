@@ -15,12 +15,12 @@ from importlib import resources
 from typing import ClassVar
 
 from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.command import Command, asked
-from pytest_loadgen.generators.process import Output
-from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
-from pytest_loadgen.target import Target
+from pytest_loadgen.generators.process import CommandOutput
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
 
 _HOOK = "wrk.lua"
@@ -65,19 +65,19 @@ class _Hooked(Command):
     Neither verifies certificates: the one look at the service before each load does it for them.
     """
 
-    asked_version = ("-v",)
+    version_args = ("-v",)
     kind: ClassVar[str]
     """Which of the two it is."""
     cannot: ClassVar[str]
     """What the other one is no good for."""
-    own_args: ClassVar = _OWN
+    reserved_args: ClassVar = _OWN
 
     def option(self, arg: str) -> str:
         """Give the option that an argument is: of one letter, with its value behind it; or the beginning of one."""
         if not arg.startswith("--"):
             return arg[:2]
         begin = super().option(arg)
-        return next((option for option in self.own_args if len(begin) > 2 and option.startswith(begin)), begin)
+        return next((option for option in self.reserved_args if len(begin) > 2 and option.startswith(begin)), begin)
 
     def path(self) -> str:
         """Find the program, whatever it is called. Raises GeneratorError where it is the other one."""
@@ -89,7 +89,7 @@ class _Hooked(Command):
             return path
         what = f"is {found}, which {self.cannot}" if found else f"is not {self.kind}"
         raise GeneratorError(
-            f"{self.name}: {path} {what}. Install {self.kind} ({self.home}), or use --load-generator=embedded."
+            f"{self.name}: {path} {what}. Install {self.kind} ({self.install_hint}), or use --load-generator=embedded."
         )
 
     def files(self, plan: Plan) -> Mapping[str, bytes]:
@@ -119,7 +119,7 @@ class _Hooked(Command):
         common = ["-t", str(threads), "-c", str(connections), "-d", f"{seconds:.0f}s", "-s", _HOOK]
         return [*common, *special, *self.args, url]
 
-    def _told(self, output: Output) -> _Told:
+    def _told(self, output: CommandOutput) -> _Told:
         """Read what the hook told. Raises GeneratorError."""
         printed, mark, line = output.stdout.rpartition(_MARK)
         banner = _BANNER.search(printed)
@@ -151,9 +151,9 @@ class Wrk(_Hooked):
 
     name = "wrk"
     features = frozenset({"http", "https", "max", "body"})
-    own_args: ClassVar = _OWN | {"--timeout": "timeout=", "-T": "timeout="}
+    reserved_args: ClassVar = _OWN | {"--timeout": "timeout=", "-T": "timeout="}
     program = kind = "wrk"
-    home = "https://github.com/wg/wrk"
+    install_hint = "https://github.com/wg/wrk"
     cannot = "only sends at a set rate"
 
     def argv(self, plan: Plan) -> Sequence[str]:
@@ -166,7 +166,7 @@ class Wrk(_Hooked):
         """Tell how long it goes on after its duration: its threads look ten times a second."""
         return 0.1
 
-    def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
+    def parse(self, output: CommandOutput, plan: Plan) -> Iterable[Interval]:
         """Read what became of it, as one interval."""
         told = self._told(output)
         if told.closed_unawares:
@@ -215,10 +215,10 @@ class Wrk2(_Hooked):
 
     name = "wrk2"
     features = frozenset({"http", "https", "rate", "body"})
-    floor = Duration("2ms")
-    longest = 8.0
+    added_latency = Duration("2ms")
+    max_duration = 8.0
     program = kind = "wrk2"
-    home = "https://github.com/giltene/wrk2"
+    install_hint = "https://github.com/giltene/wrk2"
     cannot = "cannot keep a rate"
 
     def path(self) -> str:
@@ -235,8 +235,10 @@ class Wrk2(_Hooked):
             raise PlanError(
                 f"{self.name} keeps whole rates only, and not {plan.rate}: ask for whole requests per second"
             )
-        if plan.duration > self.longest:
-            raise PlanError(f"{self.name} runs for {Duration(self.longest)} at a time, and not for {plan.duration}")
+        if plan.duration > self.max_duration:
+            raise PlanError(
+                f"{self.name} runs for {Duration(self.max_duration)} at a time, and not for {plan.duration}"
+            )
         threads = min(2 if rate > _PER_THREAD else 1, os.cpu_count() or 1, plan.connections)
         # Each sends once a second at least, or wrk2 would take it for one that hangs.
         most = min(plan.connections, int(rate), int(plan.duration * _OPENING / _STAGGER) * threads)
@@ -251,7 +253,7 @@ class Wrk2(_Hooked):
         """Tell how long it goes on after its duration: without an answer it looks every two seconds."""
         return 2.0
 
-    def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
+    def parse(self, output: CommandOutput, plan: Plan) -> Iterable[Interval]:
         """Read what became of it, as one interval."""
         told, rate = self._told(output), float(plan.rate)
         if told.seconds < _WHOLE * plan.duration:
@@ -259,10 +261,10 @@ class Wrk2(_Hooked):
             raise GeneratorError(f"was to run for {plan.duration}, and says {ran}: do its args change the load?")
         rows = _spectrum(output.stdout, told)
         service_time = Histogram.from_spectrum(rows)
-        missing, unsent = _missing(told, rate, min(plan.duration, told.seconds), service_time.mean)
+        missing, never_sent = _missing(told, rate, min(plan.duration, told.seconds), service_time.mean)
         # What was sent again, and answered then: a request more than was due.
         again = max(0, _lost(told) - missing) if told.requests else 0
-        due = missing + unsent + told.latencies.total()
+        due = missing + never_sent + told.latencies.total()
         if again > _AGAIN * due:
             raise GeneratorError(
                 f"it sent {again:,} requests again in a loop, as their connections were lost, beside {due:,} that "
@@ -282,10 +284,10 @@ class Wrk2(_Hooked):
             service_time=Histogram.from_spectrum((value, min(rank - waited, answered)) for value, rank in rows),
             outcomes=outcomes,
             # Without CPU left, it may itself be why an answer was late, and nothing tells how much.
-            lag=latency if told.cpu >= _FULL else _lag(told, unsent),
+            lag=latency if told.cpu >= _FULL else _lag(told, never_sent),
             cpu=told.cpu,
             received=told.received,
-            unsent=waited + max(0, failures["timeout"] - told.unanswered),
+            never_sent=waited + max(0, failures["timeout"] - told.unanswered),
         )
 
 
@@ -408,7 +410,7 @@ def _missing(told: _Told, rate: float, seconds: float, service_time: float) -> t
     """
     due = _due(told, rate, seconds)
     missing = max(0, due - told.latencies.total())
-    in_flight = min(told.connections, due - _due(told, rate, seconds - 2 * service_time - Wrk2.floor))
+    in_flight = min(told.connections, due - _due(told, rate, seconds - 2 * service_time - Wrk2.added_latency))
     # Where wrk2 saw a connection wait for two seconds, there is another reason.
     just_due = 0 if told.errors["timeout"] else due - _due(told, rate, seconds - _GRACE)
     if missing <= in_flight + just_due:
@@ -426,10 +428,10 @@ def _due(told: _Told, rate: float, seconds: float) -> int:
     return told.threads * sum(math.ceil(round(time / period, 9)) for time in running if time > 0)
 
 
-def _lag(told: _Told, unsent: int) -> Histogram:
+def _lag(told: _Told, never_sent: int) -> Histogram:
     """Tell how late wrk2 sent its requests, at the least; what it did not send was due before the last moment."""
     sent = told.sent - told.errors["write"]
-    late = told.late + Counter({0: max(0, sent - told.late.total()), round(_GRACE * 1000): unsent})
+    late = told.late + Counter({0: max(0, sent - told.late.total()), round(_GRACE * 1000): never_sent})
     return Histogram.from_buckets((ms / 1000, ms / 1000, count) for ms, count in late.items())
 
 

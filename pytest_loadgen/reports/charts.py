@@ -10,11 +10,12 @@ from itertools import accumulate
 from typing import Any
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.histogram import rank
-from pytest_loadgen.result import Interval, Result
-from pytest_loadgen.runs import Run
-from pytest_loadgen.slo import SLO
-from pytest_loadgen.verdict import Verdict
+from pytest_loadgen.figures.histogram import rank
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.slo import SLO
+from pytest_loadgen.objectives.verdict import Verdict
+from pytest_loadgen.records.run import Run
 
 # So many points of a curve to each nine: from 90 % to 99 %, from 99 % to 99.9 %.
 _POINTS = 24
@@ -102,15 +103,19 @@ def charts(run: Run) -> Charts:
 
 def _curves(run: Run) -> Iterator[Curve]:
     result = run.result
-    best, worst = result.bounds()
-    yield _curve("response time, from when due" if result.basis == "due" else "latency, from when sent", "main", worst)
+    best, worst = result.best_and_worst()
+    yield _curve(
+        "response time, from when due" if result.latency_from == "scheduled" else "latency, from when sent",
+        "main",
+        worst,
+    )
     if best is not worst:
         yield _curve("at best, as its buckets are wide", "best", best)
     # Of a closed plan, and where nothing waited, both are the same.
     if result.total.service_time and result.total.service_time != result.total.latency:
-        yield _curve("service time, from when sent", "service", worst.served)
+        yield _curve("service time, from when sent", "service", worst.by_service_time)
     if run.baseline is not None:
-        yield _curve("against" if run.paired else "baseline", "baseline", run.baseline.bounds()[1])
+        yield _curve("against" if run.paired else "baseline", "baseline", run.baseline.best_and_worst()[1])
 
 
 def _curve(name: str, style: str, result: Result) -> Curve:

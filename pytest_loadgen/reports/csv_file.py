@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from pytest_loadgen.record import Record
-from pytest_loadgen.result import Interval, Result
-from pytest_loadgen.runs import Run
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.records.record import Record
+from pytest_loadgen.records.run import Run
 
 # Where a cell begins like this, a spreadsheet takes it for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -81,7 +82,7 @@ _OF_INTERVAL: Mapping[str, Callable[[Result, Interval], float | str]] = {
     "cpu_cores": lambda _, interval: interval.cpu,
     "throttled_s": lambda _, interval: interval.throttled,
     "received_bytes": lambda _, interval: interval.received,
-    "resent": lambda _, interval: interval.resent,
-    "unsent": lambda _, interval: interval.unsent,
+    "retried": lambda _, interval: interval.retried,
+    "never_sent": lambda _, interval: interval.never_sent,
     "outcomes": _outcomes,
 }

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from pytest_loadgen.baselines import write_whole
-from pytest_loadgen.errors import PlanError, ReportError, did_you_mean
-from pytest_loadgen.record import Record
+from pytest_loadgen.errors import PlanError, ReportError
+from pytest_loadgen.records.record import Record
+from pytest_loadgen.records.store import write_whole
 from pytest_loadgen.reports import csv_file, fortio, hdr_log, html_page, markdown, open_metrics, smp
+from pytest_loadgen.wording import did_you_mean
 
 
 @dataclass(frozen=True)

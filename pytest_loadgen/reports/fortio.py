@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from pytest_loadgen.histogram import rank
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.record import Record
-from pytest_loadgen.result import Result, is_answer
+from pytest_loadgen.figures.histogram import rank
+from pytest_loadgen.figures.outcomes import is_answer
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.records.record import Record
+from pytest_loadgen.traffic.plan import Plan
 
 _PERCENTILES = (50, 75, 90, 99, 99.9)
 # For drawing: so many buckets to each doubling of the latency.

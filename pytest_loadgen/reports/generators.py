@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.base import LoadGenerator
-from pytest_loadgen.target import without_password
+from pytest_loadgen.traffic.target import without_password
 
-_BASIS = {"due": "when due", "sent": "when sent", "back-filled": "when sent, back-filled"}
+_BASIS = {"scheduled": "when due", "sent": "when sent", "corrected": "when sent, back-filled"}
 
 
 def table(generators: Iterable[LoadGenerator]) -> str:
@@ -29,7 +29,7 @@ def _row(generator: LoadGenerator) -> tuple[str, ...]:
         found = getattr(generator, "path", lambda: without_password(getattr(generator, "address", "yes")))()
     except LoadError as error:
         version, found = "", str(error).removeprefix(f"{generator.name}: ").partition(". ")[0]
-        if generator.away:  # what it can do is not known here
+        if generator.remote:  # what it can do is not known here
             return generator.name, found, "", "", ""
     can = ", ".join(sorted(generator.features))
-    return generator.name, found, version, _BASIS[generator.basis], can
+    return generator.name, found, version, _BASIS[generator.latency_from], can

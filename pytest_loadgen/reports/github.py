@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from pytest_loadgen.record import Record
+from pytest_loadgen.objectives.verdict import Outcome
+from pytest_loadgen.records.record import Record
+from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import markdown
-from pytest_loadgen.result import counted, tally
-from pytest_loadgen.runs import Run
-from pytest_loadgen.verdict import Outcome
+from pytest_loadgen.wording import counted, tally
 
 _LEVELS: dict[Outcome, str] = {"missed": "error", "invalid": "error", "unclear": "warning"}
 
@@ -22,7 +22,7 @@ def summary(record: Record) -> str:
 def marks(run: Run, path: PurePath, line: int) -> Iterator[str]:
     """Give what to print to mark a line of code, counted from 1: where the load failed, or an objective is not met."""
     result = run.result
-    if result.failed:
+    if result.all_failed:
         said = f"all {counted(result.requests, 'request')} failed: {tally(result.outcomes)}"
         yield _annotation("error", path, line, "Load failed", f"{run.test}: {said}")
     for verdict in run.verdicts:

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from pytest_loadgen.record import Record
+from pytest_loadgen.records.record import Record
+from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports.summary import ordinals
-from pytest_loadgen.result import counted
-from pytest_loadgen.runs import Run
+from pytest_loadgen.wording import counted
 
 _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
 

@@ -11,19 +11,21 @@ from importlib.resources import files
 from operator import attrgetter, methodcaller
 from typing import Any
 
-from pytest_loadgen.record import Record
+from pytest_loadgen.figures.outcomes import FAILURES, is_answer
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.verdict import OUTCOMES, Outcome, Verdict
+from pytest_loadgen.records.record import Record
+from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.charts import charts
-from pytest_loadgen.result import FAILURES, Result, counted, is_answer
-from pytest_loadgen.runs import Run
 from pytest_loadgen.units import Change, Duration, NoAnswer, Share
-from pytest_loadgen.verdict import OUTCOMES, Outcome, Verdict
+from pytest_loadgen.wording import counted
 
 _COLUMNS = ("test", "request", "generator", "requests", "rate", "p50", "p99", "errors")
 _BASIS = {
-    "due": "from when each request was due",
+    "scheduled": "from when each request was due",
     "sent": "from when each request was sent; what waited to be sent is not in it",
-    "back-filled": "from when each request was sent, with samples made up for those that were not",
+    "corrected": "from when each request was sent, with samples made up for those that were not",
 }
 _SYMBOLS: dict[Outcome, str] = {"met": "✓", "missed": "✕", "unclear": "?", "invalid": "!"}
 # A percentile is told where there are so many requests.
@@ -43,7 +45,7 @@ def document(record: Record) -> str:
         sections=[Section(number, run) for number, run in enumerate(record.runs, 1)],
         columns=summary.columns(record.runs, *_COLUMNS),
         texts=summary.TEXTS,
-        failed=sum(run.result.failed for run in record.runs),
+        failed=sum(run.result.all_failed for run in record.runs),
         tally=_tally([verdict for run in record.runs for verdict in run.verdicts]),
         opened=_opened(record.runs),
         symbols=_SYMBOLS,
@@ -73,7 +75,7 @@ def _opened(runs: tuple[Run, ...]) -> int:
     ill = [
         number
         for number, run in enumerate(runs, 1)
-        if not all(run.verdicts) or run.result.health or run.result.failed or run.result.given_up
+        if not all(run.verdicts) or run.result.problems or run.result.all_failed or run.result.abort_reason
     ]
     return ill[0] if ill else 1
 
@@ -117,7 +119,7 @@ class Section:
 
     def _figures(self, figure: Callable[[Result], Duration]) -> list[str]:
         own = figure(self.result)
-        served = str(figure(self.result.served)) if self.result.total.service_time else "-"
+        served = str(figure(self.result.by_service_time)) if self.result.total.service_time else "-"
         figures = [str(own), served]
         if self.run.baseline is not None:
             before = figure(self.run.baseline) if self.run.baseline.requests else NoAnswer()
@@ -161,9 +163,9 @@ class Section:
         """What made the load, how it counts, and how it fared."""
         result, total = self.result, self.result.total
         yield "name", f"{result.generator} {result.version}".strip()
-        yield "latency counts", _BASIS.get(result.basis, result.basis)
-        if result.floor:
-            yield "adds up to", str(result.floor)
+        yield "latency counts", _BASIS.get(result.latency_from, result.latency_from)
+        if result.added_latency:
+            yield "adds up to", str(result.added_latency)
         if total.lag:
             yield "its own lateness", f"p50 {total.lag.percentile(50)}, p99 {total.lag.percentile(99)}"
         yield "CPU", f"{total.cpu:.0%} of a core"

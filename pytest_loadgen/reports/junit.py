@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports.summary import COLUMNS, figure
-from pytest_loadgen.runs import Run
 
 
 def properties(runs: Sequence[Run]) -> list[tuple[str, str]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pytest_loadgen.record import Record
+from pytest_loadgen.records.record import Record
+from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.summary import COLUMNS, TEXTS
-from pytest_loadgen.runs import Run
 
 _COLUMNS = ("test", "request", "generator", "requests", "rate", "p50", "p99", "errors")
 # What means something in Markdown; an underscore does so only at the edge of a word.

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pytest_loadgen.record import Record
+from pytest_loadgen.records.record import Record
+from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports.summary import ordinals
-from pytest_loadgen.runs import Run
 
 _QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 

@@ -11,9 +11,10 @@ import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from pytest_loadgen.record import Record
-from pytest_loadgen.result import Result, counted
-from pytest_loadgen.runs import Run
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.records.record import Record
+from pytest_loadgen.records.run import Run
+from pytest_loadgen.wording import counted
 
 
 def document(record: Record) -> str:

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from pytest_loadgen.result import Result, counted, tally
-from pytest_loadgen.runs import Run
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.verdict import OUTCOMES, Verdict
+from pytest_loadgen.records.run import Run
 from pytest_loadgen.units import Duration
-from pytest_loadgen.verdict import OUTCOMES, Verdict
+from pytest_loadgen.wording import counted, tally
 
 
 def _percentile(percent: float, run: Run) -> str:
@@ -90,18 +91,18 @@ def ordinals(runs: Sequence[Run]) -> list[int]:
 
 def remarks(result: Result) -> list[str]:
     """Tell, a sentence each, what the reader of the figures must know."""
-    remarks = list(result.health)
+    remarks = list(result.problems)
     if result.interrupted:
         remarks.insert(0, f"interrupted after {Duration(result.total.seconds)} of {result.plan.duration}.")
-    if result.given_up:
-        remarks.insert(0, f"given up: {result.given_up}.")
+    if result.abort_reason:
+        remarks.insert(0, f"given up: {result.abort_reason}.")
     if result.error_rate >= 0.5:
         remarks.append(f"{result.error_rate} of requests failed.")
     if waited := _waited(result):
         remarks.append(waited)
-    if resent := result.total.resent:
+    if retried := result.total.retried:
         remarks.append(
-            f"the service closed {counted(resent, 'kept-alive connection')} under a request, which was then sent again."
+            f"the service closed {counted(retried, 'kept-alive connection')} under a request, which was then sent again."
         )
     return remarks
 
@@ -113,7 +114,7 @@ def _waited(result: Result) -> str:
         return ""
     waited, served = total.latency.percentile(50), total.service_time.percentile(50)
     # Where requests that were sent timed out too, more connections would only hang as well.
-    starved = total.unsent and total.unsent == total.outcomes.get("timeout", 0)
+    starved = total.never_sent and total.never_sent == total.outcomes.get("timeout", 0)
     if waited < 2 * served + 0.01 and not starved:
         return ""
     return (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.summary import COLUMNS, TEXTS
-from pytest_loadgen.runs import Run
 
 _BRIEF = ("test", "request", "requests", "rate", "p50", "p99", "errors")
 _VERBOSE = (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.channel import host_and_port
-from pytest_loadgen.registry import Registry
+from pytest_loadgen.generators.registry import Registry
 
 if TYPE_CHECKING:
     from pytest_loadgen.serving.server import Access, Server
@@ -61,7 +61,7 @@ def serve(options: argparse.Namespace, registry: Registry) -> int:
     # It logs each failed handshake in its own words.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        from pytest_loadgen.serving.lender import Lender
+        from pytest_loadgen.serving.generator_service import Lender
         from pytest_loadgen.serving.server import Server
     except ImportError as error:
         raise LoadError(f"serve needs {error.name}: pip install 'pytest-loadgen[remote]'") from None

@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators import loadgen_pb2 as pb
 from pytest_loadgen.generators.channel import OPTIONS, SERVICE, is_loopback
-from pytest_loadgen.serving.lender import LOG, Lender
+from pytest_loadgen.serving.generator_service import LOG, Lender
 
 # Each caller that waits for its turn keeps a thread waiting.
 _CALLERS = 64

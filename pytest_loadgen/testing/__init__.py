@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from pytest_loadgen.errors import GeneratorError, PlanError, ServiceError
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.outcomes import FAILURES, is_answer
+from pytest_loadgen.figures.result import Result
 from pytest_loadgen.generators.base import LoadGenerator, check
-from pytest_loadgen.options import plan_of
-from pytest_loadgen.plan import FEATURES, Plan
-from pytest_loadgen.result import FAILURES, Interval, Result, is_answer
-from pytest_loadgen.rounds import Rounds
-from pytest_loadgen.service import find
+from pytest_loadgen.running.rounds import Rounds
+from pytest_loadgen.service.reachability import find
 from pytest_loadgen.testing.service import Server
+from pytest_loadgen.traffic.options import plan_of
+from pytest_loadgen.traffic.plan import FEATURES, Plan
 
 _SECRET = "geheim-7f3a"
 _SECONDS = 1
@@ -69,7 +71,7 @@ class GeneratorTests:
         """Run a plan to its end."""
         running = Rounds(generator, plan).run(plan)
         try:
-            return Result(plan, generator.name, tuple(running), basis=generator.basis)
+            return Result(plan, generator.name, tuple(running), latency_from=generator.latency_from)
         finally:
             running.close()
 
@@ -126,8 +128,8 @@ class GeneratorTests:
         self, generator: LoadGenerator, load: Callable[..., Result], service: Server
     ) -> None:
         """It counts from when requests were due, where it says so: a pause delays all that are due in it."""
-        if "rate" not in generator.features or generator.basis != "due":
-            pytest.skip(f"{generator.name} counts from {generator.basis}, or keeps no rate")
+        if "rate" not in generator.features or generator.latency_from != "scheduled":
+            pytest.skip(f"{generator.name} counts from {generator.latency_from}, or keeps no rate")
 
         def choose(path: str, before: int) -> str:
             if before == 20:
@@ -151,7 +153,7 @@ class GeneratorTests:
 
     def test_no_data_is_no_result(self, generator: LoadGenerator, service: Server) -> None:
         """A service that is gone makes an error, or failures: nothing that looks like an answer."""
-        plan = self.plan(generator, service, ready=0.5)
+        plan = self.plan(generator, service, ready_timeout=0.5)
         service.die()
         result, message = self.tried(generator, plan)
         assert generator.name in message

@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators import process as process_module
 from pytest_loadgen.generators.command import Command
-from pytest_loadgen.generators.process import Output, Process
-from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
-from pytest_loadgen.target import Target
+from pytest_loadgen.generators.process import CommandOutput, Process
 from pytest_loadgen.testing.service import Server
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
 from tests.conftest import needs, wait_for
 
@@ -35,7 +35,7 @@ class Script(Command):
 
     name = "script"
     features = frozenset({"http", "rate"})
-    home = "https://script.example"
+    install_hint = "https://script.example"
 
     def __init__(self, code: str = OK) -> None:
         self._code = code
@@ -49,7 +49,7 @@ class Script(Command):
     def files(self, plan: Plan) -> Mapping[str, bytes]:
         return {"body": plan.target.body}
 
-    def parse(self, output: Output, plan: Plan) -> Iterable[Interval]:
+    def parse(self, output: CommandOutput, plan: Plan) -> Iterable[Interval]:
         if output.stdout == "nothing\n":
             output.seconds / 0
         if output.stdout == "never\n":
@@ -187,7 +187,7 @@ KILLED = """
 import sys
 from pytest_loadgen.generators.fortio import Fortio
 from pytest_loadgen.generators.wrk import Wrk2
-from pytest_loadgen.options import plan_of
+from pytest_loadgen.traffic.options import plan_of
 generator = {"fortio": Fortio, "wrk2": Wrk2}[sys.argv[1]]()
 list(generator.run(plan_of(sys.argv[2], {"rate": 50, "duration": 8})))
 """

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 import trustme
 
-from pytest_loadgen import runner
 from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.figures.result import Result
 from pytest_loadgen.generators import fortio_server as fortio_server_module
 from pytest_loadgen.generators.fortio import Fortio
 from pytest_loadgen.generators.fortio_server import FortioServer, interval
-from pytest_loadgen.generators.process import Output
-from pytest_loadgen.options import plan_of
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Result
-from pytest_loadgen.rounds import Rounds
+from pytest_loadgen.generators.process import CommandOutput
+from pytest_loadgen.running import runner
+from pytest_loadgen.running.rounds import Rounds
 from pytest_loadgen.testing import GeneratorTests
 from pytest_loadgen.testing.service import Server
+from pytest_loadgen.traffic.options import plan_of
+from pytest_loadgen.traffic.plan import Plan
 from tests.conftest import needs, recording
 
 START = 1_700_000_000
@@ -51,7 +51,9 @@ def due(thread: int, number: int) -> float:
 def parsed(tmp_path: Path, lines: list[str], said: str = HEAD, asked: Plan | None = None) -> Result:
     (tmp_path / "access.log").write_text("\n".join(lines))
     result = {"StartTime": "2023-11-14T22:13:20Z", "NumThreads": 2, "RequestedQPS": "10", "DurationHistogram": {}}
-    output = Output(json.dumps(result), said, 0, 2.0, 0.2, tmp_path, interrupted=bool(asked and asked.duration < 2))
+    output = CommandOutput(
+        json.dumps(result), said, 0, 2.0, 0.2, tmp_path, interrupted=bool(asked and asked.duration < 2)
+    )
     asked = asked or plan()
     return Result(asked, "fortio", tuple(Fortio().parse(output, asked)))
 
@@ -90,10 +92,10 @@ def test_its_own_lateness(tmp_path: Path) -> None:
 
 
 def test_what_was_never_sent(tmp_path: Path) -> None:
-    """Calls that were due and never made are time-outs, and told to be unsent."""
+    """Calls that were due and never made are time-outs, and told to be never_sent."""
     found = parsed(tmp_path, [*ON_TIME[:3], *ON_TIME[10:]])
     assert found.outcomes == {"200": 13, "timeout": 6}  # and one that was just due
-    assert found.total.unsent == 6
+    assert found.total.never_sent == 6
 
 
 def test_what_was_just_due(tmp_path: Path) -> None:
@@ -107,7 +109,7 @@ def test_slow_calls_hide_nothing(tmp_path: Path) -> None:
     """However long its calls are, a thread leaves out one at the most: what else was due is a failure."""
     found = parsed(tmp_path, [call(thread, 0, thread / 10, latency=2.2) for thread in range(2)], asked=plan(timeout=9))
     assert found.outcomes == {"200": 2, "timeout": 16}
-    assert found.total.unsent == 16
+    assert found.total.never_sent == 16
 
 
 def test_interrupted(tmp_path: Path) -> None:
@@ -195,7 +197,7 @@ def test_slower_than_the_time_out_since_it_was_due(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_no_result(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises((GeneratorError, ValueError)) as caught:
-        Fortio().parse(Output(text, HEAD, 0, 1, 1, tmp_path), plan())
+        Fortio().parse(CommandOutput(text, HEAD, 0, 1, 1, tmp_path), plan())
     assert fnmatch(str(caught.value), said)
 
 
@@ -514,7 +516,7 @@ def test_published_results(
     assert found.requests == result["DurationHistogram"]["Count"]
     if outcomes:
         assert found.outcomes == outcomes
-    best, worst = found.latency.bounds()
+    best, worst = found.latency.best_and_worst()
     for percent in percentiles:
         said = next(
             each["Value"] for each in result["DurationHistogram"]["Percentiles"] if each["Percentile"] == percent
@@ -522,8 +524,8 @@ def test_published_results(
         assert best.percentile(percent) * 0.998 <= said <= worst.percentile(percent) * 1.002
 
 
-@pytest.mark.parametrize(("made", "unsent"), [(20, 0), (19, 0), (18, 0), (17, 3), (4, 16)])
-def test_a_server_leaves_out_one_call_of_each_thread_at_the_most(made: int, unsent: int) -> None:
+@pytest.mark.parametrize(("made", "never_sent"), [(20, 0), (19, 0), (18, 0), (17, 3), (4, 16)])
+def test_a_server_leaves_out_one_call_of_each_thread_at_the_most(made: int, never_sent: int) -> None:
     """However long the calls are, what else was due is a failure."""
     result = {
         "RetCodes": {"200": made},
@@ -533,7 +535,7 @@ def test_a_server_leaves_out_one_call_of_each_thread_at_the_most(made: int, unse
         "ErrorsDurationHistogram": {"Data": None, "Min": 0, "Max": 0},
     }
     found = interval(result, plan())
-    assert found.outcomes.get("timeout", 0) == found.unsent == unsent
+    assert found.outcomes.get("timeout", 0) == found.never_sent == never_sent
 
 
 def test_wrong_answers_and_failures_together() -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_loadgen import runner
-from pytest_loadgen.distributed import Distributed
 from pytest_loadgen.errors import PlanError, ServiceError
 from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.generators.remote import Remote
-from pytest_loadgen.registry import Registry
+from pytest_loadgen.running import runner
 from pytest_loadgen.testing import GeneratorTests
 from pytest_loadgen.testing.service import OK, Server
+from pytest_loadgen.workers.distributed import Distributed
 from tests.conftest import needs
 from tests.lending import plan_for
 
@@ -93,7 +93,7 @@ def test_its_parts_keep_the_schedule(remote: Remote, server: Server) -> None:
 
 def test_what_it_refuses(remote: Remote, server: Server) -> None:
     """A load that it cannot do, a service that is forbidden or not there, a name that it does not have."""
-    plan = plan_for(server, ready=0.1)
+    plan = plan_for(server, ready_timeout=0.1)
     with pytest.raises(PlanError, match="go cannot do this plan: its arrivals are constant"):
         list(remote.run(replace(plan, arrivals="poisson")))
     with pytest.raises(PlanError, match="its path does not begin with /"):

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.nighthawk import Nighthawk
 from pytest_loadgen.generators.nighthawk_output import Statistic, Told
-from pytest_loadgen.generators.process import Output
-from pytest_loadgen.options import plan_of
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
+from pytest_loadgen.generators.process import CommandOutput
 from pytest_loadgen.testing.service import Server
+from pytest_loadgen.traffic.options import plan_of
+from pytest_loadgen.traffic.plan import Plan
 from tests.conftest import wait_for
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "recordings" / "nighthawk"
@@ -208,7 +208,7 @@ def output(
 
 
 def read(told: Mapping[str, Any], asked: Plan | None = None, took: float = 5.6) -> Interval:
-    left = Output(json.dumps(told), "", 0, took, 0.28, Path())
+    left = CommandOutput(json.dumps(told), "", 0, took, 0.28, Path())
     (interval,) = Nighthawk().parse(left, asked or plan())
     return interval
 
@@ -262,7 +262,7 @@ def test_outcomes(
     """Each request that was due is counted once, by what came of it."""
     counters = {NAMES[name]: count for name, count in more.items()}
     interval = read(output(answers, failed=[0.00001] * failed, more=counters), took=took)
-    assert (interval.outcomes, interval.unsent) == found
+    assert (interval.outcomes, interval.never_sent) == found
     assert interval.latency.count == interval.service_time.count == interval.requests - interval.unanswered
     assert (interval.start, interval.seconds) == (0, 5)
     assert interval.cpu == pytest.approx(0.28 / took)
@@ -290,7 +290,7 @@ def test_failures_make_no_answer_faster() -> None:
 def test_percentiles_are_exact_where_they_are_told() -> None:
     """A row is exact; between two rows a latency is somewhere between them."""
     interval = read(output({"2xx": 500}, [number / 1000 for number in range(1, 501)]))
-    best, worst = interval.latency.bounds()
+    best, worst = interval.latency.best_and_worst()
     for percent in (10, 50, 55, 75, 80, 90, 100):
         assert worst.percentile(percent) == pytest.approx(percent * 0.005, rel=0.01)
         assert best.percentile(percent) < worst.percentile(percent)

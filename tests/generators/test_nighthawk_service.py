@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.nighthawk_service import NighthawkService
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
+from pytest_loadgen.traffic.plan import Plan
 from tests.conftest import wait_for
 from tests.generators.test_nighthawk import at, output, plan, second
 

@@ -17,26 +17,28 @@ from typing import Any
 import pytest
 import trustme
 
-from pytest_loadgen import runner
-from pytest_loadgen.distributed import Distributed
 from pytest_loadgen.errors import GeneratorError, LoadError, PlanError, ServiceError
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators import channel
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.channel import SERVICE
+from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.generators.remote import Remote
-from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.registry import Registry
-from pytest_loadgen.result import Interval
+from pytest_loadgen.running import runner
 from pytest_loadgen.testing import GeneratorTests
 from pytest_loadgen.testing.service import Server
+from pytest_loadgen.workers.distributed import Distributed
 from tests.conftest import wait_for
 from tests.lending import TOKEN, Lent, lending, plan_for, tls
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
 pb = pytest.importorskip("pytest_loadgen.generators.loadgen_pb2", reason="protobuf is not installed")
-wire = pytest.importorskip("pytest_loadgen.generators.wire")
+wire = pytest.importorskip("pytest_loadgen.generators.messages")
 
-DESCRIPTION = pb.Description(interface_version=1, name="stand-in", basis=pb.BASIS_DUE, features=["http", "rate"])
+DESCRIPTION = pb.Description(
+    interface_version=1, name="stand-in", latency_from=pb.LATENCY_FROM_SCHEDULED, features=["http", "rate"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,19 +70,26 @@ def test_it_is_what_is_lent(lent: Lent) -> None:
     assert remote.version().startswith("embedded ")
     assert "cert" not in remote.features
     assert {"http", "rate", "max", "stages", "poisson"} <= remote.features
-    assert [remote.basis, remote.floor, remote.live, remote.longest] == ["due", 0, True, float("inf")]
-    assert Distributed(remote, 2).away
-    another = pb.Description(interface_version=1, name="another", basis=pb.BASIS_SENT, features=["http", "rate"])
+    assert [remote.latency_from, remote.added_latency, remote.streams_intervals, remote.max_duration] == [
+        "scheduled",
+        0,
+        True,
+        float("inf"),
+    ]
+    assert Distributed(remote, 2).remote
+    another = pb.Description(
+        interface_version=1, name="another", latency_from=pb.LATENCY_FROM_SENT, features=["http", "rate"]
+    )
     with standing_in(lambda request, context: another) as address:
         sent = Registry([])[f"remote://{address}/another"]
-        assert sent.basis == "sent"
-        assert not sent.live
+        assert sent.latency_from == "sent"
+        assert not sent.streams_intervals
         assert sent.features == {"http", "rate"}
 
 
 def test_it_says_from_where_it_loads(lent: Lent) -> None:
     """So that what another machine measured is not compared with what this one did."""
-    assert lent.remote().place == f"{lent.address}/embedded"
+    assert lent.remote().sent_from == f"{lent.address}/embedded"
 
 
 def test_without_a_name_it_is_the_first(lent: Lent) -> None:
@@ -206,7 +215,7 @@ def test_a_service_that_is_forbidden_or_not_there(lent: Lent, server: Server, tm
         runner.run(replace(plan, target=documentation), lent.remote())
     server.die()
     with pytest.raises(ServiceError, match=r"^remote \(.*\): http://127.0.0.1:\d+ accepts no connections for 100ms"):
-        runner.run(plan_for(server, ready=0.1), lent.remote())
+        runner.run(plan_for(server, ready_timeout=0.1), lent.remote())
 
 
 def test_sockets_are_lent_by_name(lent: Lent, tmp_path: Path) -> None:
@@ -261,7 +270,10 @@ def test_what_a_status_means(code: str, kind: type[LoadError], said: str, server
 @pytest.mark.parametrize(
     ("description", "said"),
     [
-        (pb.Description(interface_version=2, basis=pb.BASIS_DUE), "speaks version 2 of the interface, and this is ver"),
+        (
+            pb.Description(interface_version=2, latency_from=pb.LATENCY_FROM_SCHEDULED),
+            "speaks version 2 of the interface, and this is ver",
+        ),
         (pb.Description(interface_version=1), "does not say what it is: "),
     ],
 )
@@ -354,7 +366,9 @@ def test_all_requests_have_to_be_told_of(
 ) -> None:
     """What is missing may be what was slow."""
     features = ["http", "rate", "max", "poisson"]
-    description = pb.Description(interface_version=1, name="x", basis=pb.BASIS_DUE, features=features, live=live)
+    description = pb.Description(
+        interface_version=1, name="x", latency_from=pb.LATENCY_FROM_SCHEDULED, features=features, streams_intervals=live
+    )
     with standing_in(lambda request, context: description, lambda plan, context: iter(told)) as address:
         remote = Registry([])[f"remote://{address}"]
         expectation = nullcontext() if enough else pytest.raises(GeneratorError, match=r"was to make 100 requests and")

@@ -20,16 +20,17 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from pytest_loadgen import runner
 from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.result import Result
 from pytest_loadgen.generators.base import LoadGenerator, check
-from pytest_loadgen.generators.process import Output
+from pytest_loadgen.generators.process import CommandOutput
 from pytest_loadgen.generators.wrk import Wrk, Wrk2
-from pytest_loadgen.options import Options, plan_of
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval, Result
-from pytest_loadgen.rounds import Rounds
+from pytest_loadgen.running import runner
+from pytest_loadgen.running.rounds import Rounds
 from pytest_loadgen.testing.service import Server
+from pytest_loadgen.traffic.options import Options, plan_of
+from pytest_loadgen.traffic.plan import Plan
 from tests.conftest import needs, recording
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -230,7 +231,7 @@ def printed(
     silent: float = 0,
     errors: dict[str, int] | None = None,
     late: dict[int, int] | None = None,
-) -> Output:
+) -> CommandOutput:
     """Make what the programs print, of latencies in us; where nothing is said of service times, they are the same."""
     seen, rows = 0, []
     for value, count in sorted((service or latencies or {0: 0}).items()):
@@ -257,10 +258,10 @@ def printed(
         + "\n".join(rows)
         + f"\n  {answers} requests in 5.00s\npytest-loadgen: {json.dumps(told)}\n"
     )
-    return Output(stdout, "", 0, seconds, cpu * seconds, Path())
+    return CommandOutput(stdout, "", 0, seconds, cpu * seconds, Path())
 
 
-def parsed(generator: Wrk | Wrk2, output: Output, **options: Any) -> Interval:
+def parsed(generator: Wrk | Wrk2, output: CommandOutput, **options: Any) -> Interval:
     """Read what was printed, and see that it adds up."""
     rate = "max" if isinstance(generator, Wrk) else 100
     (interval,) = generator.parse(output, plan(**{"rate": rate, **options}))
@@ -298,7 +299,7 @@ def test_an_on_time_run_reports_the_rate_that_was_asked(
 
 
 @pytest.mark.parametrize(
-    ("latency", "missing", "open_at_the_end", "failures", "unsent"),
+    ("latency", "missing", "open_at_the_end", "failures", "never_sent"),
     [
         # Ten connections, each sends every tenth of a second: one each 5 ms for 50 ms, and none for 50 ms.
         (1_000, 0, 0, 0, 0),
@@ -312,16 +313,16 @@ def test_an_on_time_run_reports_the_rate_that_was_asked(
     ],
 )
 def test_what_is_in_flight_at_the_end_does_not_count(
-    latency: int, missing: int, open_at_the_end: int, failures: int, unsent: int
+    latency: int, missing: int, open_at_the_end: int, failures: int, never_sent: int
 ) -> None:
     """As many as may be by the schedule and the usual service time; more of them are all failures, or wrk2's fault."""
     answers = 500 - missing
     output = printed({latency: answers}, connections=10, sent=answers + open_at_the_end)
     interval = parsed(Wrk2(), output)
     assert interval.outcomes == Counter({"200": answers, "timeout": failures})
-    assert interval.seconds == (answers + failures + unsent) / 100
-    assert interval.unsent == max(0, failures - open_at_the_end)
-    assert interval.lag.over(0.04) == unsent
+    assert interval.seconds == (answers + failures + never_sent) / 100
+    assert interval.never_sent == max(0, failures - open_at_the_end)
+    assert interval.lag.over(0.04) == never_sent
 
 
 def test_what_was_just_due_may_wait_unless_a_connection_hangs() -> None:
@@ -381,8 +382,8 @@ def test_answers_that_come_too_late_are_time_outs() -> None:
     output = printed({900: 400, 800_000: 50, 1_100_000: 50}, {900: 490, 1_050_000: 10}, connections=10)
     interval = parsed(Wrk2(), output, timeout=1)
     assert interval.outcomes == {"200": 450, "timeout": 50}
-    assert interval.unsent == 40
-    served = result_of(interval, timeout=1).served
+    assert interval.never_sent == 40
+    served = result_of(interval, timeout=1).by_service_time
     assert served.outcomes == {"200": 450, "timeout": 10}
     assert served.p50 < "1ms"
     assert served.percentile(99) == math.inf
@@ -392,10 +393,10 @@ def test_service_times_come_from_the_spectrum() -> None:
     """Its rows are exact, and what is between two of them may be anywhere there."""
     interval = parsed(Wrk2(), printed({5_000: 500}, {100: 1, 900: 250, 2_000: 249}))
     assert interval.service_time.percentile(50) == pytest.approx(0.0009, rel=1e-3)
-    best, worst = interval.service_time.bounds()
+    best, worst = interval.service_time.best_and_worst()
     assert best.percentile(25) < "200us"
     assert worst.percentile(25) > "800us"
-    assert interval.latency.bounds() == (interval.latency, interval.latency)
+    assert interval.latency.best_and_worst() == (interval.latency, interval.latency)
 
 
 @pytest.mark.parametrize(
@@ -417,14 +418,14 @@ def test_how_late_it_was_itself_is_told() -> None:
     interval = parsed(Wrk2(), printed({50_000: 500}, sent=501, late={1: 20, 30: 8}))
     assert interval.lag.count == 501
     assert (interval.lag.over(0.0005), interval.lag.over(0.002)) == (28, 8)
-    (sentence,) = result_of(interval).health
+    (sentence,) = result_of(interval).problems
     assert "the wrk2 generator was late: 1 request in 100 left 30ms or more after it was due" in sentence
 
 
 def test_without_cpu_left_it_may_have_been_late_itself() -> None:
     late, busy = (printed({900_000: 500}, sent=500, cpu=cpu) for cpu in (0.5, 0.97))
-    assert not result_of(parsed(Wrk2(), late)).health
-    (sentence,) = result_of(parsed(Wrk2(), busy)).health
+    assert not result_of(parsed(Wrk2(), late)).problems
+    (sentence,) = result_of(parsed(Wrk2(), busy)).problems
     assert "the wrk2 generator fell behind" in sentence
     assert parsed(Wrk2(), busy).cpu == pytest.approx(0.97)
 
@@ -587,7 +588,7 @@ def test_answers_without_headers_have_no_status_to_tell() -> None:
 def test_recordings(name: str, options: dict[str, Any], outcomes: dict[str, int], slow: int) -> None:
     """Where it lost some, the service counted as many."""
     generator = Wrk() if name.startswith("wrk/") else Wrk2()
-    output = Output((RECORDED / f"{name}.txt").read_text(), "", 0, 2.0, 0.1, Path())
+    output = CommandOutput((RECORDED / f"{name}.txt").read_text(), "", 0, 2.0, 0.1, Path())
     interval = parsed(generator, output, **options)
     assert interval.outcomes == outcomes
     assert interval.latency.over(0.1) == pytest.approx(slow, abs=15 if slow > 4 else 0)
@@ -599,7 +600,7 @@ def test_recordings(name: str, options: dict[str, Any], outcomes: dict[str, int]
 @pytest.mark.parametrize("name", ["wrk/err-missing-script", "wrk/slow100ms-2s", "wrk2/short-2s-R500-done-json"])
 def test_without_the_hook_there_is_no_result(name: str) -> None:
     """Both go on without a script that they cannot load, and end well."""
-    output = Output(recording(f"{name}.stdout.txt").read_text(), "cannot open wrk.lua", 0, 2, 0.1, Path())
+    output = CommandOutput(recording(f"{name}.stdout.txt").read_text(), "cannot open wrk.lua", 0, 2, 0.1, Path())
     for generator in Wrk(), Wrk2():
         with pytest.raises(GeneratorError, match=r"^its hook told nothing: cannot open wrk.lua$"):
             list(generator.parse(output, plan()))
@@ -650,7 +651,7 @@ def test_each_status_is_counted(generator: LoadGenerator, run: Callable[..., Res
 def test_wrk2_keeps_its_rate(run: Callable[..., Result], server: Server) -> None:
     """In rounds that are not too long; so many requests arrive, and so many are reported a second."""
     wrk2 = Wrk2()
-    wrk2.longest = 1
+    wrk2.max_duration = 1
     result = run(wrk2, rate=50, duration=2)
     assert [round(interval.start) for interval in result.intervals] == [0, 1]
     assert result.outcomes.keys() == {"200"}
@@ -674,7 +675,7 @@ def test_a_stall_is_in_the_latencies_that_wrk2_counts(run: Callable[..., Result]
     assert result.p99 > "900ms"
     assert result.total.latency.over(0.1) >= 80  # a hundred are due in that second
     assert 1 <= result.total.service_time.over(0.9) <= 4
-    assert not result.health  # it was not wrk2 that stood still
+    assert not result.problems  # it was not wrk2 that stood still
 
 
 @needs("wrk2")
@@ -697,7 +698,7 @@ def test_wrk2_tells_that_it_stood_still_itself(server: Server) -> None:
     (interval,) = found
     assert interval.lag.over(0.1) >= 5
     assert "200ms" < interval.lag.percentile(100) <= interval.latency.percentile(100)
-    (sentence,) = result_of(interval).health
+    (sentence,) = result_of(interval).problems
     assert sentence.startswith("the wrk2 generator ")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_loadgen.histogram import Histogram
+from pytest_loadgen.figures.histogram import Histogram
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 from math import isqrt
 from typing import Any
 
-from pytest_loadgen.fingerprint import Fingerprint, Revision
-from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.plan import Plan, hold, ramp
-from pytest_loadgen.record import Record
-from pytest_loadgen.result import Interval, Result
-from pytest_loadgen.runs import Run
-from pytest_loadgen.target import Target
-from pytest_loadgen.verdict import Verdict
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.verdict import Verdict
+from pytest_loadgen.records.fingerprint import Fingerprint, Revision
+from pytest_loadgen.records.record import Record
+from pytest_loadgen.records.run import Run
+from pytest_loadgen.traffic.plan import Plan, hold, ramp
+from pytest_loadgen.traffic.target import Target
 
 SECRET = "hunter2"
 """Is in headers, body, query and user name of every request here, and may be in no report."""
@@ -88,7 +89,7 @@ ILL = Run(
             *(second(at, 0.010, {"200": 97, "503": 3}, waited=1.2) for at in range(3)),
             second(3, 0.012, {"200": 120, "503": 10}, waited=1.5),
             second(4, 0.015, {"200": 180, "503": 15, "timeout": 1}, waited=2, throttled=0.4),
-            second(5, 0.020, {"200": 190, "503": 30, "timeout": 7, "reset": 2}, waited=3, unsent=1, resent=1),
+            second(5, 0.020, {"200": 190, "503": 30, "timeout": 7, "reset": 2}, waited=3, never_sent=1, retried=1),
             second(6, 0.020, {"200": 20, "timeout": 3}, waited=3, seconds=0),
         ),
         version="1.68.0",
@@ -126,7 +127,7 @@ CLOSED = Run(
             ),
         ),
         version="4.1.0",
-        basis="sent",
+        latency_from="sent",
     ),
 )
 RECORD = Record(

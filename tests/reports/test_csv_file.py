@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_loadgen.record import Record
+from pytest_loadgen.records.record import Record
+from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports.csv_file import document
-from pytest_loadgen.runs import Run
 from tests.reports.examples import HOSTILE, ILL, NOTHING, RECORD, UNANSWERED, WELL
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_loadgen.errors import LoadError, PlanError, ReportError
-from pytest_loadgen.record import Record
+from pytest_loadgen.records.record import Record
 from pytest_loadgen.reports.formats import FORMATS, check, write
 from tests.reports.examples import EMPTY, HOSTILE, ODD, RECORD, SECRET, WELL
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pytest_loadgen.record import Record
+from pytest_loadgen.records.record import Record
+from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports.fortio import document
-from pytest_loadgen.runs import Run
-from pytest_loadgen.target import Target
+from pytest_loadgen.traffic.target import Target
 from tests.conftest import recording
 from tests.reports.examples import CLOSED, ILL, NOTHING, RECORD, UNANSWERED, WELL
 

@@ -5,9 +5,9 @@ from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
 
+from pytest_loadgen.objectives.verdict import Outcome, Verdict
 from pytest_loadgen.reports import markdown
 from pytest_loadgen.reports.github import marks, summary
-from pytest_loadgen.verdict import Outcome, Verdict
 from tests.reports.examples import RECORD, UNANSWERED, WELL
 
 PATH = PurePosixPath("tests/test_a.py")

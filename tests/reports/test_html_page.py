@@ -20,7 +20,7 @@ from typing import Any
 import plotly.offline
 import pytest
 
-from pytest_loadgen.record import Record
+from pytest_loadgen.records.record import Record
 from pytest_loadgen.reports.html_page import document
 from tests.reports.examples import EMPTY, MARKUP, ODD, RECORD, WELL
 

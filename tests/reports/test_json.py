@@ -13,18 +13,19 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
 import pytest_loadgen
-from pytest_loadgen.fingerprint import Fingerprint, Revision
-from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.record import SCHEMA, Record
-from pytest_loadgen.result import Interval, Result
-from pytest_loadgen.runs import Run
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.verdict import OUTCOMES, Verdict
+from pytest_loadgen.records.fingerprint import Fingerprint, Revision
+from pytest_loadgen.records.record import SCHEMA, Record
+from pytest_loadgen.records.run import Run
+from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
-from pytest_loadgen.verdict import OUTCOMES, Verdict
 from tests.reports.examples import EMPTY, ODD, RECORD
-from tests.test_plan import HERE, OPEN_PLANS
+from tests.traffic.test_plan import HERE, OPEN_PLANS
 
-DOCUMENT = json.loads(files(pytest_loadgen).joinpath("schema.json").read_text(encoding="utf-8"))
+DOCUMENT = json.loads(files(pytest_loadgen).joinpath("records", "schema.json").read_text(encoding="utf-8"))
 
 TEXTS = st.text(max_size=20)
 TIMES = st.floats(0, 1e4)
@@ -49,8 +50,8 @@ INTERVALS = st.builds(
     cpu=TIMES,
     throttled=TIMES,
     received=COUNTS,
-    resent=COUNTS,
-    unsent=COUNTS,
+    retried=COUNTS,
+    never_sent=COUNTS,
 )
 CLOSED_PLAN = replace(Plan.of(HERE, rate="max", warmup=1, expect=[204, "SERVING"]), seed=3)
 RESULTS = st.builds(
@@ -60,7 +61,7 @@ RESULTS = st.builds(
     st.lists(INTERVALS, max_size=3).map(tuple),
     st.booleans(),
     *(TEXTS, TEXTS),
-    st.sampled_from(["due", "sent", "back-filled"]),
+    st.sampled_from(["scheduled", "sent", "corrected"]),
     TIMES.map(Duration),
 )
 VERDICTS = st.builds(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from pytest_loadgen.record import Record
+from pytest_loadgen.records.record import Record
 from pytest_loadgen.reports.open_metrics import document
 from tests.reports.examples import EMPTY, HOSTILE, ILL, ODD, RECORD, WELL
 

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_loadgen.record import Record
+from pytest_loadgen.records.record import Record
 from pytest_loadgen.reports.smp import document
 from tests.reports.examples import EMPTY, HOSTILE, ILL, NOTHING, ODD, RECORD, STARTED, UNANSWERED, WELL
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Generator
 from functools import cache
 from importlib.metadata import version
 
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.embedded.worker import Worker
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
+from pytest_loadgen.traffic.plan import Plan
 
 
 class Embedded(LoadGenerator):

@@ -10,12 +10,12 @@ from itertools import islice
 from time import perf_counter_ns as clock
 from typing import NamedTuple
 
-from pytest_loadgen.cgroup import throttled
+from pytest_loadgen.figures.histogram import MASKS
+from pytest_loadgen.generators.embedded.cgroup import throttled
 from pytest_loadgen.generators.embedded.http1 import NEVER, Connection, Wire
 from pytest_loadgen.generators.embedded.readiness import poller
-from pytest_loadgen.histogram import MASKS
-from pytest_loadgen.pacing import schedule
-from pytest_loadgen.plan import Plan
+from pytest_loadgen.traffic.pacing import schedule
+from pytest_loadgen.traffic.plan import Plan
 
 _SECOND = 1_000_000_000
 # A connection of the closed model that failed rests a little: a dead service is not to be stormed.
@@ -41,8 +41,8 @@ class Figures(NamedTuple):
     cpu: float
     throttled: float
     received: int
-    resent: int
-    unsent: int
+    retried: int
+    never_sent: int
 
 
 class Engine:
@@ -61,7 +61,7 @@ class Engine:
         self.poller = poller(precise=not plan.closed)
         self.handlers: dict[int, Callable[[], None]] = {}
         self.received = 0
-        self.resent = 0
+        self.retried = 0
         self.kept = False  # whether any connection was answered on twice
         self.drops = 0  # how many were closed after the first answer before one was kept
         self.keep = True  # whether connections are used again
@@ -240,12 +240,12 @@ class Engine:
 
     def _look(self, now: int) -> bool:
         """Give up on what took too long, and emit the interval if it is over; say if all is done."""
-        given_up = now - self._timeout
-        while self._queue and self._queue[0] < given_up:
+        abort_reason = now - self._timeout
+        while self._queue and self._queue[0] < abort_reason:
             if self._queue.popleft() >= self._begin:
                 self._count("timeout")
                 self._unsent += 1
-        for connection in [late for late in self._connections if late.due < given_up]:
+        for connection in [late for late in self._connections if late.due < abort_reason]:
             connection.close()
             self.failed(connection, "timeout")
         busy = len(self._connections) > len(self._free)
@@ -302,8 +302,8 @@ class Engine:
                         cpu=cpu,
                         throttled=throttled() - self._throttled,
                         received=self.received,
-                        resent=self.resent,
-                        unsent=self._unsent,
+                        retried=self.retried,
+                        never_sent=self._unsent,
                     )
                 )
             until = max(until, self._cut_at) if until < self._end else now
@@ -318,6 +318,6 @@ class Engine:
         self._service_time = self._latency if self._closed else defaultdict(int)
         self._outcomes: defaultdict[int | str, int] = defaultdict(int)
         self._lag = defaultdict(int)
-        self.received = self.resent = self._unsent = 0
+        self.received = self.retried = self._unsent = 0
         self._throttled = throttled()
         self._cut_at, self._clock, self._cpu = cut, max(cut, clock()), time.process_time_ns()

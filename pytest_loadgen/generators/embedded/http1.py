@@ -14,7 +14,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.embedded.readiness import Poller
-    from pytest_loadgen.target import Target
+    from pytest_loadgen.traffic.target import Target
 
 NEVER = 1 << 62
 """When a request is due that a connection without one is waiting for."""
@@ -55,7 +55,7 @@ class Owner(Protocol):
     poller: Poller
     handlers: dict[int, Callable[[], None]]
     received: int
-    resent: int
+    retried: int
     kept: bool
     keep: bool
     drops: int
@@ -346,7 +346,7 @@ class Connection:
             self._owner.drops += 1
             self._owner.keep = self._owner.drops < _DROPS
         if dropped and self._wire.resend and (idle_long or not self._owner.kept):
-            self._owner.resent += 1
+            self._owner.retried += 1
             self.close()
             self.open()
         else:

@@ -24,10 +24,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pytest_loadgen.errors import GeneratorError, LoadError
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.embedded.engine import Engine, Figures
-from pytest_loadgen.histogram import Histogram
-from pytest_loadgen.plan import Plan
-from pytest_loadgen.result import Interval
+from pytest_loadgen.traffic.plan import Plan
 
 # How long a worker may take to end what it was told to end, in seconds.
 _GRACE = 1.0
@@ -201,8 +201,8 @@ def _interval(figures: Figures) -> Interval:
         cpu=figures.cpu,
         throttled=figures.throttled,
         received=figures.received,
-        resent=figures.resent,
-        unsent=figures.unsent,
+        retried=figures.retried,
+        never_sent=figures.never_sent,
     )
 
 

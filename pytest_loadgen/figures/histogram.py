@@ -1,0 +1,274 @@
+"""Latencies, counted in HdrHistogram's buckets."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import zlib
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from pytest_loadgen.units import Duration
+
+if TYPE_CHECKING:
+    from hdrh.histogram import HdrHistogram
+
+# HdrHistogram's layout for three significant digits on a floor of 64 ns: below 2**17 ns each
+# bucket is 64 ns wide, from there each doubling of the value doubles the width, so that a bucket
+# is never wider than 0.1 % of what it holds.
+_FLOOR_BITS = 6
+_BUCKET_BITS = 11
+_HIGHEST = 3_600_000_000_000
+# How large a histogram in HdrHistogram's encoding, and what it comes to, may be, in bytes. Those written here
+# come to a tenth of that; without a limit 1 MB may come to 1 GB.
+_LARGEST = 1 << 20
+_INFLATED = 4 << 20
+_HEADER = 8
+
+MASKS = tuple(-1 << max(_FLOOR_BITS, bits - _BUCKET_BITS) for bits in range(64))
+"""``ns & MASKS[ns.bit_length()]`` is the lower edge of a latency's bucket, for the engine's loop."""
+
+
+class Histogram:
+    """Latencies, each known to 0.1 % or 64 ns; only buckets that hold something take memory.
+
+    What another tool counted in wider buckets is kept as wide as it was: figures then take each
+    latency for as slow as it may have been, and `bounds` gives what they are at best and at worst.
+    """
+
+    # Sorted, and in arrays: a result keeps three histograms a second, and a dict takes ten times
+    # the memory.
+    __slots__ = ("_edges", "_numbers", "_wide")
+
+    def __init__(
+        self, counts: Mapping[int, int] | None = None, wide: Mapping[tuple[int, int], int] | None = None
+    ) -> None:
+        """Take counts by the lower edge of their bucket, in ns, and those of wider buckets by both their ends."""
+        fine = Counter(counts or {})
+        coarse: Counter[tuple[int, int]] = Counter()
+        for (low, high), number in (wide or {}).items():
+            if _edge(low) == _edge(high):
+                fine[_edge(high)] += number
+            elif number:
+                coarse[low, high] += number
+        edges = sorted(edge for edge, number in fine.items() if number)
+        self._edges = array("q", edges)
+        self._numbers = array("q", map(fine.__getitem__, edges))
+        self._wide = tuple(sorted(coarse.items()))
+
+    @classmethod
+    def from_buckets(cls, buckets: Iterable[tuple[float, float, int]]) -> Histogram:
+        """Take other tools' buckets: both ends in seconds, and how many are above the one and up to the other."""
+        wide: Counter[tuple[int, int]] = Counter()
+        for low, high, number in buckets:
+            wide[_nanoseconds(low), _nanoseconds(high)] += number
+        return cls(wide=wide)
+
+    @classmethod
+    def from_spectrum(cls, rows: Iterable[tuple[float, int]], lowest: float | None = None) -> Histogram:
+        """Take rows that tell of a latency in seconds how many of all do not exceed it.
+
+        The latencies of the rows are exact; those between two rows may be anywhere between them.
+        None is below the lowest, which is the first row's where it is not given.
+        """
+        buckets = []
+        before, seen = lowest, 0
+        for value, cumulative in sorted(rows):
+            buckets.append((value if before is None else before, value, cumulative - seen))
+            before, seen = value, max(seen, cumulative)
+        return cls.from_buckets(bucket for bucket in buckets if bucket[2] > 0)
+
+    @classmethod
+    def from_percentiles(
+        cls, rows: Iterable[tuple[float, float]], count: int, lowest: float | None = None
+    ) -> Histogram:
+        """Take percentiles (0 to 100, each with its latency in seconds) of so many latencies."""
+        return cls.from_spectrum(((value, rank(percent, count)) for percent, value in rows) if count else (), lowest)
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """The counts by the lower edge of their bucket, in ns; of wider ones, by that of their upper end."""
+        counts = Counter(dict(zip(self._edges, self._numbers, strict=True)))
+        for (_, high), number in self._wide:
+            counts[_edge(high)] += number
+        return dict(sorted(counts.items()))
+
+    @property
+    def wide(self) -> dict[tuple[int, int], int]:
+        """The counts of buckets wider than this histogram's own, by both their ends in ns."""
+        return dict(self._wide)
+
+    def spectrum(self) -> list[tuple[float, int]]:
+        """Give rows that tell of a latency in seconds how many do not exceed it, the fastest first."""
+        counts = self.counts
+        return [(_upper(edge) / 1e9, seen) for edge, seen in zip(counts, accumulate(counts.values()), strict=True)]
+
+    @property
+    def count(self) -> int:
+        """How many latencies there are."""
+        return sum(self._numbers) + sum(number for _, number in self._wide)
+
+    def best_and_worst(self) -> tuple[Histogram, Histogram]:
+        """Give the histogram that this one is at best, and at worst; both are itself where it has no wide buckets."""
+        if not self._wide:
+            return self, self
+        best = Counter(dict(zip(self._edges, self._numbers, strict=True)))
+        for (low, _), number in self._wide:
+            best[_upper(_edge(low)) + 1] += number
+        return Histogram(best), Histogram(self.counts)
+
+    def record(self, seconds: float, count: int = 1) -> None:
+        """Add a latency; negative ones count as 0, ones beyond an hour as an hour."""
+        edge = _edge(_nanoseconds(seconds))
+        at = bisect_left(self._edges, edge)
+        if at < len(self._edges) and self._edges[at] == edge:
+            self._numbers[at] += count
+        elif count:
+            self._edges.insert(at, edge)
+            self._numbers.insert(at, count)
+
+    def percentile(self, percent: float) -> Duration:
+        """Give the latency that so many percent of all do not exceed: the upper edge of its bucket.
+
+        Percent is from 0 to 100. Raises ValueError where there is nothing or no such percentile.
+        """
+        return self.at_rank(rank(percent, self.count))
+
+    def at_rank(self, wanted: int) -> Duration:
+        """Give the latency of one request, counted from 1 at the fastest."""
+        if self._wide:
+            return self.best_and_worst()[1].at_rank(wanted)
+        seen = 0
+        for edge, number in zip(self._edges, self._numbers, strict=True):
+            seen += number
+            if seen >= wanted:
+                return Duration(_upper(edge) / 1e9)
+        raise ValueError(f"rank {wanted} of {seen} latencies")
+
+    def over(self, limit: float) -> int:
+        """Count the latencies above a limit in seconds; those in the limit's own bucket are not."""
+        if math.isinf(limit):
+            return 0 if limit > 0 else self.count
+        ns = round(limit * 1e9)
+        wide = sum(number for (_, high), number in self._wide if _edge(high) > ns)
+        return sum(self._numbers[bisect_right(self._edges, ns) :]) + wide
+
+    @property
+    def mean(self) -> float:
+        """The mean in seconds, to the width of the buckets; 0 of nothing."""
+        fine = zip(self._edges, self._numbers, strict=True)
+        total = sum((edge + _upper(edge)) / 2 * number for edge, number in fine)
+        total += sum((low + high) / 2 * number for (low, high), number in self._wide)
+        return total / self.count / 1e9 if self else 0.0
+
+    def __add__(self, other: Histogram) -> Histogram:
+        return Histogram.sum((self, other))
+
+    @classmethod
+    def sum(cls, histograms: Iterable[Histogram]) -> Histogram:
+        """Add up any number of histograms, in one go."""
+        # Many workers' histograms are added each second: a plain dict takes a third of a Counter's time.
+        counts: dict[int, int] = {}
+        known = counts.get
+        wide: Counter[tuple[int, int]] = Counter()
+        for each in histograms:
+            for edge, number in zip(each._edges, each._numbers, strict=True):
+                counts[edge] = known(edge, 0) + number
+            wide.update(each.wide)
+        return cls(counts, wide)
+
+    def __bool__(self) -> bool:
+        return bool(self._numbers or self._wide)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Histogram) and (self.counts, self._wide) == (other.counts, other._wide)
+
+    __hash__ = None  # type: ignore[assignment]  # it grows by record
+
+    def __repr__(self) -> str:
+        if not self:
+            return "<Histogram of nothing>"
+        return f"<Histogram of {self.count:,}: p50 {self.percentile(50)}, max {self.percentile(100)}>"
+
+    def encode(self) -> str:
+        """Write as HdrHistogram V2 does (compressed, base64), in ns, for any HDR tool to read.
+
+        What wide buckets hold is written there as slow as it may be; behind a semicolon is how wide they are.
+        """
+        histogram = _hdr()
+        for edge, count in self.counts.items():
+            histogram.record_value(edge, count)
+        encoded: bytes = histogram.encode()
+        wide = ",".join(f"{low}-{high}x{number}" for (low, high), number in self._wide)
+        return f"{encoded.decode()};{wide}" if wide else encoded.decode()
+
+    @classmethod
+    def decode(cls, text: str) -> Histogram:
+        """Read what `encode`, or another HDR tool that counts ns, wrote. Raises ValueError."""
+        from hdrh.codec import HdrCookieException, HdrLengthException
+        from hdrh.histogram import HdrHistogram
+
+        text, _, buckets = text.partition(";")
+        try:
+            _check_size(text)
+            decoded = HdrHistogram.decode(text)
+            found = [tuple(map(int, re.split("[-x]", bucket))) for bucket in buckets.split(",") if bucket]
+            wide = {(low, high): number for low, high, number in found}
+            if not all(0 <= low <= high and number > 0 for low, high, number in found):
+                raise ValueError("its wide buckets are none")
+        except (HdrCookieException, HdrLengthException, zlib.error, IndexError, ValueError, TypeError) as error:
+            raise ValueError(f"not an HdrHistogram: {error}") from error
+        counts: Counter[int] = Counter()
+        # Straight over the array: the library's own iterators take 40 ms for one histogram.
+        for index, count in enumerate(list(decoded.counts)):
+            if count:
+                counts[_edge(decoded.get_value_from_index(index))] += count
+        for (_, high), number in wide.items():
+            counts[_edge(high)] -= number
+        if any(number < 0 for number in counts.values()):
+            raise ValueError("not an HdrHistogram: its wide buckets hold what it does not")
+        return cls(counts, wide)
+
+
+def rank(percent: float, count: int) -> int:
+    """Tell which of so many sorted values a percentile is, counted from 1. Raises ValueError."""
+    if not 0 <= percent <= 100:
+        raise ValueError(f"percentile {percent}: write a number from 0 to 100")
+    if not count:
+        raise ValueError("there is no percentile of nothing")
+    # Rounded before it is rounded up: 99 % of 1,000 is the 990th, not the 991st for a stray bit.
+    exact = round(percent * count / 100, 6)
+    return max(1, int(exact) + (exact > int(exact)))
+
+
+def _check_size(text: str) -> None:
+    """Refuse what would take long to read. Raises ValueError or zlib.error."""
+    if len(text) > _LARGEST:
+        raise ValueError(f"it has more than {_LARGEST:,} characters")
+    inflater = zlib.decompressobj()
+    inflater.decompress(base64.b64decode(text)[_HEADER:], _INFLATED)
+    if inflater.unconsumed_tail:
+        raise ValueError(f"it comes to more than {_INFLATED:,} bytes")
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(min(max(0.0, seconds * 1e9), _HIGHEST))
+
+
+def _edge(ns: int) -> int:
+    return ns & MASKS[ns.bit_length()]
+
+
+def _upper(edge: int) -> int:
+    return edge - MASKS[edge.bit_length()] - 1
+
+
+def _hdr() -> HdrHistogram:
+    from hdrh.histogram import HdrHistogram
+
+    return HdrHistogram(1 << _FLOOR_BITS, _HIGHEST, 3)

@@ -1,0 +1,342 @@
+"""Plans, intervals and descriptions as the messages of loadgen.proto, and back."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Self
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.outcomes import FAILURES
+from pytest_loadgen.figures.result import LatencyFrom
+from pytest_loadgen.generators import loadgen_pb2 as pb
+from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.traffic.plan import FEATURES, HIGHEST_RATE, Plan, Stage
+from pytest_loadgen.traffic.target import SCHEMES, Target
+from pytest_loadgen.units import Duration
+
+VERSION = 1
+"""The version of the interface."""
+
+_LATENCY_FROM: dict[LatencyFrom, pb.LatencyFrom] = {
+    "scheduled": pb.LATENCY_FROM_SCHEDULED,
+    "sent": pb.LATENCY_FROM_SENT,
+    "corrected": pb.LATENCY_FROM_CORRECTED,
+}
+_AUTHORITIES = "authorities.pem"
+# A number of more digits than any plan comes to would take long to read.
+_RATE = re.compile(r"\d{1,100}(/0*[1-9]\d{0,99})?", re.ASCII)
+# What no load needs more of: seconds (and those until the year 2286), stages, connections from one address to another.
+_DAY = 86_400.0
+_LATEST = 1e10
+_STAGES = 1000
+_CONNECTIONS = 65_535
+# What other programs may call themselves and their outcomes: all of it is printed.
+_NAME = 100
+_OUTCOME = re.compile(r"[1-9]\d\d|[1-5]xx|[A-Z][A-Z_]{0,31}", re.ASCII)
+_KINDS = 100
+_SHORTEST = 1.0
+# What reports can still count exactly, as JSON's numbers are floats.
+_MOST = 1 << 53
+_TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a generator says of itself, and which others can be had where it is."""
+
+    name: str
+    version: str
+    features: frozenset[str]
+    latency_from: LatencyFrom
+    added_latency: Duration
+    streams_intervals: bool
+    max_duration: float
+    generators: tuple[str, ...]
+    interface_version: int = VERSION
+
+    @classmethod
+    def of(cls, generator: LoadGenerator, names: Iterable[str]) -> Self:
+        """Describe a generator among those of these names. Raises GeneratorError where it is not there."""
+        return cls(
+            name=generator.name,
+            version=generator.version(),
+            features=frozenset(generator.features),
+            latency_from=generator.latency_from,
+            added_latency=generator.added_latency,
+            streams_intervals=generator.streams_intervals,
+            max_duration=generator.max_duration,
+            generators=tuple(names),
+        )
+
+    def message(self) -> pb.Description:
+        """Write it."""
+        return pb.Description(
+            interface_version=self.interface_version,
+            name=self.name,
+            version=self.version,
+            features=sorted(self.features),
+            latency_from=_LATENCY_FROM[self.latency_from],
+            added_latency=self.added_latency,
+            streams_intervals=self.streams_intervals,
+            max_duration=None if math.isinf(self.max_duration) else self.max_duration,
+            generators=self.generators,
+        )
+
+    @classmethod
+    def read(cls, message: pb.Description) -> Self:
+        """Read one. Raises ValueError where it makes no sense."""
+        latency_from = next(
+            (latency_from for latency_from, number in _LATENCY_FROM.items() if number == message.latency_from), None
+        )
+        max_duration = message.max_duration if message.HasField("max_duration") else math.inf
+        if latency_from is None or not 0 <= message.added_latency < math.inf or not max_duration >= _SHORTEST:
+            raise ValueError(
+                "this describes no generator: its latency_from, added_latency or max_duration load is none"
+            )
+        names = message.name, message.version, *message.generators
+        if not all(name.isprintable() and len(name) <= _NAME for name in names):
+            raise ValueError(f"this describes no generator: a name or version is none, or longer than {_NAME}")
+        return cls(
+            name=message.name,
+            version=message.version,
+            features=FEATURES.intersection(message.features),
+            latency_from=latency_from,
+            added_latency=Duration(message.added_latency),
+            streams_intervals=message.streams_intervals,
+            max_duration=max_duration,
+            generators=tuple(message.generators),
+            interface_version=message.interface_version,
+        )
+
+
+def write_plan(plan: Plan, generator: str) -> pb.Plan:
+    """Write a plan for a generator. Raises PlanError where its file of certificates cannot be read."""
+    return pb.Plan(
+        generator=generator,
+        target=_write_target(plan.target),
+        stages=[_write_stage(stage) for stage in plan.stages],
+        connections=plan.connections,
+        arrivals=pb.ARRIVALS_POISSON if plan.arrivals == "poisson" else pb.ARRIVALS_CONSTANT,
+        warmup=plan.warmup,
+        timeout=plan.timeout,
+        expect=plan.expect,
+        ready_timeout=plan.ready_timeout,
+        seed=plan.seed,
+        part=plan.part,
+        parts=plan.parts,
+        start_at=plan.start_at,
+    )
+
+
+def read_plan(message: pb.Plan, folder: Path) -> Plan:
+    """Read a plan, whoever wrote it; certificates go into a file of this folder. Raises PlanError."""
+    _require(len(message.stages) <= _STAGES, f"it has more than {_STAGES:,} stages")
+    plan = Plan(
+        target=_read_target(message.target, folder),
+        stages=tuple(_read_stage(stage) for stage in message.stages),
+        connections=message.connections,
+        arrivals="poisson" if message.arrivals == pb.ARRIVALS_POISSON else "constant",
+        warmup=Duration(message.warmup),
+        timeout=Duration(message.timeout),
+        expect=tuple(message.expect),
+        ready_timeout=Duration(message.ready_timeout),
+        seed=message.seed,
+        part=message.part,
+        parts=message.parts,
+        start_at=message.start_at if message.HasField("start_at") else None,
+    )
+    _require(bool(plan.stages), "it has no stages")
+    _require(len({stage.start is None for stage in plan.stages}) == 1, "some stages have a rate, and some have none")
+    _require(not (plan.closed and plan.arrivals == "poisson"), "where no rate is set there are no arrivals")
+    _require(plan.duration <= _DAY, "it takes more than a day")
+    _require(not plan.warmup or plan.stages[0].start != 0, "its warm-up has the rate 0/s")
+    _require(plan.connections > 0, "it has no connections")
+    _require(plan.connections <= _CONNECTIONS, f"it has more than {_CONNECTIONS:,} connections")
+    _require(0 <= plan.part < plan.parts, f"there is no part {plan.part} of {plan.parts}")
+    _require(0 < plan.timeout <= _DAY, f"its time-out is {float(plan.timeout)} s")
+    for name, seconds in ("warm-up", plan.warmup), ("time to be ready", plan.ready_timeout):
+        _require(0 <= seconds <= _DAY, f"its {name} is {float(seconds)} s")
+    _require(0 <= (plan.start_at or 0) <= _LATEST, f"its start is {plan.start_at} s")
+    return plan
+
+
+def write_interval(interval: Interval) -> pb.Interval:
+    """Write an interval."""
+    return pb.Interval(
+        start=interval.start,
+        seconds=interval.seconds,
+        latency=_write_histogram(interval.latency),
+        service_time=_write_histogram(interval.service_time),
+        outcomes=interval.outcomes,
+        lag=_write_histogram(interval.lag),
+        cpu=interval.cpu,
+        throttled=interval.throttled,
+        received=interval.received,
+        retried=interval.retried,
+        never_sent=interval.never_sent,
+    )
+
+
+def read_interval(message: pb.Interval) -> Interval:
+    """Read an interval, whoever wrote it. Raises ValueError where it makes no sense."""
+    interval = Interval(
+        start=message.start,
+        seconds=message.seconds,
+        latency=_read_histogram(message.latency),
+        service_time=_read_histogram(message.service_time),
+        outcomes=dict(message.outcomes),
+        lag=_read_histogram(message.lag),
+        cpu=message.cpu,
+        throttled=message.throttled,
+        received=message.received,
+        retried=message.retried,
+        never_sent=message.never_sent,
+    )
+    if flaw := next(_flaws(interval), ""):
+        raise ValueError(flaw)
+    return interval
+
+
+def _flaws(interval: Interval) -> Iterator[str]:
+    """Tell what cannot be, whatever the plan was."""
+    times = interval.start, interval.seconds, interval.cpu, interval.throttled
+    if not all(0 <= each < math.inf for each in times):
+        yield f"its start, seconds, cpu and throttled are {times}"
+    kinds = interval.outcomes
+    if len(kinds) > _KINDS or not all(kind in FAILURES or _OUTCOME.fullmatch(kind) for kind in kinds):
+        yield "its outcomes have names that there are not"
+    if max(interval.requests, interval.lag.count, interval.received, interval.retried) >= _MOST:
+        yield "it counts more than there can be"
+    answers = interval.requests - interval.unanswered
+    latencies, served = interval.latency.count, interval.service_time.count
+    # A generator need not know when it sent a request.
+    if latencies != answers or served not in {0, answers}:
+        yield f"it has {answers:,} answers, {latencies:,} latencies and {served:,} service times"
+    if interval.never_sent > kinds.get("timeout", 0):
+        yield f"it has {interval.never_sent:,} time-outs that were never sent, of {kinds.get('timeout', 0):,}"
+
+
+def _write_target(target: Target) -> pb.Target:
+    return pb.Target(
+        url=target.url,
+        scheme=target.scheme,
+        host=target.host,
+        port=target.port,
+        method=target.method,
+        path=target.path,
+        headers=[pb.Header(name=name, value=value) for name, value in target.headers],
+        body=target.body,
+        verify=bool(target.verify),
+        authorities=_pem(target.verify) if isinstance(target.verify, str) else b"",
+        http2=target.http2,
+    )
+
+
+def _pem(path: str) -> bytes:
+    """Read the certificates of a file, or of a folder as OpenSSL takes it."""
+    given = Path(path)
+    try:
+        files = sorted(given.iterdir()) if given.is_dir() else [given]
+        return b"\n".join(file.read_bytes() for file in files if file.is_file() or file == given)
+    except OSError as error:
+        raise PlanError(f"verify={path!r}: not a file of CA certificates ({error.strerror})") from None
+
+
+def _read_target(message: pb.Target, folder: Path) -> Target:
+    _require(message.scheme in SCHEMES, f"there is no scheme {message.scheme!r}")
+    _require(message.host.isprintable() and message.host != "", "its host is none")
+    _require(0 < message.port < 1 << 16 or message.scheme.endswith("+unix"), f"there is no port {message.port}")
+    # What goes into a request line or a log must not end it.
+    _require(re.fullmatch(r"\S+", message.url) is not None and message.url.isprintable(), "its address is none")
+    _require(_TOKEN.fullmatch(message.method.encode()) is not None, "its method is none")
+    # Behind "host:port" other things than a path would make another host of it.
+    _require(_path(message.scheme, message.method).fullmatch(message.path) is not None, "its path is none")
+    headers = tuple((header.name, header.value) for header in message.headers)
+    for name, value in headers:
+        _require(_TOKEN.fullmatch(name) is not None and not re.search(rb"[\r\n\0]", value), "a header is none")
+    found = _of_url(message.url)
+    same = (found.scheme, found.host, found.port) == (message.scheme, message.host, message.port)
+    _require(same, "its address is another service's")
+    verify: bool | str = message.verify
+    if verify and message.authorities:
+        authorities = folder / _AUTHORITIES
+        authorities.write_bytes(message.authorities)
+        verify = str(authorities)
+    return Target(
+        url=message.url,
+        method=message.method,
+        scheme=message.scheme,
+        host=message.host,
+        port=message.port,
+        path=message.path,
+        headers=headers,
+        body=message.body,
+        verify=verify,
+        http2=message.http2,
+    )
+
+
+def _of_url(url: str) -> Target:
+    """Read the address that is shown, and by which some programs find the service."""
+    try:
+        return Target.of(url)
+    except PlanError:
+        raise PlanError("this plan is impossible: its address is none") from None
+
+
+def _path(scheme: str, method: str) -> re.Pattern[bytes]:
+    """Tell what a path looks like."""
+    if scheme.startswith("http"):
+        return re.compile(rb"/[!-~]*|\*" if method == "OPTIONS" else rb"/[!-~]*")
+    return re.compile(rb"(/[!-~]*)?" if scheme.startswith("grpc") else rb"/?")
+
+
+def _write_stage(stage: Stage) -> pb.Stage:
+    start, end = (None if rate is None else str(rate) for rate in (stage.start, stage.end))
+    return pb.Stage(start=start, end=end, seconds=stage.seconds)
+
+
+def _read_stage(message: pb.Stage) -> Stage:
+    start = _read_rate(message.start) if message.HasField("start") else None
+    end = _read_rate(message.end) if message.HasField("end") else None
+    _require((start is None) == (end is None), "a stage has a rate at one end only")
+    _require(0 < message.seconds <= _DAY, f"a stage takes {message.seconds} s")
+    return Stage(start, end, Duration(message.seconds))
+
+
+def _read_rate(text: str) -> Fraction:
+    _require(_RATE.fullmatch(text) is not None, "a rate is no fraction, as in '1000/3'")
+    rate = Fraction(text)
+    _require(rate <= HIGHEST_RATE, f"a rate is above {HIGHEST_RATE:,}/s")
+    return rate
+
+
+def _write_histogram(histogram: Histogram) -> pb.Histogram | None:
+    if not histogram:
+        return None
+    hdr = base64.b64decode(histogram.encode().partition(";")[0])
+    ranges = [pb.Range(low=low, high=high, count=count) for (low, high), count in histogram.wide.items()]
+    return pb.Histogram(hdr=hdr, ranges=ranges)
+
+
+def _read_histogram(message: pb.Histogram) -> Histogram:
+    if not message.hdr:
+        return Histogram()
+    wide = ",".join(f"{each.low}-{each.high}x{each.count}" for each in message.ranges)
+    try:
+        return Histogram.decode(f"{base64.b64encode(message.hdr).decode()};{wide}")
+    except (OverflowError, LookupError) as error:  # what its library lets through of a broken one
+        raise ValueError(f"not an HdrHistogram: {error}") from None
+
+
+def _require(true: bool, otherwise: str) -> None:
+    if not true:
+        raise PlanError(f"this plan is impossible: {otherwise}")

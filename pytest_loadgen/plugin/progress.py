@@ -1,0 +1,88 @@
+"""The live line while a load runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.wording import counted
+
+if TYPE_CHECKING:
+    import pytest
+    from _pytest._io import TerminalWriter
+    from _pytest.capture import CaptureManager
+
+_SAVE, _BACK, _CLEAR = "\x1b7", "\x1b8", "\x1b[K"
+_NARROWEST = 20
+
+
+class Progress:
+    """Draws behind what pytest has written in the line, and leaves nothing there."""
+
+    def __init__(self, reporter: pytest.TerminalReporter, capture: CaptureManager | None, plan: Plan) -> None:
+        """Draw nothing yet: a load that is over within a second needs no progress."""
+        self._reporter = reporter
+        self._capture = capture
+        self._plan = plan
+        self._begun = time.monotonic()
+        self._intervals: list[Interval] = []
+
+    def waiting(self) -> None:
+        """Tell that another load has the machine."""
+        self._draw("waiting for another load on this machine")
+
+    def started(self) -> None:
+        """Count the time from now on."""
+        self._begun = time.monotonic()
+        self._clear()
+
+    def show(self, interval: Interval) -> None:
+        """Tell how the load is going."""
+        self._intervals.append(interval)
+        elapsed = interval.start + interval.seconds
+        if elapsed >= self._plan.duration:
+            return
+        now = Result(self._plan, "", (interval,))
+        lag = f", lag {interval.lag.percentile(99)}" if interval.lag else ""
+        errors = sum(Result(self._plan, "", (each,)).errors for each in self._intervals)
+        figures = f"{now.rate}, p50 {now.p50}, p99 {now.p99}, {counted(errors, 'error')}{lag}" if now.requests else ""
+        from tqdm import tqdm
+
+        self._draw(
+            tqdm.format_meter(
+                n=elapsed,
+                total=float(self._plan.duration),
+                elapsed=elapsed,
+                ncols=None,
+                bar_format=f"{{bar:10}} {elapsed:.0f}/{self._plan.duration} {figures}",
+            )
+        )
+
+    def close(self) -> None:
+        """Leave the line as it was."""
+        self._clear()
+
+    def _draw(self, text: str) -> None:
+        with self._terminal() as writer:
+            # Only now: while output is captured, the terminal's width cannot be asked for.
+            room = writer.fullwidth - writer.width_of_current_line - 2
+            if room >= _NARROWEST:
+                # Past pytest's writer, which would count the text to the width of its line.
+                writer._file.write(f"{_SAVE}{_CLEAR} {text[:room]}{_BACK}")
+
+    def _clear(self) -> None:
+        with self._terminal() as writer:
+            writer._file.write(_CLEAR)
+
+    @contextmanager
+    def _terminal(self) -> Iterator[TerminalWriter]:
+        """Give pytest's writer at a moment when what it writes is seen."""
+        writer = self._reporter._tw  # pytest gives no other way to it
+        with self._capture.global_and_fixture_disabled() if self._capture else nullcontext():
+            yield writer
+            writer.flush()

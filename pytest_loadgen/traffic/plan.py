@@ -1,0 +1,341 @@
+"""What a load shall be: which request, how often, for how long."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Literal, Self
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic.target import SCHEMES, Target
+from pytest_loadgen.units import Duration, Rate, exactly
+from pytest_loadgen.wording import did_you_mean
+
+DEFAULT_RATE = 100
+DEFAULT_DURATION = 5.0
+HIGHEST_RATE = 10_000_000
+NO_TIME = Duration(0)
+FIVE_SECONDS = Duration(5)
+OPEN_CONNECTIONS = 100
+CLOSED_CONNECTIONS = 10
+
+FEATURES = frozenset({*SCHEMES, "rate", "max", "stages", "poisson", "http2", "body", "cert"})
+"""What a plan may need of a generator: a scheme, a rate or as fast as it goes, and more."""
+
+Status = int | str
+"""A status or a class of them: ``404``, ``"2xx"``; of gRPC, ``"NOT_SERVING"``."""
+_WORD = re.compile("[A-Z][A-Z_]+")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A straight line of rate: from start to end requests per second, in so many seconds.
+
+    Start and end are exact, so that the parts of a plan add up to it; they are None where each
+    connection sends as soon as it is answered (``rate="max"``).
+    """
+
+    start: Fraction | None
+    end: Fraction | None
+    seconds: Duration
+
+    @property
+    def requests(self) -> Fraction:
+        """How many requests are due in it; not a whole number, as stages join seamlessly."""
+        if self.start is None or self.end is None:
+            return Fraction(0)
+        return (self.start + self.end) / 2 * exactly(self.seconds)
+
+    def between(self, start: float, end: float) -> Stage:
+        """Give the part of the line from one moment to another, in seconds from its start."""
+        if self.start is None or self.end is None:
+            return replace(self, seconds=Duration(end - start))
+        slope = (self.end - self.start) / exactly(self.seconds)
+        first, last = (self.start + slope * exactly(at) for at in (start, end))
+        return Stage(first, last, Duration(float(exactly(end) - exactly(start))))
+
+    def __truediv__(self, parts: int) -> Stage:
+        if self.start is None or self.end is None:
+            return self
+        return replace(self, start=self.start / parts, end=self.end / parts)
+
+    def __str__(self) -> str:
+        if self.start is None or self.end is None:
+            return f"max for {self.seconds}"
+        start, end = Rate(float(self.start)), Rate(float(self.end))
+        return f"{start} for {self.seconds}" if start == end else f"{start} to {end} in {self.seconds}"
+
+
+def hold(rate: float | str, duration: float | str) -> Stage:
+    """Make a stage that keeps one rate: ``hold("500/s", "30s")``. Raises PlanError."""
+    exact = None if rate == "max" else _rate(rate)
+    return Stage(exact, exact, _positive("duration", duration))
+
+
+def ramp(start: float | str, end: float | str, duration: float | str) -> Stage:
+    """Make a stage that goes evenly from one rate to another. Raises PlanError."""
+    return Stage(_rate(start), _rate(end), _positive("duration", duration))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a load generator is asked to do. Times are in seconds, from the end of the warm-up."""
+
+    target: Target
+    stages: tuple[Stage, ...]
+    connections: int = OPEN_CONNECTIONS
+    arrivals: Literal["constant", "poisson"] = "constant"
+    warmup: Duration = NO_TIME
+    timeout: Duration = FIVE_SECONDS
+    expect: tuple[str, ...] = ("2xx", "3xx")
+    ready_timeout: Duration = FIVE_SECONDS
+    seed: int = field(default=0, compare=False)
+    """What the moments of Poisson arrivals are drawn from: the same seed, the same moments."""
+    part: int = 0
+    """Which part of a split plan this is; request n of the whole is made by part n modulo parts."""
+    parts: int = 1
+    start_at: float | None = field(default=None, compare=False)
+    """When the parts of a split plan start together, as in ``time.time()``; at once where None."""
+
+    @classmethod
+    def of(
+        cls,
+        target: Target,
+        *,
+        rate: float | str | None = None,
+        stages: Iterable[Stage] | None = None,
+        duration: float | str | None = None,
+        arrivals: str = "constant",
+        connections: int | None = None,
+        warmup: float | str = 0,
+        timeout: float | str = 5,
+        expect: Status | Sequence[Status] | None = None,
+        ready_timeout: float | str = 5,
+    ) -> Self:
+        """Read a plan as people write it. Raises PlanError where it is impossible."""
+        if stages is None:
+            rate = DEFAULT_RATE if rate is None else rate
+            stages = [hold(rate, DEFAULT_DURATION if duration is None else duration)]
+        elif rate is not None or duration is not None:
+            raise PlanError("stages already say rate and duration: give either these or those")
+        stages = _stages(stages)
+        closed = stages[0].start is None
+        if arrivals not in ("constant", "poisson"):
+            raise PlanError(f"arrivals={arrivals!r}: {did_you_mean(str(arrivals), ['constant', 'poisson'])}")
+        if closed and arrivals == "poisson":
+            raise PlanError("rate='max' has no arrivals: each connection sends when it was answered")
+        if connections is None:
+            connections = CLOSED_CONNECTIONS if closed else OPEN_CONNECTIONS
+        if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:
+            raise PlanError(f"connections={connections!r}: write a whole number, 1 or more")
+        plan = cls(
+            target=target,
+            stages=stages,
+            connections=connections,
+            arrivals="poisson" if arrivals == "poisson" else "constant",
+            warmup=_not_negative("warmup", warmup),
+            timeout=_positive("timeout", timeout),
+            expect=_expected(target) if expect is None else _expect(expect),
+            ready_timeout=_not_negative("ready_timeout", ready_timeout),
+            seed=random.randrange(2**31),  # noqa: S311  # no secret
+        )
+        if plan.warmup and not closed and plan.stages[0].start == 0:
+            raise PlanError("a warm-up keeps the rate at which the first stage starts, and that is 0/s")
+        if not closed and not plan.requests:
+            raise PlanError(f"{plan}: not one request is due; raise the rate or the duration")
+        return plan
+
+    @property
+    def closed(self) -> bool:
+        """Whether each connection sends again once answered, rather than at a set rate."""
+        return self.stages[0].start is None
+
+    @property
+    def steady(self) -> bool:
+        """Whether its rate is the same from beginning to end."""
+        return len({rate for stage in self.stages for rate in (stage.start, stage.end)}) == 1
+
+    @property
+    def duration(self) -> Duration:
+        """How long requests are sent, without the warm-up."""
+        return Duration(float(sum(exactly(stage.seconds) for stage in self.stages)))
+
+    @property
+    def rate(self) -> Rate:
+        """Requests per second, averaged over the duration; infinite for ``rate="max"``."""
+        if self.closed:
+            return Rate(math.inf)
+        due = sum(stage.requests for stage in self.stages)
+        return Rate(float(due / exactly(self.duration)))
+
+    @property
+    def requests(self) -> int:
+        """How many requests are due at even arrivals; 0 for ``rate="max"``, where none is."""
+        due = sum((stage.requests for stage in self.stages), Fraction(0))
+        return max(0, math.ceil(due - self.phase))
+
+    @property
+    def phase(self) -> Fraction:
+        """How far the first request is behind the start, in requests of this part."""
+        return Fraction(self.part, self.parts)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a generator must be able to do for this plan, named as its features are."""
+        needs = {self.target.scheme, "max" if self.closed else "rate"}
+        if self.target.http2:
+            needs.add("http2")
+        if self.target.body:
+            needs.add("body")
+        if self.target.cert:
+            needs.add("cert")
+        if not self.steady:
+            needs.add("stages")
+        if self.arrivals != "constant":
+            needs.add(self.arrivals)
+        return frozenset(needs)
+
+    def expects(self, status: str) -> bool:
+        """Whether an outcome is the right one; kinds of failure (``"timeout"``) never are."""
+        return status in self.expect or (f"{status[:1]}xx" in self.expect and status.isdigit())
+
+    def lengthened(self, seconds: float) -> Plan:
+        """Give a steady plan that goes on for so much longer."""
+        if not seconds:
+            return self
+        rate = self.stages[-1].end
+        return replace(self, stages=(*self.stages, Stage(rate, rate, Duration(seconds))))
+
+    def between(self, start: float, end: float) -> Plan:
+        """Give the part of the plan from one moment to another, in seconds; only the first has a warm-up."""
+        stages, begin = [], 0.0
+        for stage in self.stages:
+            first, last = max(start, begin), min(end, begin + stage.seconds)
+            if first < last:
+                stages.append(stage.between(first - begin, last - begin))
+            begin += stage.seconds
+        return replace(self, stages=tuple(stages), warmup=NO_TIME if start else self.warmup)
+
+    def split(self, parts: int) -> list[Plan]:
+        """Share the plan out evenly; rates, connections and requests add up to exactly this plan.
+
+        The parts' requests interleave: all of them together keep this plan's schedule.
+        """
+        if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
+            raise PlanError(f"workers={parts!r}: write a whole number, 1 or more")
+        if parts > self.connections:
+            raise PlanError(
+                f"{self.connections} connections cannot be shared by {parts} workers: "
+                f"use connections={parts} or more, or fewer workers."
+            )
+        each, more = divmod(self.connections, parts)
+        return [
+            replace(
+                self,
+                stages=tuple(stage / parts for stage in self.stages),
+                connections=each + (part < more),
+                part=self.part + part * self.parts,
+                parts=self.parts * parts,
+            )
+            for part in range(parts)
+        ]
+
+    def __str__(self) -> str:
+        return ", ".join(str(stage) for stage in self.stages)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the plan as JSON can hold it, without secrets."""
+        return {
+            "target": self.target.as_dict(),
+            "stages": [
+                [None if rate is None else str(rate) for rate in (stage.start, stage.end)] + [float(stage.seconds)]
+                for stage in self.stages
+            ],
+            "connections": self.connections,
+            "arrivals": self.arrivals,
+            "warmup": float(self.warmup),
+            "timeout": float(self.timeout),
+            "expect": list(self.expect),
+            "ready_timeout": float(self.ready_timeout),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read what `as_dict` wrote."""
+
+        def rate(text: str | None) -> Fraction | None:
+            return None if text is None else Fraction(text)
+
+        return cls(
+            target=Target.from_dict(data["target"]),
+            stages=tuple(Stage(rate(a), rate(b), Duration(seconds)) for a, b, seconds in data["stages"]),
+            connections=data["connections"],
+            arrivals=data["arrivals"],
+            warmup=Duration(data["warmup"]),
+            timeout=Duration(data["timeout"]),
+            expect=tuple(data["expect"]),
+            ready_timeout=Duration(data["ready_timeout"]),
+            seed=data["seed"],
+        )
+
+
+def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
+    # No iterator: a mark is read twice.
+    found = tuple(stages) if isinstance(stages, Sequence) else (stages,)
+    if not found or not all(isinstance(stage, Stage) for stage in found):
+        raise PlanError("stages takes a list of hold(rate, duration) and ramp(start, end, duration)")
+    if len({stage.start is None for stage in found}) > 1:
+        raise PlanError("stages at a set rate and stages at rate='max' cannot follow one another")
+    return found
+
+
+def _rate(value: float | str) -> Fraction:
+    if value == "max":
+        raise PlanError("a ramp needs two rates; only hold('max', duration) goes as fast as it can")
+    try:
+        rate = Rate.exactly(value)
+    except PlanError as error:
+        raise PlanError(f"rate: {error}") from None
+    if not 0 <= rate <= HIGHEST_RATE:
+        raise PlanError(f"rate={value!r}: write 0 to {HIGHEST_RATE:,} per second, or 'max'")
+    return rate
+
+
+def _positive(name: str, value: float | str) -> Duration:
+    duration = _not_negative(name, value)
+    if not duration:
+        raise PlanError(f"{name}={value!r}: write a time longer than 0")
+    return duration
+
+
+def _not_negative(name: str, value: float | str) -> Duration:
+    try:
+        duration = Duration(value)
+    except PlanError as error:
+        raise PlanError(f"{name}: {error}") from None
+    if duration < 0 or math.isinf(duration):
+        raise PlanError(f"{name}={value!r}: write a time from 0 upwards that ends")
+    return duration
+
+
+def _expected(target: Target) -> tuple[str, ...]:
+    return ("2xx", "3xx") if target.scheme.startswith("http") else ("OK", "SERVING")
+
+
+def _expect(expect: Status | Sequence[Status]) -> tuple[str, ...]:
+    found = list(expect) if isinstance(expect, Iterable) and not isinstance(expect, str) else [expect]
+    texts = tuple(text if _WORD.fullmatch(text := str(status)) else text.lower() for status in found)
+    for text in texts:
+        if _WORD.fullmatch(text):
+            continue
+        digits, rest = text[:1], text[1:]
+        if digits not in "12345" or len(rest) != 2 or not (rest == "xx" or rest.isdigit()):
+            raise PlanError(f"expect={text!r}: write a status (204), a class ('2xx') or a list of these")
+    if not texts:
+        raise PlanError("expect=[]: with no right status every answer would be wrong")
+    return texts

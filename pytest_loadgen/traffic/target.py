@@ -1,0 +1,310 @@
+"""What is loaded: one request to one service."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.wording import did_you_mean
+
+if TYPE_CHECKING:
+    import httpx
+
+SCHEMES = {"http": 80, "https": 443, "http+unix": 0, "https+unix": 0, "grpc": 80, "grpcs": 443, "tcp": 0, "udp": 0}
+_RAW = {"grpc", "grpcs", "tcp", "udp"}
+
+Address = tuple[str, int] | str
+"""Where to connect: an IP address and port, or the path of a unix socket."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One HTTP request, ready to be sent any number of times.
+
+    What may be secret (headers, body, query, user name, password) is in no repr and no ``url``.
+    """
+
+    url: str
+    """As it may be shown: without user name, password, query and fragment."""
+    method: str
+    scheme: str
+    host: str
+    port: int
+    path: bytes = field(repr=False)
+    """What stands in the request line: path and query, percent-encoded."""
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+    verify: bool | str = True
+    cert: tuple[str, ...] | None = field(default=None, repr=False)
+    http2: bool = False
+    address: Address | None = None
+    """Where to connect once the name is looked up; none before."""
+
+    @classmethod
+    def of(
+        cls,
+        url: str,
+        *,
+        method: str | None = None,
+        auth: Any = None,
+        verify: bool | str | os.PathLike[str] = True,
+        cert: str | tuple[str, ...] | None = None,
+        http2: bool = False,
+        **ingredients: Any,
+    ) -> Target:
+        """Build the request as httpx would: same names, same meaning.
+
+        Without a method it is GET, or POST where there is a body. Raises PlanError.
+        """
+        scheme, socket_path = _split(url)
+        if scheme in _RAW:
+            return cls._raw(scheme, url, method=method, auth=auth, verify=verify, cert=cert, **ingredients)
+        netloc = urlsplit(url).netloc
+        import httpx
+
+        if socket_path is not None:
+            user = netloc.rpartition("@")[0]
+            url = urlsplit(url)._replace(scheme=scheme.removesuffix("+unix"), netloc=f"{user}@localhost").geturl()
+        has_body = any(ingredients.get(key) is not None for key in ("content", "data", "files", "json"))
+        method = method or ("POST" if has_body else "GET")
+        if not isinstance(method, str) or not re.fullmatch(r"[A-Za-z!#$%&'*+.^_`|~0-9-]+", method):
+            raise PlanError(f"{method!r} is not an HTTP method: write 'GET', 'POST', …")
+        try:
+            parsed = httpx.URL(url)
+            request = httpx.Request(method, parsed.copy_with(fragment=None), **ingredients)
+            if parsed.port is not None and not 0 < parsed.port < 2**16:
+                raise ValueError(f"there is no port {parsed.port}")
+            in_url = (parsed.username, parsed.password) if parsed.userinfo else None
+            request = _authenticated(request, auth if auth is not None else in_url)
+            body = request.read()
+            # An auth may give another request; what does not begin so would be part of the host's name.
+            if not request.url.raw_path.startswith(b"/"):
+                raise ValueError("its address is relative")
+        except httpx.InvalidURL as error:
+            # What is wrong may be a piece of a password.
+            why = "are user name and password percent-encoded?" if "@" in url else str(error)
+            raise PlanError(f"not an address that httpx can read: {why}") from None
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise PlanError(f"httpx cannot build this request: {error}") from error
+        # Percent-encoded, so that no line break of it gets into a table.
+        shown_path = request.url.raw_path.decode().partition("?")[0]
+        return cls(
+            url=f"{scheme}://{netloc.rpartition('@')[2]}{shown_path}",
+            method=request.method,
+            scheme=scheme,
+            host=socket_path if socket_path is not None else request.url.raw_host.decode(),
+            port=request.url.port or SCHEMES[scheme],
+            path=request.url.raw_path,
+            headers=_headers(request, body),
+            body=body,
+            verify=_verify(verify),
+            cert=_cert(cert),
+            http2=http2,
+        )
+
+    @classmethod
+    def _raw(cls, scheme: str, url: str, *, verify: Any, cert: Any, **ingredients: Any) -> Target:
+        """Build what is sent by another protocol than HTTP: metadata and JSON by gRPC, or bytes."""
+        grpc = scheme.startswith("grpc")
+        takes = {"headers", "json", "content"} if grpc else {"content"}
+        given = {name: value for name, value in ingredients.items() if value is not None}
+        if wrong := given.keys() - takes:
+            raise PlanError(f"{scheme}:// takes no {min(wrong)}: it takes {', '.join(sorted(takes))}")
+        parts = urlsplit(url)
+        try:
+            port = parts.port or SCHEMES[scheme]
+        except ValueError as error:
+            raise PlanError(f"not an address: {error}") from None
+        if not port or parts.username is not None or parts.query or (parts.path.strip("/") and not grpc):
+            path = "/shop.Orders/Get" if grpc else ""
+            raise PlanError(f"not an address of {scheme}: write '{scheme}://localhost:8000{path}'")
+        import httpx
+
+        try:
+            # As httpx writes bodies.
+            request = httpx.Request("POST", "http://localhost", **given)
+            body, metadata = request.read(), httpx.Headers(given.get("headers")).raw
+        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise PlanError(f"httpx cannot build this request: {error}") from error
+        return cls(
+            url=f"{scheme}://{parts.netloc}{parts.path or '/'}",
+            method=scheme.removesuffix("s").upper() if grpc else scheme.upper(),
+            scheme=scheme,
+            host=parts.hostname or "",
+            port=port,
+            path=parts.path.encode(),
+            headers=tuple(metadata),
+            body=body,
+            verify=_verify(verify),
+            cert=_cert(cert),
+        )
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: the service, without what is asked of it."""
+        return "/".join(self.url.split("/", 3)[:3])
+
+    @property
+    def name(self) -> str:
+        """How the request is called in a table: ``GET /search``."""
+        return f"{self.method} /{self.url.split('/', 3)[3]}"
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.scheme.startswith(("https", "grpcs"))
+
+    @property
+    def unix(self) -> bool:
+        """Whether the host is the path of a unix socket."""
+        return self.scheme.endswith("+unix")
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Build what TLS trusts: as httpx (certifi, ``SSL_CERT_FILE``), or the file in verify.
+
+        Raises PlanError where a certificate file cannot be read.
+        """
+        import httpx
+
+        try:
+            if isinstance(self.verify, str):
+                folder = Path(self.verify).is_dir()
+                context = ssl.create_default_context(
+                    cafile=None if folder else self.verify, capath=self.verify if folder else None
+                )
+            else:
+                context = httpx.create_ssl_context(verify=self.verify)
+        except (OSError, ssl.SSLError) as error:
+            raise PlanError(f"verify={self.verify!r}: not a file of CA certificates ({error})") from None
+        try:
+            if self.cert:
+                # Without a password OpenSSL would ask for one at the terminal, and wait.
+                certificate, key, password = (*self.cert, None, None)[:3]
+                context.load_cert_chain(certificate or "", key, password or (lambda: ""))
+        except (OSError, ssl.SSLError, TypeError) as error:
+            files = ", ".join(self.cert[:2]) if self.cert else ""
+            raise PlanError(f"cert: cannot use {files} as certificate and key ({error})") from None
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what may be shown: no headers, no body, no query."""
+        return {"url": self.url, "method": self.method}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Target:
+        """Read what `as_dict` wrote; such a target names a request but cannot be sent."""
+        scheme, socket_path = _split(data["url"])
+        parts = urlsplit(data["url"])
+        return cls(
+            url=data["url"],
+            method=data["method"],
+            scheme=scheme,
+            host=socket_path if socket_path is not None else parts.hostname or "",
+            port=(0 if socket_path is not None else parts.port) or SCHEMES[scheme],
+            path=b"",
+        )
+
+
+def absolute(url: str) -> bool:
+    """Tell whether an address stands for itself; others are relative to a base. Raises PlanError."""
+    if not isinstance(url, str):
+        raise PlanError(f"{url!r} is no address: write text, as 'http://localhost:8000/'")
+    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", url) is not None
+
+
+def join(base: str | None, url: str) -> str:
+    """Make an address absolute: relative to the base as in httpx's base_url."""
+    if not isinstance(base, str | None):
+        raise PlanError(f"load_target must return text ('http://localhost:8000'), not {type(base).__name__}")
+    for address in (url, base or ""):
+        if re.match(r"[\w.-]+:\d+(/|$)", address):
+            raise PlanError(f"{address!r} has no scheme: write 'http://{address}'")
+    if absolute(url):
+        return url
+    if not base:
+        raise PlanError(
+            f"{url!r} is relative to nothing: write a whole address ('http://localhost:8000/{url.lstrip('/')}'), "
+            "define a load_target fixture that returns one, or use --load-target."
+        )
+    return f"{base.rstrip('/')}/{url.lstrip('/')}" if url else base
+
+
+def _split(url: str) -> tuple[str, str | None]:
+    """Tell scheme and, for a unix socket, its path; refuse what is no address of HTTP."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise PlanError(f"not an address: {error}") from None
+    if parts.scheme not in SCHEMES:
+        raise PlanError(f"cannot load {parts.scheme}:// addresses: {did_you_mean(parts.scheme, SCHEMES)}")
+    host = parts.netloc.rpartition("@")[2]
+    if parts.scheme.endswith("+unix"):
+        if not host:
+            raise PlanError(f"an address needs a socket: '{parts.scheme}://%2Frun%2Fmy.sock/'")
+        return parts.scheme, unquote(host)
+    if not parts.hostname:
+        raise PlanError(f"an address needs a host: '{parts.scheme}://localhost:8000/'")
+    return parts.scheme, None
+
+
+def _cert(cert: Any) -> tuple[str, ...] | None:
+    files = (cert,) if isinstance(cert, (str, os.PathLike)) else cert
+    if not files:
+        return None
+    if not isinstance(files, (tuple, list)) or not all(isinstance(file, (str, os.PathLike)) for file in files):
+        raise PlanError("cert takes the path of a file, or (certificate, key)")
+    return tuple(os.fspath(file) for file in files)
+
+
+def _verify(verify: bool | str | os.PathLike[str]) -> bool | str:
+    if isinstance(verify, os.PathLike):
+        return os.fspath(verify)
+    if not isinstance(verify, (bool, str)):
+        raise PlanError(
+            f"verify takes True, False or the path of a file of CA certificates, not {type(verify).__name__}: "
+            "the generator is another process, and an SSLContext cannot go there."
+        )
+    return verify
+
+
+def _authenticated(request: httpx.Request, auth: Any) -> httpx.Request:
+    """Let httpx's auth put its header on the request, once for all requests."""
+    import httpx
+
+    if auth is None:
+        return request
+    if callable(auth) and not isinstance(auth, httpx.Auth):
+        return cast("httpx.Request", auth(request))
+    if isinstance(auth, (tuple, list)):  # a profile in toml can only write a list
+        auth = httpx.BasicAuth(*auth)
+    if isinstance(auth, httpx.DigestAuth) or not isinstance(auth, httpx.Auth):
+        raise TypeError(f"auth takes (user, password), a function or a basic httpx.Auth, not {type(auth).__name__}")
+    return next(auth.sync_auth_flow(request))
+
+
+def _headers(request: httpx.Request, body: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Complete the headers, and refuse those that would smuggle in another request."""
+    for name, value in request.headers.raw:
+        if not re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(rb"[\r\n\0]", value):
+            raise PlanError(f"{name.decode(errors='replace')!r}: not a header that HTTP can carry")
+    headers = [pair for pair in request.headers.raw if pair[0].lower() != b"transfer-encoding"]
+    present = {name.lower() for name, _ in headers}
+    if body and b"content-length" not in present:
+        headers.append((b"Content-Length", str(len(body)).encode()))
+    if b"user-agent" not in present:
+        headers.append((b"User-Agent", b"pytest-loadgen"))
+    if b"accept" not in present:
+        headers.append((b"Accept", b"*/*"))
+    return tuple(headers)
+
+
+def without_password(address: str) -> str:
+    """Give an address to be shown: without what stands before an @, a user name and password."""
+    return re.sub("^(.*?//)?.*@", r"\1", address)

@@ -1,0 +1,1 @@
+"""A load shared among processes and machines."""

@@ -1,0 +1,375 @@
+"""Plans, intervals and descriptions go to another machine and come back as they were."""
+
+import math
+import random
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.outcomes import FAILURES
+from pytest_loadgen.traffic.plan import FEATURES, Plan, Stage, hold, ramp
+from pytest_loadgen.traffic.target import Target
+from pytest_loadgen.units import Duration
+
+pytest.importorskip("google.protobuf", reason="protobuf is not installed")
+from pytest_loadgen.generators import loadgen_pb2 as pb
+from pytest_loadgen.generators import messages
+
+ROOT = Path(__file__).parents[2]
+PROTO = "pytest_loadgen/generators/loadgen.proto"
+
+seconds = st.floats(0.001, 4_000)
+rates = st.fractions(0, 10_000_000)
+stages = st.builds(lambda start, end, time: Stage(start, end, Duration(time)), rates, rates, seconds)
+maximal = st.builds(lambda time: Stage(None, None, Duration(time)), seconds)
+words = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
+names = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=100)
+targets = st.builds(
+    lambda scheme, host, port, path, **given: Target(
+        f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/",
+        scheme=scheme,
+        host=host,
+        port=port,
+        path=f"/{path}".encode(),
+        **given,
+    ),
+    scheme=st.sampled_from(["http", "https", "grpc"]),
+    host=st.sampled_from(["localhost", "api.test.example", "10.0.0.1", "::1"]),
+    port=st.integers(1, 65535),
+    path=words | st.just(""),
+    method=st.sampled_from(["GET", "M-SEARCH", "GRPC"]),
+    headers=st.lists(st.tuples(st.just(b"X-A"), st.binary().filter(lambda v: not {*b"\r\n\0"} & {*v}))).map(tuple),
+    body=st.binary(),
+    verify=st.booleans(),
+    http2=st.booleans(),
+)
+plans = st.builds(
+    Plan,
+    target=targets,
+    stages=(st.lists(stages, min_size=1, max_size=20) | st.lists(maximal, min_size=1, max_size=20)).map(tuple),
+    connections=st.integers(1, 65_535),
+    warmup=seconds.map(Duration),
+    timeout=seconds.map(Duration),
+    expect=st.lists(words).map(tuple),
+    ready_timeout=seconds.map(Duration),
+    seed=st.integers(0, 2**31),
+    part=st.integers(0, 3),
+    parts=st.integers(4, 9),
+    start_at=st.none() | st.floats(0, 1e10),
+).filter(lambda plan: plan.stages[0].start != 0)
+counts = st.dictionaries(st.integers(0, 3_600_000_000_000), st.integers(1, 1000))
+wide = st.dictionaries(st.tuples(st.integers(0, 10**9), st.integers(10**9, 10**12)), st.integers(1, 1000))
+
+
+def histogram(fine: dict[int, int], ranges: dict[tuple[int, int], int]) -> Histogram:
+    found = Histogram(wide=ranges)
+    for ns, count in fine.items():
+        found.record(ns / 1e9, count)
+    return found
+
+
+histograms = st.builds(histogram, counts, wide)
+shares = st.floats(0, 1e6)
+large = st.integers(0, 2**53 - 1)
+
+
+@st.composite
+def intervals(draw: st.DrawFn) -> Interval:
+    """Draw one in which each answer has its latency, and its service time where that is known."""
+    latency, few = draw(histograms), st.integers(0, 2**40)
+    failures = draw(st.dictionaries(st.sampled_from(sorted(FAILURES)), few, max_size=4))
+    kind = draw(st.sampled_from(["200", "999", "2xx", "SERVING", "NOT_SERVING", "OK"]))
+    return Interval(
+        start=draw(shares),
+        seconds=draw(shares),
+        latency=latency,
+        service_time=draw(st.sampled_from([latency, Histogram()])),
+        outcomes={**failures, kind: latency.count},
+        lag=draw(histograms),
+        cpu=draw(shares),
+        throttled=draw(shares),
+        received=draw(large),
+        retried=draw(large),
+        never_sent=draw(st.integers(0, failures.get("timeout", 0))),
+    )
+
+
+descriptions = st.builds(
+    messages.Description,
+    name=names,
+    version=names | st.just(""),
+    features=st.frozensets(st.sampled_from(sorted(FEATURES))),
+    latency_from=st.sampled_from(["scheduled", "sent", "corrected"]),
+    added_latency=st.floats(0, 10).map(Duration),
+    streams_intervals=st.booleans(),
+    max_duration=st.floats(1, 1e6) | st.just(math.inf),
+    generators=st.lists(names).map(tuple),
+)
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@quick
+@given(plan=plans)
+def test_a_plan_comes_as_it_went(plan: Plan, tmp_path: Path) -> None:
+    """Rates are exact however long their fractions are, and nothing is left out."""
+    message = pb.Plan.FromString(messages.write_plan(plan, "fortio").SerializeToString())
+    read = messages.read_plan(message, tmp_path)
+    assert message.generator == "fortio"
+    assert vars(read) == vars(plan)
+
+
+def test_parts_come_as_they_went(tmp_path: Path) -> None:
+    """The parts of a plan that was cut and split still add up to it, with fractions of many digits."""
+    target = Target("http://localhost/", "GET", "http", "localhost", 80, b"/")
+    whole = Plan(target, (ramp(1 / 3, 333.33, 7.77), hold(333.33, 1.1))).between(0.12345678901, 6.54321)
+    for part in whole.split(7):
+        assert vars(messages.read_plan(messages.write_plan(part, ""), tmp_path)) == vars(part)
+
+
+def test_certificates_go_along(tmp_path: Path) -> None:
+    """The authorities of a file or of a folder are trusted there, too."""
+    (tmp_path / "there").mkdir()
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for name in "ab":
+        (folder / name).write_text(f"certificate {name}")
+    for verify, content in (folder / "a", "certificate a"), (folder, "certificate a\ncertificate b"):
+        plan = Plan(Target("https://x/", "GET", "https", "x", 443, b"/", verify=str(verify)), (hold(1, 1),))
+        read = messages.read_plan(messages.write_plan(plan, ""), tmp_path / "there")
+        assert isinstance(read.target.verify, str)
+        assert Path(read.target.verify).parent == tmp_path / "there"
+        assert Path(read.target.verify).read_text() == content
+    missing = replace(plan, target=replace(plan.target, verify=str(tmp_path / "none")))
+    with pytest.raises(PlanError, match="none': not a file of CA certificates"):
+        messages.write_plan(missing, "")
+
+
+@quick
+@given(interval=intervals())
+def test_an_interval_comes_as_it_went(interval: Interval) -> None:
+    """Every count comes, in the bucket, or between the bounds, in which it was."""
+    read = messages.read_interval(pb.Interval.FromString(messages.write_interval(interval).SerializeToString()))
+    assert vars(read) == vars(interval)
+
+
+@quick
+@given(description=descriptions)
+def test_a_description_comes_as_it_went(description: messages.Description) -> None:
+    assert (
+        messages.Description.read(pb.Description.FromString(description.message().SerializeToString())) == description
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"stages": []}, "it has no stages"),
+        ({"stages": [{"start": "1", "seconds": 1}]}, "a stage has a rate at one end only"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 1}, {"seconds": 1}]}, "some stages have a rate"),
+        ({"stages": [{"start": "-1", "end": "1", "seconds": 1}]}, "a rate is no fraction"),
+        ({"stages": [{"start": "1", "end": "1/0", "seconds": 1}]}, "a rate is no fraction"),
+        ({"stages": [{"start": "1", "end": "1e9", "seconds": 1}]}, "a rate is no fraction"),
+        ({"stages": [{"start": "1", "end": "9" * 401, "seconds": 1}]}, "a rate is no fraction"),
+        ({"stages": [{"start": "1", "end": "10000001", "seconds": 1}]}, "a rate is above 10,000,000/s"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 0}]}, "a stage takes 0.0 s"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": math.nan}]}, "a stage takes nan s"),
+        ({"stages": [{"seconds": 1}], "arrivals": pb.ARRIVALS_POISSON}, "where no rate is set there are no arrivals"),
+        ({"connections": 0}, "it has no connections"),
+        ({"part": 2, "parts": 2}, "there is no part 2 of 2"),
+        ({"parts": 0}, "there is no part 0 of 0"),
+        ({"timeout": 0}, "its time-out is 0.0 s"),
+        ({"timeout": math.inf}, "its time-out is inf s"),
+        ({"warmup": -1}, "its warm-up is -1.0 s"),
+        ({"ready_timeout": -2}, "its time to be ready is -2.0 s"),
+        ({"start_at": math.inf}, "its start is inf s"),
+        ({"start_at": 1e300}, r"its start is 1e\+300 s"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 1}] * 1001}, "it has more than 1,000 stages"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 1e300}]}, r"a stage takes 1e\+300 s"),
+        ({"stages": [{"start": "1", "end": "1", "seconds": 50_000}] * 2}, "it takes more than a day"),
+        ({"stages": [{"start": "0", "end": "1", "seconds": 1}], "warmup": 1}, "its warm-up has the rate 0/s"),
+        ({"connections": 65_536}, "it has more than 65,535 connections"),
+        ({"timeout": 1e5}, "its time-out is 100000.0 s"),
+        ({"warmup": 1e5}, "its warm-up is 100000.0 s"),
+        ({"ready_timeout": 1e300}, r"its time to be ready is 1e\+300 s"),
+    ],
+)
+def test_an_impossible_plan_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    message = messages.write_plan(Plan(Target("http://x/", "GET", "http", "x", 80, b"/"), (hold(1, 1),)), "")
+    for name in change:
+        message.ClearField(name)
+    message.MergeFrom(pb.Plan(**change))
+    with pytest.raises(PlanError, match=f"this plan is impossible: {said}"):
+        messages.read_plan(message, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"scheme": "ftp"}, "there is no scheme 'ftp'"),
+        ({"host": ""}, "its host is none"),
+        ({"host": "a\nb"}, "its host is none"),
+        ({"port": 0}, "there is no port 0"),
+        ({"port": 70_000}, "there is no port 70000"),
+        ({"url": ""}, "its address is none"),
+        ({"url": "http://x/\nforged line"}, "its address is none"),
+        ({"url": "http://"}, "its address is none"),
+        ({"url": "http://innocent/"}, "its address is another service's"),
+        ({"url": "https://x:80/"}, "its address is another service's"),
+        ({"url": "http://x:81/"}, "its address is another service's"),
+        ({"method": "GET / HTTP/1.1\r\n"}, "its method is none"),
+        ({"path": b"/ HTTP/1.1\r\nX: y"}, "its path is none"),
+        ({"path": b"@127.0.0.2:80/x"}, "its path is none"),
+        ({"path": b""}, "its path is none"),
+        ({"path": b"*"}, "its path is none"),
+        ({"scheme": "grpc", "path": b"@127.0.0.2:80/x"}, "its path is none"),
+        ({"scheme": "tcp", "path": b"/x"}, "its path is none"),
+        ({"headers": [{"name": b"A b", "value": b""}]}, "a header is none"),
+        ({"headers": [{"name": b"A", "value": b"b\r\nC: d"}]}, "a header is none"),
+    ],
+)
+def test_a_request_that_holds_another_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    message = messages.write_plan(Plan(Target("http://x/", "GET", "http", "x", 80, b"/"), (hold(1, 1),)), "")
+    for name in change:
+        message.target.ClearField(name)
+    message.target.MergeFrom(pb.Target(**change))
+    with pytest.raises(PlanError, match=f"this plan is impossible: {said}"):
+        messages.read_plan(message, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "method", "path"),
+    [("http", "GET", b"/a?b"), ("http", "OPTIONS", b"*"), ("grpc", "GRPC", b""), ("grpc", "GRPC", b"/a.B/C")]
+    + [(scheme, scheme.upper(), path) for scheme in ("tcp", "udp") for path in (b"", b"/")],
+)
+def test_paths_that_there_are(scheme: str, method: str, path: bytes, tmp_path: Path) -> None:
+    """Each protocol has its own."""
+    target = Target(f"{scheme}://x:80/", method, scheme, "x", 80, path)
+    assert messages.read_plan(messages.write_plan(Plan(target, (hold(1, 1),)), ""), tmp_path).target == target
+
+
+def test_broken_intervals_are_value_errors() -> None:
+    """Whatever another program sends, reading it ends with an interval, or with a ValueError."""
+    latency = Histogram({1 << 20: 1000}, {(5, 10**9): 3})
+    whole = messages.write_interval(Interval(0, 1, latency, latency, {"200": 1003}))
+    draw = random.Random(1)
+    for _ in range(60):
+        message = pb.Interval.FromString(whole.SerializeToString())
+        hdr = bytearray(message.latency.hdr)
+        for _ in range(draw.randrange(1, 5)):
+            hdr[draw.randrange(len(hdr))] = draw.randrange(256)
+        message.latency.hdr = bytes(hdr[: draw.randrange(len(hdr) + 1)])
+        with suppress(ValueError):
+            messages.read_interval(message)
+    for broken in (
+        pb.Interval(start=math.nan),
+        pb.Interval(seconds=-1),
+        pb.Interval(latency={"hdr": whole.latency.hdr, "ranges": [{"low": 2, "high": 1, "count": 1}]}),
+        pb.Interval(latency={"hdr": whole.latency.hdr, "ranges": [{"low": 1, "high": 2**63 + 5, "count": 1}]}),
+        pb.Interval(latency={"hdr": whole.latency.hdr, "ranges": [{"low": 5, "high": 10**9, "count": 9999}]}),
+    ):
+        with pytest.raises(ValueError, match=r"\w"):
+            messages.read_interval(broken)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"outcomes": {"200": 2}}, "it has 2 answers, 1 latencies and 1 service times"),
+        ({"outcomes": {"200": 1, "503": 1}}, "it has 2 answers, 1 latencies and 1 service times"),
+        ({"outcomes": {"timeout": 1}}, "it has 0 answers, 1 latencies and 1 service times"),
+        ({"service_time": Histogram({64: 2})}, "it has 1 answers, 1 latencies and 2 service times"),
+        ({"latency": Histogram(wide={(5, 10**9): 2})}, "it has 1 answers, 2 latencies and 1 service times"),
+        ({"never_sent": 1}, "it has 1 time-outs that were never sent, of 0"),
+        ({"received": 1 << 53}, "it counts more than there can be"),
+        ({"retried": 1 << 53}, "it counts more than there can be"),
+        ({"outcomes": {"200": 1, "refused": 1 << 53}}, "it counts more than there can be"),
+        *(
+            ({"outcomes": {"200": 1, name: 0}}, "its outcomes have names that there are not")
+            for name in ("", "20", "2000", "2x", "6xx", "ok", "O K", "_", "A" * 33, "200\n", "\x1b[2J", "²00", "slow")
+        ),
+        ({"outcomes": {"200": 1, **{str(n): 0 for n in range(400, 500)}}}, "its outcomes have names that there are"),
+    ],
+)
+def test_an_interval_that_cannot_be(change: dict[str, Any], said: str) -> None:
+    """Each answer has one latency, and what is counted has a name that may be printed."""
+    latency = Histogram({64: 1})
+    message = messages.write_interval(replace(Interval(0, 1, latency, latency, {"200": 1}), **change))
+    with pytest.raises(ValueError, match=f"^{said}"):
+        messages.read_interval(message)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"latency_from": pb.LATENCY_FROM_UNSPECIFIED},
+        {"added_latency": -1},
+        {"added_latency": math.inf},
+        {"max_duration": 1e-9},
+        {"max_duration": math.nan},
+        {"name": "two\nlines"},
+        {"name": "x" * 101},
+        {"version": "\x1b[2J"},
+        {"generators": ["a", "\n"]},
+    ],
+)
+def test_a_description_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
+    """What it says is printed, and decides how a load is carried out."""
+    with pytest.raises(ValueError, match=r"^this describes no generator: .* none"):
+        messages.Description.read(pb.Description(**{"name": "x", "latency_from": pb.LATENCY_FROM_SCHEDULED, **change}))
+
+
+def test_only_known_features_are_kept() -> None:
+    """A generator may be newer than this."""
+    description = pb.Description(name="x", latency_from=pb.LATENCY_FROM_SCHEDULED, features=["http", "http3", "\n"])
+    assert messages.Description.read(description).features == {"http"}
+
+
+@pytest.mark.parametrize("proto", sorted(path.name for path in (ROOT / PROTO).parent.glob("*.proto")))
+def test_the_messages_are_made_of_their_proto(proto: str, tmp_path: Path) -> None:
+    """What is committed of protoc's is of the .proto beside it, whatever version of protoc is here."""
+    protoc = pytest.importorskip("grpc_tools.protoc", reason="grpcio-tools is not installed")
+    from importlib import import_module
+
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+
+    path = f"pytest_loadgen/generators/{proto}"
+    include = Path(protoc.__file__).parent / "_proto"
+    argv = [
+        "protoc",
+        f"-I{ROOT}",
+        f"-I{include}",
+        f"--descriptor_set_out={tmp_path}/set",
+        f"--pyi_out={tmp_path}",
+        path,
+    ]
+    assert protoc.main(argv) == 0
+    (made,) = FileDescriptorSet.FromString((tmp_path / "set").read_bytes()).file
+    module = import_module(f"pytest_loadgen.generators.{proto.replace('.proto', '_pb2')}")
+    committed = FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
+    for message in made.message_type:
+        _without_json_names(message)
+    assert made == committed
+    types = Path(path).with_name(f"{module.__name__.rpartition('.')[2]}.pyi")
+    assert _declared(ROOT / types) == _declared(tmp_path / types)
+
+
+def _without_json_names(message: Any) -> None:
+    """Take out what only a set of descriptors has."""
+    for field in message.field:
+        field.ClearField("json_name")
+    for nested in message.nested_type:
+        _without_json_names(nested)
+
+
+def _declared(path: Path) -> list[str]:
+    """Give the lines of types that say what there is, not how it is imported or written."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.lstrip().startswith(("class ", "__slots__"))]

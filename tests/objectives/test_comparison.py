@@ -1,0 +1,223 @@
+"""What is promised of comparisons: the ratio, how sure it is, and that one of several is not wrong more often."""
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives import stats
+from pytest_loadgen.objectives.baseline import Baseline
+from pytest_loadgen.objectives.comparison import Ratio, moved, ratio
+from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.slo import SLO
+from tests.figures.test_result import interval, result
+from tests.objectives.test_verdict import means, rates
+from tests.traffic.test_plan import plan
+
+
+def lognormal(seed: int, median: float, *, seconds: int = 12, rate: int = 100, tail: float = 1.0) -> Result:
+    """Make a result whose latencies scatter about a median; the slowest 2 % are longer by a factor."""
+    draw = random.Random(seed)
+    made = []
+    for second in range(seconds):
+        latency = Histogram()
+        for _ in range(rate):
+            took = median * draw.lognormvariate(0, 0.3)
+            latency.record(took * tail if took > median * 1.85 else took)
+        made.append(Interval(second, 1, latency, latency, {"200": rate}))
+    return result(*made, plan=plan(rate=rate, duration=seconds))
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize(
+    ("figure", "mine", "theirs", "value"),
+    [
+        ("p50", means(*[12] * 8), means(*[10] * 8), 1.2),
+        ("mean", means(*[9] * 8), means(*[10] * 8), 0.9),
+        ("rate", rates(*[95] * 8), rates(*[100] * 8), 0.95),
+        ("p99", means(*[10] * 8), means(*[10] * 8), 1.0),
+    ],
+)
+def test_ratio(paired: bool, figure: str, mine: Result, theirs: Result, value: float) -> None:
+    """A ratio is that of the figures, however it is drawn; where nothing scatters it is sure."""
+    found = ratio(SLO.parse(f"{figure} < baseline"), mine, theirs, paired=paired)
+    assert found.value == pytest.approx(value, rel=0.002)
+    bounds = found.interval(0.05)
+    assert bounds.low == pytest.approx(value, rel=0.002)
+    assert bounds.high == pytest.approx(value, rel=0.002)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_how_sure(paired: bool) -> None:
+    """Bounds hold a true change nearly always, and a service is not found to differ from itself."""
+    slo = SLO.parse("p50 < baseline")
+    held = alarms = 0
+    for seed in range(25):
+        base = lognormal(seed, 0.010)
+        bounds = ratio(slo, lognormal(1000 + seed, 0.011), base, paired=paired).interval(0.025)
+        held += bounds.low <= 1.1 <= bounds.high
+        same = ratio(slo, lognormal(2000 + seed, 0.010), base, paired=paired).interval(0.025)
+        alarms += not same.low <= 1 <= same.high
+    assert held >= 21
+    assert alarms <= 4
+
+
+def test_pairs_cancel_noise() -> None:
+    """What slows both services down in a second does not hide that one is slower."""
+    draw = random.Random(1)
+    noise = [draw.uniform(0.5, 2) for _ in range(16)]
+    mine, theirs = (means(*(round(base * each) for each in noise)) for base in (1100, 1000))
+    slo = SLO.parse("p50 < baseline")
+    paired, apart = (ratio(slo, mine, theirs, paired=paired).interval(0.05) for paired in (True, False))
+    assert 1.09 < paired.low <= paired.high < 1.11
+    assert apart.low < 1 < apart.high
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_too_little(paired: bool) -> None:
+    """Of few intervals nothing is sure, and of none nothing is known."""
+    slo = SLO.parse("p50 < baseline")
+    few = ratio(slo, means(20, 20, 20), means(10, 10, 10), paired=paired)
+    assert (few.interval(0.05).low, few.interval(0.05).high) == (0, math.inf)
+    assert few.chance(1.0, above=True) == 1
+    assert math.isnan(ratio(slo, result(), result(), paired=paired).value)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_without_answers(paired: bool) -> None:
+    """A service that answers nothing is slower than any that does."""
+    dead = result(*(interval({"timeout": 10}, start=at) for at in range(8)))
+    slo = SLO.parse("p50 < baseline + 10%")
+    assert ratio(slo, dead, means(*[10] * 8), paired=paired).value == math.inf
+    assert ratio(slo, means(*[10] * 8), dead, paired=paired).value == 0
+    assert ratio(slo, dead, dead, paired=paired).value == 1
+    found = JudgedResult(plan(), "mine", dead.intervals, baseline=Baseline(means(*[10] * 8), paired=paired))
+    assert found.judge(slo.text).outcome == "missed"
+
+
+def test_chance() -> None:
+    """The farther a ratio is from a bound, in terms of its scatter, the less probable is the other side."""
+    draw = random.Random(1)
+    found = Ratio(1.2, sorted(draw.gauss(0, 0.05) for _ in range(2000)), 30)
+    chances = [found.chance(bound, above=True) for bound in (1.0, 1.1, 1.15, 1.19, 1.2, 1.3)]
+    assert chances == sorted(chances)
+    assert chances[0] < 0.002
+    assert chances[-1] == chances[-2] == 1
+    assert found.chance(1.3, above=False) == pytest.approx(0.05, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("chances", "adjusted"),
+    [
+        ([0.01], [0.01]),
+        ([0.01, 0.04], [0.02, 0.04]),
+        ([0.04, 0.01], [0.04, 0.02]),
+        ([0.02, 0.02, 0.02], [0.06, 0.06, 0.06]),
+        ([0.001, 0.5, 0.9], [0.003, 1.0, 1.0]),
+        ([], []),
+    ],
+)
+def test_holm(chances: list[float], adjusted: list[float]) -> None:
+    """Of several findings the surest counts as if it were tested as often as there are, the next once less."""
+    assert stats.holm(chances) == pytest.approx(adjusted)
+
+
+def compared(slo: str, mine: Result, theirs: Result, *, paired: bool = False) -> JudgedResult:
+    return JudgedResult(mine.plan, "mine", mine.intervals, baseline=Baseline(theirs, paired=paired))
+
+
+@pytest.mark.parametrize(
+    ("slo", "mine", "outcome"),
+    [
+        ("p50 < baseline + 30%", 0.011, "met"),
+        ("p50 < baseline", 0.013, "missed"),
+        ("p50 < baseline + 10%", 0.011, "unclear"),
+        ("p50 > baseline - 10%", 0.013, "met"),
+        ("service p50 < baseline + 30%", 0.011, "met"),
+        ("mean < baseline + 30%", 0.011, "met"),
+        ("rate > baseline - 5%", 0.011, "met"),
+        ("rate > baseline + 5%", 0.011, "missed"),
+    ],
+)
+@pytest.mark.parametrize("paired", [False, True])
+def test_verdict(slo: str, mine: float, outcome: str, paired: bool) -> None:
+    verdict = compared(slo, lognormal(1, mine), lognormal(2, 0.010), paired=paired).judge(slo)
+    assert verdict.outcome == outcome
+    assert verdict.value.startswith(("+", "-"))
+    if outcome == "unclear":
+        assert verdict.remark.startswith("90% sure of +")
+    else:
+        assert verdict.remark.startswith("95% sure of ")
+
+
+def test_where_it_moved() -> None:
+    """A miss says whether all requests are slower, or the slow ones."""
+    base = lognormal(2, 0.010, seconds=30)
+    tail = lognormal(1, 0.010, seconds=30, tail=3)
+    assert moved(tail, base, paired=False).startswith("p50 same, p99 +")
+    assert moved(tail, base, paired=False).endswith(": the tail only")
+    all_slower = lognormal(1, 0.013, seconds=30)
+    assert moved(all_slower, base, paired=False).startswith(("p50 +29", "p50 +3"))
+    verdict = compared("p99 < baseline + 10%", tail, base).judge("p99 < baseline + 10%")
+    assert verdict.outcome == "missed"
+    assert verdict.remark.endswith(": the tail only")
+
+
+def test_what_is_not_known_is_not_the_same() -> None:
+    """Where the interval is wide, a percentile may have moved far."""
+    wild = lognormal(5, 0.010, seconds=6, rate=40, tail=30)
+    assert "p99 unclear" in moved(wild, lognormal(2, 0.010, seconds=6, rate=40, tail=30), paired=False)
+
+
+@pytest.mark.parametrize("slo", ["p50 < baseline + 10%", "p50 > baseline - 10%", "rate > baseline - 5%"])
+def test_a_broken_baseline_tells_nothing(slo: str) -> None:
+    """What most requests failed at is neither slower nor faster than what works."""
+    mine, broken = lognormal(1, 0.011), lognormal(2, 0.010)
+    broken = replace(broken, intervals=tuple(replace(each, outcomes={"503": 100}) for each in broken.intervals))
+    verdict = compared(slo, mine, broken).judge(slo)
+    assert (verdict.outcome, verdict.remark) == ("unclear", "100% of the baseline's requests failed")
+
+
+def test_a_baseline_of_a_generator_at_its_limit() -> None:
+    """Beside what was measured too slow everything is fast: nothing is met by it."""
+    lagging = replace(LOADED, intervals=tuple(replace(each, lag=late()) for each in LOADED.intervals))
+    verdict = compared("p50 < baseline + 900%", lognormal(1, 0.011), lagging).judge("p50 < baseline + 900%")
+    assert (verdict.outcome, verdict.remark) == ("invalid", "the generator was the limit when the baseline was made")
+
+
+LOADED = lognormal(2, 0.010)
+
+
+def late() -> Histogram:
+    lag = Histogram()
+    lag.record(0.5, 100)
+    return lag
+
+
+def test_several_at_once() -> None:
+    """A change that alone would be sure is not, among many that were looked at."""
+    mine, theirs = lognormal(3, 0.0105), lognormal(2, 0.010)
+    found = compared("", mine, theirs)
+    surest = SLO.parse("p50 < baseline")
+    alone = found.judged([surest])[0]
+    assert alone.outcome == "missed"
+    others = [SLO.parse(f"p{percent} < baseline") for percent in range(80, 100)]
+    chance = ratio(surest, mine, theirs).chance(1.0, above=True)
+    among = found.judged([surest, *others], alpha=chance * 1.5)[0]
+    assert found.judged([surest], alpha=chance * 1.5)[0].outcome == "missed"
+    assert among.outcome == "unclear"
+
+
+def test_ratio_of_a_result() -> None:
+    """A result gives the ratio with its bounds, for tests that decide for themselves."""
+    found = compared("", lognormal(1, 0.012), lognormal(2, 0.010), paired=True)
+    low, value, high = found.ratio("p50")
+    assert low < value < high
+    assert value == pytest.approx(1.2, rel=0.05)
+    assert str(value).startswith("+")
+    assert found.against is found.baseline.result
+    assert replace(found, baseline=Baseline(found.baseline.result)).against is None

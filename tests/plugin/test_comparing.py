@@ -1,0 +1,184 @@
+"""What users see of comparisons: baselines on the command line, two services side by side."""
+
+from pathlib import Path
+
+import pytest
+
+from pytest_loadgen.testing.service import Server
+from tests.paper import CONFTEST, prepared, run
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+TESTS = """
+import pytest
+
+def test_it(load):
+    result = load("/", generator="paper", duration=6, slo=["p50 < baseline + 10%", "errors == 0"])
+    assert result.requests in (600, 1800)
+
+def test_twice(load):
+    load("/", generator="paper", duration=6)
+    load("/", generator="paper", duration=6, slo="p99 < baseline + 10%")
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, server: Server) -> pytest.Pytester:
+    return prepared(pytester, server, TESTS)
+
+
+def test_a_baseline_is_kept_and_compared_with(suite: pytest.Pytester) -> None:
+    result = run(suite, "--load-save=main")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["kept as 'main': *.loadgen/*/main.json"])
+    result = run(suite, "--load-compare=main", "--load-strict")
+    result.assert_outcomes(passed=2)
+    result.stdout.no_fnmatch_line("*unclear*")
+    suite.makeconftest(CONFTEST.replace("ms = 10", "ms = 15"))
+    result = run(suite, "--load-compare=main")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "E *missed   p50 < baseline + 10%     +50.1%  (95% sure of +50.1% or more; p50 +50.1%, p99 +50.1%)",
+            "E *met      errors == 0 *",
+        ]
+    )
+
+
+def test_without_a_baseline_it_is_unclear_and_said_what_to_do(suite: pytest.Pytester) -> None:
+    """It neither passes for good nor fails; and the load does not go on for it."""
+    result = run(suite)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "test_a.py::test_it *600 *1 met, 1 unclear",
+            "test_a.py::test_it: unclear  p50 < baseline + 10%     -  (there is nothing to compare with: use *",
+        ]
+    )
+    result = run(suite, "--load-compare=main")
+    result.stdout.fnmatch_lines(["*(there is no baseline 'main' yet: make one with --load-save main)"])
+    run(suite, "--load-compare=main", "--load-strict").assert_outcomes(failed=2)
+
+
+@pytest.mark.parametrize("option", ["--load-save", "--load-compare"])
+def test_what_is_no_name_is_said_so(suite: pytest.Pytester, option: str) -> None:
+    result = run(suite, f"{option}=../x")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: '../x' is no name for a baseline: *"])
+
+
+def test_a_spoilt_baseline_is_an_error_at_the_users_line(suite: pytest.Pytester) -> None:
+    run(suite, "--load-save=main")
+    (path,) = Path(suite.path).glob(".loadgen/*/main.json")
+    path.write_text("{")
+    result = run(suite, "--load-compare=main")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        ['>*load("/", generator=*', "E *BaselineError: *main.json cannot be read as a record of loads *"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--load-save=main", "--load-storage=file"], "*cannot write into *file: *"),
+        (["--load-save=main", "--load-storage=tea://x"], "*--load-storage: tea://x cannot be used: *"),
+        (["--load-compare=main", "--load-storage=tea://x"], "*--load-storage: tea://x cannot be used: *"),
+    ],
+)
+def test_where_nothing_can_be_kept_nothing_is_loaded(suite: pytest.Pytester, args: list[str], said: str) -> None:
+    (suite.path / "file").write_text("")
+    result = run(suite, *args)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([said])
+    result.stdout.no_fnmatch_line("*GET /*")
+
+
+def test_what_others_cannot_be_compared_with_is_not_kept(suite: pytest.Pytester) -> None:
+    """A load that failed is no baseline, and it is said so."""
+    suite.makepyfile(test_a="def test_it(load):\n    load('/503', rate=20, duration=0.5)\n")
+    result = run(suite, "--load-save=main")
+    said = "--load-save main: nothing is kept: 1 load failed, did not end, or the generator was the limit."
+    result.stdout.fnmatch_lines([said])
+    assert not list(Path(suite.path).glob(".loadgen/*/main.json"))
+
+
+def test_a_dead_service_to_compare_with_is_no_green(suite: pytest.Pytester) -> None:
+    """To be faster than what does not answer is easy."""
+    with Server() as old:
+        old.choose = lambda path, before: "/503"
+        suite.makepyfile(
+            test_a=f"def test_it(load):\n    load('/', duration=2, against='{old.url}', slo='p50 < baseline + 500%')\n"
+        )
+        result = run(suite)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *ServiceError: GET /: all * requests failed: * × 503. *"])
+
+
+def test_under_xdist_all_workers_runs_are_kept(suite: pytest.Pytester) -> None:
+    result = run(suite, "-n2", "--load-save=main")
+    result.assert_outcomes(passed=2)
+    assert len(list(Path(suite.path).glob(".loadgen/*/main.json"))) == 1
+    result = run(suite, "-n2", "--load-compare=main", "--load-strict")
+    result.assert_outcomes(passed=2)
+
+
+def test_two_services_side_by_side(suite: pytest.Pytester, server: Server) -> None:
+    """Each has its share of the pairs, and the one is judged by the other."""
+    with Server() as old:
+        server.choose = lambda path, before: "/delay/0.03"
+        old.choose = lambda path, before: "/delay/0.015"
+        suite.makepyfile(
+            test_a=f"""
+            def test_new(load):
+                load("/tea", rate=50, duration=3, against="{old.url}", slo="p50 < baseline + 10%")
+
+            def test_decided_here(load):
+                result = load("/tea", rate=50, duration=3, against="{old.url}")
+                low, value, high = result.ratio("p50")
+                assert 1 < low <= value <= high
+                assert result.against.requests == result.requests
+                assert result.against.p50 < result.p50
+                assert len(result.intervals) == len(result.against.intervals) == 15
+                assert result.requests == 150
+            """
+        )
+        result = run(suite)
+        result.assert_outcomes(passed=1, failed=1)
+        result.stdout.fnmatch_lines(["E *missed   p50 < baseline + 10% *(95% sure of +*% or more; p50 +*"])
+        result.stdout.fnmatch_lines(["test_a.py::test_new  *", "test_a.py::test_new, against  *"])
+        assert old.requests["/delay/0.015"] >= 300
+        assert server.requests["/delay/0.03"] >= 300
+
+
+def test_of_itself(suite: pytest.Pytester) -> None:
+    """How far a comparison can be trusted is found out by comparing a service with itself."""
+    run(suite, "--load-save=main")
+    result = run(suite, "--load-compare=main", "--load-self-compare=3", "-k", "test_it")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["test_a.py::test_it: p50 < baseline + 10%, of the service with itself: missed in 0 of 3, and from +10% on *"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("against='/x'", "PlanError: against='/x': write the address of the other service ('http://old:8000')"),
+        ("against=5", "PlanError: against=5: write the address *"),
+        ("against='http://127.0.0.1:1', ready_timeout=0", "ServiceError: http://127.0.0.1:1 accepts no connections: *"),
+        (
+            "against='http://1.1.1.1'",
+            "NotAllowedError: 1.1.1.1 (1.1.1.1) is neither this machine nor in a private network, *",
+        ),
+        (
+            "against='http://127.0.0.1:1', generator=['paper', 'whole']",
+            "PlanError: against= compares two services by one *",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_with_is_said(suite: pytest.Pytester, options: str, said: str) -> None:
+    suite.makepyfile(test_a=f"def test_it(load):\n    load('/', duration=0.5, {options})\n")
+    result = run(suite)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"E *{said}"])

@@ -1,0 +1,175 @@
+"""What is read of Meshery's profiles and of SMP's tests: both spellings, what they leave out, and what is not done."""
+
+import json
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic import meshery
+from pytest_loadgen.traffic.options import check, plan_of
+
+PROFILE = {
+    "id": "6b5b2d86-0000-0000-0000-000000000000",
+    "name": "tea",
+    "loadGenerators": ["fortio"],
+    "endpoints": ["http://localhost:8000/tea"],
+    "serviceMesh": "istio",
+    "concurrentRequest": 4,
+    "qps": 50,
+    "duration": "1m30s",
+    "requestHeaders": '{"X-Cup": "two"}',
+    "requestCookies": '{"id": "1"}',
+    "requestBody": "{}",
+    "contentType": "application/json",
+    "metadata": {"additional_options": '{"MethodOverride": "PUT"}', "ca_certificate": {"name": "ca", "file": "PEM"}},
+}
+OLD = {
+    "load_generators": ["fortio"],
+    "endpoints": ["http://localhost:8000/tea"],
+    "concurrent_request": 4,
+    "qps": 50,
+    "duration": "1m30s",
+    "request_headers": {"x_cup": "two"},
+    "request_cookies": {"tea_id": "1"},
+}
+LEGACY = """
+test:
+  smp_version: v0.0.1
+  name: tea
+  clients:
+  - internal: false
+    load_generator: fortio
+    protocol: 1
+    connections: 2
+    rps: 10
+    headers: {x_cup: two}
+    cookies: {}
+    body: ""
+    content_type: ""
+    endpoint_urls: [http://localhost:2323/tea]
+  duration: "60s"
+mesh:
+  type: 3
+"""
+
+
+def written(tmp_path: Path, content: Any) -> Path:
+    path = tmp_path / "file.yaml"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_a_profile(tmp_path: Path) -> None:
+    """A profile in its new spelling, whole."""
+    found = meshery.read(written(tmp_path, PROFILE))
+    assert found == meshery.Imported(
+        "http://localhost:8000/tea",
+        {
+            "rate": 50,
+            "connections": 4,
+            "duration": 90,
+            "headers": {"X-Cup": "two", "Content-Type": "application/json"},
+            "cookies": {"id": "1"},
+            "content": "{}",
+            "method": "PUT",
+            "generator": "fortio",
+        },
+        authority="PEM",
+    )
+    assert str(plan_of(found.url, check(found.options, "it"))) == "50/s for 1m30s"
+
+
+def test_an_old_profile(tmp_path: Path) -> None:
+    """A profile in its old spelling; the names of headers are not its own to spell."""
+    found = meshery.read(written(tmp_path, OLD))
+    assert found.options["connections"] == 4
+    assert found.options["headers"] == {"x_cup": "two"}
+    assert found.options["cookies"] == {"tea_id": "1"}
+    assert meshery.read(written(tmp_path, {"page": 0, "profiles": [OLD, OLD]})).remarks == [
+        "of its 2 profiles the first is loaded with."
+    ]
+
+
+def test_an_smp_test(tmp_path: Path) -> None:
+    """A test of SMP, in YAML and in the old spelling."""
+    found = meshery.read(written(tmp_path, LEGACY))
+    assert found.url == "http://localhost:2323/tea"
+    assert found.options == {
+        "rate": 10,
+        "connections": 2,
+        "duration": 60,
+        "headers": {"x_cup": "two"},
+        "generator": "fortio",
+    }
+
+
+def test_a_new_smp_test(tmp_path: Path) -> None:
+    client = {"loadGenerator": "wrk2", "protocol": "tcp", "endpointUrls": ["localhost:1/", "b"], "rps": 0}
+    found = meshery.read(written(tmp_path, {"test": {"clients": [client, client], "duration": "5s"}, "mesh": "istio"}))
+    assert found.url == "tcp://localhost:1"
+    assert found.options == {"rate": "max", "connections": 1, "duration": 5, "generator": "wrk2"}
+    assert found.remarks == [
+        "of its 2 clients the first is loaded with.",
+        "of its 2 endpoints the first is loaded with.",
+    ]
+
+
+def test_what_is_left_out(tmp_path: Path) -> None:
+    """Without a rate Meshery goes as fast as it can, on one connection."""
+    found = meshery.read(written(tmp_path, {"endpoints": ["http://a"], "duration": "1s", "metadata": None}))
+    assert found.options == {"rate": "max", "connections": 1, "duration": 1}
+
+
+def test_what_is_not_carried_out(tmp_path: Path) -> None:
+    profile = {**PROFILE, "metadata": {"additional_options": {"Thread": 3, "MethodOverride": "PUT"}}}
+    assert meshery.read(written(tmp_path, profile)).remarks == ["its option Thread is not carried out."]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30s", 30), ("1m30s", 90), ("1.5h", 5400), ("250ms", 0.25), ("5us", 5e-6), ("5µs", 5e-6), ("7ns", 7e-9)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert meshery.go_seconds(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[1]", "* is neither a performance profile of Meshery nor an SMP test: it is no mapping"),
+        ("{", "* is neither JSON nor YAML: *"),
+        ({"name": "x"}, "* is neither a performance profile of Meshery (endpoints) nor an SMP test (test, clients)"),
+        ({"endpoints": [], "duration": "1s"}, "*: it has no endpoint"),
+        ({"endpoints": [5], "duration": "1s"}, "*: its endpoints [[]5] are no list of texts"),
+        ({"endpoints": "http://a", "duration": "1s", "loadGenerators": [["x"]]}, "*: its load generators * are no *"),
+        ({"endpoints": "http://a", "duration": "1s", "metadata": {"caCertificate": {"file": 5}}}, "*: its cert*"),
+        ({"endpoints": "http://a", "duration": "1s", "qps": -5}, "*: its rate -5: write a number, 0 or more"),
+        ("endpoints: [http://a]\nduration: 1s\nqps: .nan", "*: its rate nan: write a number, 0 or more"),
+        ("endpoints: [http://a]\ncreated_at: 2020-13-45", "* is neither JSON nor YAML: month must be in 1..12"),
+        ("a: &a\n- *a\nendpoints: [x]", "* cannot be read as Meshery's: it goes too deep, or is in itself"),
+        ({"endpoints": ["http://a"]}, "* cannot be read as Meshery's (KeyError: 'duration')"),
+        ({"endpoints": ["http://a"], "duration": "30"}, "*: duration '30': write it as Go does ('30s', '1m30s')"),
+        ({"endpoints": ["http://a"], "duration": "1s", "requestHeaders": "[]"}, "*: [[]] is no mapping"),
+        ({"endpoints": ["http://a"], "duration": "1s", "requestHeaders": "x"}, "* cannot be read as Meshery's *"),
+        ({"test": {"clients": [{"protocol": 9, "endpointUrls": ["a"]}], "duration": "1s"}}, "*: protocol 9: write *"),
+    ],
+)  # fmt: skip
+def test_neither(tmp_path: Path, content: Any, said: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        meshery.read(written(tmp_path, content))
+    assert fnmatch(str(caught.value), said)
+
+
+def test_a_bomb(tmp_path: Path) -> None:
+    """A small file that would be huge, were its parts written out, is read in a moment."""
+    lines = ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30))]
+    found = meshery.read(written(tmp_path, "\n".join([*lines, "endpoints: [http://a]", "duration: 1s"])))
+    assert found.url == "http://a"
+
+
+def test_nowhere() -> None:
+    with pytest.raises(PlanError, match=r"cannot read /nowhere/x: No such file"):
+        meshery.read(Path("/nowhere/x"))

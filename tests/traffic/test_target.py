@@ -1,0 +1,255 @@
+"""What a target promises: httpx's requests, byte for byte, and no secret where it can be seen."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic.target import Target, join
+
+URL = "http://localhost:8000/search?q=tea"
+
+
+def headers(target: Target) -> dict[str, str]:
+    return {name.decode().lower(): value.decode() for name, value in target.headers}
+
+
+@pytest.mark.parametrize(
+    "ingredients",
+    [
+        {},
+        {"params": {"a": "1 2", "b": ["x", "y"]}},
+        {"headers": {"X-Test": "yes", "user-agent": "me"}},
+        {"headers": [("Accept", "text/html")]},
+        {"cookies": {"session": "5"}},
+        {"json": {"cart": [1, None]}},
+        {"data": {"name": "a b", "also": "ü"}},
+        {"content": "ünïcode"},
+        {"content": b"\0bytes"},
+        {
+            "data": {"x": "1"},
+            "files": {"f": ("a.txt", b"hi")},
+            "headers": {"content-type": "multipart/form-data; boundary=b"},
+        },
+        {"json": {}, "headers": {"Host": "other.example"}},
+    ],
+)
+def test_ingredients(ingredients: dict[str, Any]) -> None:
+    """A request is what httpx builds of the same words; but for a body's length, headers only fill gaps."""
+    target = Target.of(URL, method="PUT", **ingredients)
+    request = httpx.Request("PUT", URL, **ingredients)
+    assert (target.path, target.body) == (request.url.raw_path, request.read())
+    assert headers(target) == {"accept": "*/*", "user-agent": "pytest-loadgen"} | dict(request.headers)
+
+
+def test_streams() -> None:
+    """A body that comes in pieces is sent whole, each time, with its length."""
+    target = Target.of(URL, content=iter([b"a", b"b"]))
+    assert target.body == b"ab"
+    assert headers(target)["content-length"] == "2"
+    assert "transfer-encoding" not in headers(target)
+
+
+@pytest.mark.parametrize(
+    ("options", "method"),
+    [
+        ({}, "GET"),
+        ({"params": {"a": 1}}, "GET"),
+        ({"json": {}}, "POST"),
+        ({"content": b"x"}, "POST"),
+        ({"data": {"a": "1"}}, "POST"),
+        ({"json": None}, "GET"),
+        ({"json": {}, "method": "patch"}, "PATCH"),
+    ],
+)
+def test_method(options: dict[str, Any], method: str) -> None:
+    """Without a method it is GET, or POST where there is a body."""
+    assert Target.of(URL, **options).method == method
+
+
+def sign(request: httpx.Request) -> httpx.Request:
+    request.headers["X-Signature"] = f"{request.method} {request.url.path}"
+    return request
+
+
+BASIC = {"authorization": "Basic bWU6c2VjcmV0"}
+
+
+@pytest.mark.parametrize(
+    ("url", "auth", "sent"),
+    [
+        (URL, ("me", "secret"), BASIC),
+        (URL, httpx.BasicAuth("me", "secret"), BASIC),
+        ("http://me:secret@localhost/", None, BASIC),
+        ("http://me:s%65cret@localhost/", None, BASIC),
+        ("http+unix://me:secret@%2Frun%2Fs/", None, BASIC),
+        ("http://some:body@localhost/", ("me", "secret"), BASIC),
+        (URL, sign, {"x-signature": "GET /search"}),
+    ],
+)
+def test_auth(url: str, auth: Any, sent: dict[str, str]) -> None:
+    """Whoever is named, in httpx's ways or in the address, is on the request; what is said nearer wins."""
+    assert headers(Target.of(url, auth=auth)).items() >= sent.items()
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Target.of(f"http://me:{SECRET}@localhost/?token={SECRET}#{SECRET}", auth=None),
+        lambda: Target.of(f"http+unix://{SECRET}:{SECRET}@%2Frun%2Fs/?token={SECRET}"),
+        lambda: Target.of(URL, auth=(SECRET, SECRET), params={"t": SECRET}, cookies={"c": SECRET}),
+        lambda: Target.of(URL, headers={"X-Token": SECRET}, json={"password": SECRET}, cert=(SECRET, SECRET)),
+    ],
+)
+def test_secrets(make: Callable[[], Target]) -> None:
+    """What may be secret is in nothing that is shown or written to a file."""
+    target = make()
+    assert SECRET not in f"{target!r} {target.url} {target.name} {target.origin} {target.as_dict()}"
+
+
+@pytest.mark.parametrize(
+    ("url", "scheme", "host", "port", "path"),
+    [
+        ("http://localhost", "http", "localhost", 80, b"/"),
+        ("HTTPS://LocalHost/A", "https", "localhost", 443, b"/A"),
+        ("http://10.0.0.1:8080/a%20b?c=d e#f", "http", "10.0.0.1", 8080, b"/a%20b?c=d%20e"),
+        ("http://[::1]:8000/x", "http", "::1", 8000, b"/x"),
+        ("http://b\u00fccher.example/", "http", "xn--bcher-kva.example", 80, b"/"),
+        ("http+unix://%2Ftmp%2FMy.Sock/X?y=1", "http+unix", "/tmp/My.Sock", 0, b"/X?y=1"),
+        ("https+unix://%2Ftmp%2Fhttps%2Bunix", "https+unix", "/tmp/https+unix", 0, b"/"),
+        ("http+unix://unix/x", "http+unix", "unix", 0, b"/x"),
+    ],
+)
+def test_addresses(url: str, scheme: str, host: str, port: int, path: bytes) -> None:
+    """An address is read into where to connect and what to ask for."""
+    target = Target.of(url)
+    assert (target.scheme, target.host, target.port, target.path) == (scheme, host, port, path)
+    assert (target.tls, target.unix) == ("https" in scheme, "unix" in scheme)
+    assert headers(target)["host"] == httpx.Request("GET", "http://localhost" if target.unix else url).headers["host"]
+    back = Target.from_dict(json.loads(json.dumps(target.as_dict())))
+    assert (back.url, back.name, back.scheme, back.port) == (target.url, target.name, scheme, port)
+    assert pickle.loads(pickle.dumps(target)) == target
+
+
+def test_names() -> None:
+    """A target is called by method and path, its service by scheme, host and port."""
+    target = Target.of(URL, json={})
+    assert (target.name, target.origin) == ("POST /search", "http://localhost:8000")
+    assert Target.of("http+unix://%2Frun%2Fs/a/b").origin == "http+unix://%2Frun%2Fs"
+
+
+CANNOT = "httpx cannot build this request: "
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "message"),
+    [
+        ("htp://localhost", {}, "cannot load htp:// addresses: did you mean 'http'?"),
+        (
+            "ws://localhost",
+            {},
+            "cannot load ws:// addresses: there are: grpc, grpcs, http, http+unix, https, https+unix, tcp, udp.",
+        ),
+        ("http:///x", {}, "an address needs a host: 'http://localhost:8000/'"),
+        ("https://me@:80/", {}, "an address needs a host: 'https://localhost:8000/'"),
+        ("http+unix:///x", {}, "an address needs a socket: 'http+unix://%2Frun%2Fmy.sock/'"),
+        ("http://[::1/", {}, "not an address: Invalid IPv6 URL"),
+        ("http://localhost:abc/", {}, "not an address that httpx can read: Invalid port: 'abc'"),
+        ("http://localhost:99999/", {}, f"{CANNOT}there is no port 99999"),
+        (
+            URL,
+            {"method": "GET / HTTP/1.1\r\nX"},
+            r"'GET / HTTP/1.1\r\nX' is not an HTTP method: write 'GET', 'POST', …",
+        ),
+        (URL, {"method": 5}, "5 is not an HTTP method: write 'GET', 'POST', …"),
+        (URL, {"headers": {"X": "a\r\nEvil: 1"}}, "'X': not a header that HTTP can carry"),
+        (URL, {"headers": {"X\r\nEvil": "1"}}, r"'X\r\nEvil': not a header that HTTP can carry"),
+        (URL, {"headers": {"X ": "1"}}, "'X ': not a header that HTTP can carry"),
+        (URL, {"json": {1, 2}}, f"{CANNOT}Object of type set is not JSON serializable"),
+        (URL, {"params": 5}, f"{CANNOT}'int' object has no attribute 'items'"),
+        (URL, {"auth": lambda request: None}, f"{CANNOT}'NoneType' object has no attribute 'read'"),
+        (URL, {"auth": lambda request: httpx.Request("GET", "@other/")}, f"{CANNOT}its address is relative"),
+        (
+            URL,
+            {"auth": httpx.DigestAuth("me", "secret")},
+            f"{CANNOT}auth takes (user, password), a function or a basic httpx.Auth, not DigestAuth",
+        ),
+        (
+            URL,
+            {"verify": 5},
+            "verify takes True, False or the path of a file of CA certificates, not int: "
+            "the generator is another process, and an SSLContext cannot go there.",
+        ),
+    ],
+)
+def test_refusing(url: str, options: dict[str, Any], message: str) -> None:
+    """A request that cannot be sent as it is meant is refused, and what is near is proposed."""
+    with pytest.raises(PlanError) as caught:
+        Target.of(url, **options)
+    assert str(caught.value) == message
+
+
+def test_certificates(tmp_path: Path, authority: trustme.CA, authority_file: Path) -> None:
+    """TLS trusts the file that verify names, and shows the certificate of cert."""
+    pem = tmp_path / "me.pem"
+    authority.issue_cert("me").private_key_and_cert_chain_pem.write_to_path(pem)
+    context = Target.of("https://localhost/", verify=str(authority_file), cert=str(pem)).ssl_context()
+    assert len(context.get_ca_certs()) == 1
+    assert not Target.of("https://localhost/", verify=False).ssl_context().check_hostname
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"verify": "no.pem"}, r"verify='no\.pem': not a file of CA certificates \("),
+        ({"verify": __file__}, r"verify='.*': not a file of CA certificates \("),
+        ({"cert": ("no.pem", "no.key")}, r"cert: cannot use no\.pem, no\.key as certificate and key \("),
+        ({"cert": __file__}, "cert: cannot use .* as certificate and key"),
+        ({"cert": ["a", "b", "c", "d"]}, "cert: cannot use a, b as certificate and key"),
+    ],
+)
+def test_no_certificates(options: dict[str, Any], message: str) -> None:
+    """A certificate that cannot be read is named."""
+    with pytest.raises(PlanError, match=message):
+        Target.of("https://localhost/", **options).ssl_context()
+
+
+@pytest.mark.parametrize(
+    ("base", "url", "whole"),
+    [
+        ("http://h", "/x", "http://h/x"),
+        ("http://h/", "x", "http://h/x"),
+        ("http://h/api", "/x?y", "http://h/api/x?y"),
+        ("http://h/api/", "/x/", "http://h/api/x/"),
+        ("http://h/api/", "", "http://h/api/"),
+        ("http://h", "/go?to=http://other", "http://h/go?to=http://other"),
+        ("http://h", "//other/x", "http://h/other/x"),
+        ("http://h", "https://other/x", "https://other/x"),
+        (None, "http+unix://s/x", "http+unix://s/x"),
+    ],
+)
+def test_joining(base: str | None, url: str, whole: str) -> None:
+    """A relative address goes below its base, as httpx's base_url has it; a whole one stands for itself."""
+    assert join(base, url) == whole
+    if base and url and "//" not in url[:9]:
+        assert str(httpx.Client(base_url=base).build_request("GET", url).url) == whole
+
+
+@pytest.mark.parametrize("base", [None, ""])
+def test_relative_to_nothing(base: str | None) -> None:
+    """A relative address without a base is refused with the ways to give one."""
+    with pytest.raises(PlanError) as caught:
+        join(base, "x")
+    assert str(caught.value) == (
+        "'x' is relative to nothing: write a whole address ('http://localhost:8000/x'), "
+        "define a load_target fixture that returns one, or use --load-target."
+    )

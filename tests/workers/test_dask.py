@@ -1,0 +1,402 @@
+"""Loads over a Dask cluster: a real scheduler and real workers, in processes of their own."""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from distributed import Client
+
+from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.generators import built_in
+from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.generators.command import Command
+from pytest_loadgen.generators.embedded import Embedded
+from pytest_loadgen.generators.fortio import Fortio
+from pytest_loadgen.running import runner
+from pytest_loadgen.testing.service import Server
+from pytest_loadgen.traffic.options import Options, plan_of
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.workers import dask as cluster
+from pytest_loadgen.workers.dask import ahead
+from pytest_loadgen.workers.distributed import Distributed
+from tests.delayed import Network, namespaces
+
+ROOT = Path(__file__).parents[1]
+# How long what is soon done may take on a busy machine, in seconds.
+PATIENCE = 30.0
+
+
+class Dask:
+    """A scheduler and its workers; none outlives the test."""
+
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
+        self._folder = folder
+        self._files = ExitStack()
+        with socket.create_server((host, 0)) as listening:
+            port = listening.getsockname()[1]
+        self.address = f"tcp://{host}:{port}"
+        self.scheduler = self._start("scheduler", "--host", host, "--port", port)
+
+    def worker(self, name: str, *args: str, network: Network | None = None) -> "Process":
+        """Start a worker, which may be elsewhere."""
+        return self._start(
+            *("worker", self.address, "--no-nanny", "--nthreads", "1", "--name", name),
+            *("--host", network.there if network else "127.0.0.1", *args),
+            inside=network.command if network else (),
+        )
+
+    @contextmanager
+    def another(self, name: str, *args: str) -> Iterator["Process"]:
+        """Have one worker more, and be without it again."""
+        with self.client() as client:
+            before = len(client.nthreads())
+        worker = self.worker(name, *args)
+        self.wait_for(before + 1)
+        yield worker
+        _end(worker)
+        self.wait_for(before)
+
+    def wait_for(self, workers: int) -> "Dask":
+        deadline = time.monotonic() + PATIENCE
+        with self.client() as client:
+            while len(client.nthreads()) != workers:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        return self
+
+    def client(self) -> Any:
+        return Client(self.address, timeout=PATIENCE, set_as_default=False)
+
+    def _start(self, *args: object, inside: tuple[str, ...] = ()) -> "Process":
+        command = [*inside, sys.executable, "-m", "dask", *map(str, args), "--no-dashboard"]
+        log = self._files.enter_context((self._folder / f"{args[0]}.log").open("a"))
+        environment = {**ENVIRONMENT, "DASK_TEMPORARY_DIRECTORY": str(self._folder)}
+        process = subprocess.Popen(command, cwd=self._folder, env=environment, stdout=log, stderr=log)
+        self._files.callback(_end, process)
+        return process
+
+    def close(self) -> None:
+        self._files.close()
+
+
+Process = subprocess.Popen[bytes]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def _end(process: Process) -> None:
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dask]:
+    """One cluster with two workers, for all tests that leave them alive."""
+    dask = Dask(tmp_path_factory.mktemp("dask"))
+    try:
+        for name in ("one", "two"):
+            dask.worker(name)
+        yield dask.wait_for(2)
+    finally:
+        dask.close()
+
+
+def plan(server: Server, **options: Any) -> Plan:
+    return plan_of(server.url, cast(Options, {"rate": 301, "connections": 7, **options}))
+
+
+def is_idle(server: Server) -> bool:
+    """Tell whether the workers have hung up."""
+    deadline = time.monotonic() + PATIENCE
+    while server.open and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not server.open
+
+
+# One load.
+
+
+def test_workers_share_a_plan_exactly(dask: Dask, server: Server) -> None:
+    """Requests, rates and connections add up to what was asked for, second by second, while it runs."""
+    seen: list[Interval] = []
+    result = runner.run(plan(server, duration=2), Distributed(Embedded(), dask.address), seen.append)
+    assert result.requests == server.requests.total() == 602
+    assert [interval.requests for interval in result.intervals] == pytest.approx([301, 301], abs=10)
+    assert result.intervals == tuple(seen)
+    assert server.connections <= 1 + 7
+
+
+def test_finish_reaches_the_workers(dask: Dask, server: Server) -> None:
+    """A load that is known enough after its first second sends little more, and all of it counts."""
+    generator = Distributed(Embedded(), dask.address)
+    result = runner.run(plan(server, duration=60), generator, lambda _: True)
+    assert result.requests == server.requests.total()
+    assert result.total.seconds < PATIENCE
+
+
+def test_closing_stops_all_workers(dask: Dask, server: Server) -> None:
+    """Nothing is sent any more once the load is closed."""
+    intervals = Distributed(Embedded(), dask.address).run(plan(server, duration=60))
+    next(intervals)
+    intervals.close()
+    sent = server.requests.total()
+    assert is_idle(server)
+    assert server.requests.total() == sent
+
+
+def test_workers_stop_when_this_process_dies(dask: Dask, server: Server) -> None:
+    """Nobody has to tell them."""
+    script = (
+        "import sys; from tests import test_cluster as t; "
+        "list(t.Distributed(t.Embedded(), sys.argv[1]).run(t.plan_of(sys.argv[2], {'duration': 60})))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, dask.address, server.url], env=ENVIRONMENT)
+    deadline = time.monotonic() + PATIENCE
+    while server.requests.total() < 50 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.requests.total() >= 50
+    _end(process)
+    assert is_idle(server)
+
+
+def test_a_load_over_a_cluster_has_its_turn(
+    dask: Dask, server: Server, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other loads, and under xdist other tests, wait meanwhile; its objectives are judged over all workers."""
+    monkeypatch.setattr(tempfile, "tempdir", str(pytester.path))
+    had: set[bool] = set()
+
+    def choose(path: str, _: int) -> str:
+        had.add(is_locked(pytester.path / "pytest-loadgen.lock"))
+        return path
+
+    server.choose = choose
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.slo("errors == 0")
+        def test_load(load):
+            assert load("{server.url}/", rate=101, duration=1).requests == 101
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", f"--load-workers={dask.address}")
+    result.assert_outcomes(passed=1)
+    assert had == {True}
+    assert not is_locked(pytester.path / "pytest-loadgen.lock")
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether somebody has the lock by which loads take turns."""
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+# What goes wrong.
+
+
+def test_a_lost_worker_ends_the_load_and_is_named(dask: Dask, server: Server) -> None:
+    """The others are stopped."""
+    generator = Distributed(Embedded(), dask.address)
+    with dask.another("victim") as victim:
+        with pytest.raises(GeneratorError, match=r"^worker victim \(tcp://127\.0\.0\.1:\d+\) was lost$"):
+            runner.run(plan(server, duration=60), generator, lambda _: victim.send_signal(signal.SIGKILL))
+        assert is_idle(server)
+
+
+def test_a_lost_scheduler_ends_the_load(tmp_path: Path, server: Server) -> None:
+    """It is named, and the workers stop."""
+    with closing(Dask(tmp_path)) as dask:
+        dask.worker("one")
+        dask.wait_for(1)
+        generator = Distributed(Embedded(), dask.address)
+        with pytest.raises(GeneratorError, match=rf"^the Dask scheduler {dask.address} was lost"):
+            runner.run(plan(server, duration=60), generator, lambda _: dask.scheduler.kill())
+        assert is_idle(server)
+
+
+def test_a_scheduler_without_workers(dask: Dask, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster without workers is told from one that does not answer."""
+    monkeypatch.setattr(Client, "scheduler_info", lambda _, n_workers: {"workers": {}})
+    with pytest.raises(GeneratorError, match=rf"^the Dask scheduler {dask.address} has no workers: start some"):
+        next(Distributed(Embedded(), dask.address).run(plan(server)))
+
+
+def test_no_scheduler(server: Server) -> None:
+    """Where nothing answers, that is an error at once."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+    with pytest.raises(GeneratorError, match=rf"^there is no Dask scheduler at {address}: Connection refused$"):
+        next(Distributed(Embedded(), address).run(plan(server)))
+
+
+def test_without_dask(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has no Dask here is told how to get it."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(GeneratorError) as caught:
+        next(Distributed(Embedded(), "tcp://127.0.0.1:1").run(plan(server)))
+    said = "workers='tcp://127.0.0.1:1' needs Dask, which is not installed: pip install 'pytest-loadgen[dask]'"
+    assert str(caught.value) == said
+
+
+def test_a_worker_without_the_package(dask: Dask, server: Server, tmp_path: Path) -> None:
+    """It is named, with what it has not, and lives on."""
+    (tmp_path / "bare.py").write_text("import sys\nsys.modules['pytest_loadgen'] = None\n")
+    said = r"^worker bare \(tcp://127\.0\.0\.1:\d+\) did not come up: ModuleNotFoundError: No module named 'pytest_load"
+    with dask.another("bare", "--preload", str(tmp_path / "bare.py")) as worker:
+        with pytest.raises(GeneratorError, match=said):
+            next(Distributed(Embedded(), dask.address).run(plan(server)))
+        assert worker.poll() is None
+
+
+def test_a_worker_with_another_version(dask: Dask, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its figures might mean something else."""
+    monkeypatch.setattr(cluster, "version", lambda _: "9.9")
+    with pytest.raises(GeneratorError, match=r"it has pytest-loadgen .*, and this machine 9\.9: install"):
+        next(Distributed(Embedded(), dask.address).run(plan(server)))
+
+
+def test_a_worker_without_the_program(dask: Dask, server: Server) -> None:
+    """No worker starts where one has no such program, and that one is named."""
+    generator = Fortio()
+    generator.program = "/nowhere/fortio"
+    said = r"^worker (one|two) \(tcp://127\.0\.0\.1:\d+\): fortio: there is no '/nowhere/fortio'\. Install it"
+    with pytest.raises(GeneratorError, match=said):
+        next(Distributed(generator, dask.address).run(plan(server)))
+    assert server.requests.total() == 0
+
+
+def test_a_generator_that_cannot_be_sent(dask: Dask, server: Server) -> None:
+    """It is an error that says why."""
+
+    class Local(Embedded):
+        def __reduce__(self) -> Any:
+            return super(Embedded, self).__reduce__()
+
+    with pytest.raises(GeneratorError, match=r"^the generator cannot be sent to a worker: .*Local"):
+        next(Distributed(Local(), dask.address).run(plan(server)))
+
+
+@pytest.mark.parametrize("generator", built_in(), ids=lambda generator: generator.name)
+def test_built_in_generators_can_be_sent(generator: LoadGenerator) -> None:
+    """As they were configured."""
+    import pickle
+
+    if isinstance(generator, Command):
+        generator.args = ["-a"]
+    sent = pickle.loads(pickle.dumps(generator))
+    assert (sent.name, getattr(sent, "args", [])) == (generator.name, getattr(generator, "args", []))
+
+
+@pytest.mark.parametrize("worker", ["tcp://203.0.113.7:4000", "tls://[2001:db8::7]:4000"])
+@pytest.mark.parametrize(("service", "refused"), [("127.0.0.1", True), ("::1", True), ("10.0.0.1", False)])
+def test_a_service_of_this_machine_alone_is_refused(worker: str, service: str, refused: bool) -> None:
+    """Workers on other machines would look for it on their own."""
+    from dataclasses import replace
+
+    target = plan_of("http://localhost", {}).target
+    known = cluster.Cluster.__new__(cluster.Cluster)
+    known._workers, known.names = ["tcp://127.0.0.1:1", worker], ["worker a", "worker b"]
+    if refused:
+        with pytest.raises(PlanError, match=r"^http://localhost is found on this machine only, and worker b is"):
+            known.check(replace(target, address=(service, 80)))
+    else:
+        known.check(replace(target, address=(service, 80)))
+
+
+# One moment for all.
+
+
+class Moments(LoadGenerator):
+    """Tells as its only outcome when it started, in µs of a clock that all processes of a machine share."""
+
+    name = "moments"
+    features = Embedded.features
+    clock: Callable[[], float] = staticmethod(time.time)
+
+    def run(self, plan: Plan) -> Generator[Interval]:
+        assert plan.start_at
+        time.sleep(plan.start_at - Moments.clock())
+        yield Interval(0, 1, outcomes={str(time.monotonic_ns() // 1000): 1})
+
+
+def apart(address: str, within: float) -> float:
+    """Start the workers together, and tell how far apart they did, in seconds; a busy machine has three tries."""
+    found = [within]
+    while min(found) >= within and len(found) <= 3:
+        (interval,) = Distributed(Moments(), address).run(plan_of("http://localhost", {}))
+        assert interval.requests == 2
+        moments = [int(moment) for moment in interval.outcomes]
+        found.append((max(moments) - min(moments)) / 1e6)
+    return min(found)
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "found"),
+    [
+        ([0.1], [0.1], 100),  # as long there as back: exact
+        ([0.1], [0.3], 99.9),  # off by half the difference
+        ([0.5, 0.1, 0.2], [0.1, 0.1, 0.9], 100),  # the quickest reading counts
+        ([0.0], [0.0], 100),
+    ],
+)
+def test_how_far_a_clock_is_ahead(there: list[float], back: list[float], found: float) -> None:
+    """The quickest of several readings tells it, taken for as long there as back."""
+    now = 0.0
+    tries = 0
+
+    def read() -> float:
+        nonlocal now, tries
+        at = min(tries, len(there) - 1)
+        tries += 1
+        now += there[at]
+        said = now + 100
+        now += back[at]
+        return said
+
+    assert ahead(read, lambda: now) == pytest.approx(found)
+
+
+def test_workers_start_at_one_moment(dask: Dask) -> None:
+    """Whatever their clocks say: one of them is an hour ahead."""
+    with dask.client() as client:
+        first = min(client.nthreads())
+        client.run(turn_clock, 3600.0, workers=[first])
+        try:
+            assert apart(dask.address, 0.01) < 0.01
+        finally:
+            client.run(turn_clock, 0.0, workers=[first])
+
+
+def turn_clock(seconds: float) -> None:
+    """Put what a worker takes for the time ahead; runs there."""
+
+    def clock() -> float:
+        return time.time() + seconds
+
+    Moments.clock = staticmethod(clock)
+    cluster.ahead = partial(ahead, clock=clock)
+
+
+def test_workers_far_away_start_at_one_moment(tmp_path: Path) -> None:
+    """A word takes 20 ms to them, and they start within less."""
+    with namespaces(2, delay=0.02) as networks, closing(Dask(tmp_path, networks[0].here)) as dask:
+        for number, network in enumerate(networks):
+            dask.worker(f"far-{number}", network=network)
+        dask.wait_for(2)
+        assert apart(dask.address, 0.01) < 0.01
