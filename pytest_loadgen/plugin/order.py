@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from pytest_loadgen.errors import PlanError
 from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.running.arrangement import Arrangement
@@ -38,7 +39,7 @@ class Order:
             plan=plan_of(url if absolute(url) else join(base(), url), options),
             gate=Gate.of(objectives, **_only(options, GATE_OPTIONS)),
             arrangement=arrangement,
-            other=None if arrangement.against is None else plan_of(_other(url, arrangement.against), options),
+            other=None if arrangement.against is None else _other(url, arrangement.against, options),
         )
 
 
@@ -54,7 +55,10 @@ def _only(options: Options, names: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in cast("dict[str, Any]", options).items() if name in names}
 
 
-def _other(url: str, against: str) -> str:
-    """Give the address of the same request at the other service."""
+def _other(url: str, against: str, options: Options) -> Plan:
+    """Make the plan of the same request at the other service. Raises PlanError."""
     path = "/".join(url.split("/", 3)[3:]) if absolute(url) else url
-    return join(against, path)
+    try:
+        return plan_of(join(against, path), options)
+    except PlanError as error:
+        raise PlanError(f"against={against!r}: {error}") from None

@@ -157,9 +157,7 @@ def test_of_itself(suite: pytest.Pytester) -> None:
     result = run(suite, "--load-compare=main", "--load-self-compare=3", "-k", "test_it")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        [
-            "test_a.py::test_it: p50 < baseline + 10%, the service compared with itself: missed in 0 of 3 comparisons; a change of +10% *"
-        ]
+        ["test_a.py::test_it: p50 < baseline + 10%, the service compared with itself: missed in 0 of 3 *; a change *"]
     )
 
 
