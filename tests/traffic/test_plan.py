@@ -14,19 +14,7 @@ from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.plan import Plan, Stage, hold, ramp
 from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
-
-HERE = Target.of("http://localhost/")
-
-RATES = st.integers(0, 20_000).map(lambda tenths: tenths / 10)
-TIMES = st.integers(1, 200).map(lambda tenths: tenths / 10)
-STAGES = st.lists(st.builds(hold, RATES, TIMES) | st.builds(ramp, RATES, RATES, TIMES), min_size=1, max_size=4)
-OPEN_PLANS = st.builds(
-    Plan, st.just(HERE), STAGES.map(tuple), connections=st.integers(36, 200), arrivals=st.just("constant")
-)
-
-
-def plan(**options: Any) -> Plan:
-    return Plan.of(HERE, **options)
+from tests.builders.traffic import HERE, OPEN_PLANS, plan
 
 
 def test_defaults() -> None:
@@ -175,12 +163,12 @@ def rates(plans: list[Plan]) -> list[tuple[Fraction | int, Fraction | int]]:
 @given(OPEN_PLANS, st.integers(1, 6), st.integers(1, 6))
 def test_splitting(whole: Plan, parts: int, more: int) -> None:
     """The parts of a plan add up to exactly the plan, and the parts of its parts to them."""
-    for plan, into in ((whole, parts), *((part, more) for part in whole.split(parts))):
-        plans = plan.split(into)
+    for one, into in ((whole, parts), *((part, more) for part in whole.split(parts))):
+        plans = one.split(into)
         assert len(plans) == into
-        assert rates(plans) == rates([plan])
-        assert sum(part.connections for part in plans) == plan.connections
-        assert sum(part.requests for part in plans) == plan.requests
+        assert rates(plans) == rates([one])
+        assert sum(part.connections for part in plans) == one.connections
+        assert sum(part.requests for part in plans) == one.requests
 
 
 @pytest.mark.parametrize(
