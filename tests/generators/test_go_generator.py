@@ -20,7 +20,7 @@ from pytest_loadgen.testing import GeneratorTests
 from pytest_loadgen.testing.service import OK, Server
 from pytest_loadgen.workers.distributed import Distributed
 from tests.conftest import needs
-from tests.lending import plan_for
+from tests.serving.builders import plan_for
 
 pytestmark = needs("go")
 ROOT = Path(__file__).parents[2]

@@ -30,7 +30,7 @@ from pytest_loadgen.testing import GeneratorTests
 from pytest_loadgen.testing.service import Server
 from pytest_loadgen.workers.distributed import Distributed
 from tests.conftest import wait_for
-from tests.lending import TOKEN, Lent, lending, plan_for, tls
+from tests.serving.builders import TOKEN, GeneratorServer, plan_for, serving, tls_options
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
 pb = pytest.importorskip("pytest_loadgen.generators.loadgen_pb2", reason="protobuf is not installed")
@@ -42,17 +42,17 @@ DESCRIPTION = pb.Description(
 
 
 @pytest.fixture(scope="module")
-def lent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lent]:
-    with lending(tmp_path_factory.mktemp("lent"), "--allowed-hosts", "*/open.sock") as lent:
-        yield lent
+def generator_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorServer]:
+    with serving(tmp_path_factory.mktemp("server"), "--allowed-hosts", "*/open.sock") as generator_server:
+        yield generator_server
 
 
 class TestRemote(GeneratorTests):
     """What every generator keeps, the embedded one keeps through a server, too."""
 
     @pytest.fixture
-    def generator(self, lent: Lent) -> LoadGenerator:
-        return lent.remote()
+    def generator(self, generator_server: GeneratorServer) -> LoadGenerator:
+        return generator_server.remote()
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +63,9 @@ def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
 # What it is, and what is sent.
 
 
-def test_it_is_what_is_lent(lent: Lent) -> None:
+def test_it_is_what_is_lent(generator_server: GeneratorServer) -> None:
     """All but its name is the other one's; client certificates stay here."""
-    remote = lent.remote()
+    remote = generator_server.remote()
     assert remote.name == "remote"
     assert remote.version().startswith("embedded ")
     assert "cert" not in remote.features
@@ -87,13 +87,13 @@ def test_it_is_what_is_lent(lent: Lent) -> None:
         assert sent.features == {"http", "rate"}
 
 
-def test_it_says_from_where_it_loads(lent: Lent) -> None:
+def test_it_says_from_where_it_loads(generator_server: GeneratorServer) -> None:
     """So that what another machine measured is not compared with what this one did."""
-    assert lent.remote().sent_from == f"{lent.address}/embedded"
+    assert generator_server.remote().sent_from == f"{generator_server.address}/embedded"
 
 
-def test_without_a_name_it_is_the_first(lent: Lent) -> None:
-    assert lent.remote("").description.name == "embedded"
+def test_without_a_name_it_is_the_first(generator_server: GeneratorServer) -> None:
+    assert generator_server.remote("").description.name == "embedded"
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_a_password_in_its_address_is_kept(name: str, address: str, who: str) ->
     assert remote._who == who
 
 
-def test_a_remote_one_is_not_lent_on(lent: Lent) -> None:
-    """A server that lent others' generators could be its own caller."""
-    assert "remote" not in lent.remote().description.generators
+def test_a_remote_one_is_not_lent_on(generator_server: GeneratorServer) -> None:
+    """A server that generator_server others' generators could be its own caller."""
+    assert "remote" not in generator_server.remote().description.generators
 
 
 def test_it_is_asked_once(server: Server) -> None:
@@ -130,12 +130,12 @@ def test_it_is_asked_once(server: Server) -> None:
         assert asked == [pb.DescribeRequest(generator="stand-in")]
 
 
-def test_the_request_is_sent_whole(lent: Lent, server: Server) -> None:
+def test_the_request_is_sent_whole(generator_server: GeneratorServer, server: Server) -> None:
     """Method, query, headers and body are those that were asked for."""
     plan = plan_for(
         server, "/?of=orders", method="PUT", headers={"X-A": "b"}, content=b"\x00 body", rate=10, duration=0.2
     )
-    result = runner.run(plan, lent.remote())
+    result = runner.run(plan, generator_server.remote())
     assert (result.requests, result.errors) == (2, 0)
     head, _, body = server.last_request.partition(b"\r\n\r\n")
     assert head.startswith(b"PUT /?of=orders HTTP/1.1\r\n")
@@ -143,16 +143,21 @@ def test_the_request_is_sent_whole(lent: Lent, server: Server) -> None:
     assert body == b"\x00 body"
 
 
-def test_certificates_are_sent(lent: Lent, authority: trustme.CA, authority_file: Path, tmp_path: Path) -> None:
+def test_certificates_are_sent(
+    generator_server: GeneratorServer, authority: trustme.CA, authority_file: Path, tmp_path: Path
+) -> None:
     """The file in verify= is this machine's, and trusted on the other."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with Server(tls=context) as service:
         assert (
-            runner.run(plan_for(service, verify=str(authority_file), rate=5, duration=0.2), lent.remote()).errors == 0
+            runner.run(
+                plan_for(service, verify=str(authority_file), rate=5, duration=0.2), generator_server.remote()
+            ).errors
+            == 0
         )
-        with pytest.raises(ServiceError, match=r"^remote \(.*\): the certificate of https://.* is not to be trusted"):
-            runner.run(plan_for(service, rate=5), lent.remote())
+        with pytest.raises(ServiceError, match=r"^remote \(.*\): the certificate of https://.* is not trusted"):
+            runner.run(plan_for(service, rate=5), generator_server.remote())
 
 
 # What goes wrong.
@@ -178,11 +183,11 @@ def test_an_address_that_is_none(url: str) -> None:
     assert "geheim" not in str(caught.value)
 
 
-def test_a_generator_that_is_not_there(lent: Lent) -> None:
-    said = f"remote ({lent.address}): there is no load generator 'fortoi' at that machine: did you mean 'fortio'?"
+def test_a_generator_that_is_not_there(generator_server: GeneratorServer) -> None:
+    message = "there is no load generator 'fortoi' on that machine: did you mean 'fortio'?"
     with pytest.raises(PlanError) as caught:
-        lent.remote("fortoi").version()
-    assert str(caught.value) == said
+        generator_server.remote("fortoi").version()
+    assert str(caught.value) == f"remote ({generator_server.address}): {message}"
 
 
 def test_a_program_that_is_not_there() -> None:
@@ -197,41 +202,45 @@ def test_a_program_that_is_not_there() -> None:
             remote.version()
 
 
-def test_a_plan_that_it_cannot_do_is_not_sent(lent: Lent, server: Server) -> None:
+def test_a_plan_that_it_cannot_do_is_not_sent(generator_server: GeneratorServer, server: Server) -> None:
     """Neither by who asks, nor, where that was not asked, by who lends."""
     plan = plan_for(server, rate=50, http2=True)
     with pytest.raises(PlanError, match="remote cannot do: http2"):
-        runner.run(plan, lent.remote())
+        runner.run(plan, generator_server.remote())
     with pytest.raises(PlanError, match=r"remote \(.*\): embedded cannot do: http2. These can: fortio, "):
-        list(lent.remote().run(plan))
+        list(generator_server.remote().run(plan))
     assert server.connections == 0
 
 
-def test_a_service_that_is_forbidden_or_not_there(lent: Lent, server: Server, tmp_path: Path) -> None:
+def test_a_service_that_is_forbidden_or_not_there(
+    generator_server: GeneratorServer, server: Server, tmp_path: Path
+) -> None:
     """It is found and refused from where the generator is."""
     plan = plan_for(server)
     documentation = replace(plan.target, url="http://192.0.2.1/", host="192.0.2.1", port=80)
     with pytest.raises(ServiceError, match=r"^remote \(.*\): 192.0.2.1 .* harm others.* serve --allowed-hosts 192"):
-        runner.run(replace(plan, target=documentation), lent.remote())
+        runner.run(replace(plan, target=documentation), generator_server.remote())
     server.die()
-    with pytest.raises(ServiceError, match=r"^remote \(.*\): http://127.0.0.1:\d+ accepts no connections for 100ms"):
-        runner.run(plan_for(server, ready_timeout=0.1), lent.remote())
+    with pytest.raises(
+        ServiceError, match=r"^remote \(.*\): http://127.0.0.1:\d+ does not accept connections after 100ms"
+    ):
+        runner.run(plan_for(server, ready_timeout=0.1), generator_server.remote())
 
 
-def test_sockets_are_lent_by_name(lent: Lent, tmp_path: Path) -> None:
+def test_sockets_are_lent_by_name(generator_server: GeneratorServer, tmp_path: Path) -> None:
     """Behind a unix socket may be who trusts everybody on that machine."""
     with Server(unix=str(tmp_path / "open.sock")) as service:
-        assert runner.run(plan_for(service, rate=5, duration=0.2), lent.remote()).errors == 0
+        assert runner.run(plan_for(service, rate=5, duration=0.2), generator_server.remote()).errors == 0
     with Server(unix=str(tmp_path / "other.sock")) as service:
-        with pytest.raises(ServiceError, match=r"other\.sock is a socket that is not lent"):
-            runner.run(plan_for(service, rate=5), lent.remote())
+        with pytest.raises(ServiceError, match=r"other\.sock is a unix socket that may not be loaded"):
+            runner.run(plan_for(service, rate=5), generator_server.remote())
         assert service.connections == 0
 
 
-def test_clocks_that_differ(lent: Lent, server: Server) -> None:
+def test_clocks_that_differ(generator_server: GeneratorServer, server: Server) -> None:
     """A start that is far off is no start together."""
-    with pytest.raises(PlanError, match=r"to start in .*: do the clocks of both machines agree\?"):
-        list(lent.remote().run(replace(plan_for(server), start_at=time.time() + 3600)))
+    with pytest.raises(PlanError, match=r"would start in .*: do the clocks of both machines agree\?"):
+        list(generator_server.remote().run(replace(plan_for(server), start_at=time.time() + 3600)))
 
 
 @pytest.mark.parametrize(
@@ -380,18 +389,18 @@ def test_a_server_that_is_frozen_or_killed(server: Server, tmp_path: Path, monke
     """It is noticed; what it told before stays, and nothing goes on there."""
     quick = tuple((name, min(value, 500) if name.endswith("_ms") else value) for name, value in channel.OPTIONS)
     monkeypatch.setattr(channel, "OPTIONS", quick)
-    with lending(tmp_path) as lent:
+    with serving(tmp_path) as generator_server:
         for number in signal.SIGSTOP, signal.SIGKILL:
             seen: list[Interval] = []
 
             def watch(interval: Interval, seen: list[Interval] = seen, number: signal.Signals = number) -> None:
                 seen.append(interval)
-                lent.process.send_signal(number)
+                generator_server.process.send_signal(number)
 
             with pytest.raises(GeneratorError, match=r"^remote \(.*\) was lost in the middle of the load: \w"):
-                runner.run(plan_for(server, duration=10), lent.remote(), watch)
+                runner.run(plan_for(server, duration=10), generator_server.remote(), watch)
             assert seen
-            lent.process.send_signal(signal.SIGCONT)
+            generator_server.process.send_signal(signal.SIGCONT)
         wait_for(lambda: server.open == 0)
 
 
@@ -399,24 +408,30 @@ def test_a_server_that_is_frozen_or_killed(server: Server, tmp_path: Path, monke
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Lent]:
+def guarded(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[GeneratorServer]:
     """One that speaks TLS, and wants a token."""
     folder = tmp_path_factory.mktemp("guarded")
     authority.cert_pem.write_to_path(folder / "authority.pem")
-    with lending(folder, *tls(folder, authority), "--token-env", "MINE", env={"MINE": TOKEN}) as lent:
-        yield lent
+    with serving(
+        folder, *tls_options(folder, authority), "--token-env", "MINE", env={"MINE": TOKEN}
+    ) as generator_server:
+        yield generator_server
 
 
 @pytest.fixture(scope="module")
-def mutual(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Lent]:
+def mutual(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[GeneratorServer]:
     """One that wants certificates of its callers."""
     folder = tmp_path_factory.mktemp("mutual")
     authority.cert_pem.write_to_path(folder / "authority.pem")
-    with lending(folder, *tls(folder, authority), "--tls-client-ca", folder / "authority.pem") as lent:
-        yield lent
+    with serving(
+        folder, *tls_options(folder, authority), "--tls-client-ca", folder / "authority.pem"
+    ) as generator_server:
+        yield generator_server
 
 
-def test_a_token_lets_in(guarded: Lent, authority_file: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_lets_in(
+    guarded: GeneratorServer, authority_file: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Given as it is, or by the environment; and it is in nothing that is said."""
     monkeypatch.setenv("LOADGEN_TOKEN", TOKEN)
     monkeypatch.setenv("OF_LAB", TOKEN)
@@ -424,7 +439,7 @@ def test_a_token_lets_in(guarded: Lent, authority_file: Path, server: Server, mo
         remote = guarded.remote(tls=str(authority_file), **{name: value})
         assert runner.run(plan_for(server, rate=5, duration=0.2), remote).errors == 0
         assert TOKEN not in repr(vars(remote)["description"])
-    assert TOKEN not in guarded.said
+    assert TOKEN not in guarded.log
 
 
 @pytest.mark.parametrize(
@@ -457,11 +472,11 @@ def test_a_token_lets_in(guarded: Lent, authority_file: Path, server: Server, mo
     ],
 )
 def test_who_is_not_let_in(
-    settings: dict[str, Any], kind: type[LoadError], said: str, guarded: Lent, server: Server
+    settings: dict[str, Any], kind: type[LoadError], said: str, guarded: GeneratorServer, server: Server
 ) -> None:
     """Not by one call nor by the other, and nothing is sent to the service."""
     if settings.get("tls") == "CA":
-        settings = {**settings, "tls": str(guarded.log.with_name("authority.pem"))}
+        settings = {**settings, "tls": str(guarded.log_file.with_name("authority.pem"))}
     remote = guarded.remote(**settings)
     for call in remote.version, lambda: list(remote.run(plan_for(server))):
         with pytest.raises(kind) as caught:
@@ -470,9 +485,9 @@ def test_who_is_not_let_in(
     assert server.connections == 0
 
 
-def test_tls_where_there_is_none(lent: Lent) -> None:
+def test_tls_where_there_is_none(generator_server: GeneratorServer) -> None:
     with pytest.raises(GeneratorError, match="it does not speak TLS"):
-        lent.remote(tls=True).version()
+        generator_server.remote(tls=True).version()
 
 
 def test_a_certificate_that_has_expired_or_is_anothers(
@@ -484,34 +499,34 @@ def test_a_certificate_that_has_expired_or_is_anothers(
     anothers.mkdir()
     said = "its certificate is not to be trusted: certificate has expired"
     with (
-        lending(expired, *tls(expired, authority, not_after=yesterday)) as lent,
+        serving(expired, *tls_options(expired, authority, not_after=yesterday)) as generator_server,
         pytest.raises(GeneratorError, match=said),
     ):
-        lent.remote(tls=str(authority_file)).version()
+        generator_server.remote(tls=str(authority_file)).version()
     with (
-        lending(anothers, *tls(anothers, authority, "elsewhere.example")) as lent,
+        serving(anothers, *tls_options(anothers, authority, "elsewhere.example")) as generator_server,
         pytest.raises(GeneratorError, match="its certificate is another host's"),
     ):
-        lent.remote(tls=str(authority_file)).version()
+        generator_server.remote(tls=str(authority_file)).version()
 
 
 def test_certificates_of_callers(
-    mutual: Lent, authority: trustme.CA, authority_file: Path, server: Server, tmp_path: Path
+    mutual: GeneratorServer, authority: trustme.CA, authority_file: Path, server: Server, tmp_path: Path
 ) -> None:
     """Only those whose certificate is of the right authority, and not too old, are let in; they are in the log."""
     yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     pem = str(authority_file)
-    tls(tmp_path, authority, "ci.example")
+    tls_options(tmp_path, authority, "ci.example")
     cert = [str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")]
     assert runner.run(plan_for(server, rate=5, duration=0.2), mutual.remote(tls=pem, cert=cert)).errors == 0
-    assert "ci.example" in mutual.said
+    assert "ci.example" in mutual.log
     connections = server.connections
     wrong = "it closed the connection; does it want a certificate"
     with pytest.raises(GeneratorError, match=wrong):
         mutual.remote(tls=pem).version()
     tomorrow = yesterday + datetime.timedelta(days=2)
     for issuer, until in (authority, yesterday), (trustme.CA(), tomorrow):
-        tls(tmp_path, issuer, "ci.example", not_after=until)
+        tls_options(tmp_path, issuer, "ci.example", not_after=until)
         remote = mutual.remote(tls=pem, cert=cert)
         for call in remote.version, lambda remote=remote: list(remote.run(plan_for(server))):
             with pytest.raises(GeneratorError, match=wrong):
@@ -533,23 +548,27 @@ def test_no_token_goes_out_unencrypted() -> None:
 # Ends, and several at once.
 
 
-def test_a_load_that_ends_early_is_stopped_there(lent: Lent, server: Server) -> None:
-    result = runner.run(plan_for(server, duration=9), lent.remote(), lambda interval: True)
+def test_a_load_that_ends_early_is_stopped_there(generator_server: GeneratorServer, server: Server) -> None:
+    result = runner.run(plan_for(server, duration=9), generator_server.remote(), lambda interval: True)
     assert 1 <= len(result.intervals) <= 2
     assert wait_for(lambda: server.open == 0) < 2  # one, and one for a busy machine
-    wait_for(lambda: lent.said.rstrip().endswith("ended by the caller"))
+    wait_for(lambda: generator_server.log.rstrip().endswith("cancelled by the client"))
 
 
-def test_the_parts_of_a_plan_run_together(lent: Lent, server: Server) -> None:
+def test_the_parts_of_a_plan_run_together(generator_server: GeneratorServer, server: Server) -> None:
     """Though there is one load at a time: they are one."""
     begun = time.monotonic()
-    result = runner.run(plan_for(server, rate=100), Distributed(lent.remote(), 2))
+    result = runner.run(plan_for(server, rate=100), Distributed(generator_server.remote(), 2))
     assert time.monotonic() - begun < 2.5  # and not one after the other
     assert (result.requests, result.errors) == (100, 0)
 
 
 def test_chosen_by_address_and_by_configuration(
-    lent: Lent, guarded: Lent, pytester: pytest.Pytester, server: Server, authority_file: Path
+    generator_server: GeneratorServer,
+    guarded: GeneratorServer,
+    pytester: pytest.Pytester,
+    server: Server,
+    authority_file: Path,
 ) -> None:
     """On the command line, and from two servers for one test; what is listed tells whether they are there."""
     pytester.makeini(f"[pytest]\nload_target = {server.url}\n")
@@ -567,7 +586,7 @@ def test_chosen_by_address_and_by_configuration(
         address = "127.0.0.1:1"
         """
     )
-    name = f"remote://{lent.address}/embedded"
+    name = f"remote://{generator_server.address}/embedded"
     pytester.makepyfile(
         f"""
         import pytest
@@ -604,10 +623,10 @@ def test_chosen_by_address_and_by_configuration(
     )
 
 
-def test_a_slow_way_there_is_in_no_figure(lent: Lent, server: Server) -> None:
+def test_a_slow_way_there_is_in_no_figure(generator_server: GeneratorServer, server: Server) -> None:
     """20 ms to the server of generators, and 20 back: the load is sent from there."""
-    with slow(lent.address, 0.02) as address:
-        remote = lent.remote(address=address)
+    with slow(generator_server.address, 0.02) as address:
+        remote = generator_server.remote(address=address)
         result = runner.run(plan_for(server, warmup=0.2), remote)
     assert result.errors == 0
     assert result.requests == 50
