@@ -21,8 +21,8 @@ def run() -> None:
     sizes: list[tuple[int, int]] = []
     with nginx.running() as service, closing(Embedded()) as generator:
         # The process that is free is the one that the load is given.
-        worker = generator.lend()
-        generator.take_back(worker)
+        worker = generator.acquire()
+        generator.release(worker)
         process = worker._process.pid
 
         def watch(_: Interval) -> None:
