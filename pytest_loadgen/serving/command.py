@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.channel import host_and_port
 from pytest_loadgen.generators.registry import Registry
+from pytest_loadgen.serving.log import LOG
 
 if TYPE_CHECKING:
     from pytest_loadgen.serving.server import Access, Server
-
-LOG = logging.getLogger("pytest_loadgen.serve")
 
 _POLL = 0.05
 # How long the current load has to end after the second signal, in seconds.
@@ -104,7 +103,7 @@ def _access(options: argparse.Namespace) -> Access:
             raise LoadError("no port")
         host, port = host_and_port(options.bind)
     except LoadError:
-        raise LoadError(f"--bind {options.bind}: not HOST:PORT") from None
+        raise LoadError(f"--bind {options.bind}: expected HOST:PORT") from None
     return Access(host, port, options.tls_cert, options.tls_key, options.tls_client_ca, _token(options))
 
 

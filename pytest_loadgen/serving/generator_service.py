@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,13 +22,11 @@ from pytest_loadgen.generators.base import Intervals, LoadGenerator, check
 from pytest_loadgen.generators.command import without_secrets
 from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.service.reachability import NotAllowedError, find
+from pytest_loadgen.serving.log import LOG, LogEntry
 from pytest_loadgen.serving.queue import LoadQueue, QueueFull
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
-from pytest_loadgen.wording import counted, did_you_mean, tally
-
-LOG = logging.getLogger("pytest_loadgen.serve")
-"""Gets a line for each load."""
+from pytest_loadgen.wording import counted, did_you_mean
 
 # How long a load may wait in the queue and for its service, and how far ahead it may start, in seconds.
 _QUEUE_TIMEOUT = 3600.0
@@ -40,9 +36,8 @@ _MAX_START_DELAY = 60.0
 _MAX_WAITING = 32
 # How much longer than its plan a load may take, in seconds.
 _GRACE = 10.0
-# How much of a message, of a line in the log, and of a name is shown, in characters.
+# How much of a message and of a name is shown, in characters.
 _MAX_MESSAGE = 1000
-_MAX_LOGGED = 500
 _MAX_NAME = 100
 
 
@@ -70,28 +65,6 @@ _CODES = {
     PlanError: grpc.StatusCode.INVALID_ARGUMENT,
     ServiceError: grpc.StatusCode.FAILED_PRECONDITION,
 }
-
-
-@dataclass
-class _LogEntry:
-    """A load's line in the log."""
-
-    client: str
-    generator: str
-    plan: Plan | None = None
-    outcomes: Counter[str] = field(default_factory=Counter)
-    ended: str = "cancelled by the client"
-
-    def __str__(self) -> str:
-        parts = [f"{self.client}: {self.generator}"]
-        if self.plan:
-            parts += [f"{_stages(self.plan)}, {self.plan.target.method} {self.plan.target.origin}"]
-        if total := self.outcomes.total():
-            outcomes = tally(dict(self.outcomes.most_common()))
-            parts += [f"{counted(total, 'request')} ({outcomes})"]
-        line = " ".join("; ".join(parts).split())[:_MAX_LOGGED]
-        ended = " ".join(self.ended.split())[:_MAX_LOGGED]
-        return "".join(filter(str.isprintable, f"{line}; {ended}"))
 
 
 class GeneratorService:
@@ -132,7 +105,7 @@ class GeneratorService:
 
     def run(self, request: pb.Plan, context: grpc.ServicerContext) -> Iterator[pb.Interval]:
         """Run a plan."""
-        entry = _LogEntry(_client(context), request.generator[:_MAX_NAME] or self.names[0])
+        entry = LogEntry(_client(context), request.generator[:_MAX_NAME] or self.names[0])
         try:
             yield from self._run(entry, request, context)
             entry.ended = "done" if context.is_active() else entry.ended
@@ -154,7 +127,7 @@ class GeneratorService:
         self._queue.wake()
         return max(0.0, self._deadline - time.monotonic())
 
-    def _run(self, entry: _LogEntry, request: pb.Plan, context: grpc.ServicerContext) -> Iterator[pb.Interval]:
+    def _run(self, entry: LogEntry, request: pb.Plan, context: grpc.ServicerContext) -> Iterator[pb.Interval]:
         generator = self._named(request.generator)
         with ExitStack() as stack:
             folder = stack.enter_context(TemporaryDirectory(prefix="pytest-loadgen-"))
@@ -213,7 +186,7 @@ class GeneratorService:
             message = f"{counted(self._queue.max_waiting, 'load')} are waiting already"
             raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, message) from None
 
-    def _fail(self, entry: _LogEntry, error: StatusError, context: grpc.ServicerContext) -> NoReturn:
+    def _fail(self, entry: LogEntry, error: StatusError, context: grpc.ServicerContext) -> NoReturn:
         text = _without_secrets(str(error), entry.plan)
         message, has_traceback, _ = text.partition("\nTraceback ")
         if has_traceback:
@@ -231,11 +204,6 @@ def _client(context: grpc.ServicerContext) -> str:
     """Return a client's address, and the names in its certificate."""
     names = ", ".join(name.decode(errors="replace") for name in context.peer_identities() or ())
     return f"{context.peer()} ({names})" if names else context.peer()
-
-
-def _stages(plan: Plan) -> str:
-    """Describe a plan's stages; a constant rate is one stage, however often the plan was lengthened."""
-    return str(replace(plan, stages=(replace(plan.stages[0], seconds=plan.duration),)) if plan.steady else plan)
 
 
 def _max_duration(plan: Plan) -> float:

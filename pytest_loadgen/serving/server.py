@@ -18,7 +18,8 @@ from grpc_reflection.v1alpha import reflection
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators import loadgen_pb2 as pb
 from pytest_loadgen.generators.channel import OPTIONS, SERVICE, is_loopback
-from pytest_loadgen.serving.generator_service import LOG, GeneratorService
+from pytest_loadgen.serving.generator_service import GeneratorService
+from pytest_loadgen.serving.log import LOG
 
 # Each call takes a thread, also while it waits in the queue.
 _MAX_CALLS = 64

@@ -181,7 +181,7 @@ class _DaskConnection:
         return next((command if isinstance(command, float) else Signal(command) for command in new), None)
 
     def _check(self) -> None:
-        """Notice that the task was cancelled, as it is if the process with the hub has died."""
+        """Raise Cancelled if the task was cancelled: Dask does that if the hub's process dies."""
         task = self._worker.state.tasks.get(self._task)
         if task is None or task.state == "cancelled":
             raise Cancelled

@@ -23,7 +23,7 @@ class LocalHub:
     """A hub for threads and processes of this machine; a token keeps others out."""
 
     def __init__(self, workers: int, handshake_timeout: float = _HANDSHAKE_TIMEOUT) -> None:
-        """Listen for a number of workers; a client has so many seconds to send the token."""
+        """Listen for a number of workers; a client has to send the token within the timeout, in seconds."""
         self.names = [f"worker {number} of {workers}" for number in range(1, workers + 1)]
         self._handshake_timeout = handshake_timeout
         self._server = socket.create_server(("127.0.0.1", 0))

@@ -1,7 +1,5 @@
 """``python -m pytest_loadgen serve`` in a process of its own."""
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,9 +22,12 @@ from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.generators.remote import Remote
 from pytest_loadgen.running import runner
+from pytest_loadgen.serving.log import LogEntry
 from pytest_loadgen.testing.service import Server
+from pytest_loadgen.traffic.options import plan_of
 from pytest_loadgen.traffic.plan import Plan, hold
 from tests.conftest import wait_for
+from tests.networks import namespaces
 from tests.serving.builders import TOKEN, GeneratorServer, plan_for, serving, tls_options
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
@@ -37,10 +38,8 @@ from pytest_loadgen.generators.remote import Remote
 from pytest_loadgen.traffic.options import plan_of
 
 remote = Remote()
-remote.address, remote.tls, remote.token, url, duration = sys.argv[1:]
-remote.tls = remote.tls or None
-options = {"rate": 50, "duration": float(duration), "connections": 4, "timeout": 2, "warmup": 0.2}
-print(runner.run(plan_of(url, options), remote))
+remote.address, url, duration = sys.argv[1:]
+runner.run(plan_of(url, {"rate": 50, "duration": float(duration), "connections": 4, "timeout": 2}), remote)
 """
 
 
@@ -60,9 +59,7 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def client(generator_server: GeneratorServer, service: Server, duration: float) -> subprocess.Popen[bytes]:
     """Start a client in another process."""
-    return subprocess.Popen(
-        [sys.executable, "-c", CLIENT, generator_server.address, "", "", service.url, str(duration)]
-    )
+    return subprocess.Popen([sys.executable, "-c", CLIENT, generator_server.address, service.url, str(duration)])
 
 
 # Settings that are refused.
@@ -97,9 +94,9 @@ def files(tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
         ("--token-env TWO_LINES", "the environment variable TWO_LINES does not contain a token: write one line of"),
         ("--token-file nowhere", "--token-file nowhere: "),
         ("--token-file empty", "the file empty does not contain a token: write one line of ASCII"),
-        ("--bind a:b:c", "--bind a:b:c: not HOST:PORT"),
-        ("--bind foo", "--bind foo: not HOST:PORT"),
-        ("--bind [::1]", "--bind [::1]: not HOST:PORT"),
+        ("--bind a:b:c", "--bind a:b:c: expected HOST:PORT"),
+        ("--bind foo", "--bind foo: expected HOST:PORT"),
+        ("--bind [::1]", "--bind [::1]: expected HOST:PORT"),
     ],
 )
 @pytest.mark.usefixtures("files")
@@ -257,12 +254,10 @@ def test_each_load_is_one_line_of_the_log(generator_server: GeneratorServer, ser
 
 def test_lines_of_the_log_are_short(server: Server) -> None:
     """However long the plan or the message is; a constant rate is one stage."""
-    from pytest_loadgen.serving.generator_service import _LogEntry
-
     long = replace(plan_for(server), stages=tuple(hold(rate, 1) for rate in range(1, 1000)))
-    assert len(str(_LogEntry("me", "embedded", long, ended="no" * 1000))) == 500 + 2 + 500
+    assert len(str(LogEntry("me", "embedded", long, ended="no" * 1000))) == 500 + 2 + 500
     lengthened = plan_for(server, duration=3).lengthened(6)
-    assert str(_LogEntry("me", "embedded", lengthened)).startswith("me: embedded; 50/s for 9s, GET http")
+    assert str(LogEntry("me", "embedded", lengthened)).startswith("me: embedded; 50/s for 9s, GET http")
 
 
 def test_tracebacks_are_in_the_log_only(server: Server, caplog: pytest.LogCaptureFixture) -> None:
@@ -301,54 +296,25 @@ def test_health_and_reflection(generator_server: GeneratorServer) -> None:
 # Across networks.
 
 
-def namespaces(stack: ExitStack, delay: str) -> list[str]:
-    """Make two connected networks with a delay each way; skip if that is not possible."""
-    if not shutil.which("ip") or os.geteuid():
-        pytest.skip("network namespaces need root and ip")
-    names = [f"loadgen{os.getpid()}{side}" for side in "ab"]
-    for name in names:
-        if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
-            pytest.skip("ip netns does not work here")
-        stack.callback(subprocess.run, ["ip", "netns", "del", name], check=True)
-    ends = [f"lg{os.getpid()}{side}" for side in "ab"]
-    within = dict(zip(ends, names, strict=True))
-    made = ["link", "add", ends[0], "netns", names[0], "type", "veth", "peer", "name", ends[1], "netns", names[1]]
-    if subprocess.run(["ip", *made], capture_output=True, check=False).returncode:
-        pytest.skip("veth does not work here")
-    for number, (end, name) in enumerate(within.items(), 1):
-        for command in f"addr add 10.213.7.{number}/24 dev {end}", f"link set {end} up", "link set lo up":
-            subprocess.run(["ip", "-n", name, *command.split()], check=True)
-        netem = ["tc", "-n", name, "qdisc", "add", "dev", end, "root", "netem", "delay", delay]
-        if delay and (not shutil.which("tc") or subprocess.run(netem, capture_output=True, check=False).returncode):
-            pytest.skip("netem does not work here")
-    return names
-
-
-@pytest.mark.parametrize("delay", ["", "20ms"], ids=["near", "far"])
-def test_from_another_network(delay: str, tmp_path: Path, authority: trustme.CA) -> None:
+@pytest.mark.parametrize("delay", [0.0, 0.1], ids=["near", "far"])
+def test_from_another_network(delay: float, tmp_path: Path, authority: trustme.CA, authority_file: Path) -> None:
     """The server loads a service that only it can reach; the delay between client and server is in no latency."""
-    serve = "import sys; from pytest_loadgen.testing.service import Server\n"
-    serve += "with Server() as server: print(server.url, flush=True); sys.stdin.read()"
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    script = "import sys; from pytest_loadgen.testing.service import Server\n"
+    script += "with Server() as server: print(server.url, flush=True); sys.stdin.read()"
     with ExitStack() as stack:
-        here, there = namespaces(stack, delay)
-        within = ["ip", "netns", "exec", there]
+        (network,) = stack.enter_context(namespaces(1, delay))
+        command = [*network.command, sys.executable, "-c", script]
         service = stack.enter_context(
-            subprocess.Popen(
-                [*within, sys.executable, "-c", serve], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         )
+        stack.callback(service.communicate)
         assert service.stdout
         url = service.stdout.readline().strip()
-        args = [*tls_options(tmp_path, authority, "10.213.7.2"), "--token-env", "MINE"]
+        args = [*tls_options(tmp_path, authority, network.there), "--token-env", "MINE"]
         generator_server = stack.enter_context(
-            serving(tmp_path, *args, bind="10.213.7.2:0", command=within, env={"MINE": TOKEN})
+            serving(tmp_path, *args, bind=f"{network.there}:0", command=network.command, env={"MINE": TOKEN})
         )
-        ask = [sys.executable, "-c", CLIENT, generator_server.address, str(tmp_path / "ca.pem"), TOKEN, url, "1"]
-        done = subprocess.run(["ip", "netns", "exec", here, *ask], capture_output=True, text=True, check=False)
-        stack.callback(service.communicate)
-    assert done.returncode == 0, done.stderr
-    assert "50 requests, 50/s" in done.stdout
-    assert "0 errors" in done.stdout
-    unit = done.stdout.partition("p50 ")[2].partition(",")[0]
-    assert unit.endswith("us") or float(unit.removesuffix("ms")) < 20
+        plan = plan_of(url, {"rate": 50, "duration": 1, "connections": 4, "timeout": 2, "warmup": 0.2})
+        result = runner.run(plan, generator_server.remote(tls=str(authority_file)))
+    assert (result.requests, result.errors) == (50, 0)
+    assert result.p50 < "100ms"

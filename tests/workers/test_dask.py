@@ -34,7 +34,7 @@ from pytest_loadgen.workers import clock
 from pytest_loadgen.workers import dask as cluster
 from pytest_loadgen.workers.clock import offset
 from pytest_loadgen.workers.distributed import Distributed
-from tests.delayed import Network, namespaces
+from tests.networks import Network, namespaces
 
 ROOT = Path(__file__).parents[2]
 # How long short waits may take on a busy machine, in seconds.
