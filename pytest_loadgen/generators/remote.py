@@ -244,8 +244,9 @@ class Remote(LoadGenerator):
             case "UNAVAILABLE", True:
                 message = f" was lost during the load: {details}"
             case "UNAVAILABLE", False:
-                hint = "" if details.endswith("?") else ". Is 'python -m pytest_loadgen serve' running there?"
-                message = f" is not available: {details}{hint}"
+                message = f" is not available: {details}"
+                if not details.endswith("?") and "shutting down" not in details:
+                    message += ". Is 'python -m pytest_loadgen serve' running there?"
             case "UNIMPLEMENTED", _:
                 message = f" does not offer {SERVICE}: is it a pytest-loadgen server of a compatible version?"
             case "DEADLINE_EXCEEDED", True:
