@@ -20,9 +20,9 @@ WITHIN = 0.1
 def run() -> None:
     sizes: list[tuple[int, int]] = []
     with nginx.running() as service, closing(Embedded()) as generator:
-        # The load gets the process that is idle.
-        worker = generator.lend()
-        generator.take_back(worker)
+        # The process that is free is the one that the load is given.
+        worker = generator.acquire()
+        generator.release(worker)
         process = worker._process.pid
 
         def watch(_: Interval) -> None:

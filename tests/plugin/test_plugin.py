@@ -107,7 +107,10 @@ def test_a_service_that_is_not_up_is_said_so_at_the_users_line(suite: pytest.Pyt
     result = run(suite)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ['>*load("/", ready_timeout=0.1)', "E *ServiceError: http://127.0.0.1:* accepts no connections for 100ms: *"]
+        [
+            '>*load("/", ready_timeout=0.1)',
+            "E *ServiceError: http://127.0.0.1:* does not accept connections after 100ms: *",
+        ]
     )
     result.stdout.no_fnmatch_line("*fixture.py*")
 
