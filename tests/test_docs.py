@@ -238,6 +238,37 @@ def test_the_reference_lists_attributes_that_there_are(heading: str, kind: Any) 
     assert fields - inherited <= names
 
 
+def test_the_architecture_names_the_packages_in_order() -> None:
+    """In the rows of the table in test_layers.py."""
+    rows = re.findall(
+        r"^\| \d+ \| (.*) \|$", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    tree = ast.parse((ROOT / "tests" / "test_layers.py").read_text(encoding="utf-8"))
+    layers: str = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LAYERS"
+    )
+    assert [re.findall(r"`(.*?)`", row) for row in rows] == [line.split() for line in layers.strip().splitlines()]
+
+
+def test_the_architecture_names_the_modules() -> None:
+    """Each module, in the row of its package."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    in_table = {
+        (package, module)
+        for package, files in re.findall(r"^\| (?:`([a-z/]+/)` )?\| [^|]* \| ([^|]*) \|$", text, re.MULTILINE)
+        for module in re.findall(r"`([a-z0-9_]+)`", files)
+    }
+    folder = Path(pytest_loadgen.__file__).parent
+    there_are = {
+        (f"{path.parent.relative_to(folder)}/".removeprefix("./"), path.stem)
+        for path in folder.rglob("*.py")
+        if not path.stem.endswith(("__", "_pb2"))
+    }
+    assert in_table == there_are
+
+
 def test_the_changelog_is_of_this_version() -> None:
     """What is not released is of the version in pyproject.toml, which then is in no section yet."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
