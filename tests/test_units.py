@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.units import Duration, NoAnswer, Rate, Share, exactly
 
-A_DURATION = "is not a duration: write seconds (0.2) or text ('200ms', '5s', '1m30s')"
-A_RATE = "is not a rate: write a number per second (500) or text ('500/s', '30/m')"
-A_SHARE = "is not a share: write a number (0.001) or text ('0.1%')"
+A_DURATION = "is not a duration: write seconds (0.2) or a string ('200ms', '5s', '1m30s')"
+A_RATE = "is not a rate: write a number per second (500) or a string ('500/s', '30/m')"
+A_SHARE = "is not a share: write a number (0.001) or a string ('0.1%')"
 
 # Texts that are nearly right, for every reader to survive.
 NEARLY = st.from_regex(r"[-+0-9_.,e٣² ]{0,12}(us|µs|ms|s|m|h|/s|/h|%)?", fullmatch=True)
@@ -55,8 +55,8 @@ def test_reading(kind: type[Duration | Rate | Share], written: float | str, numb
 @pytest.mark.parametrize(
     ("kind", "written", "message"),
     [
-        (Duration, "5", "'5' needs a unit of time: is it 5ms or 5s?"),
-        (Duration, " 1.5 ", "' 1.5 ' needs a unit of time: is it 1.5ms or 1.5s?"),
+        (Duration, "5", "'5' needs a unit: write 5ms or 5s"),
+        (Duration, " 1.5 ", "' 1.5 ' needs a unit: write 1.5ms or 1.5s"),
         (Duration, "5 parsecs", f"'5 parsecs' {A_DURATION}"),
         (Duration, "5ms3", f"'5ms3' {A_DURATION}"),
         (Duration, "-5s", f"'-5s' {A_DURATION}"),
@@ -100,7 +100,7 @@ def test_refusing(kind: type[Duration | Rate | Share], written: float | str, mes
         (Duration(3661), "1h1m1s"),
         (Duration(86400), "24h"),
         (Duration(-5), "-5s"),
-        (Duration(math.inf), "for ever"),
+        (Duration(math.inf), "forever"),
         (NoAnswer(), "no answer"),
         (NoAnswer(5), ">5s"),
         (Rate(0.5), "0.5/s"),
@@ -128,7 +128,7 @@ def test_comparing() -> None:
     assert not duration > Duration(0.2)
     assert Share(0.001) <= "0.1%"
     assert Rate("500/s") > "29,999/m"
-    with pytest.raises(PlanError, match="'300' needs a unit of time: is it 300ms or 300s"):
+    with pytest.raises(PlanError, match="'300' needs a unit: write 300ms or 300s"):
         assert duration < "300"
 
 
@@ -163,7 +163,7 @@ def test_exact_rates() -> None:
     assert Rate.exactly("1/m") == Fraction(1, 60)
     assert Rate.exactly(0.1) == exactly(0.1) == Fraction(1, 10)
     assert Rate.exactly(Fraction(1, 3)) == Fraction(1, 3)
-    with pytest.raises(PlanError, match="a plan cannot be endless: 'inf' is neither a duration nor a rate"):
+    with pytest.raises(PlanError, match="a plan must be finite: 'inf' is neither a duration nor a rate"):
         Rate.exactly(math.inf)
 
 

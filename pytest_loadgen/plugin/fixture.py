@@ -17,9 +17,9 @@ from pytest_loadgen.errors import InvalidRun, LoadError, PlanError, ServiceError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.result import Result
-from pytest_loadgen.objectives.baseline import Baseline
+from pytest_loadgen.objectives.comparison import NO_BASELINE, Baseline
 from pytest_loadgen.objectives.gate import Gate
-from pytest_loadgen.objectives.judged import NOTHING, JudgedResult
+from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.verdict import aligned
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.running import runner
@@ -250,7 +250,7 @@ class Load:
         theirs: list[Interval] = []
 
         def compared() -> Baseline:
-            return Baseline(replace(blank, plan=other, intervals=tuple(theirs), baseline=NOTHING), paired=True)
+            return Baseline(replace(blank, plan=other, intervals=tuple(theirs), baseline=NO_BASELINE), paired=True)
 
         progress = setting.progress(plan)
         try:

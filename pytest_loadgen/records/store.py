@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from pytest_loadgen.errors import BaselineError, PlanError
 from pytest_loadgen.figures.result import Result
-from pytest_loadgen.objectives.baseline import Baseline
+from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.records.fingerprint import Fingerprint
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.traffic.plan import Plan, Stage

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import Any
 
-from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
-from pytest_loadgen.objectives.slo import SLO
+from pytest_loadgen.objectives.metric import Percentile, ResponseRate
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.records.run import Run
 
 # So many points of a curve to each nine: from 90 % to 99 %, from 99 % to 99.9 %.
 _POINTS = 24
-_LATENCIES = {"percentile", "mean", "max"}
 _PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 
 
@@ -87,13 +85,12 @@ class Charts:
 def charts(run: Run) -> Charts:
     """Work out what is drawn of a run."""
     result = run.result
-    limits = [limit for verdict in run.verdicts for limit in _limits(verdict, run)]
     return Charts(
         curves=list(_curves(run)),
         requests=result.requests,
         unanswered=result.total.unanswered,
-        limits=[limit for kind, limit in limits if kind in _LATENCIES],
-        rates=[limit for kind, limit in limits if kind == "rate"],
+        limits=list(_limits(run, [verdict for verdict in run.verdicts if verdict.slo.metric.is_latency])),
+        rates=list(_limits(run, [verdict for verdict in run.verdicts if isinstance(verdict.slo.metric, ResponseRate)])),
         timeline=_timeline(result),
     )
 
@@ -135,29 +132,22 @@ def _curve(name: str, style: str, result: Result) -> Curve:
 # Objectives.
 
 
-def _limits(verdict: Verdict, run: Run) -> Iterator[tuple[str, Limit]]:
-    """Give the kind of an objective and how it is drawn, where it can be."""
-    try:
-        slo = SLO.parse(verdict.slo)
-    except PlanError:
-        return  # of a version that knows more
-    scale = _figure(slo, run.baseline) if slo.is_relative else 1.0
-    # An objective on the worst stretch is not about the curve of the whole, and a mean has no place on it.
-    drawn = slo.kind == "percentile" and not slo.window
-    low, high = (_finite(verdict.low, scale), _finite(verdict.high, scale)) if drawn else (None, None)
-    if slo.kind not in {*_LATENCIES, "rate"} or not math.isfinite(limit := float(slo.bound) * scale):
-        return
-    at = 1 / (1 - slo.percent / 100) if slo.kind == "percentile" else None
-    yield slo.kind, Limit(verdict.slo, verdict.outcome, verdict.remark, limit, at, low, high)
-
-
-def _figure(slo: SLO, baseline: Result | None) -> float:
-    """Give what a change is relative to, or infinity."""
-    if baseline is None:
-        return math.inf
-    if slo.kind == "rate":
-        return float(baseline.rate)
-    return float(baseline.percentile(slo.percent, service=slo.service) if slo.percent else baseline.mean)
+def _limits(run: Run, verdicts: Sequence[Verdict]) -> Iterator[Limit]:
+    """Give how objectives are drawn, where they can be."""
+    for verdict in verdicts:
+        slo, metric = verdict.slo, verdict.slo.metric
+        scale = 1.0
+        if slo.is_relative:
+            scale = math.inf if run.baseline is None else float(metric.figure(run.baseline))
+        if not math.isfinite(limit := float(slo.bound) * scale):
+            continue
+        at = low = high = None
+        if isinstance(metric, Percentile):
+            at = 1 / (1 - metric.percent / 100)
+            # An objective on the worst window is not about the curve of the whole run.
+            if not slo.window:
+                low, high = _finite(verdict.low, scale), _finite(verdict.high, scale)
+        yield Limit(slo.text, verdict.outcome, verdict.remark, limit, at, low, high)
 
 
 def _finite(bound: float | None, scale: float) -> float | None:

@@ -81,7 +81,7 @@ def _latency(run: Run) -> Iterator[_Sample]:
 
 def _objectives(run: Run) -> Iterator[_Sample]:
     for verdict in run.verdicts:
-        yield _Sample(int(bool(verdict)), labels=(("slo", verdict.slo), ("outcome", verdict.outcome)))
+        yield _Sample(int(bool(verdict)), labels=(("slo", verdict.slo.text), ("outcome", verdict.outcome)))
 
 
 _FAMILIES = {

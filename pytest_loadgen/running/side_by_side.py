@@ -10,8 +10,8 @@ from statistics import median
 
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator
-from pytest_loadgen.objectives.baseline import Baseline
-from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.objectives.judged import JudgedResult, judge_all
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.running import runner
 from pytest_loadgen.traffic.plan import Plan
@@ -77,7 +77,7 @@ def with_itself(like: JudgedResult, generator: LoadGenerator, hosts: Iterable[st
 def trust(objectives: Sequence[SLO], found: Sequence[JudgedResult]) -> Iterator[str]:
     """Tell, by comparisons of a service with itself, how often an objective was missed, and what would miss it."""
     for number, slo in enumerate(objectives):
-        verdicts = [result.judged(objectives)[number] for result in found]
+        verdicts = [judge_all(objectives, result)[number] for result in found]
         missed = sum(verdict.outcome == "missed" for verdict in verdicts)
         widths = [math.log(each.high / each.low) / 2 for each in verdicts if each.low and each.high]
         # What is beyond its bound by the width of an interval may be missed; by twice that, it nearly always is.

@@ -168,28 +168,28 @@ def test_printing(outcomes: dict[str, int], text: str) -> None:
         (result(interval({"200": 100}, lag=0.0099, cpu=0.94)), ""),
         (
             result(interval({"200": 97}, lag=0.05, cpu=1)),
-            "the mine generator fell behind: asked 100/s, sent 97/s. "
-            "Use more workers (--load-workers), or fewer per second.",
+            "the mine generator fell behind: requested 100/s, achieved 97/s. "
+            "Use more workers (--load-workers), or a lower rate.",
         ),
         (
             result(interval({"200": 90, "timeout": 10}, lag=0.05, cpu=1, never_sent=10)),
-            "the mine generator fell behind: asked 100/s, sent 90/s. "
-            "Use more workers (--load-workers), or fewer per second.",
+            "the mine generator fell behind: requested 100/s, achieved 90/s. "
+            "Use more workers (--load-workers), or a lower rate.",
         ),
         (
             result(sometimes_late({"200": 200}, cpu=0.9)),
-            "the mine generator was late: 1 request in 100 left 50ms or more after it was due. "
-            "Use more workers (--load-workers), or fewer per second.",
+            "the mine generator was late: it sent 1 request in 100 50ms or more after it was due. "
+            "Use more workers (--load-workers), or a lower rate.",
         ),
         (
             result(sometimes_late({"200": 50}, cpu=0.02)),
-            "the mine generator was late: a request left 50ms after it was due. "
-            "It used 2% of its CPU, so the machine was busy with other things: free it, or send less.",
+            "the mine generator was late: it sent a request 50ms after it was due. "
+            "It used only 2% of its CPU, so the machine was busy with other work: stop that, or use a lower rate.",
         ),
         (result(interval({"200": 100}, lag=0.001, cpu=1)), ""),
         (
             result(interval({"200": 9000}, cpu=1), plan=plan(rate="max")),
-            "the mine generator's CPU was full (100%): the service may be able to do more. "
+            "the mine generator's CPU was saturated (100%): the service may handle more. "
             "Use more workers (--load-workers).",
         ),
         (

@@ -15,9 +15,10 @@ from pytest_loadgen.objectives import gate as gate_module
 from pytest_loadgen.objectives import judged as judged_module
 from pytest_loadgen.objectives.gate import Gate, Judging
 from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.stats import FEWEST_BATCHES
-from pytest_loadgen.objectives.verdict import ALPHA, Outcome, judge
+from pytest_loadgen.objectives.verdict import Outcome
 from pytest_loadgen.traffic.plan import Plan, hold, ramp
 from tests.figures.test_result import interval
 from tests.objectives.test_verdict import second
@@ -49,29 +50,30 @@ def test_of() -> None:
     ("options", "objectives", "message"),
     [
         ({"slo": 5}, [], "slo=5: write an objective ('p99 < 200ms') or a list of them"),
-        ({"slo": [5]}, [], "5 is not an objective: write text, as 'p99 < 200ms'"),
-        ({}, [["p99 < 1s"]], "['p99 < 1s'] is not an objective: write text, as 'p99 < 200ms'"),
-        ({"slo": "p99 < 1"}, [], "'p99 < 1': 1 needs a unit of time: is it p99 < 1ms?"),
-        ({"max_duration": "5"}, [], "max_duration: '5' needs a unit of time: is it 5ms or 5s?"),
-        ({"max_duration": float("nan")}, [], "max_duration: nan is not a duration: write seconds (0.2) or text *"),
-        ({"max_duration": "0s"}, [], "max_duration='0s': write a time longer than 0 that ends"),
+        ({"slo": [5]}, [], "5 is not an objective: write a string such as 'p99 < 200ms'"),
+        ({}, [["p99 < 1s"]], "['p99 < 1s'] is not an objective: write a string such as 'p99 < 200ms'"),
+        ({"slo": "p99 < 1"}, [], "'p99 < 1': 1 needs a unit: did you mean p99 < 1ms?"),
+        ({"max_duration": "5"}, [], "max_duration: '5' needs a unit: write 5ms or 5s"),
+        ({"max_duration": float("nan")}, [], "max_duration: nan is not a duration: write seconds *"),
+        ({"max_duration": "0s"}, [], "max_duration='0s': must be a finite time > 0"),
         ({"stop_early": "false"}, [], "stop_early='false': write True or False"),
         ({"slo": iter(["p99 < 1s"])}, [], "slo=<list_iterator*>: write an objective ('p99 < 200ms') or a list of them"),
-        ({"abort_if": 5}, [], "abort_if: 5 is not an objective: write text, as 'p99 < 200ms'"),
+        ({"abort_if": 5}, [], "abort_if: 5 is not an objective: write a string such as 'p99 < 200ms'"),
         (
             {"abort_if": "errors > 9"},
             [],
-            "abort_if='errors > 9': write over which last stretch, as 'errors > 50% over last 5s'",
+            "abort_if='errors > 9': add a window of the last seconds, for example 'errors > 50% over last 5s'",
         ),
         (
             {"abort_if": "errors > 9 over any 5s"},
             [],
-            "abort_if='errors > 9 over any 5s': write over which last stretch, as 'errors > 50% over last 5s'",
+            "abort_if='errors > 9 over any 5s': add a window of the last seconds, "
+            "for example 'errors > 50% over last 5s'",
         ),
         (
             {"abort_if": "errors > 50% over last 2s"},
             [],
-            "abort_if: 'errors > 50% over last 2s': 2s is too short to know how sure it is: 4s would do",
+            "abort_if: 'errors > 50% over last 2s': 2s is too short for a confidence interval; write 4s or more",
         ),
     ],
 )  # fmt: skip
@@ -115,47 +117,53 @@ def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> 
             "p99 < 1s",
             None,
             plan(rate=10),
-            "'p99 < 1s' needs 299 requests to be shown at 95%, and this load has 150 in the 15s that it may last: "
-            "at 10/s, a duration of 30s would do.",
+            "'p99 < 1s' needs at least 299 requests to be decided with 95% confidence; "
+            "this load has 150 in the 15s that it may last: "
+            "at 10/s, use duration='30s' or more",
         ),
         (
             "p99.9 < 1s",
             "5s",
             plan(),
-            "'p99.9 < 1s' needs 2,995 requests to be shown at 95%, and this load has 500 in the 5s that it may last: "
-            "at 100/s, a duration of 30s would do.",
+            "'p99.9 < 1s' needs at least 2,995 requests to be decided with 95% confidence; "
+            "this load has 500 in the 5s that it may last: "
+            "at 100/s, use duration='30s' or more",
         ),
         (
             "errors < 0.1%",
             None,
             plan(stages=[ramp(0, 100, 4)]),
-            "'errors < 0.1%' needs 2,995 requests to be shown at 95%, and this load has 200 in the 4s that it may "
-            "last: at 50/s, a duration of 1m would do.",
+            "'errors < 0.1%' needs at least 2,995 requests to be decided with 95% confidence; "
+            "this load has 200 in the 4s that it may "
+            "last: at 50/s, use duration='1m' or more",
         ),
         (
             "p50 < 1s",
             None,
             plan(duration=1),
-            "'p50 < 1s' needs 4s to know how sure it is, and this load lasts 3s at most: a duration of 4s would do.",
+            "'p50 < 1s' needs at least 4s for a confidence interval; "
+            "this load lasts at most 3s: use duration='4s' or more",
         ),
         (
             "rate > 1/s",
             "2s",
             plan(duration=2, rate="max"),
-            "'rate > 1/s' needs 4s to know how sure it is, and this load lasts 2s at most: a duration of 4s would do.",
+            "'rate > 1/s' needs at least 4s for a confidence interval; "
+            "this load lasts at most 2s: use duration='4s' or more",
         ),
         (
             "p99 < 1s over any 10s",
             None,
             plan(rate=20, duration="1m"),
-            "'p99 < 1s over any 10s' needs 299 requests to be shown at 95%, and 10s of this load have 200 at most: "
-            "over any 15s would do.",
+            "'p99 < 1s over any 10s' needs at least 299 requests to be decided with 95% confidence; "
+            "10s of this load have at most 200: "
+            "use 'over any 15s' or more",
         ),
         (
             "max < 1s over any 10s",
             None,
             plan(),
-            "'max < 1s over any 10s': this load lasts 5s at most: a duration of 10s would do.",
+            "'max < 1s over any 10s': this load lasts at most 5s: use duration='10s' or more",
         ),
         ("max < 1s", "4s", plan(), "max_duration=4s is shorter than the duration, 5s"),
     ],
@@ -270,9 +278,9 @@ def test_a_count_in_a_load_that_goes_on() -> None:
     """A load that goes on for another objective's sake is judged by its part of what it counts."""
     judging = begin(["errors < 7", "errors < 0.5%"], plan(rate=200, duration=5))
     assert ended(judging, FLAWED[:15]) == 0
-    assert judging.stretch == pytest.approx(3)
+    assert judging.extended_by == pytest.approx(3)
     tally, share = judging.judged(FLAWED[:15]).verdicts
-    assert (tally.outcome, tally.value, tally.remark) == ("met", "15", "the load went on: 5 in each 5s")
+    assert (tally.outcome, tally.value, tally.remark) == ("met", "15", "the load was extended: 5 per 5s")
     assert share.outcome == "unclear"
 
 
@@ -296,7 +304,7 @@ def test_abort() -> None:
     intervals = [*FAST[:3], *(replace(each, start=each.start + 3) for each in BROKEN)]
     end = ended(judging, intervals)
     assert 6 <= end <= 8
-    assert judging._given_up.startswith("errors > 50% over last 5s (")
+    assert judging._abort_reason.startswith("errors > 50% over last 5s (")
     assert judging.enough(intervals[: end + 1])
     doubtful = [interval({"200": 50, "503": 50}, start=at) for at in range(15)]
     assert ended(begin((), abort_if="errors > 50% over last 5s"), doubtful) == 0
@@ -337,7 +345,7 @@ def test_silence(intervals: list[Interval], end: int) -> None:
     """A load that nothing answers for five seconds is given up; one that asks nothing is not."""
     judging = begin(())
     assert ended(judging, intervals) == end
-    assert judging._given_up == ("nothing was answered for 5s" if end else "")
+    assert judging._abort_reason == ("no responses for 5s" if end else "")
 
 
 # How often it may be wrong.

@@ -69,7 +69,7 @@ def test_floor(slo: str, outcome: str) -> None:
     """A latency that this machine can hardly tell from none is not judged."""
     verdict = JudgedResult(plan(), "mine", seconds(*[0] * 5).intervals, machine_p99=Duration("10ms")).judge(slo)
     assert verdict.outcome == outcome
-    why = "the limit is below 3 times 10ms, the p99 of a service that does nothing on this machine"
+    why = "the limit is below 3 × 10ms, this machine's own p99 (no-op service)"
     assert (verdict.remark == why) == (outcome == "unclear")
 
 
@@ -95,7 +95,7 @@ def test_basis(slo: str, intervals: tuple[Interval, ...], basis: Any, outcome: s
     verdict = judged(*intervals, latency_from=basis).judge(slo)
     assert verdict.outcome == outcome
     if outcome == "unclear":
-        assert verdict.remark.startswith("mine counts from when requests were sent, not from when they were due: ")
+        assert verdict.remark.startswith("mine measures from send time, not from schedule; use 'service ")
     # As fast as answers come, a request is due when it is sent.
     at_most = judged(*intervals, latency_from=basis, plan=plan(rate="max")).judge(slo).outcome
     assert (at_most == outcome) == (outcome != "unclear")
@@ -115,7 +115,7 @@ def test_classes(slo: str, outcome: str) -> None:
     verdict = judged(*statuses(*[5] * 5, kind="5xx").intervals).judge(slo)
     assert verdict.outcome == outcome
     if outcome == "unclear":
-        assert verdict.remark == "mine tells classes of statuses only: 'status 5xx' would tell"
+        assert verdict.remark == "mine only reports status classes; use 'status 5xx'"
 
 
 @pytest.mark.parametrize(
@@ -140,10 +140,20 @@ def test_generator_floor(slo: str, floor: str, outcome: str) -> None:
     ("slo", "found", "outcome", "remark"),
     [
         # In one burst of a long run: it is not known how often that happens, nor does it matter.
-        ("errors < 1%", statuses(90, *[0] * 9), "missed", "90 of 1,000 were so in this run, where 1% may be"),
-        ("p99 < 100ms", seconds(90, *[0] * 9), "missed", "90 of 1,000 were slower in this run, where 1% may be"),
-        ("errors < 1% over any 4s", statuses(*[0] * 9, 90, *[0] * 9), "missed", "90 of 400 were so in this run, *"),
-        ("errors < 1% over last 4s", statuses(*[0] * 9, 90), "missed", "90 of 400 were so in this run, *"),
+        ("errors < 1%", statuses(90, *[0] * 9), "missed", "90 of 1,000 requests failed in this run; 1% is allowed"),
+        (
+            "p99 < 100ms",
+            seconds(90, *[0] * 9),
+            "missed",
+            "90 of 1,000 requests took longer than 100ms in this run; 1% is allowed",
+        ),
+        (
+            "errors < 1% over any 4s",
+            statuses(*[0] * 9, 90, *[0] * 9),
+            "missed",
+            "90 of 400 requests failed in this run; *",
+        ),
+        ("errors < 1% over last 4s", statuses(*[0] * 9, 90), "missed", "90 of 400 requests failed in this run; *"),
         # So little more than is allowed, or so few, that it may be chance.
         ("errors < 1%", statuses(40, *[0] * 9), "unclear", "*"),
         ("p99 < 100ms", seconds(40, *[0] * 9), "unclear", "*"),

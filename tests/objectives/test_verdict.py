@@ -15,8 +15,10 @@ from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.judgement import judge
 from pytest_loadgen.objectives.slo import SLO
-from pytest_loadgen.objectives.verdict import Verdict, judge, last
+from pytest_loadgen.objectives.verdict import Verdict
+from pytest_loadgen.objectives.windows import last
 from tests.figures.test_result import interval, result
 from tests.traffic.test_plan import plan
 
@@ -130,7 +132,7 @@ CLUSTERED = seconds(*[0] * 9, 20, of=200)
 )
 def test_outcome(slo: str, found: Result, outcome: str, value: str) -> None:
     verdict = judge(SLO.parse(slo), found)
-    assert (verdict.slo, verdict.outcome, verdict.value) == (slo, outcome, value)
+    assert (str(verdict.slo), verdict.outcome, verdict.value) == (slo, outcome, value)
     assert bool(verdict) == (outcome == "met")
 
 
@@ -140,24 +142,24 @@ def test_outcome(slo: str, found: Result, outcome: str, value: str) -> None:
         ("p99 < 100ms", seconds(*[0] * 5), "95% sure of 10ms or less"),
         ("p99 < 100ms", seconds(*[5] * 5), "95% sure of 500ms or more"),
         ("p99 > 100ms", seconds(*[5] * 5), "95% sure of 500ms or more"),
-        ("p99 < 100ms", seconds(0, 1, 2, 0, 0), "90% sure of 10ms to 500ms; 20x longer would tell"),
-        ("p99 < 100ms", seconds(1, 1, 1, 1, 1), "90% sure of 10ms to 500ms; too near to its limit to tell"),
+        ("p99 < 100ms", seconds(0, 1, 2, 0, 0), "90% sure of 10ms to 500ms; a run 20x longer would decide"),
+        ("p99 < 100ms", seconds(1, 1, 1, 1, 1), "90% sure of 10ms to 500ms; too close to the limit to decide"),
         ("p90 < 100ms", seconds(0, 1, 2, 0, 1), "95% sure of 10ms or less"),
         ("p99 < 501ms", seconds(*[0] * 4, 4, of=1000), "95% sure of 10ms or less"),
         ("p99 < 1h", seconds(*[0] * 5, timeout=5), "95% sure of no answer"),
         ("errors < 1%", statuses(*[5] * 5), "95% sure of 3.5% or more"),
         ("errors < 1%", statuses(*[0] * 5), "95% sure of 0.597% or less"),
-        ("errors < 1%", statuses(1, 0, 0, 1, 0), "90% sure of 0.0711% to 1.25%; 3x longer would tell"),
+        ("errors < 1%", statuses(1, 0, 0, 1, 0), "90% sure of 0.0711% to 1.25%; a run 3x longer would decide"),
         ("mean < 30ms", means(10, 20, 10, 20), "95% sure of 21.8ms or less"),
-        ("mean < 20ms", means(10, 20, 10, 20), "90% sure of 8.21ms to 21.8ms; 2x longer would tell"),
-        ("rate >= 99.5/s", rates(99, 100, 101, 100), "90% sure of 99/s to 101/s; 4x longer would tell"),
+        ("mean < 20ms", means(10, 20, 10, 20), "90% sure of 8.21ms to 21.8ms; a run 2x longer would decide"),
+        ("rate >= 99.5/s", rates(99, 100, 101, 100), "90% sure of 99/s to 101/s; a run 4x longer would decide"),
         ("rate >= 110/s", rates(99, 100, 101, 100), "95% sure of 101/s or less"),
         ("errors == 0", statuses(0, 0), ""),
-        ("p99 < 1s", seconds(0, 0, 0), "3 intervals are too few to know how sure it is; 4 s or more would tell"),
+        ("p99 < 1s", seconds(0, 0, 0), "only 3 intervals; at least 4 are needed: load for 4s or longer"),
     ],
 )
 def test_remark(slo: str, found: Result, remark: str) -> None:
-    """A verdict says how sure it is, and of what, or what would tell."""
+    """A verdict says how sure it is, or what would decide it."""
     assert judge(SLO.parse(slo), found).remark == remark
 
 
@@ -230,7 +232,7 @@ def test_wide_buckets(slo: str, outcome: str, value: str) -> None:
     verdict = judge(SLO.parse(slo), found)
     assert (verdict.outcome, verdict.value) == (outcome, value)
     if outcome == "unclear":
-        assert verdict.remark == "the generator's buckets are too coarse to tell"
+        assert verdict.remark == "the generator's latency buckets are too wide to decide"
 
 
 # Windows.
@@ -313,9 +315,9 @@ def test_last(wanted: float, starts: list[int]) -> None:
 @pytest.mark.parametrize(
     ("slo", "outcome", "value", "remark"),
     [
-        ("errors < 5", "met", "12", "the load went on: 4 in each 5s"),
-        ("errors < 4", "missed", "12", "the load went on: 4 in each 5s"),
-        ("errors > 5", "missed", "12", "the load went on: 4 in each 5s"),
+        ("errors < 5", "met", "12", "the load was extended: 4 per 5s"),
+        ("errors < 4", "missed", "12", "the load was extended: 4 per 5s"),
+        ("errors > 5", "missed", "12", "the load was extended: 4 per 5s"),
         # None at all is none of any load, a share does not grow, and a window is as long as it is.
         ("errors == 0", "missed", "12", ""),
         ("errors < 1", "missed", "12", ""),
@@ -342,7 +344,7 @@ def test_a_load_that_went_on(slo: str, outcome: str, value: str, remark: str) ->
             range(10, 58, 4),
             "p50 < 60ms",
             "unclear",
-            "95% sure of *; still climbing: p50 +12.5%/s, and over the limit before it has run as long again",
+            "95% sure of *; still climbing: p50 +12.5%/s, and would exceed the limit within another run of this length",
         ),
         (range(10, 58, 4), "mean < 1s", "met", "95% sure of *; still climbing: p50 +12.5%/s"),
         (range(10, 58, 4), "p50 < 5ms", "missed", "95% sure of *; still climbing: p50 +12.5%/s"),
@@ -366,7 +368,10 @@ def test_printing() -> None:
         "met      p99 < 100ms              10ms  (95% sure of 10ms or less)"
     )
     assert str(judge(SLO.parse("errors == 0"), statuses(1))) == "missed   errors == 0              1"
-    assert str(Verdict("max < 1s", "invalid", "1ms", remark="why")) == "invalid  max < 1s                 1ms  (why)"
+    assert (
+        str(Verdict(SLO.parse("max < 1s"), "invalid", "1ms", remark="why"))
+        == "invalid  max < 1s                 1ms  (why)"
+    )
     assert repr(judge(SLO.parse("errors == 0"), statuses(1))) == "<missed errors == 0 1>"
 
 

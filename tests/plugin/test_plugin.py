@@ -156,8 +156,8 @@ def test_stages_replace_the_rate_of_a_mark(suite: pytest.Pytester) -> None:
     ("mark", "said"),
     [
         ("durration=3", "the load mark has no option 'durration': did you mean 'duration'?"),
-        ("duration='5'", "duration: '5' needs a unit of time: is it 5ms or 5s?"),
-        ("rate='5x'", "rate: '5x' is not a rate: write a number per second (500) or text ('500/s', '30/m')"),
+        ("duration='5'", "duration: '5' needs a unit: write 5ms or 5s"),
+        ("rate='5x'", "rate: '5x' is not a rate: write a number per second (500) or a string ('500/s', '30/m')"),
         ("arrivals='poison'", "arrivals='poison': did you mean 'poisson'?"),
         ("500", "the load mark takes options by name, as in load(rate=500), not 500"),
         ("connections=0", "connections=0: write a whole number, 1 or more"),

@@ -47,7 +47,7 @@ def test_reports_are_written(suite: pytest.Pytester, args: list[str]) -> None:
     ("path", "said"),
     [
         ("r.htm", "ERROR: --load-report r.htm: no report has this ending: did you mean '.html'?"),
-        ("r", "ERROR: --load-report r: no report has this ending: there are: *"),
+        ("r", "ERROR: --load-report r: no report has this ending: choose from *"),
     ],
 )
 def test_an_unknown_form_stops_before_any_load(suite: pytest.Pytester, path: str, said: str) -> None:

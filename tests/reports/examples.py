@@ -9,7 +9,8 @@ from typing import Any
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
-from pytest_loadgen.objectives.verdict import Verdict
+from pytest_loadgen.objectives.slo import SLO
+from pytest_loadgen.objectives.verdict import Outcome, Verdict
 from pytest_loadgen.records.fingerprint import Fingerprint, Revision
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
@@ -19,6 +20,11 @@ from pytest_loadgen.traffic.target import Target
 SECRET = "hunter2"
 """Is in headers, body, query and user name of every request here, and may be in no report."""
 STARTED = datetime(2026, 3, 1, 11, 58, 30, 250_000, tzinfo=UTC)
+
+
+def verdict(slo: str, outcome: Outcome, value: str, *bounds: float, remark: str = "") -> Verdict:
+    low, high = bounds or (None, None)
+    return Verdict(SLO.recorded(slo), outcome, value, low, high, remark)
 
 
 def plan(url: str, method: str = "GET", **options: Any) -> Plan:
@@ -68,9 +74,9 @@ WELL = Run(
         version="0.1.0",
     ),
     (
-        Verdict("p99 < 30ms", "met", "18.3ms", 0.0169, 0.0224, "95% sure of 22.4ms or less"),
-        Verdict("errors == 0", "met", "0", 0, 0),
-        Verdict("rate >= 495/s", "met", "500/s", 500, 500, "95% sure of 500/s or more"),
+        verdict("p99 < 30ms", "met", "18.3ms", 0.0169, 0.0224, remark="95% sure of 22.4ms or less"),
+        verdict("errors == 0", "met", "0", 0, 0),
+        verdict("rate >= 495/s", "met", "500/s", 500, 500, remark="95% sure of 500/s or more"),
     ),
     date=STARTED,
 )
@@ -95,12 +101,14 @@ ILL = Run(
         version="1.68.0",
     ),
     (
-        Verdict("p99 < 200ms", "missed", "no answer", 0.212, math.inf, "95% sure of 212ms or more"),
-        Verdict("p50 < baseline + 10%", "missed", "+76.4%", 1.45, 2.14, "95% sure of +45% or more"),
-        Verdict("p50 < 40ms", "unclear", "37.2ms", 0.031, 0.046, "90% sure of 31ms to 46ms; 4x longer would tell"),
-        Verdict("errors < 5%", "missed", "77 of 878", 0.0655, 0.11, "95% sure of 6.55% or more"),
-        Verdict("p90 < 1s over any 4s", "met", "139ms", 0.0983, 0.23, "95% sure of 230ms or less"),
-        Verdict("max < 1s", "invalid", "no answer", math.inf, math.inf, "the generator was the limit"),
+        verdict("p99 < 200ms", "missed", "no answer", 0.212, math.inf, remark="95% sure of 212ms or more"),
+        verdict("p50 < baseline + 10%", "missed", "+76.4%", 1.45, 2.14, remark="95% sure of +45% or more"),
+        verdict(
+            "p50 < 40ms", "unclear", "37.2ms", 0.031, 0.046, remark="90% sure of 31ms to 46ms; 4x longer would tell"
+        ),
+        verdict("errors < 5%", "missed", "77 of 878", 0.0655, 0.11, remark="95% sure of 6.55% or more"),
+        verdict("p90 < 1s over any 4s", "met", "139ms", 0.0983, 0.23, remark="95% sure of 230ms or less"),
+        verdict("max < 1s", "invalid", "no answer", math.inf, math.inf, remark="the generator was the limit"),
     ),
     date=STARTED.replace(second=40),
 )
@@ -157,7 +165,10 @@ HOSTILE = Run(
         version=MARKUP,
         intervals=tuple(second(at, 0.002, {"200": 490, MARKUP: 10}) for at in range(6)),
     ),
-    (Verdict("p99 < 200ms", "missed", MARKUP, 0.1, 0.3, MARKUP), Verdict(MARKUP, "unclear", MARKUP, remark=MARKUP)),
+    (
+        verdict("p99 < 200ms", "missed", MARKUP, 0.1, 0.3, remark=MARKUP),
+        verdict(MARKUP, "unclear", MARKUP, remark=MARKUP),
+    ),
 )
 """A run in which all that others may name is code."""
 ODD = replace(RECORD, runs=(UNANSWERED, NOTHING, HOSTILE), revision=Revision("", MARKUP))

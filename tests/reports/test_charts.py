@@ -10,7 +10,7 @@ from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports.charts import charts
 from pytest_loadgen.traffic.plan import hold, ramp
-from tests.reports.examples import CLOSED, HOSTILE, ILL, NOTHING, UNANSWERED, WELL
+from tests.reports.examples import CLOSED, HOSTILE, ILL, NOTHING, UNANSWERED, WELL, verdict
 from tests.traffic.test_plan import plan
 
 
@@ -59,26 +59,26 @@ def test_a_curve_ends_with_the_answers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "drawn"),
+    ("found", "drawn"),
     [
-        (Verdict("p99 < 200ms", "met", "", 0.1, 0.15), (0.2, 100, 0.1, 0.15)),
-        (Verdict("p99 < 200ms", "missed", "", 0.3, float("inf")), (0.2, 100, 0.3, None)),
-        (Verdict("service p50 < 40ms", "met", "", 0.01, 0.02), (0.04, 2, 0.01, 0.02)),
-        (Verdict("mean < 1s", "unclear", "", 0.5, 1.5), (1.0, None, None, None)),
-        (Verdict("max < 1s", "met", "", 0.4, 0.4), (1.0, None, None, None)),
-        (Verdict("p90 < 1s over any 4s", "met", "", 0.1, 0.2), (1.0, 10, None, None)),
-        (Verdict("p50 < baseline + 10%", "met", "", 0.9, 1.05), (1.1 * 0.0211, 2, 0.9 * 0.0211, 1.05 * 0.0211)),
-        (Verdict("errors < 1%", "met", ""), None),
-        (Verdict("lag < 1s", "met", ""), None),
-        (Verdict("of another version", "met", ""), None),
+        (verdict("p99 < 200ms", "met", "", 0.1, 0.15), (0.2, 100, 0.1, 0.15)),
+        (verdict("p99 < 200ms", "missed", "", 0.3, float("inf")), (0.2, 100, 0.3, None)),
+        (verdict("service p50 < 40ms", "met", "", 0.01, 0.02), (0.04, 2, 0.01, 0.02)),
+        (verdict("mean < 1s", "unclear", "", 0.5, 1.5), (1.0, None, None, None)),
+        (verdict("max < 1s", "met", "", 0.4, 0.4), (1.0, None, None, None)),
+        (verdict("p90 < 1s over any 4s", "met", "", 0.1, 0.2), (1.0, 10, None, None)),
+        (verdict("p50 < baseline + 10%", "met", "", 0.9, 1.05), (1.1 * 0.0211, 2, 0.9 * 0.0211, 1.05 * 0.0211)),
+        (verdict("errors < 1%", "met", ""), None),
+        (verdict("lag < 1s", "met", ""), None),
+        (verdict("of another version", "met", ""), None),
     ],
 )
-def test_limits(verdict: Verdict, drawn: Any) -> None:
+def test_limits(found: Verdict, drawn: Any) -> None:
     """Objectives on latencies are drawn at their limit and percentile, with what the figure may be."""
-    limits = charts(replace(ILL, verdicts=(verdict,))).limits
-    found = [(limit.limit, limit.at, limit.low, limit.high) for limit in limits]
+    limits = charts(replace(ILL, verdicts=(found,))).limits
+    seen = [(limit.limit, limit.at, limit.low, limit.high) for limit in limits]
     about: Any = tuple(number if number is None else pytest.approx(number, rel=0.01) for number in drawn or ())
-    assert found == ([about] if drawn else [])
+    assert seen == ([about] if drawn else [])
 
 
 def test_limits_on_rates() -> None:

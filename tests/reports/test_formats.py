@@ -38,8 +38,8 @@ def test_ending(name: str, ending: str, tmp_path: Path) -> None:
     [
         ("x.htm", "--load-report x.htm: no report has this ending: did you mean '.html'?"),
         ("x.yaml", "--load-report x.yaml: no report has this ending: did you mean '.smp.yaml'?"),
-        ("x", f"--load-report x: no report has this ending: there are: {', '.join(sorted(FORMATS))}."),
-        ("json", f"--load-report json: no report has this ending: there are: {', '.join(sorted(FORMATS))}."),
+        ("x", f"--load-report x: no report has this ending: choose from {', '.join(sorted(FORMATS))}."),
+        ("json", f"--load-report json: no report has this ending: choose from {', '.join(sorted(FORMATS))}."),
     ],
 )
 def test_unknown_ending(name: str, said: str) -> None:

@@ -5,16 +5,16 @@ from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
 
-from pytest_loadgen.objectives.verdict import Outcome, Verdict
+from pytest_loadgen.objectives.verdict import Outcome
 from pytest_loadgen.reports import markdown
 from pytest_loadgen.reports.github import marks, summary
-from tests.reports.examples import RECORD, UNANSWERED, WELL
+from tests.reports.examples import RECORD, UNANSWERED, WELL, verdict
 
 PATH = PurePosixPath("tests/test_a.py")
 
 
 def marked(outcome: Outcome, slo: str = "p99 < 200ms", path: PurePath = PATH) -> list[str]:
-    return list(marks(replace(WELL, test="test_a", verdicts=(Verdict(slo, outcome, "9ms"),)), path, 7))
+    return list(marks(replace(WELL, test="test_a", verdicts=(verdict(slo, outcome, "9ms"),)), path, 7))
 
 
 def test_summary() -> None:

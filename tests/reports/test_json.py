@@ -16,6 +16,7 @@ import pytest_loadgen
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import OUTCOMES, Verdict
 from pytest_loadgen.records.fingerprint import Fingerprint, Revision
 from pytest_loadgen.records.record import SCHEMA, Record
@@ -65,7 +66,13 @@ RESULTS = st.builds(
     TIMES.map(Duration),
 )
 VERDICTS = st.builds(
-    Verdict, TEXTS, st.sampled_from(OUTCOMES), TEXTS, st.none() | TIMES, st.none() | TIMES, remark=TEXTS
+    Verdict,
+    TEXTS.map(SLO.recorded),
+    st.sampled_from(OUTCOMES),
+    TEXTS,
+    st.none() | TIMES,
+    st.none() | TIMES,
+    remark=TEXTS,
 )
 RUNS = st.builds(
     Run, TEXTS, RESULTS, st.lists(VERDICTS, max_size=2).map(tuple), st.none() | RESULTS, st.none() | MOMENTS

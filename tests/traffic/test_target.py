@@ -157,7 +157,7 @@ CANNOT = "httpx cannot build this request: "
         (
             "ws://localhost",
             {},
-            "cannot load ws:// addresses: there are: grpc, grpcs, http, http+unix, https, https+unix, tcp, udp.",
+            "cannot load ws:// addresses: choose from grpc, grpcs, http, http+unix, https, https+unix, tcp, udp.",
         ),
         ("http:///x", {}, "an address needs a host: 'http://localhost:8000/'"),
         ("https://me@:80/", {}, "an address needs a host: 'https://localhost:8000/'"),
