@@ -101,14 +101,16 @@ class Interval:
     @classmethod
     def merge_parallel(cls, intervals: Sequence[Interval]) -> Self:
         """Combine what workers did at the same time."""
-        figures = {name: figure.in_parallel(_values(intervals, name)) for name, figure in FIGURES.items()}
+        figures = {name: figure.in_parallel(_values(intervals, name)) for name, figure in _figures(cls).items()}
         return cls(min(_values(intervals, "start")), max(_values(intervals, "seconds")), **figures)
 
     @classmethod
     def concatenate(cls, intervals: Sequence[Interval]) -> Self:
         """Combine intervals that followed one another."""
         seconds = _values(intervals, "seconds")
-        figures = {name: figure.in_sequence(_values(intervals, name), seconds) for name, figure in FIGURES.items()}
+        figures = {
+            name: figure.in_sequence(_values(intervals, name), seconds) for name, figure in _figures(cls).items()
+        }
         # From the first start to the last end, because workers' intervals may overlap where one was delayed;
         # but no longer than requests were being sent, because there may be gaps between rounds.
         sending = [interval for interval in intervals if interval.seconds]
@@ -119,19 +121,21 @@ class Interval:
 
     def as_dict(self) -> dict[str, Any]:
         """Give the interval as JSON can hold it; histograms in HdrHistogram's own encoding."""
-        figures = {name: figure.encode(getattr(self, name)) for name, figure in FIGURES.items()}
+        figures = {name: figure.encode(getattr(self, name)) for name, figure in _figures(type(self)).items()}
         return {"start": self.start, "seconds": self.seconds, **figures}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `as_dict` wrote. Raises KeyError or ValueError."""
-        figures = {name: figure.decode(data[name]) for name, figure in FIGURES.items()}
+        figures = {name: figure.decode(data[name]) for name, figure in _figures(cls).items()}
         return cls(_number(data["start"]), _number(data["seconds"]), **figures)
 
 
-FIGURES: Mapping[str, Figure] = {
-    each.name: each.metadata["figure"] for each in fields(Interval) if "figure" in each.metadata
-}
+def _figures(kind: type[Interval]) -> Mapping[str, Figure]:
+    return {each.name: each.metadata["figure"] for each in fields(kind) if "figure" in each.metadata}
+
+
+FIGURES = _figures(Interval)
 """The figures of an interval by name."""
 
 
