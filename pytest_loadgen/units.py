@@ -101,6 +101,9 @@ class Duration(Quantity):
         return f"{_three_digits(shown / 1e-6):g}us" if shown else "0s"
 
 
+NO_TIME = Duration(0)
+
+
 class NoAnswer(Duration):
     """The latency of a request without a response: longer than any limit.
 

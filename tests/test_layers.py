@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 import pytest_loadgen
 
 ROOT = Path(pytest_loadgen.__file__).parent
+TESTS = Path(__file__).parent
 
 # A package imports from packages of the rows above its own only.
 LAYERS = """
@@ -162,3 +164,11 @@ def test_a_session_without_a_load_imports_little(tmp_path: Path) -> None:
             "wording",
         )
     }
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_no_test_module_is_imported(path: Path) -> None:
+    """What several test modules need is in tests/builders or beside it, so that each can change alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    statements = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert not [statement for statement in statements if re.search(r"\btests\b.*\btest_", statement)]

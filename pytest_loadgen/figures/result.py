@@ -12,8 +12,8 @@ from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval, count_outcomes
 from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.problems import LATE, find_problems
-from pytest_loadgen.traffic.plan import NO_TIME, Plan
-from pytest_loadgen.units import Duration, NoAnswer, Rate, Share
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.units import NO_TIME, Duration, NoAnswer, Rate, Share
 from pytest_loadgen.wording import counted
 
 LatencyFrom = Literal["scheduled", "sent", "corrected"]

@@ -13,8 +13,8 @@ from typing import Protocol, Self
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import LatencyFrom
-from pytest_loadgen.traffic.plan import NO_TIME, Plan
-from pytest_loadgen.units import Duration
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.units import NO_TIME, Duration
 
 
 class Intervals(Protocol):

@@ -21,9 +21,9 @@ from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.process import CommandOutput, Process
-from pytest_loadgen.traffic.plan import NO_TIME, Plan, hold
+from pytest_loadgen.traffic.plan import Plan, hold
 from pytest_loadgen.traffic.target import Target
-from pytest_loadgen.units import Duration
+from pytest_loadgen.units import NO_TIME, Duration
 
 # How long a program may take to start and to report, and to end when it is told to, in seconds.
 _GRACE = 5.0

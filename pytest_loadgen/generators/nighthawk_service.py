@@ -13,9 +13,9 @@ from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.command import UNREADABLE, warming, without_secrets
 from pytest_loadgen.generators.nighthawk_options import FEATURES, FLOOR, Asked, drain
 from pytest_loadgen.generators.nighthawk_output import Told
-from pytest_loadgen.traffic.plan import NO_TIME, Plan
+from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import without_password
-from pytest_loadgen.units import Duration
+from pytest_loadgen.units import NO_TIME, Duration
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.nighthawk_pb2 import ExecutionRequest

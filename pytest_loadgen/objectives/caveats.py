@@ -12,8 +12,7 @@ from pytest_loadgen.objectives.sample import Shares
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Outcome, Verdict
 from pytest_loadgen.objectives.windows import spans
-from pytest_loadgen.traffic.plan import NO_TIME
-from pytest_loadgen.units import Duration, Share
+from pytest_loadgen.units import NO_TIME, Duration, Share
 
 # A limit must be this many times the p99 of this machine's no-op service.
 _ABOVE_MACHINE = 3

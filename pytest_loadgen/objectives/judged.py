@@ -13,8 +13,7 @@ from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.ratio import ratio
 from pytest_loadgen.objectives.slo import SLO, parse_metric
 from pytest_loadgen.objectives.verdict import Verdict
-from pytest_loadgen.traffic.plan import NO_TIME
-from pytest_loadgen.units import Duration
+from pytest_loadgen.units import NO_TIME, Duration
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,17 +10,10 @@ from typing import Any
 import pytest
 
 import pytest_loadgen
-from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import FIGURES, TOTAL, UTILIZATION, Interval
+from tests.builders.figures import histogram
 
 ROOT = files(pytest_loadgen)
-
-
-def histogram(*seconds: float) -> Histogram:
-    made = Histogram()
-    for each in seconds:
-        made.record(each)
-    return made
 
 
 def schema() -> set[str]:

@@ -18,8 +18,8 @@ from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.nighthawk_service import NighthawkService
 from pytest_loadgen.traffic.plan import Plan
+from tests.builders.nighthawk import at, output, plan, second
 from tests.conftest import wait_for
-from tests.generators.test_nighthawk import at, output, plan, second
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
 pb = pytest.importorskip("pytest_loadgen.generators.nighthawk_pb2", reason="protobuf is not installed")

@@ -16,9 +16,8 @@ from pytest_loadgen.objectives.judged import JudgedResult, judge_all
 from pytest_loadgen.objectives.metric import Percentile
 from pytest_loadgen.objectives.ratio import Ratio, ratio
 from pytest_loadgen.objectives.slo import SLO, parse_metric
-from tests.figures.test_result import interval, result
-from tests.objectives.test_verdict import means, rates
-from tests.traffic.test_plan import plan
+from tests.builders.figures import interval, means, rates, result
+from tests.builders.traffic import plan
 
 MEDIAN = Percentile(50)
 

@@ -17,8 +17,8 @@ from pytest_loadgen.objectives.sample import Means
 from pytest_loadgen.objectives.slo import SLO, parse_metric
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.units import Share
-from tests.figures.test_result import interval
-from tests.traffic.test_plan import plan
+from tests.builders.figures import interval
+from tests.builders.traffic import plan
 
 ANSWERS = interval({"200": 90, "503": 6, "timeout": 4}, lag=0.001)
 RESULT = Result(plan(timeout=5), "mine", (replace(ANSWERS, service_time=interval({"200": 96}, ms=4).latency),))

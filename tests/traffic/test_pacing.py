@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytest_loadgen.traffic.pacing import schedule
 from pytest_loadgen.traffic.plan import Plan, hold, ramp
 from pytest_loadgen.traffic.target import Target
-from tests.traffic.test_plan import HERE
+from tests.builders.traffic import HERE
 
 RATES = st.integers(0, 500).map(lambda tenths: tenths / 10)
 TIMES = st.integers(1, 50).map(lambda tenths: tenths / 10)

@@ -14,19 +14,7 @@ from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.plan import Plan, Stage, hold, ramp
 from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
-
-HERE = Target.of("http://localhost/")
-
-RATES = st.integers(0, 20_000).map(lambda tenths: tenths / 10)
-TIMES = st.integers(1, 200).map(lambda tenths: tenths / 10)
-STAGES = st.lists(st.builds(hold, RATES, TIMES) | st.builds(ramp, RATES, RATES, TIMES), min_size=1, max_size=4)
-OPEN_PLANS = st.builds(
-    Plan, st.just(HERE), STAGES.map(tuple), connections=st.integers(36, 200), arrivals=st.just("constant")
-)
-
-
-def plan(**options: Any) -> Plan:
-    return Plan.of(HERE, **options)
+from tests.builders.traffic import HERE, OPEN_PLANS, plan
 
 
 def test_defaults() -> None:
@@ -68,39 +56,42 @@ SECONDS = "is not a duration: write seconds (0.2) or a string ('200ms', '5s', '1
     ("options", "message"),
     [
         ({"duration": "5"}, "duration: '5' needs a unit: write 5ms or 5s"),
-        ({"duration": 0}, "duration=0: write a time longer than 0"),
-        ({"duration": math.inf}, "duration=inf: write a time from 0 upwards that ends"),
-        ({"timeout": -1}, "timeout=-1: write a time from 0 upwards that ends"),
+        ({"duration": 0}, "duration=0: must be a finite time > 0"),
+        ({"duration": math.inf}, "duration=inf: must be a finite time > 0"),
+        ({"timeout": -1}, "timeout=-1: must be a finite time > 0"),
         ({"timeout": None}, f"timeout: None {SECONDS}"),
         ({"warmup": "x"}, f"warmup: 'x' {SECONDS}"),
-        ({"ready_timeout": -1}, "ready_timeout=-1: write a time from 0 upwards that ends"),
+        ({"ready_timeout": -1}, "ready_timeout=-1: must be a finite time >= 0"),
         ({"rate": -5}, "rate=-5: write 0 to 10,000,000 per second, or 'max'"),
         ({"rate": "5"}, "rate: '5' is not a rate: write a number per second (500) or a string ('500/s', '30/m')"),
         ({"rate": math.inf}, "rate: a plan must be finite: 'inf' is neither a duration nor a rate"),
-        ({"rate": 0}, "0/s for 5s: not one request is due; raise the rate or the duration"),
-        ({"stages": [hold(1, 1)], "rate": 5}, "stages already say rate and duration: give either these or those"),
+        ({"rate": 0}, "0/s for 5s: this plan sends no requests; raise the rate or the duration"),
+        (
+            {"stages": [hold(1, 1)], "rate": 5},
+            "stages= sets the rate and duration: give either stages= or rate= and duration=",
+        ),
         ({"stages": []}, "stages takes a list of hold(rate, duration) and ramp(start, end, duration)"),
         ({"stages": 5}, "stages takes a list of hold(rate, duration) and ramp(start, end, duration)"),
         (
             {"stages": [hold(1, 1), hold("max", 1)]},
-            "stages at a set rate and stages at rate='max' cannot follow one another",
+            "stages with a set rate and stages with rate='max' cannot be combined",
         ),
         ({"arrivals": "poison"}, "arrivals='poison': did you mean 'poisson'?"),
         (
             {"rate": "max", "arrivals": "poisson"},
-            "rate='max' has no arrivals: each connection sends when it was answered",
+            "arrivals='poisson' needs a rate: with rate='max', each connection sends again once it has a response",
         ),
         ({"connections": 0}, "connections=0: write a whole number, 1 or more"),
         ({"connections": 1.5}, "connections=1.5: write a whole number, 1 or more"),
         ({"connections": True}, "connections=True: write a whole number, 1 or more"),
         (
             {"stages": [ramp(0, 9, 9)], "warmup": 1},
-            "a warm-up keeps the rate at which the first stage starts, and that is 0/s",
+            "warmup= keeps the rate at which the first stage starts, which is 0/s: raise it, or leave warmup= out",
         ),
         ({"expect": "2x"}, "expect='2x': write a status (204), a class ('2xx') or a list of these"),
         ({"expect": [200, 600]}, "expect='600': write a status (204), a class ('2xx') or a list of these"),
         ({"expect": 2.5}, "expect='2.5': write a status (204), a class ('2xx') or a list of these"),
-        ({"expect": []}, "expect=[]: with no right status every answer would be wrong"),
+        ({"expect": []}, "expect=[]: give at least one status; with none, every response would be an error"),
     ],
 )
 def test_refusing(options: dict[str, Any], message: str) -> None:
@@ -112,7 +103,7 @@ def test_refusing(options: dict[str, Any], message: str) -> None:
 
 def test_ramps_have_two_rates() -> None:
     """There is no way from as fast as it can to a rate."""
-    with pytest.raises(PlanError, match=r"a ramp needs two rates; only hold\('max', duration\)"):
+    with pytest.raises(PlanError, match=r"^ramp\(\) needs two rates: only hold\(\) takes 'max'$"):
         ramp("max", 5, 1)
 
 
@@ -175,12 +166,12 @@ def rates(plans: list[Plan]) -> list[tuple[Fraction | int, Fraction | int]]:
 @given(OPEN_PLANS, st.integers(1, 6), st.integers(1, 6))
 def test_splitting(whole: Plan, parts: int, more: int) -> None:
     """The parts of a plan add up to exactly the plan, and the parts of its parts to them."""
-    for plan, into in ((whole, parts), *((part, more) for part in whole.split(parts))):
-        plans = plan.split(into)
+    for one, into in ((whole, parts), *((part, more) for part in whole.split(parts))):
+        plans = one.split(into)
         assert len(plans) == into
-        assert rates(plans) == rates([plan])
-        assert sum(part.connections for part in plans) == plan.connections
-        assert sum(part.requests for part in plans) == plan.requests
+        assert rates(plans) == rates([one])
+        assert sum(part.connections for part in plans) == one.connections
+        assert sum(part.requests for part in plans) == one.requests
 
 
 @pytest.mark.parametrize(

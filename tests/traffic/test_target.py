@@ -148,46 +148,47 @@ def test_names() -> None:
 
 
 CANNOT = "httpx cannot build this request: "
+CHARACTER = "HTTP forbids a character in its name or value"
 
 
 @pytest.mark.parametrize(
     ("url", "options", "message"),
     [
-        ("htp://localhost", {}, "cannot load htp:// addresses: did you mean 'http'?"),
+        ("htp://localhost", {}, "unknown scheme htp://: did you mean 'http'?"),
         (
             "ws://localhost",
             {},
-            "cannot load ws:// addresses: choose from grpc, grpcs, http, http+unix, https, https+unix, tcp, udp.",
+            "unknown scheme ws://: choose from grpc, grpcs, http, http+unix, https, https+unix, tcp, udp.",
         ),
-        ("http:///x", {}, "an address needs a host: 'http://localhost:8000/'"),
-        ("https://me@:80/", {}, "an address needs a host: 'https://localhost:8000/'"),
-        ("http+unix:///x", {}, "an address needs a socket: 'http+unix://%2Frun%2Fmy.sock/'"),
-        ("http://[::1/", {}, "not an address: Invalid IPv6 URL"),
-        ("http://localhost:abc/", {}, "not an address that httpx can read: Invalid port: 'abc'"),
-        ("http://localhost:99999/", {}, f"{CANNOT}there is no port 99999"),
+        ("http:///x", {}, "the URL has no host: write 'http://localhost:8000/'"),
+        ("https://me@:80/", {}, "the URL has no host: write 'https://localhost:8000/'"),
+        ("http+unix:///x", {}, "the URL has no socket: write 'http+unix://%2Frun%2Fmy.sock/'"),
+        ("http://[::1/", {}, "invalid URL: Invalid IPv6 URL"),
+        ("http://localhost:abc/", {}, "invalid URL: Invalid port: 'abc'"),
+        ("http://localhost:99999/", {}, f"{CANNOT}port 99999 is not between 1 and 65535"),
         (
             URL,
             {"method": "GET / HTTP/1.1\r\nX"},
             r"'GET / HTTP/1.1\r\nX' is not an HTTP method: write 'GET', 'POST', …",
         ),
         (URL, {"method": 5}, "5 is not an HTTP method: write 'GET', 'POST', …"),
-        (URL, {"headers": {"X": "a\r\nEvil: 1"}}, "'X': not a header that HTTP can carry"),
-        (URL, {"headers": {"X\r\nEvil": "1"}}, r"'X\r\nEvil': not a header that HTTP can carry"),
-        (URL, {"headers": {"X ": "1"}}, "'X ': not a header that HTTP can carry"),
+        (URL, {"headers": {"X": "a\r\nEvil: 1"}}, f"invalid header 'X': {CHARACTER}"),
+        (URL, {"headers": {"X\r\nEvil": "1"}}, rf"invalid header 'X\r\nEvil': {CHARACTER}"),
+        (URL, {"headers": {"X ": "1"}}, f"invalid header 'X ': {CHARACTER}"),
         (URL, {"json": {1, 2}}, f"{CANNOT}Object of type set is not JSON serializable"),
         (URL, {"params": 5}, f"{CANNOT}'int' object has no attribute 'items'"),
         (URL, {"auth": lambda request: None}, f"{CANNOT}'NoneType' object has no attribute 'read'"),
-        (URL, {"auth": lambda request: httpx.Request("GET", "@other/")}, f"{CANNOT}its address is relative"),
+        (URL, {"auth": lambda request: httpx.Request("GET", "@other/")}, f"{CANNOT}its URL is relative"),
         (
             URL,
             {"auth": httpx.DigestAuth("me", "secret")},
-            f"{CANNOT}auth takes (user, password), a function or a basic httpx.Auth, not DigestAuth",
+            f"{CANNOT}auth must be (user, password), a function or an httpx.Auth such as BasicAuth, not DigestAuth",
         ),
         (
             URL,
             {"verify": 5},
-            "verify takes True, False or the path of a file of CA certificates, not int: "
-            "the generator is another process, and an SSLContext cannot go there.",
+            "verify must be True, False or the path of CA certificates, not int: "
+            "the generator is another process, and an SSLContext cannot be sent to it.",
         ),
     ],
 )
@@ -210,8 +211,8 @@ def test_certificates(tmp_path: Path, authority: trustme.CA, authority_file: Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"verify": "no.pem"}, r"verify='no\.pem': not a file of CA certificates \("),
-        ({"verify": __file__}, r"verify='.*': not a file of CA certificates \("),
+        ({"verify": "no.pem"}, r"verify='no\.pem': cannot read CA certificates \("),
+        ({"verify": __file__}, r"verify='.*': cannot read CA certificates \("),
         ({"cert": ("no.pem", "no.key")}, r"cert: cannot use no\.pem, no\.key as certificate and key \("),
         ({"cert": __file__}, "cert: cannot use .* as certificate and key"),
         ({"cert": ["a", "b", "c", "d"]}, "cert: cannot use a, b as certificate and key"),
@@ -250,6 +251,6 @@ def test_relative_to_nothing(base: str | None) -> None:
     with pytest.raises(PlanError) as caught:
         join(base, "x")
     assert str(caught.value) == (
-        "'x' is relative to nothing: write a whole address ('http://localhost:8000/x'), "
-        "define a load_target fixture that returns one, or use --load-target."
+        "'x' is a relative URL, and no base URL is set: write 'http://localhost:8000/x', "
+        "define a load_target fixture that returns the base URL, or use --load-target."
     )

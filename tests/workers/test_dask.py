@@ -33,7 +33,7 @@ from pytest_loadgen.workers.dask import ahead
 from pytest_loadgen.workers.distributed import Distributed
 from tests.delayed import Network, namespaces
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # How long what is soon done may take on a busy machine, in seconds.
 PATIENCE = 30.0
 
@@ -158,8 +158,10 @@ def test_closing_stops_all_workers(dask: Dask, server: Server) -> None:
 def test_workers_stop_when_this_process_dies(dask: Dask, server: Server) -> None:
     """Nobody has to tell them."""
     script = (
-        "import sys; from tests import test_cluster as t; "
-        "list(t.Distributed(t.Embedded(), sys.argv[1]).run(t.plan_of(sys.argv[2], {'duration': 60})))"
+        "import sys; from pytest_loadgen.generators.embedded import Embedded; "
+        "from pytest_loadgen.traffic.options import plan_of; "
+        "from pytest_loadgen.workers.distributed import Distributed; "
+        "list(Distributed(Embedded(), sys.argv[1]).run(plan_of(sys.argv[2], {'duration': 60})))"
     )
     process = subprocess.Popen([sys.executable, "-c", script, dask.address, server.url], env=ENVIRONMENT)
     deadline = time.monotonic() + PATIENCE
