@@ -1,4 +1,4 @@
-"""What the charts of a run draw, as numbers; how it looks is said in page.js."""
+"""The data of a run's charts; page.js draws it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.records.run import Run
 
-# So many points of a curve to each nine: from 90 % to 99 %, from 99 % to 99.9 %.
+# Points of a curve per nine: from 90 % to 99 %, from 99 % to 99.9 %.
 _POINTS = 24
 _LATENCIES = {"percentile", "mean", "max"}
 _PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
@@ -25,19 +25,19 @@ _PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 
 @dataclass(frozen=True)
 class Curve:
-    """Latency by percentile. It ends with what was answered."""
+    """Latency by percentile, up to the slowest response."""
 
     name: str
     style: str
     x: list[float]
-    """One in so many requests is slower: 100 at the 99th percentile."""
+    """One request in this many is slower: 100 at the 99th percentile."""
     y: list[float]
     """Seconds."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """An objective on latency, or on the rate."""
+    """An objective on latency or on the rate."""
 
     said: str
     outcome: str
@@ -45,32 +45,32 @@ class Limit:
     limit: float
     """Seconds, or per second."""
     at: float | None
-    """Where its percentile is on the axis; of the mean, the maximum and the rate nowhere."""
+    """The position of its percentile on the axis; None for the mean, the maximum and the rate."""
     low: float | None
     high: float | None
-    """What a percentile may truly be, where that is known; of no known end where the high alone is not."""
+    """The confidence interval of a percentile, where known; without a high it has no upper end."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """What happened, interval by interval."""
+    """Figures by interval."""
 
     at: list[float]
     """The middle of each, in seconds from the start."""
     latency: dict[str, list[float | None]]
-    """By percentile, in seconds; nothing where no request ended, or among those that were not answered."""
+    """By percentile, in seconds; None where no request finished, or the percentile got no response."""
     unanswered: list[int]
     rate: list[float | None]
-    """Answers per second; nothing where hardly a request was sent, or only answers came in."""
+    """Responses per second; None where the interval is too short for a rate."""
     errors: list[float]
     """Per second."""
-    asked: tuple[list[float], list[float]]
-    """The plan's rate, as moments and rates."""
+    requested: tuple[list[float], list[float]]
+    """The plan's rate, as times and rates."""
 
 
 @dataclass(frozen=True)
 class Charts:
-    """All of a run that is drawn."""
+    """The data of all charts of a run."""
 
     curves: list[Curve]
     requests: int
@@ -80,14 +80,14 @@ class Charts:
     timeline: Timeline
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it as JSON can hold it."""
+        """Return the data for JSON."""
         return asdict(self)
 
 
 def charts(run: Run) -> Charts:
-    """Work out what is drawn of a run."""
+    """Compute the charts of a run."""
     result = run.result
-    limits = [limit for verdict in run.verdicts for limit in _limits(verdict, run)]
+    limits = [limit for verdict in run.result.verdicts for limit in _limits(verdict, run)]
     return Charts(
         curves=list(_curves(run)),
         requests=result.requests,
@@ -105,17 +105,17 @@ def _curves(run: Run) -> Iterator[Curve]:
     result = run.result
     best, worst = result.best_and_worst()
     yield _curve(
-        "response time, from when due" if result.latency_from == "scheduled" else "latency, from when sent",
+        "response time (from schedule)" if result.latency_from == "scheduled" else "latency (from send)",
         "main",
         worst,
     )
     if best is not worst:
-        yield _curve("at best, as its buckets are wide", "best", best)
-    # Of a closed plan, and where nothing waited, both are the same.
+        yield _curve("best case (wide buckets)", "best", best)
+    # In the closed model, and where nothing waited, the two are the same.
     if result.total.service_time and result.total.service_time != result.total.latency:
-        yield _curve("service time, from when sent", "service", worst.by_service_time)
-    if run.baseline is not None:
-        yield _curve("against" if run.paired else "baseline", "baseline", run.baseline.best_and_worst()[1])
+        yield _curve("service time (from send)", "service", worst.by_service_time)
+    if (baseline := result.baseline).result is not None:
+        yield _curve("against" if baseline.paired else "baseline", "baseline", baseline.result.best_and_worst()[1])
 
 
 def _curve(name: str, style: str, result: Result) -> Curve:
@@ -123,7 +123,7 @@ def _curve(name: str, style: str, result: Result) -> Curve:
     if not rows:
         return Curve(name, style, [], [])
     answered = rows[-1][1]
-    # From x on, a percentile is of the request behind all that are faster.
+    # From this x on, percentiles fall among the requests without a response.
     end = requests / (requests - answered) if answered < requests else requests
     steps = math.floor(math.log10(end) * _POINTS + 1e-9)
     x = [10 ** (step / _POINTS) for step in range(steps + 1)]
@@ -141,7 +141,7 @@ def _limits(verdict: Verdict, run: Run) -> Iterator[tuple[str, Limit]]:
         slo = SLO.parse(verdict.slo)
     except PlanError:
         return  # of a version that knows more
-    scale = _figure(slo, run.baseline) if slo.is_relative else 1.0
+    scale = _figure(slo, run.result.baseline.result) if slo.is_relative else 1.0
     # An objective on the worst stretch is not about the curve of the whole, and a mean has no place on it.
     drawn = slo.kind == "percentile" and not slo.window
     low, high = (_finite(verdict.low, scale), _finite(verdict.high, scale)) if drawn else (None, None)
@@ -169,7 +169,7 @@ def _finite(bound: float | None, scale: float) -> float | None:
 
 def _timeline(result: Result) -> Timeline:
     intervals, expects = result.intervals, result.plan.expects
-    # In what is left over at the end, rates are chance.
+    # The last interval may be so short that its rate means nothing.
     least = max((each.seconds for each in intervals), default=0.0) / 10
     return Timeline(
         at=[each.start + each.seconds / 2 for each in intervals],
@@ -180,7 +180,7 @@ def _timeline(result: Result) -> Timeline:
             sum(count for outcome, count in each.outcomes.items() if not expects(outcome)) / (each.seconds or 1)
             for each in intervals
         ],
-        asked=_asked(result),
+        requested=_requested(result),
     )
 
 
@@ -189,13 +189,13 @@ def _latency(interval: Interval, percent: float) -> float | None:
     return float(interval.latency.at_rank(wanted)) if wanted <= interval.latency.count else None
 
 
-def _asked(result: Result) -> tuple[list[float], list[float]]:
-    """Give the corners of the plan's rate; nothing of a plan that asks for as much as goes."""
+def _requested(result: Result) -> tuple[list[float], list[float]]:
+    """Return the corners of the plan's rate; nothing for the closed model, which has no rate."""
     plan = result.plan
     if plan.closed:
         return [], []
     ends = list(accumulate((float(stage.seconds) for stage in plan.stages), initial=0.0))
-    if plan.steady:  # it may have gone on for longer
+    if plan.steady:  # the load may have been extended
         ends[-1] = max(ends[-1], result.total.start + result.total.seconds)
     corners = [
         (moment, float(rate or 0))
