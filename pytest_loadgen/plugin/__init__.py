@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_loadgen.generators.registry import Registry
     from pytest_loadgen.plugin.fixture import Load, Setting
     from pytest_loadgen.plugin.progress import Progress
-    from pytest_loadgen.records.store import Comparison
+    from pytest_loadgen.records.baseline_finder import BaselineFinder
     from pytest_loadgen.running.calibration import Machine
     from pytest_loadgen.running.lock import Room
     from pytest_loadgen.traffic.options import Options
@@ -198,14 +198,14 @@ def _registry(config: pytest.Config) -> Registry:
     return config.stash[_REGISTRY]
 
 
-def _comparison(config: pytest.Config) -> Comparison | None:
+def _comparison(config: pytest.Config) -> BaselineFinder | None:
     """Read what loads are compared with."""
     if not (name := config.getoption("load_compare")):
         return None
+    from pytest_loadgen.records.baseline_finder import BaselineFinder
     from pytest_loadgen.records.fingerprint import Fingerprint
-    from pytest_loadgen.records.store import Comparison
 
-    return Comparison(baselines(config), name, Fingerprint.here())
+    return BaselineFinder(baselines(config), name, Fingerprint.here())
 
 
 def _look(config: pytest.Config) -> Machine:
@@ -269,16 +269,16 @@ def _check_objectives(objectives: list[str]) -> None:
 
 
 def _check_name(name: str) -> None:
-    from pytest_loadgen.records.store import checked
+    from pytest_loadgen.records.store import check_name
 
-    checked(name)
+    check_name(name)
 
 
 def _check_storage(config: pytest.Config, option: str) -> None:
     """Find out before any load where nothing can be kept, or found."""
     storage = baselines(config)
     if option == "load_save":
-        storage.check()
+        storage.check_writable()
 
 
 def _defaults(config: pytest.Config) -> Options:

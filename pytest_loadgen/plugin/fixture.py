@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pytest_loadgen.generators.registry import Registry
     from pytest_loadgen.plugin.progress import Progress
     from pytest_loadgen.plugin.session import Session
-    from pytest_loadgen.records.store import Comparison
+    from pytest_loadgen.records.baseline_finder import BaselineFinder
     from pytest_loadgen.running.calibration import Machine
 
 
@@ -52,7 +52,7 @@ class Setting:
     """Whether what is unclear fails."""
     machine: Callable[[], Machine]
     """Looks at the machine, once."""
-    comparison: Callable[[], Comparison | None]
+    comparison: Callable[[], BaselineFinder | None]
     """What loads are compared with, where that was asked for."""
     again: int
     """How often each comparison is made of a service with itself, to see how far it can be trusted."""
@@ -305,13 +305,12 @@ class Load:
             sent_from=generator.sent_from,
         )
         if comparison := self._setting.comparison():
-            blank = replace(blank, baseline=comparison.of(self._item.nodeid, number, blank))
+            blank = replace(blank, baseline=comparison.find(self._item.nodeid, number, blank))
         return blank
 
     def _tell(self, result: JudgedResult, number: int) -> None:
         """Let the summary and the hook know of a load."""
-        test, baseline = self._item.nodeid, result.baseline
-        run = Run(test, result, result.verdicts, baseline.result, self._began, number, baseline.paired)
+        run = Run(self._item.nodeid, result, number, self._began)
         self._setting.session.add(run)
         self._item.ihook.pytest_loadgen_finished(item=self._item, run=run)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from pytest_loadgen.wording import counted
 if TYPE_CHECKING:
     from pytest_loadgen.records.record import Record
     from pytest_loadgen.records.run import Run
-    from pytest_loadgen.records.store import Baselines
+    from pytest_loadgen.records.store import BaselineStore
     from pytest_loadgen.reports.formats import Report
 
 
@@ -75,7 +74,7 @@ class Reporting:
     def _save(self, config: pytest.Config, name: str) -> str:
         """Keep what others can be compared with, and say where."""
         # What each was compared with is kept already, where that is.
-        kept = [replace(run, baseline=None) for run in self._session.runs if run.is_sound]
+        kept = [run.without_baseline() for run in self._session.runs if run.can_be_baseline]
         left = len(self._session.runs) - len(kept)
         why = f"{counted(left, 'load')} failed, did not end, or the generator was the limit" if left else ""
         if not kept:
@@ -132,7 +131,7 @@ class Reporting:
 
         for run in self._session.runs:
             path, line = self._session.places.get(run.test, (run.test.partition("::")[0], 1))
-            for mark in github.marks(run, PurePath(path), line):
+            for mark in github.annotate(run, PurePath(path), line):
                 terminalreporter.write_line(mark)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             text = github.summary(self._record(config, self._session.runs))
@@ -145,11 +144,11 @@ class Reporting:
                 terminalreporter.write_line(said, yellow=True)
 
 
-def baselines(config: pytest.Config) -> Baselines:
+def baselines(config: pytest.Config) -> BaselineStore:
     """Tell where runs are kept."""
-    from pytest_loadgen.records.store import FOLDER, Baselines
+    from pytest_loadgen.records.store import FOLDER, BaselineStore
 
-    return Baselines(config.getoption("load_storage") or config.rootpath / FOLDER)
+    return BaselineStore(config.getoption("load_storage") or config.rootpath / FOLDER)
 
 
 def check_reports(config: pytest.Config) -> None:
