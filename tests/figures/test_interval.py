@@ -1,4 +1,4 @@
-"""A figure of an interval is declared once, and all that carries intervals knows it."""
+"""A figure of an interval is declared once; everything that carries intervals knows it."""
 
 import json
 import re

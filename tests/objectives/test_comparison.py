@@ -1,4 +1,4 @@
-"""What is promised of comparisons: the ratio, how sure it is, and that one of several is not wrong more often."""
+"""Comparisons: the ratio, its confidence interval, and that several together are wrong no more often than one."""
 
 import math
 import random
@@ -46,7 +46,7 @@ def lognormal(seed: int, median: float, *, seconds: int = 12, rate: int = 100, t
     ],
 )
 def test_ratio(paired: bool, figure: str, mine: Result, theirs: Result, value: float) -> None:
-    """A ratio is that of the figures, however it is drawn; where nothing scatters it is sure."""
+    """A ratio is that of the figures, paired or not; without scatter its bounds are equal to it."""
     found = ratio(parse_metric(figure), mine, theirs, paired=paired)
     assert found.value == pytest.approx(value, rel=0.002)
     bounds = found.interval(0.05)
@@ -56,7 +56,7 @@ def test_ratio(paired: bool, figure: str, mine: Result, theirs: Result, value: f
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_how_sure(paired: bool) -> None:
-    """Bounds hold a true change nearly always, and a service is not found to differ from itself."""
+    """Bounds nearly always hold the true change, and a service hardly ever differs from itself."""
     held = alarms = 0
     for seed in range(25):
         base = lognormal(seed, 0.010)
@@ -69,7 +69,7 @@ def test_how_sure(paired: bool) -> None:
 
 
 def test_pairs_cancel_noise() -> None:
-    """What slows both services down in a second does not hide that one is slower."""
+    """Noise that slows both services down in the same second does not hide that one is slower."""
     draw = random.Random(1)
     noise = [draw.uniform(0.5, 2) for _ in range(16)]
     mine, theirs = (means(*(round(base * each) for each in noise)) for base in (1100, 1000))
@@ -80,7 +80,7 @@ def test_pairs_cancel_noise() -> None:
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_too_little(paired: bool) -> None:
-    """Of few intervals nothing is sure, and of none nothing is known."""
+    """With few intervals nothing is sure, and with none nothing is known."""
     few = ratio(MEDIAN, means(20, 20, 20), means(10, 10, 10), paired=paired)
     assert (few.interval(0.05).low, few.interval(0.05).high) == (0, math.inf)
     assert few.p_value(1.0, above=True) == 1
@@ -89,7 +89,7 @@ def test_too_little(paired: bool) -> None:
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_without_answers(paired: bool) -> None:
-    """A service that answers nothing is slower than any that does."""
+    """A service that does not respond is slower than any that does."""
     dead = result(*(interval({"timeout": 10}, start=at) for at in range(8)))
     assert ratio(MEDIAN, dead, means(*[10] * 8), paired=paired).value == math.inf
     assert ratio(MEDIAN, means(*[10] * 8), dead, paired=paired).value == 0
@@ -98,8 +98,8 @@ def test_without_answers(paired: bool) -> None:
     assert found.judge("p50 < baseline + 10%").outcome == "missed"
 
 
-def test_chance() -> None:
-    """The farther a ratio is from a bound, in terms of its scatter, the less probable is the other side."""
+def test_p_value() -> None:
+    """The farther a ratio is from a bound, relative to its scatter, the lower the p-value."""
     draw = random.Random(1)
     found = Ratio(1.2, sorted(draw.gauss(0, 0.05) for _ in range(2000)), 30)
     chances = [found.p_value(bound, above=True) for bound in (1.0, 1.1, 1.15, 1.19, 1.2, 1.3)]
@@ -110,7 +110,7 @@ def test_chance() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chances", "adjusted"),
+    ("p_values", "adjusted"),
     [
         ([0.01], [0.01]),
         ([0.01, 0.04], [0.02, 0.04]),
@@ -120,9 +120,9 @@ def test_chance() -> None:
         ([], []),
     ],
 )
-def test_holm(chances: list[float], adjusted: list[float]) -> None:
-    """Of several findings the surest counts as if it were tested as often as there are, the next once less."""
-    assert stats.holm(chances) == pytest.approx(adjusted)
+def test_holm(p_values: list[float], adjusted: list[float]) -> None:
+    """The lowest p-value is multiplied by the number of tests, the next by one less."""
+    assert stats.holm(p_values) == pytest.approx(adjusted)
 
 
 def compared(slo: str, mine: Result, theirs: Result, *, paired: bool = False) -> JudgedResult:
@@ -167,14 +167,14 @@ def test_where_it_describe_shift() -> None:
 
 
 def test_what_is_not_known_is_not_the_same() -> None:
-    """Where the interval is wide, a percentile may have moved far."""
+    """A percentile with a wide interval is not called the same."""
     wild = lognormal(5, 0.010, seconds=6, rate=40, tail=30)
     assert "p99 unclear" in describe_shift(wild, lognormal(2, 0.010, seconds=6, rate=40, tail=30), paired=False)
 
 
 @pytest.mark.parametrize("slo", ["p50 < baseline + 10%", "p50 > baseline - 10%", "rate > baseline - 5%"])
-def test_a_broken_baseline_tells_nothing(slo: str) -> None:
-    """What most requests failed at is neither slower nor faster than what works."""
+def test_a_broken_baseline(slo: str) -> None:
+    """A baseline that mostly failed is neither slower nor faster."""
     mine, broken = lognormal(1, 0.011), lognormal(2, 0.010)
     broken = replace(broken, intervals=tuple(replace(each, outcomes={"503": 100}) for each in broken.intervals))
     verdict = compared(slo, mine, broken).judge(slo)
@@ -182,7 +182,7 @@ def test_a_broken_baseline_tells_nothing(slo: str) -> None:
 
 
 def test_a_baseline_of_a_generator_at_its_limit() -> None:
-    """Beside what was measured too slow everything is fast: nothing is met by it."""
+    """Compared with a baseline measured too slow everything is fast, so the verdict is invalid."""
     lagging = replace(LOADED, intervals=tuple(replace(each, lag=late()) for each in LOADED.intervals))
     verdict = compared("p50 < baseline + 900%", lognormal(1, 0.011), lagging).judge("p50 < baseline + 900%")
     assert (verdict.outcome, verdict.remark) == (
@@ -201,7 +201,7 @@ def late() -> Histogram:
 
 
 def test_several_at_once() -> None:
-    """A change that alone would be sure is not, among many that were looked at."""
+    """A change that would be sure alone is not sure among many."""
     mine, theirs = lognormal(3, 0.0105), lognormal(2, 0.010)
     found = compared("", mine, theirs)
     surest = SLO.parse("p50 < baseline")

@@ -1,4 +1,4 @@
-"""What the gate promises: loads as long as it takes to tell, and no longer; and no more errors than it may make."""
+"""The gate: loads last as long as it takes to decide, and verdicts are wrong no more often than they may be."""
 
 import random
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from tests.builders.traffic import plan
 
 
 def test_of() -> None:
-    """Objectives add up, those of the call last and each once however it is spaced; the rest is read."""
+    """Objectives add up, those of the call last, each once however it is spaced; the other options are parsed."""
     found = Gate.of(
         {
             "slo": ["p99 < 1s", "max  <  2s"],
@@ -104,7 +104,7 @@ RAMPED = "0/s to 200/s in 4s, 50/s for 2s"
     ],
 )  # fmt: skip
 def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> None:
-    """A load may go on for three times its duration, or as long as is said, if there is anything to judge."""
+    """A load may last three times its duration, or max_duration, if it has an objective that is estimated."""
     found = Gate.of({"slo": slo} if longest is None else {"slo": slo, "max_duration": longest}, [])
     assert str(found.lengthened(load)) == text
 
@@ -168,7 +168,7 @@ def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> 
     ],
 )
 def test_too_small(slo: str, longest: Any, load: Plan, message: str) -> None:
-    """A load that cannot show what is asked, whatever comes, is refused with what would do."""
+    """A load that cannot show an objective even with the best service is refused, and the message says what could."""
     found = Gate.of({"slo": slo} if longest is None else {"slo": slo, "max_duration": longest}, [])
     with pytest.raises(PlanError) as caught:
         found.lengthened(load)
@@ -184,7 +184,7 @@ def begin(slo: str | Sequence[str] = "p99 < 100ms", load: Plan | None = None, **
 
 
 def ended(judging: Judging, intervals: Sequence[Interval]) -> int:
-    """Show intervals until there are enough of them, and tell how many that was."""
+    """Give intervals to a judging until it has enough, and return how many that was."""
     for count in range(1, len(intervals) + 1):
         if judging.enough(intervals[:count]):
             return count
@@ -204,7 +204,7 @@ DOUBTFUL = [second(at, at % 2) for at in range(15)]
     ("intervals", "outcome"), [(FAST, "met"), (SLOW, "missed"), ([second(0, 5), *FAST[1:]], "unclear")]
 )
 def test_duration(intervals: list[Interval], outcome: Outcome) -> None:
-    """What is clear at its duration ends there, met or missed; what is not goes on."""
+    """A load whose objectives are decided ends at its duration; others are extended."""
     judging = begin(load=plan(duration=10), max_duration=15)
     end = ended(judging, intervals)
     assert end == (0 if outcome == "unclear" else 10)
@@ -212,7 +212,7 @@ def test_duration(intervals: list[Interval], outcome: Outcome) -> None:
 
 
 def test_going_on() -> None:
-    """A load goes on while any objective is unclear, to its longest and no further, and ends when all are clear."""
+    """A load is extended while an objective is unclear, up to max_duration, and ends when all are decided."""
     judging = begin(["errors == 0", "p99 < 100ms"])
     assert ended(judging, DOUBTFUL) == 0
     assert outcomes(judging, DOUBTFUL) == ["met", "unclear"]
@@ -224,7 +224,7 @@ def test_going_on() -> None:
 
 @pytest.mark.parametrize("intervals", [FAST, SLOW])
 def test_stop_early(intervals: list[Interval]) -> None:
-    """With a wide margin a load that may stop early ends after the fewest seconds that tell anything."""
+    """With a wide margin, a load that may stop early ends after the fewest seconds that can decide."""
     wide = [replace(each, outcomes={"200": 1000}, latency=_more(each.latency)) for each in intervals]
     assert ended(begin(stop_early=True, load=plan(rate=1000, duration=60)), wide) == FEWEST_BATCHES
     assert ended(begin(load=plan(rate=1000, duration=10)), wide) == 10
@@ -238,7 +238,7 @@ def _more(latency: Histogram) -> Histogram:
 @pytest.mark.parametrize("stop_early", [False, True])
 @pytest.mark.parametrize("intervals", [FAST, DOUBTFUL, SLOW])
 def test_any_length(seconds: float, longest: float, stop_early: bool, intervals: list[Interval]) -> None:
-    """However long a load is and may be, there is a verdict when it ends."""
+    """Whatever its duration and max_duration, a load has a verdict when it ends."""
     judging = begin("p90 < 400ms", plan(duration=seconds), max_duration=longest, stop_early=stop_early)
     whole = [
         *intervals[: int(longest)],
@@ -267,14 +267,14 @@ FLAWED = [interval({"200": 199, "503": 1}, start=at) for at in range(30)]
     ],
 )
 def test_a_fact_so_far(slo: str, end: int, outcome: Outcome) -> None:
-    """A load that may stop early lasts until a fact is one, as well as what is a sample."""
+    """A load that may stop early lasts until facts are final, and estimates are sure."""
     judging = begin([slo, "errors < 50%"], plan(rate=200, duration=10), stop_early=True)
     assert ended(judging, FLAWED) == end
     assert outcomes(judging, FLAWED[:end]) == [outcome, "met"]
 
 
-def test_a_count_in_a_load_that_goes_on() -> None:
-    """A load that goes on for another objective's sake is judged by its part of what it counts."""
+def test_a_count_in_an_extended_load() -> None:
+    """In a load that was extended for another objective, a count is judged by its average per planned duration."""
     judging = begin(["errors < 7", "errors < 0.5%"], plan(rate=200, duration=5))
     assert ended(judging, FLAWED[:15]) == 0
     assert judging.extended_by == pytest.approx(3)
@@ -284,7 +284,7 @@ def test_a_count_in_a_load_that_goes_on() -> None:
 
 
 def test_without_objectives() -> None:
-    """A load without objectives is as long as it is, and has no verdicts."""
+    """A load without objectives lasts its duration and has no verdicts."""
     judging = Gate.of({"stop_early": True}, []).begin(JudgedResult(plan(), "mine"))
     assert ended(judging, FAST) == 0
     assert outcomes(judging, FAST) == []
@@ -298,7 +298,7 @@ SILENT = [interval({"timeout": 100}, start=at) for at in range(15)]
 
 
 def test_abort() -> None:
-    """A load ends when it is sure that it is hopeless, over a stretch that is long enough, and says so."""
+    """A load is aborted once abort_if is surely true of its last seconds, and says so."""
     judging = begin((), abort_if="errors > 50% over last 5s")
     intervals = [*FAST[:3], *(replace(each, start=each.start + 3) for each in BROKEN)]
     end = ended(judging, intervals)
@@ -311,7 +311,7 @@ def test_abort() -> None:
 
 
 def test_abort_spends_nothing() -> None:
-    """What was hopeless is judged by all that came before it."""
+    """The verdicts of an aborted load are of all its intervals."""
     judging = begin(["max < 100ms", "errors < 1%"], abort_if="errors > 50% over last 5s")
     end = ended(judging, BROKEN)
     found = judging.judged(BROKEN[:end])
@@ -341,7 +341,7 @@ def test_abort_spends_nothing() -> None:
     ],
 )
 def test_silence(intervals: list[Interval], end: int) -> None:
-    """A load that nothing answers for five seconds is given up; one that asks nothing is not."""
+    """A load without responses for five seconds is aborted; one that sends nothing is not."""
     judging = begin(())
     assert ended(judging, intervals) == end
     assert judging._abort_reason == ("no responses for 5s" if end else "")
@@ -353,7 +353,7 @@ def test_silence(intervals: list[Interval], end: int) -> None:
 @pytest.mark.parametrize("stop_early", [False, True])
 @pytest.mark.parametrize(("seconds", "longest"), [(5, 15), (10, 11), (60, 600), (4, 4), (20, 20)])
 def test_error_spent(monkeypatch: pytest.MonkeyPatch, stop_early: bool, seconds: int, longest: int) -> None:
-    """However many looks there are, together they are not wrong more often than one may be."""
+    """However many looks there are, together they are wrong no more often than one may be."""
     alphas: list[float] = []
 
     def spy(slo: SLO, found: Any, alpha: float = ALPHA, _: float = 1) -> Any:
@@ -372,7 +372,7 @@ def test_error_spent(monkeypatch: pytest.MonkeyPatch, stop_early: bool, seconds:
 
 
 def test_at_its_limit() -> None:
-    """A service exactly at its limit is called better or worse no more often than is allowed."""
+    """A service exactly at its limit is met or missed no more often than is allowed."""
     wrong = dict.fromkeys(["met", "missed"], 0)
     runs, rate, longest = 200, 50, 16
     for seed in range(runs):

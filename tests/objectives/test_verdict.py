@@ -1,4 +1,4 @@
-"""What a verdict promises: met or missed where that is sure, unclear where it is not, invalid where it is not known."""
+"""Verdicts: met or missed where that is sure, unclear where it is not."""
 
 import json
 import time
@@ -132,7 +132,7 @@ def test_remark(slo: str, found: Result, remark: str) -> None:
 
 
 def test_how_sure() -> None:
-    """The less may be wrong, the more it takes."""
+    """The fewer requests may be bad, the more requests it takes to show it."""
     found = seconds(*[0] * 5)
     slo = SLO.parse("p99 < 100ms")
     assert [judge(slo, found, alpha).outcome for alpha in (0.05, 0.01, 0.005)] == ["met", "met", "unclear"]
@@ -145,7 +145,7 @@ def test_how_sure() -> None:
     st.sampled_from("<>"),
 )
 def test_bounds_agree(drawn: list[tuple[int, int]], percent: int, limit: int, compare: str) -> None:
-    """What is met or missed has its bound on that side of the limit, and the percentile within both."""
+    """A percentile is within its bounds, and these are on the side of the limit that the verdict says."""
     found = result(*(second(at, slow, ms=ms) for at, (slow, ms) in enumerate(drawn)))
     verdict = judge(SLO.parse(f"p{percent} {compare} {limit}ms"), found)
     assert verdict.low is not None
@@ -157,14 +157,14 @@ def test_bounds_agree(drawn: list[tuple[int, int]], percent: int, limit: int, co
 
 
 def test_stragglers() -> None:
-    """The last answers, in an interval of their own, count for as many as they are."""
+    """Late responses, in an interval of their own, count as requests and not as a second."""
     late = interval({"200": 1}, ms=3000, start=5, seconds=0)
     for slo in ("mean < 60ms", "service mean < 60ms", "rate > 90/s"):
         assert judge(SLO.parse(slo), replace(means(10, 12, 10, 11, 10), intervals=(*means(*[10] * 50).intervals, late)))
 
 
 def test_service_time_is_of_what_was_sent() -> None:
-    """What never left has no service time, neither a short nor a long one."""
+    """A request that was never sent has no service time."""
     found = seconds(*[0] * 5, timeout=5)
     assert judge(SLO.parse("service p99 < 100ms"), found).outcome == "missed"
     never_sent = replace(found, intervals=tuple(replace(each, never_sent=5) for each in found.intervals))
@@ -195,7 +195,7 @@ COARSE = Histogram.from_buckets([(0.001, 0.010, 90), (0.010, 0.100, 10)])
     ],
 )
 def test_wide_buckets(slo: str, outcome: str, value: str) -> None:
-    """What was counted in wide buckets is judged by their ends, and never by a guess in between."""
+    """Latencies in wide buckets are judged by the ends of the buckets, never by a guess in between."""
     found = result(*(Interval(at, 1, COARSE, COARSE, {"200": 100}) for at in range(8)))
     verdict = judge(SLO.parse(slo), found)
     assert (verdict.outcome, verdict.value) == (outcome, value)
@@ -249,7 +249,7 @@ def test_window(slo: str, found: Result, outcome: str, value: str) -> None:
 
 
 def test_many_windows() -> None:
-    """That one of many windows is over its limit takes more to show than of the only one; that none is does not."""
+    """One bad window of many takes more evidence than the only window; that none is bad takes no more."""
     slo = SLO.parse("p99 < 100ms over any 4s")
     slow = [3, 2, 3, 2]
     assert judge(slo, seconds(*slow)).outcome == "missed"
@@ -259,7 +259,7 @@ def test_many_windows() -> None:
 
 
 def test_an_hour_of_windows() -> None:
-    """An hour's worth of windows is judged in seconds, not in minutes."""
+    """The windows of an hour are judged in seconds, not in minutes."""
     found = seconds(*[0] * 3600)
     for slo in (
         "p99 < 100ms over any 10s",
@@ -274,7 +274,7 @@ def test_an_hour_of_windows() -> None:
 
 @pytest.mark.parametrize(("wanted", "starts"), [(1, [6]), (2, [5, 6]), (4, [2, 4, 5, 6]), (99, [0, 2, 4, 5, 6])])
 def test_last(wanted: float, starts: list[int]) -> None:
-    """The last seconds are so many, to half a one, and what came in after them is with them."""
+    """The last seconds are exact to half a second, and include the responses that came in after them."""
     lengths = {0: 2, 2: 2, 4: 1, 5: 1, 6: 1, 7: 0}
     intervals = [Interval(start, length) for start, length in lengths.items()]
     assert [each.start for each in last(intervals, wanted)] == [*starts, 7]
@@ -293,8 +293,8 @@ def test_last(wanted: float, starts: list[int]) -> None:
         ("errors < 5 over last 5s", "missed", "5", ""),
     ],
 )
-def test_a_load_that_went_on(slo: str, outcome: str, value: str, remark: str) -> None:
-    """A count is for the load that was asked for: its part of one that went on is judged."""
+def test_an_extended_load(slo: str, outcome: str, value: str, remark: str) -> None:
+    """A count is meant for the planned duration: of an extended load, the average of that length is judged."""
     found = JudgedResult(plan(), "mine", statuses(*[1] * 7, 0, 0, 0, *[1] * 5).intervals, extended_by=3)
     verdict = found.judge(slo)
     assert (verdict.outcome, verdict.value) == (outcome, value)
@@ -320,8 +320,8 @@ def test_a_load_that_went_on(slo: str, outcome: str, value: str, remark: str) ->
         ([10, 14, 18, 22], "p50 < 60ms", "met", "95% sure of 18ms or less"),  # too short to tell
     ],
 )
-def test_steadiness(ms: Iterable[int], slo: str, outcome: str, remark: str) -> None:
-    """A latency that climbs through the run is said to; what it will climb over is not met yet."""
+def test_climbing(ms: Iterable[int], slo: str, outcome: str, remark: str) -> None:
+    """A climbing latency is reported; if it is about to exceed its limit, the objective is not met."""
     verdict = judge(SLO.parse(slo), means(*ms))
     assert verdict.outcome == outcome
     assert fnmatch(verdict.remark, remark)
@@ -331,7 +331,7 @@ def test_steadiness(ms: Iterable[int], slo: str, outcome: str, remark: str) -> N
 
 
 def test_printing() -> None:
-    """A verdict is a line of a table."""
+    """A verdict prints as a line of a table."""
     assert str(judge(SLO.parse("p99 < 100ms"), seconds(*[0] * 5))) == (
         "met      p99 < 100ms              10ms  (95% sure of 10ms or less)"
     )
