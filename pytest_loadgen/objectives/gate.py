@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.interval import Interval
@@ -15,7 +16,6 @@ from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.objectives.windows import HALF_INTERVAL, last
-from pytest_loadgen.traffic.options import Options
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration, Rate, Share
 
@@ -41,16 +41,21 @@ class Gate:
     abort_if: SLO | None = None
 
     @classmethod
-    def of(cls, options: Options, objectives: Sequence[str]) -> Gate:
-        """Parse the objectives, and after them those of the options. Raises PlanError."""
-        slo = options.get("slo", ())
+    def of(
+        cls,
+        objectives: Sequence[str] = (),
+        *,
+        slo: object = (),
+        max_duration: Any = None,
+        stop_early: object = False,
+        abort_if: Any = None,
+    ) -> Gate:
+        """Parse the options as people write them; `slo` is added to `objectives`. Raises PlanError."""
         # An iterator would be empty the second time a mark is read.
         if not isinstance(slo, (str, list, tuple)):
-            raise PlanError(f"slo={slo!r}: write an objective ('p99 < 200ms') or a list of them")
-        stop_early = options.get("stop_early", False)
+            raise PlanError(f"slo={slo!r}: expected an objective ('p99 < 200ms') or a list of them")
         if not isinstance(stop_early, bool):
-            raise PlanError(f"stop_early={stop_early!r}: write True or False")
-        max_duration, abort_if = options.get("max_duration"), options.get("abort_if")
+            raise PlanError(f"stop_early={stop_early!r}: expected True or False")
         texts = [*objectives, *([slo] if isinstance(slo, str) else slo)]
         return cls(
             objectives=tuple(dict.fromkeys(SLO.parse(text) for text in texts)),

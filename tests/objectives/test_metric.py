@@ -127,7 +127,7 @@ def _cpu() -> Iterator[None]:
 def test_a_metric_of_ones_own(slo: str, outcome: str, value: str, remark: str) -> None:
     """A metric is added in one place: its class is read, judged, gated and written as the others are."""
     load = plan(duration=5)
-    judging = Gate.of({"slo": slo}, []).begin(JudgedResult(load, "mine"))
+    judging = Gate.of(slo=slo).begin(JudgedResult(load, "mine"))
     (verdict,) = judging.judged([interval({"200": 100}, cpu=0.5, start=at) for at in range(5)]).verdicts
     assert (str(verdict.slo), verdict.outcome, verdict.value, verdict.remark) == (slo, outcome, value, remark)
     assert Verdict.from_dict(verdict.as_dict()) == verdict
