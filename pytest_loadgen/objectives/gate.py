@@ -52,7 +52,7 @@ class Gate:
     ) -> Gate:
         """Parse the options as people write them; `slo` is added to `objectives`. Raises PlanError."""
         # An iterator would be empty the second time a mark is read.
-        if not isinstance(slo, (str, list, tuple)):
+        if not isinstance(slo, (str, list, tuple)) or not all(isinstance(text, str) for text in slo):
             raise PlanError(f"slo={slo!r}: expected an objective ('p99 < 200ms') or a list of them")
         if not isinstance(stop_early, bool):
             raise PlanError(f"stop_early={stop_early!r}: expected True or False")

@@ -47,7 +47,7 @@ def test_of() -> None:
     ("options", "objectives", "message"),
     [
         ({"slo": 5}, [], "slo=5: expected an objective ('p99 < 200ms') or a list of them"),
-        ({"slo": [5]}, [], "5 is not an objective: write a string such as 'p99 < 200ms'"),
+        ({"slo": [5]}, [], "slo=[5]: expected an objective ('p99 < 200ms') or a list of them"),
         ({}, [["p99 < 1s"]], "['p99 < 1s'] is not an objective: write a string such as 'p99 < 200ms'"),
         ({"slo": "p99 < 1"}, [], "'p99 < 1': 1 needs a unit: did you mean p99 < 1ms?"),
         ({"max_duration": "5"}, [], "max_duration: '5' needs a unit: write 5ms or 5s"),
