@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+from pytest_loadgen.generators import cgroup
+
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -28,8 +30,6 @@ class Fingerprint:
     @cache
     def here(cls) -> Self:
         """Describe this machine."""
-        from pytest_loadgen.generators.embedded import cgroup
-
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return cls(
             system=f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -271,12 +271,15 @@ def test_a_typo_in_the_ini_file_is_said_to_be_there(suite: pytest.Pytester, serv
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("rate=10, duration=5, slo='p99 < 1s'", "'p99 < 1s' needs 299 requests *at 10/s, a duration of 30s would do."),
+        (
+            "rate=10, duration=5, slo='p99 < 1s'",
+            "'p99 < 1s' needs at least 299 requests *at 10/s, use duration='30s' or more",
+        ),
         (
             "duration=1, slo='p50 < 1s'",
             "'p50 < 1s' needs at least 4s for a confidence interval; *: use duration='4s' or more",
         ),
-        ("slo=5", "5 is not an objective: write a string such as 'p99 < 200ms'"),
+        ("slo=5", "slo=*5*: expected an objective ('p99 < 200ms') or a list of them"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_before_any_request(
