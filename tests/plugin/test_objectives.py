@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_loadgen.figures import problems
-from pytest_loadgen.objectives import gate, judged, verdict
+from pytest_loadgen.objectives import caveats, gate, judgement
 from pytest_loadgen.testing.service import Server
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -20,8 +20,8 @@ def suite(pytester: pytest.Pytester, server: Server, monkeypatch: pytest.MonkeyP
     What a busy machine does to verdicts is in test_verdict.py: here it shall do nothing.
     """
     monkeypatch.setattr(problems, "LATE", 60)
-    monkeypatch.setattr(judged, "_ABOVE_FLOOR", 0)
-    monkeypatch.setattr(verdict, "_TREND", 1000)
+    monkeypatch.setattr(caveats, "_ABOVE_MACHINE", 0)
+    monkeypatch.setattr(judgement, "_TREND", 1000)
     pytester.makeini(f"[pytest]\nload_target = {server.url}\n")
     pytester.makepyprojecttoml('[tool.pytest-loadgen.profiles.small]\nrate = 100\nduration = "0.2s"\n')
     return pytester
@@ -233,10 +233,10 @@ def test_objectives_add_up(suite: pytest.Pytester, server: Server) -> None:
     [
         ("slo('p99 < 200')", "'p99 < 200': 200 needs a unit: did you mean p99 < 200ms?"),
         ("slo('errors == 0', 'eror < 1')", "'eror < 1': 'eror' is not a metric: did you mean 'errors'?"),
-        ("slo('errors < baseline')", "'errors < baseline': errors is not compared with a baseline: *"),
+        ("slo('errors < baseline')", "'errors < baseline': errors cannot be compared with a baseline; *"),
         ("slo()", "the slo mark takes objectives, for example slo('p99 < 200ms', 'errors < 0.1%')"),
         ("slo(p99=5)", "the slo mark takes objectives, for example slo('p99 < 200ms', 'errors < 0.1%')"),
-        ("load(slo='p99 = 1s')", "'p99 = 1s': '=' is no comparison: write <, <=, > or >="),
+        ("load(slo='p99 = 1s')", "'p99 = 1s': '=' is not a comparison operator: write <, <=, > or >="),
         ("load(abort_if='errors > 1')", "abort_if='errors > 1': add a window of the last seconds, *"),
     ],
 )  # fmt: skip
