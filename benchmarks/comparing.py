@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks import delayed, report
 from pytest_loadgen.generators.embedded import Embedded
-from pytest_loadgen.objectives.baseline import Baseline
+from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.running.side_by_side import SideBySide
 from pytest_loadgen.traffic.plan import Plan

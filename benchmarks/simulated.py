@@ -18,7 +18,8 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult
-from pytest_loadgen.objectives.verdict import ALPHA, OUTCOMES, Outcome
+from pytest_loadgen.objectives.judgement import ALPHA
+from pytest_loadgen.objectives.verdict import OUTCOMES, Outcome
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pytest_loadgen.generators.command import Command
     from pytest_loadgen.generators.process import CommandOutput
     from pytest_loadgen.generators.timeline import Timeline
+    from pytest_loadgen.objectives.comparison import ChangeEstimate
     from pytest_loadgen.objectives.judged import JudgedResult
+    from pytest_loadgen.objectives.slo import SLO
     from pytest_loadgen.objectives.verdict import Verdict
     from pytest_loadgen.plugin.fixture import Load
     from pytest_loadgen.records.record import Record
@@ -51,7 +53,9 @@ _MODULES = {
     "generators.command": ("Command",),
     "generators.process": ("CommandOutput",),
     "generators.timeline": ("Timeline",),
+    "objectives.comparison": ("ChangeEstimate",),
     "objectives.judged": ("JudgedResult",),
+    "objectives.slo": ("SLO",),
     "objectives.verdict": ("Verdict",),
     "plugin.fixture": ("Load",),
     "records.record": ("Record",),
@@ -65,8 +69,10 @@ _MODULES = {
 }
 
 __all__ = [
+    "SLO",
     "BaselineError",
     "Change",
+    "ChangeEstimate",
     "Command",
     "CommandOutput",
     "CrossCheck",

@@ -1,38 +1,38 @@
-"""What can go wrong, as a tree.
+"""The exceptions.
 
 LoadError
-├── PlanError        the load asked for is impossible or misspelt (also a ValueError)
-├── GeneratorError   the load generator could not do its work
-├── InvalidRun       it could not do it well enough to judge the service by
-├── BaselineError    what was kept of earlier runs cannot be read or written
+├── PlanError        the requested load is impossible or misspelt (also a ValueError)
+├── GeneratorError   the load generator failed
+├── InvalidRun       the load generator was too slow to judge the service
+├── BaselineError    saved runs cannot be read or written
 ├── ReportError      a report cannot be made or written
-└── ServiceError     there is no service to load
+└── ServiceError     the service cannot be loaded
 SLOMissed            the service misses an objective (an AssertionError)
 """
 
 
 class LoadError(Exception):
-    """A load test could not be carried out."""
+    """A load test could not be carried out: the base class of these errors."""
 
 
 class PlanError(LoadError, ValueError):
-    """The load that was asked for is impossible or misspelt; nothing was sent."""
+    """The requested load is impossible or misspelt; nothing was sent."""
 
 
 class GeneratorError(LoadError):
-    """The load generator could not do its work; this says nothing about the service."""
+    """The load generator failed; this says nothing about the service."""
 
 
 class InvalidRun(LoadError):  # noqa: N818  # a finding, as in the summary
-    """The generator was the limit, so the figures are not the service's; neither good nor bad."""
+    """The generator was the limit, so its figures say nothing about the service."""
 
 
 class BaselineError(LoadError):
-    """What was kept of earlier runs cannot be read or written."""
+    """Saved runs cannot be read or written."""
 
 
 class ReportError(LoadError):
-    """A report cannot be made or written; the runs themselves are sound."""
+    """A report cannot be made or written; the runs themselves are valid."""
 
 
 class SLOMissed(AssertionError):  # noqa: N818  # a finding, as in the summary
@@ -40,10 +40,10 @@ class SLOMissed(AssertionError):  # noqa: N818  # a finding, as in the summary
 
 
 class ServiceError(LoadError):
-    """The service cannot be loaded: not allowed, not found, or not accepting connections."""
+    """The service cannot be loaded: not allowed, not found, not accepting connections, or every request failed."""
 
 
-# pytest prints an exception with its module: users know these by the package.
+# pytest prints an exception with its module: users import these from the package.
 for _error in (
     LoadError,
     PlanError,

@@ -1,4 +1,4 @@
-"""Durations, rates and shares, as people write and read them."""
+"""Quantities with a unit, as people write and read them: durations, rates, shares, changes."""
 
 import math
 import re
@@ -7,15 +7,15 @@ from typing import ClassVar, Self
 
 from pytest_loadgen.errors import PlanError
 
-# Of so many digits that every number fits in a float.
+# With few enough digits that every number fits in a float.
 _NUMBER = r"(?:\d(?:_?\d){0,99}(?:\.\d{0,99})?|\.\d{1,99})(?:e[+-]?\d{1,2})?"
 
 
 class Quantity(float):
-    """A number that has a unit: made from a number or text, compared with either."""
+    """A number with a unit; made from a number or a string, and compared with either."""
 
     def __new__(cls, value: float | str) -> Self:
-        """Read a number, or text with a unit. Raises PlanError."""
+        """Take a number, or a string with a unit. Raises PlanError."""
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise PlanError(f"{value!r} is not {cls._called}: write {cls._written}")
         try:
@@ -33,8 +33,8 @@ class Quantity(float):
     def _read(cls, text: str) -> float:
         raise PlanError(f"{text!r} is not {cls._called}: write {cls._written}")
 
-    # Equal to numbers only: things that are equal must have equal hashes, and text hashes as text.
-    # Said here for type checkers, who would otherwise find that `error_rate == 0` cannot be.
+    # Equal to numbers only, because equal things must have equal hashes, and strings hash differently.
+    # Defined here for type checkers, which would otherwise report that `error_rate == 0` cannot be true.
     def __eq__(self, other: object) -> bool:
         return float.__eq__(self, other)
 
@@ -62,11 +62,11 @@ class Quantity(float):
 class Duration(Quantity):
     """A length of time in seconds: ``Duration("200ms") == 0.2``; prints as ``200ms``.
 
-    Text is one or more numbers, each with its unit: us, ms, s, m, h; ``"1m30s"``.
+    A string is one or more numbers, each with its unit: us, ms, s, m, h; ``"1m30s"``.
     """
 
     _called = "a duration"
-    _written = "seconds (0.2) or text ('200ms', '5s', '1m30s')"
+    _written = "seconds (0.2) or a string ('200ms', '5s', '1m30s')"
     _seconds: ClassVar = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
     _piece = re.compile(rf"\s*({_NUMBER})\s*(us|µs|ms|s|m|h)(?![a-zµ])", re.ASCII)
 
@@ -74,7 +74,7 @@ class Duration(Quantity):
     def _read(cls, text: str) -> float:
         if re.fullmatch(_NUMBER, text.strip(), re.ASCII):
             number = text.strip()
-            raise PlanError(f"{text!r} needs a unit of time: is it {number}ms or {number}s?")
+            raise PlanError(f"{text!r} needs a unit: write {number}ms or {number}s")
         seconds, position = 0.0, 0
         while piece := cls._piece.match(text, position):
             # Through exact fractions, so that "200ms" is 0.2 and not 0.2 and a bit.
@@ -88,7 +88,7 @@ class Duration(Quantity):
     def __str__(self) -> str:
         seconds = float(self)
         if math.isinf(seconds):
-            return "for ever" if seconds > 0 else "-for ever"
+            return "forever" if seconds > 0 else "-forever"
         if seconds < 0:
             return f"-{Duration(-seconds)}"
         if (minutes := round(seconds)) >= 60:
@@ -105,15 +105,15 @@ NO_TIME = Duration(0)
 
 
 class NoAnswer(Duration):
-    """How long a request took that nothing answered: longer than any limit.
+    """The latency of a request without a response: longer than any limit.
 
-    Prints as ``>5s`` where it is known to have waited that long, else as ``no answer``.
+    Prints as ``>5s`` where it is known how long it waited, else as ``no answer``.
     """
 
     waited: float
 
     def __new__(cls, waited: float = 0.0) -> Self:
-        """Say how long was waited, in seconds, where that is known."""
+        """Take how long the request waited in seconds, where that is known."""
         self = super().__new__(cls, math.inf)
         self.waited = waited
         return self
@@ -139,11 +139,11 @@ class NoAnswer(Duration):
 
 
 class Rate(Quantity):
-    """Something per second: ``Rate("30/m") == 0.5``; prints as ``500/s``."""
+    """A number per second: ``Rate("30/m") == 0.5``; prints as ``500/s``."""
 
     _called = "a rate"
-    _written = "a number per second (500) or text ('500/s', '30/m')"
-    # With commas as it prints them: what a message says can be given back.
+    _written = "a number per second (500) or a string ('500/s', '30/m')"
+    # Also with the commas that it prints, so that the rate of a message can be copied.
     _text = re.compile(rf"({_NUMBER}|\d{{1,3}}(?:,\d{{3}}){{1,33}})\s*/\s*(s|m|h)", re.ASCII)
 
     @classmethod
@@ -171,7 +171,7 @@ class Share(Quantity):
     """A part of a whole, 0 to 1: ``Share("0.1%") == 0.001``; prints as ``0.1%``."""
 
     _called = "a share"
-    _written = "a number (0.001) or text ('0.1%')"
+    _written = "a number (0.001) or a string ('0.1%')"
     _text = re.compile(rf"({_NUMBER})\s*%", re.ASCII)
 
     @classmethod
@@ -185,10 +185,10 @@ class Share(Quantity):
 
 
 class Change(Quantity):
-    """How one figure is to another, as a factor: ``Change("+10%") == 1.1``; prints as ``+10%``."""
+    """The factor between two figures: ``Change("+10%") == 1.1``; prints as ``+10%``."""
 
     _called = "a change"
-    _written = "a factor (1.1) or text ('+10%', '-5%')"
+    _written = "a factor (1.1) or a string ('+10%', '-5%')"
     _text = re.compile(rf"([+-])\s*({_NUMBER})\s*%", re.ASCII)
 
     @classmethod
@@ -202,9 +202,9 @@ class Change(Quantity):
 
 
 def exactly(value: float) -> Fraction:
-    """Read a number as it is written: 0.1 is one tenth, not the nearest double to it."""
+    """Take a number as it is written: 0.1 is one tenth, not the double nearest to it."""
     if math.isinf(value):
-        raise PlanError("a plan cannot be endless: 'inf' is neither a duration nor a rate")
+        raise PlanError("a plan must be finite: 'inf' is neither a duration nor a rate")
     return Fraction(repr(float(value)))
 
 

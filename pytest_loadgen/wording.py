@@ -1,22 +1,22 @@
-"""How counts, lists and proposals are written in messages."""
+"""How messages write counts, outcomes and proposals."""
 
 from collections.abc import Iterable, Mapping
 
 
 def counted(count: int, noun: str) -> str:
-    """Count things in words: ``1 error``, ``1,000 requests``."""
+    """Write a count with its noun: ``1 error``, ``1,000 requests``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def tally(outcomes: Mapping[str, int]) -> str:
-    """Write how many requests ended how: ``41 × 503, 4 × timeout``."""
+    """Write outcomes with their counts: ``41 × 503, 4 × timeout``."""
     return ", ".join(f"{count:,} × {outcome}" for outcome, count in outcomes.items())
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """End a message with the nearest known word, or with all of them."""
+    """Propose the nearest known word, or list all of them."""
     from difflib import get_close_matches
 
     words = sorted(known)
     near = get_close_matches(word, words, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(words)}."
+    return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(words)}."

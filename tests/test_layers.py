@@ -34,7 +34,7 @@ OWNERS = {
     "httpx": {"traffic.target", "generators.fortio_server"},
     "hdrh": {"figures.histogram"},
     "tabulate": {"reports.terminal", "reports.generators"},
-    "fsspec": {"records.store"},
+    "fsspec": {"records.storage"},
     "yaml": {"traffic.meshery"},
     "jinja2": {"reports.html_page"},
     "plotly": {"reports.html_page"},

@@ -1,4 +1,4 @@
-"""Latencies, counted in HdrHistogram's buckets."""
+"""Histograms of latencies, with HdrHistogram's buckets."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _FLOOR_BITS = 6
 _BUCKET_BITS = 11
 _HIGHEST = 3_600_000_000_000
-# How large a histogram in HdrHistogram's encoding, and what it comes to, may be, in bytes. Those written here
-# come to a tenth of that; without a limit 1 MB may come to 1 GB.
+# How large an encoded histogram may be in bytes, and when it is inflated. Those written here have a tenth of that;
+# without a limit 1 MB may inflate to 1 GB.
 _LARGEST = 1 << 20
 _INFLATED = 4 << 20
 _HEADER = 8
@@ -35,20 +35,19 @@ MASKS = tuple(-1 << max(_FLOOR_BITS, bits - _BUCKET_BITS) for bits in range(64))
 
 
 class Histogram:
-    """Latencies, each known to 0.1 % or 64 ns; only buckets that hold something take memory.
+    """Counts of latencies, each exact to 0.1 % or 64 ns; only buckets that are not empty take memory.
 
-    What another tool counted in wider buckets is kept as wide as it was: figures then take each
-    latency for as slow as it may have been, and `bounds` gives what they are at best and at worst.
+    The wider buckets of other tools keep their width: figures then take each latency to be as slow as
+    it may have been, and `best_and_worst` gives both ends.
     """
 
-    # Sorted, and in arrays: a result keeps three histograms a second, and a dict takes ten times
-    # the memory.
+    # Sorted arrays: a result keeps three histograms per second, and a dict takes ten times the memory.
     __slots__ = ("_edges", "_numbers", "_wide")
 
     def __init__(
         self, counts: Mapping[int, int] | None = None, wide: Mapping[tuple[int, int], int] | None = None
     ) -> None:
-        """Take counts by the lower edge of their bucket, in ns, and those of wider buckets by both their ends."""
+        """Take counts by the lower edge of their bucket in ns, and those of wider buckets by both edges."""
         fine = Counter(counts or {})
         coarse: Counter[tuple[int, int]] = Counter()
         for (low, high), number in (wide or {}).items():
@@ -63,7 +62,7 @@ class Histogram:
 
     @classmethod
     def from_buckets(cls, buckets: Iterable[tuple[float, float, int]]) -> Histogram:
-        """Take other tools' buckets: both ends in seconds, and how many are above the one and up to the other."""
+        """Take other tools' buckets: both edges in seconds, and the count above the lower and up to the upper one."""
         wide: Counter[tuple[int, int]] = Counter()
         for low, high, number in buckets:
             wide[_nanoseconds(low), _nanoseconds(high)] += number
@@ -71,10 +70,10 @@ class Histogram:
 
     @classmethod
     def from_spectrum(cls, rows: Iterable[tuple[float, int]], lowest: float | None = None) -> Histogram:
-        """Take rows that tell of a latency in seconds how many of all do not exceed it.
+        """Take rows of a latency in seconds and the number of latencies up to it.
 
         The latencies of the rows are exact; those between two rows may be anywhere between them.
-        None is below the lowest, which is the first row's where it is not given.
+        None is below `lowest`, by default the first row's.
         """
         buckets = []
         before, seen = lowest, 0
@@ -87,7 +86,7 @@ class Histogram:
     def from_percentiles(
         cls, rows: Iterable[tuple[float, float]], count: int, lowest: float | None = None
     ) -> Histogram:
-        """Take percentiles (0 to 100, each with its latency in seconds) of so many latencies."""
+        """Take percentiles (0 to 100, each with its latency in seconds) of `count` latencies."""
         return cls.from_spectrum(((value, rank(percent, count)) for percent, value in rows) if count else (), lowest)
 
     @property
@@ -100,11 +99,11 @@ class Histogram:
 
     @property
     def wide(self) -> dict[tuple[int, int], int]:
-        """The counts of buckets wider than this histogram's own, by both their ends in ns."""
+        """The counts of buckets wider than this histogram's own, by both edges in ns."""
         return dict(self._wide)
 
     def spectrum(self) -> list[tuple[float, int]]:
-        """Give rows that tell of a latency in seconds how many do not exceed it, the fastest first."""
+        """Give rows of a latency in seconds and the number of latencies up to it, in ascending order."""
         counts = self.counts
         return [(_upper(edge) / 1e9, seen) for edge, seen in zip(counts, accumulate(counts.values()), strict=True)]
 
@@ -114,7 +113,7 @@ class Histogram:
         return sum(self._numbers) + sum(number for _, number in self._wide)
 
     def best_and_worst(self) -> tuple[Histogram, Histogram]:
-        """Give the histogram that this one is at best, and at worst; both are itself where it has no wide buckets."""
+        """Give the best and the worst that this histogram may be; both are itself where it has no wide buckets."""
         if not self._wide:
             return self, self
         best = Counter(dict(zip(self._edges, self._numbers, strict=True)))
@@ -133,14 +132,14 @@ class Histogram:
             self._numbers.insert(at, count)
 
     def percentile(self, percent: float) -> Duration:
-        """Give the latency that so many percent of all do not exceed: the upper edge of its bucket.
+        """Give the latency that this percentage (0 to 100) of all does not exceed: the upper edge of its bucket.
 
-        Percent is from 0 to 100. Raises ValueError where there is nothing or no such percentile.
+        Raises ValueError where the histogram is empty or there is no such percentile.
         """
         return self.at_rank(rank(percent, self.count))
 
     def at_rank(self, wanted: int) -> Duration:
-        """Give the latency of one request, counted from 1 at the fastest."""
+        """Give one of the latencies in ascending order, counted from 1. Raises ValueError where there are fewer."""
         if self._wide:
             return self.best_and_worst()[1].at_rank(wanted)
         seen = 0
@@ -151,7 +150,7 @@ class Histogram:
         raise ValueError(f"rank {wanted} of {seen} latencies")
 
     def over(self, limit: float) -> int:
-        """Count the latencies above a limit in seconds; those in the limit's own bucket are not."""
+        """Count the latencies above a limit in seconds; those in the limit's own bucket do not count."""
         if math.isinf(limit):
             return 0 if limit > 0 else self.count
         ns = round(limit * 1e9)
@@ -160,7 +159,7 @@ class Histogram:
 
     @property
     def mean(self) -> float:
-        """The mean in seconds, to the width of the buckets; 0 of nothing."""
+        """The mean in seconds, as exact as the buckets; 0 if the histogram is empty."""
         fine = zip(self._edges, self._numbers, strict=True)
         total = sum((edge + _upper(edge)) / 2 * number for edge, number in fine)
         total += sum((low + high) / 2 * number for (low, high), number in self._wide)
@@ -171,8 +170,8 @@ class Histogram:
 
     @classmethod
     def sum(cls, histograms: Iterable[Histogram]) -> Histogram:
-        """Add up any number of histograms, in one go."""
-        # Many workers' histograms are added each second: a plain dict takes a third of a Counter's time.
+        """Add up any number of histograms."""
+        # Many workers' histograms are added up each second: a plain dict takes a third of a Counter's time.
         counts: dict[int, int] = {}
         known = counts.get
         wide: Counter[tuple[int, int]] = Counter()
@@ -188,17 +187,17 @@ class Histogram:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Histogram) and (self.counts, self._wide) == (other.counts, other._wide)
 
-    __hash__ = None  # type: ignore[assignment]  # it grows by record
+    __hash__ = None  # type: ignore[assignment]  # record changes it
 
     def __repr__(self) -> str:
         if not self:
-            return "<Histogram of nothing>"
+            return "<Histogram, empty>"
         return f"<Histogram of {self.count:,}: p50 {self.percentile(50)}, max {self.percentile(100)}>"
 
     def encode(self) -> str:
-        """Write as HdrHistogram V2 does (compressed, base64), in ns, for any HDR tool to read.
+        """Encode as HdrHistogram V2 (compressed, base64), in ns, which any HDR tool can read.
 
-        What wide buckets hold is written there as slow as it may be; behind a semicolon is how wide they are.
+        Latencies of wide buckets are as slow there as they may be; the buckets follow after a semicolon.
         """
         histogram = _hdr()
         for edge, count in self.counts.items():
@@ -209,7 +208,7 @@ class Histogram:
 
     @classmethod
     def decode(cls, text: str) -> Histogram:
-        """Read what `encode`, or another HDR tool that counts ns, wrote. Raises ValueError."""
+        """Read what `encode` wrote, or another HDR tool that counts in ns. Raises ValueError."""
         from hdrh.codec import HdrCookieException, HdrLengthException
         from hdrh.histogram import HdrHistogram
 
@@ -220,7 +219,7 @@ class Histogram:
             found = [tuple(map(int, re.split("[-x]", bucket))) for bucket in buckets.split(",") if bucket]
             wide = {(low, high): number for low, high, number in found}
             if not all(0 <= low <= high and number > 0 for low, high, number in found):
-                raise ValueError("its wide buckets are none")
+                raise ValueError("invalid wide buckets")
         except (HdrCookieException, HdrLengthException, zlib.error, IndexError, ValueError, TypeError) as error:
             raise ValueError(f"not an HdrHistogram: {error}") from error
         counts: Counter[int] = Counter()
@@ -231,29 +230,29 @@ class Histogram:
         for (_, high), number in wide.items():
             counts[_edge(high)] -= number
         if any(number < 0 for number in counts.values()):
-            raise ValueError("not an HdrHistogram: its wide buckets hold what it does not")
+            raise ValueError("not an HdrHistogram: its wide buckets hold more than it does")
         return cls(counts, wide)
 
 
 def rank(percent: float, count: int) -> int:
-    """Tell which of so many sorted values a percentile is, counted from 1. Raises ValueError."""
+    """Give the position of a percentile among `count` sorted values, counted from 1. Raises ValueError."""
     if not 0 <= percent <= 100:
         raise ValueError(f"percentile {percent}: write a number from 0 to 100")
     if not count:
-        raise ValueError("there is no percentile of nothing")
-    # Rounded before it is rounded up: 99 % of 1,000 is the 990th, not the 991st for a stray bit.
+        raise ValueError("there are no percentiles without latencies")
+    # Rounded before it is rounded up: 99 % of 1,000 is the 990th, not the 991st because of a stray bit.
     exact = round(percent * count / 100, 6)
     return max(1, int(exact) + (exact > int(exact)))
 
 
 def _check_size(text: str) -> None:
-    """Refuse what would take long to read. Raises ValueError or zlib.error."""
+    """Refuse a histogram that would take long to decode. Raises ValueError or zlib.error."""
     if len(text) > _LARGEST:
-        raise ValueError(f"it has more than {_LARGEST:,} characters")
+        raise ValueError(f"more than {_LARGEST:,} characters")
     inflater = zlib.decompressobj()
     inflater.decompress(base64.b64decode(text)[_HEADER:], _INFLATED)
     if inflater.unconsumed_tail:
-        raise ValueError(f"it comes to more than {_INFLATED:,} bytes")
+        raise ValueError(f"more than {_INFLATED:,} bytes when inflated")
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -1,51 +1,98 @@
-"""What happened to a load in a stretch of time."""
+"""What happened to a load in one interval of time."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.outcomes import is_answer
 
 
+def _number(value: Any) -> Any:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise ValueError(f"{value!r} is not a finite number >= 0")
+    return value
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How one kind of figure adds up, and how JSON holds it."""
+
+    in_parallel: Callable[[Sequence[Any]], Any]
+    """Combines the figures of workers that ran at the same time."""
+    in_sequence: Callable[[Sequence[Any], Sequence[float]], Any]
+    """Combines the figures of intervals that followed one another; takes their lengths in seconds, too."""
+    encode: Callable[[Any], Any] = lambda value: value
+    decode: Callable[[Any], Any] = _number
+
+
+def _sum_outcomes(each: Iterable[Mapping[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for outcomes in each:
+        total.update(outcomes)
+    return total
+
+
+def _time_average(values: Sequence[float], seconds: Sequence[float]) -> float:
+    total = sum(seconds)
+    return sum(value * time for value, time in zip(values, seconds, strict=True)) / total if total else 0.0
+
+
+def _decode_outcomes(outcomes: Mapping[str, Any]) -> dict[str, int]:
+    return {outcome: _number(count) for outcome, count in outcomes.items()}
+
+
+# What the fields of an interval carry as metadata.
+LATENCIES = {"figure": Figure(Histogram.sum, lambda each, _: Histogram.sum(each), Histogram.encode, Histogram.decode)}
+OUTCOMES = {"figure": Figure(_sum_outcomes, lambda each, _: _sum_outcomes(each), dict, _decode_outcomes)}
+TOTAL = {"figure": Figure(sum, lambda each, _: sum(each))}
+# The highest of several workers, and the average over time.
+UTILIZATION = {"figure": Figure(max, _time_average)}
+
+
 @dataclass(frozen=True)
 class Interval:
-    """What happened to a load in a stretch of time, about a second."""
+    """What happened to a load in one interval of time, about a second.
+
+    A new figure is declared here and nowhere else in Python; other programs learn of it from
+    loadgen.proto, and readers of reports from schema.json.
+    """
 
     start: float
-    """Seconds from the start of the plan (warm-up is before it, and in no interval)."""
+    """Seconds from the start of the plan (the warm-up is before it, and in no interval)."""
     seconds: float
-    """How long requests were being sent; 0 where only the answers of earlier ones came in."""
-    latency: Histogram = field(default_factory=Histogram)
-    """Answered requests, from when each was due to the end of its answer (response time)."""
-    service_time: Histogram = field(default_factory=Histogram)
-    """The same, from when each was sent."""
-    outcomes: Mapping[str, int] = field(default_factory=dict)
-    """How many requests ended how: by status ("200", "SERVING"), its class ("2xx") or kind of failure ("timeout")."""
-    lag: Histogram = field(default_factory=Histogram)
-    """How late the generator itself was, per request: from when it was due to when it was taken up."""
-    cpu: float = 0.0
+    """How long requests were being sent; 0 where only responses to earlier requests came in."""
+    latency: Histogram = field(default_factory=Histogram, metadata=LATENCIES)
+    """Response times: from when a request was due to the end of its response."""
+    service_time: Histogram = field(default_factory=Histogram, metadata=LATENCIES)
+    """The same requests, from when each was sent."""
+    outcomes: Mapping[str, int] = field(default_factory=dict, metadata=OUTCOMES)
+    """Requests by how they ended: status ("200", "SERVING"), class of status ("2xx") or kind of failure ("timeout")."""
+    lag: Histogram = field(default_factory=Histogram, metadata=LATENCIES)
+    """How late the generator itself was, per request: from when it was due to when the generator got to it."""
+    cpu: float = field(default=0.0, metadata=UTILIZATION)
     """Share of one core that the generator used; of the busiest worker where there are several."""
-    throttled: float = 0.0
-    """Seconds for which a container's limit kept the generator from the CPU; all workers' merge_parallel."""
-    received: int = 0
-    """Bytes read from the service, heads and bodies."""
-    retried: int = 0
-    """Requests sent again, as the service had closed the idle connection they were sent on."""
-    never_sent: int = 0
-    """Time-outs that were never sent: no connection, or not even the generator, was free for them."""
+    throttled: float = field(default=0.0, metadata=TOTAL)
+    """Seconds for which a container's CPU limit stopped the generator; of all workers together."""
+    received: int = field(default=0, metadata=TOTAL)
+    """Bytes read from the service, headers and bodies."""
+    retried: int = field(default=0, metadata=TOTAL)
+    """Requests sent again because the service had closed the idle connection that they were sent on."""
+    never_sent: int = field(default=0, metadata=TOTAL)
+    """Timeouts of requests that were never sent: no connection, or not even the generator, was free for them."""
 
     @property
     def requests(self) -> int:
-        """How many requests ended in it, one way or another."""
+        """How many requests ended in it, with or without a response."""
         return sum(self.outcomes.values())
 
     @property
     def unanswered(self) -> int:
-        """How many of them got no answer; each is slower than any limit."""
+        """How many of them got no response; each is slower than any limit."""
         return sum(count for outcome, count in self.outcomes.items() if not is_answer(outcome))
 
     def __add__(self, other: Interval) -> Interval:
@@ -53,71 +100,49 @@ class Interval:
 
     @classmethod
     def merge_parallel(cls, intervals: Sequence[Interval]) -> Self:
-        """Add up what workers did at the same time."""
-        seconds, cpu = (max(each) for each in zip(*((one.seconds, one.cpu) for one in intervals), strict=True))
-        return cls._sum(intervals, seconds, cpu)
+        """Combine what workers did at the same time."""
+        figures = {name: figure.in_parallel(_values(intervals, name)) for name, figure in _figures(cls).items()}
+        return cls(min(_values(intervals, "start")), max(_values(intervals, "seconds")), **figures)
 
     @classmethod
     def concatenate(cls, intervals: Sequence[Interval]) -> Self:
-        """Add up intervals that followed one another."""
-        # From the first start to the last end, as workers' intervals may overlap where one was held up;
-        # but no longer than requests were being sent, as there may be gaps between rounds.
+        """Combine intervals that followed one another."""
+        seconds = _values(intervals, "seconds")
+        figures = {
+            name: figure.in_sequence(_values(intervals, name), seconds) for name, figure in _figures(cls).items()
+        }
+        # From the first start to the last end, because workers' intervals may overlap where one was delayed;
+        # but no longer than requests were being sent, because there may be gaps between rounds.
         sending = [interval for interval in intervals if interval.seconds]
-        start = min((interval.start for interval in sending), default=0.0)
-        span = max((interval.start + interval.seconds for interval in sending), default=0.0) - start
-        seconds = sum(interval.seconds for interval in sending)
-        busy = sum(interval.cpu * interval.seconds for interval in sending)
-        return cls._sum(intervals, min(span, seconds), busy / seconds if seconds else 0.0)
-
-    @classmethod
-    def _sum(cls, intervals: Sequence[Interval], seconds: float, cpu: float) -> Self:
-        return cls(
-            start=min((interval.start for interval in intervals), default=0.0),
-            seconds=seconds,
-            latency=Histogram.sum(interval.latency for interval in intervals),
-            service_time=Histogram.sum(interval.service_time for interval in intervals),
-            outcomes=count_outcomes(intervals),
-            lag=Histogram.sum(interval.lag for interval in intervals),
-            cpu=cpu,
-            throttled=sum(interval.throttled for interval in intervals),
-            received=sum(interval.received for interval in intervals),
-            retried=sum(interval.retried for interval in intervals),
-            never_sent=sum(interval.never_sent for interval in intervals),
-        )
+        begin = min((interval.start for interval in sending), default=0.0)
+        end = max((interval.start + interval.seconds for interval in sending), default=0.0)
+        start = min((interval.start for interval in intervals), default=0.0)
+        return cls(start, min(end - begin, sum(seconds)), **figures)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the interval as JSON can hold it; histograms in HdrHistogram's own encoding."""
-        return {
-            "start": self.start,
-            "seconds": self.seconds,
-            "latency": self.latency.encode(),
-            "service_time": self.service_time.encode(),
-            "outcomes": dict(self.outcomes),
-            "lag": self.lag.encode(),
-            "cpu": self.cpu,
-            "throttled": self.throttled,
-            "received": self.received,
-            "retried": self.retried,
-            "never_sent": self.never_sent,
-        }
+        figures = {name: figure.encode(getattr(self, name)) for name, figure in _figures(type(self)).items()}
+        return {"start": self.start, "seconds": self.seconds, **figures}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Read what `as_dict` wrote."""
-        histograms = {key: Histogram.decode(data[key]) for key in ("latency", "service_time", "lag")}
-        figures = [value for key, value in data.items() if key not in {*histograms, "outcomes"}]
-        if wrong := [each for each in (*figures, *data["outcomes"].values()) if not _is_figure(each)]:
-            raise ValueError(f"{wrong[0]!r} is no figure")
-        return cls(**{**data, **histograms})
+        """Read what `as_dict` wrote. Raises KeyError or ValueError."""
+        figures = {name: figure.decode(data[name]) for name, figure in _figures(cls).items()}
+        return cls(_number(data["start"]), _number(data["seconds"]), **figures)
+
+
+def _figures(kind: type[Interval]) -> Mapping[str, Figure]:
+    return {each.name: each.metadata["figure"] for each in fields(kind) if "figure" in each.metadata}
+
+
+FIGURES = _figures(Interval)
+"""The figures of an interval by name."""
+
+
+def _values(intervals: Sequence[Interval], name: str) -> list[Any]:
+    return [getattr(interval, name) for interval in intervals]
 
 
 def count_outcomes(intervals: Iterable[Interval]) -> Counter[str]:
-    """Add up how many requests ended how."""
-    counts: Counter[str] = Counter()
-    for interval in intervals:
-        counts.update(interval.outcomes)
-    return counts
-
-
-def _is_figure(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
+    """Add up how requests ended."""
+    return _sum_outcomes(interval.outcomes for interval in intervals)

@@ -1,4 +1,4 @@
-"""What a load gave: its intervals, and what they come to."""
+"""The result of a load: its intervals, and their figures."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pytest_loadgen.units import NO_TIME, Duration, NoAnswer, Rate, Share
 from pytest_loadgen.wording import counted
 
 LatencyFrom = Literal["scheduled", "sent", "corrected"]
-"""From when a generator counts latency: from when a request was due, or only from when it was sent
-(what waited to be sent is not in it), or the same with samples made up for what was not sent."""
+"""From when a generator measures latency: from when a request was due; only from when it was sent, without the
+wait before that; or from when it was sent, with samples added for requests that were not sent on time."""
 
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """A plan and the intervals that a generator made of it. Times are `Duration`s."""
+    """The intervals that a generator measured while it carried out a plan. Times are `Duration`s."""
 
     plan: Plan
     generator: str
@@ -31,17 +31,17 @@ class Result:
     interrupted: bool = False
     """Whether the load was stopped before its end."""
     abort_reason: str = ""
-    """Why the load was ended as hopeless, or nothing."""
+    """Why the load was aborted; empty if it was not."""
     version: str = ""
-    """The generator's, where it is known."""
+    """The generator's version, where it is known."""
     latency_from: LatencyFrom = "scheduled"
     added_latency: Duration = NO_TIME
-    """How much the generator itself may add to a latency."""
+    """The most that the generator itself may add to a latency."""
     sent_from: str = ""
-    """Where it was sent from, if not from this machine."""
+    """Where the load was sent from, if not from this machine."""
 
     def best_and_worst(self) -> tuple[Self, Self]:
-        """Give what the result is at best, and at worst, where latencies were counted in wide buckets."""
+        """Give the best and the worst that the result may be, where latencies were counted in wide buckets."""
         if not any(each.latency.wide or each.service_time.wide for each in self.intervals):
             return self, self
         best, worst = (
@@ -62,63 +62,67 @@ class Result:
 
     @cached_property
     def by_service_time(self) -> Self:
-        """The same with service time as latency: of requests that were sent, from when each was sent."""
-        return replace(self, intervals=tuple(_served(each) for each in self.intervals))
+        """The same result with service time as its latency: from when each request was sent."""
+        return replace(self, intervals=tuple(_by_service_time(each) for each in self.intervals))
+
+    @property
+    def by_interval(self) -> tuple[Self, ...]:
+        """One result for each interval."""
+        return tuple(replace(self, intervals=(interval,)) for interval in self.intervals)
 
     @cached_property
     def total(self) -> Interval:
-        """All intervals as one."""
+        """All intervals combined."""
         return Interval.concatenate(self.intervals)
 
     @property
     def outcomes(self) -> Mapping[str, int]:
-        """How many requests ended how, the most frequent first: {"200": 990, "timeout": 10}."""
+        """The requests by how they ended, the most frequent first: {"200": 990, "timeout": 10}."""
         return dict(count_outcomes(self.intervals).most_common())
 
     @property
     def requests(self) -> int:
-        """How many requests were made, answered or not."""
+        """How many requests there were, with or without a response."""
         return sum(interval.requests for interval in self.intervals)
 
     @property
     def errors(self) -> int:
-        """How many requests failed or were answered with a status that is not expected."""
+        """How many requests failed or got a status that is not expected."""
         return sum(count for outcome, count in self.outcomes.items() if not self.plan.expects(outcome))
 
     @property
     def all_failed(self) -> bool:
-        """Whether not one request was answered rightly."""
+        """Whether no request succeeded."""
         return self.errors == self.requests
 
     @property
     def error_rate(self) -> Share:
-        """Errors as a share of all requests, or 1 of none: 0.001 is 0.1 %; compares with "0.1%" too."""
+        """Errors as a share of all requests, 1 if there were none: 0.001 is 0.1 %; compares with "0.1%" too."""
         return Share(self.errors / self.requests if self.requests else 1.0)
 
     @property
     def rate(self) -> Rate:
-        """Answers per second."""
-        answered = self.requests - self.total.unanswered
-        return Rate(answered / self.total.seconds if self.total.seconds else 0.0)
+        """Responses per second."""
+        responses = self.requests - self.total.unanswered
+        return Rate(responses / self.total.seconds if self.total.seconds else 0.0)
 
     @property
     def offered(self) -> Rate:
-        """Requests per second that were to be answered, whether they were or not."""
+        """Requests per second, with or without a response."""
         return Rate(self.requests / self.total.seconds if self.total.seconds else 0.0)
 
     @property
     def fell_behind(self) -> bool:
-        """Whether the generator was late with most requests, and so did not send what was asked."""
+        """Whether the generator sent most requests late, and so did not reach the rate of the plan."""
         lag = self.total.lag
         return bool(lag) and lag.percentile(50) > LATE
 
     def percentile(self, percent: float, *, service: bool = False) -> Duration:
-        """Give the latency that so many percent of all requests did not exceed.
+        """Give the latency that this percentage (0 to 100) of all requests did not exceed.
 
-        Counted from when a request was due, or with `service` from when it was sent. Requests
-        without an answer count as slower than any other: where the percentile falls among them it
-        is a `NoAnswer`, which no limit is above.
-        Percent is from 0 to 100; raises ValueError otherwise.
+        Measured from when a request was due, or with `service` from when it was sent. Requests
+        without a response count as slower than any other: a percentile among them is a `NoAnswer`,
+        which exceeds every limit. Raises ValueError where there is no such percentile.
         """
         if service:
             return self.by_service_time.percentile(percent)
@@ -156,16 +160,16 @@ class Result:
 
     @property
     def mean(self) -> Duration:
-        """The mean latency; a request without an answer counts with the time-out."""
-        missing = self.total.unanswered
-        answered = self.total.latency.count
-        if not answered + missing:
+        """The mean latency; a request without a response counts with the timeout."""
+        unanswered, answered = self.total.unanswered, self.total.latency.count
+        if not answered + unanswered:
             return NoAnswer()
-        return Duration((self.total.latency.mean * answered + self.plan.timeout * missing) / (answered + missing))
+        seconds = self.total.latency.mean * answered + self.plan.timeout * unanswered
+        return Duration(seconds / (answered + unanswered))
 
     @cached_property
     def problems(self) -> tuple[str, ...]:
-        """Why the figures are the generator's and not the service's, a sentence each; or empty."""
+        """Why the figures describe the generator and not the service, one sentence each; empty if they do not."""
         return tuple(find_problems(self))
 
     def __repr__(self) -> str:
@@ -206,8 +210,8 @@ class Result:
         )
 
 
-def _served(interval: Interval) -> Interval:
-    # What was never sent was a time-out.
+def _by_service_time(interval: Interval) -> Interval:
+    # Requests that were never sent are among the timeouts.
     outcomes = Counter(interval.outcomes)
     outcomes["timeout"] -= interval.never_sent
     return replace(interval, latency=interval.service_time, outcomes=+outcomes, never_sent=0)

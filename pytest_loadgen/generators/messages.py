@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import Histogram
-from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.interval import FIGURES, Interval
 from pytest_loadgen.figures.outcomes import FAILURES
 from pytest_loadgen.figures.result import LatencyFrom
 from pytest_loadgen.generators import loadgen_pb2 as pb
@@ -170,36 +170,14 @@ def read_plan(message: pb.Plan, folder: Path) -> Plan:
 
 def write_interval(interval: Interval) -> pb.Interval:
     """Convert an interval."""
-    return pb.Interval(
-        start=interval.start,
-        seconds=interval.seconds,
-        latency=_write_histogram(interval.latency),
-        service_time=_write_histogram(interval.service_time),
-        outcomes=interval.outcomes,
-        lag=_write_histogram(interval.lag),
-        cpu=interval.cpu,
-        throttled=interval.throttled,
-        received=interval.received,
-        retried=interval.retried,
-        never_sent=interval.never_sent,
-    )
+    figures = {name: _write_figure(getattr(interval, name)) for name in FIGURES}
+    return pb.Interval(start=interval.start, seconds=interval.seconds, **figures)
 
 
 def read_interval(message: pb.Interval) -> Interval:
     """Convert an untrusted message. Raises ValueError if it is invalid."""
-    interval = Interval(
-        start=message.start,
-        seconds=message.seconds,
-        latency=_read_histogram(message.latency),
-        service_time=_read_histogram(message.service_time),
-        outcomes=dict(message.outcomes),
-        lag=_read_histogram(message.lag),
-        cpu=message.cpu,
-        throttled=message.throttled,
-        received=message.received,
-        retried=message.retried,
-        never_sent=message.never_sent,
-    )
+    figures = {name: _read_figure(getattr(message, name)) for name in FIGURES}
+    interval = Interval(message.start, message.seconds, **figures)
     if error := next(_errors(interval), ""):
         raise ValueError(error)
     return interval
@@ -207,13 +185,14 @@ def read_interval(message: pb.Interval) -> Interval:
 
 def _errors(interval: Interval) -> Iterator[str]:
     """Find what is wrong, whatever the plan was."""
-    times = interval.start, interval.seconds, interval.cpu, interval.throttled
-    if not all(0 <= each < math.inf for each in times):
-        yield f"invalid start, seconds, cpu or throttled: {times}"
+    numbers = {name: value for name, value in vars(interval).items() if isinstance(value, (int, float))}
+    for name, value in numbers.items():
+        if not 0 <= value < math.inf:
+            yield f"invalid {name}: {value}"
     outcomes = interval.outcomes
     if len(outcomes) > _MAX_OUTCOMES or not all(name in FAILURES or _OUTCOME.fullmatch(name) for name in outcomes):
         yield "too many or unknown outcomes"
-    if max(interval.requests, interval.lag.count, interval.received, interval.retried) >= _MAX_COUNT:
+    if max(interval.requests, interval.lag.count, *numbers.values()) >= _MAX_COUNT:
         yield "counts are too large"
     responses = interval.requests - interval.unanswered
     latencies, service_times = interval.latency.count, interval.service_time.count
@@ -318,6 +297,16 @@ def _read_rate(text: str) -> Fraction:
     rate = Fraction(text)
     _require(rate <= HIGHEST_RATE, f"a rate is above {HIGHEST_RATE:,}/s")
     return rate
+
+
+def _write_figure(figure: Any) -> Any:
+    return _write_histogram(figure) if isinstance(figure, Histogram) else figure
+
+
+def _read_figure(figure: Any) -> Any:
+    if isinstance(figure, pb.Histogram):
+        return _read_histogram(figure)
+    return figure if isinstance(figure, (int, float)) else dict(figure)
 
 
 def _write_histogram(histogram: Histogram) -> pb.Histogram | None:

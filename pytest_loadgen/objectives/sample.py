@@ -1,164 +1,103 @@
-"""What an objective counts, per interval of a result: the batches of its statistics."""
+"""Samples: what a metric counts in each interval of a result. The intervals are the batches of the statistics.
+
+A slice of a sample is the sample of those intervals.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-from pytest_loadgen.figures.histogram import Histogram
-from pytest_loadgen.figures.interval import Interval
-from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.slo import SLO
-from pytest_loadgen.units import Duration
-
-# The bursts of slow requests are looked for in those that are slower than this part of the limit, too.
-_NEAR = 0.5
-# An interval shorter than this tells nothing of a rate.
-_SHORTEST = 0.5
-
-
-class Sample(Protocol):
-    """Batches, of which any stretch is a sample, too."""
-
-    def __getitem__(self, stretch: slice, /) -> Self: ...
-
-    @property
-    def value(self) -> float:
-        """The figure, as it is found."""
-
-    def side(self, bound: float, alpha: float) -> int:
-        """Tell where the true figure surely is: 1 above the bound, -1 below it, 0 where that is not sure."""
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How many requests are bad, of how many."""
+    """How many requests are bad, out of how many."""
 
     bad: Sequence[int]
-    near: Sequence[int]
-    """Those that are at least half as bad, to see how they come; the same where there is no half."""
     requests: Sequence[int]
+    near: Sequence[int] = ()
+    """How many are at least nearly bad, where that is known: bursts show in these before they show in the bad ones."""
 
-    def __getitem__(self, stretch: slice) -> Self:
-        return replace(self, bad=self.bad[stretch], near=self.near[stretch], requests=self.requests[stretch])
+    def __getitem__(self, span: slice) -> Self:
+        return replace(self, bad=self.bad[span], requests=self.requests[span], near=self.near[span])
+
+    @property
+    def batches(self) -> int:
+        """How many intervals there are."""
+        return len(self.requests)
 
     @property
     def value(self) -> float:
-        """The share, as it is found."""
+        """The share in this sample; 0 without requests."""
         return sum(self.bad) / (sum(self.requests) or 1)
 
     @property
     def inflation(self) -> float:
-        """How much more the share varies than that of independent requests would.
-
-        Where few are bad, their bursts cannot be seen in them.
-        """
-        return max(
-            stats.inflation(bad, self.requests) for bad in {id(self.bad): self.bad, id(self.near): self.near}.values()
-        )
+        """How many times larger the variance of the share is than with independent requests."""
+        bursts = stats.inflation(self.bad, self.requests)
+        return max(bursts, stats.inflation(self.near, self.requests)) if self.near else bursts
 
     def estimate(self, alpha: float) -> stats.Estimate:
-        """Bound the share."""
+        """Bound the true share; each bound alone is wrong with probability alpha."""
         return stats.share(self.bad, self.requests, alpha, self.inflation)
 
     def side(self, bound: float, alpha: float) -> int:
-        """Tell on which side of a bound the share surely is."""
+        """Return 1 if the true share is above the bound, -1 if it is below, 0 if that is not sure."""
         return stats.side(self.bad, self.requests, bound, alpha, self.inflation)
 
 
 @dataclass(frozen=True)
 class Means:
-    """A mean, and how much it counts for; intervals that count for nothing are none."""
+    """The mean of each interval and its weight; an interval of weight 0 is left out."""
 
     figures: Sequence[float]
     weights: Sequence[float]
 
-    def __getitem__(self, stretch: slice) -> Self:
-        return replace(self, figures=self.figures[stretch], weights=self.weights[stretch])
+    def __getitem__(self, span: slice) -> Self:
+        return replace(self, figures=self.figures[span], weights=self.weights[span])
+
+    @property
+    def batches(self) -> int:
+        """How many intervals have a weight."""
+        return sum(map(bool, self.weights))
 
     @property
     def value(self) -> float:
-        """The mean of all, as it is found."""
+        """The mean of this sample."""
         return self.estimate(0.5).value
 
     def estimate(self, alpha: float) -> stats.Estimate:
-        """Bound the mean."""
-        some = [(figure, weight) for figure, weight in zip(self.figures, self.weights, strict=True) if weight]
-        return stats.mean([figure for figure, _ in some], alpha, [weight for _, weight in some])
+        """Bound the true mean; each bound alone is wrong with probability alpha."""
+        pairs = [(figure, weight) for figure, weight in zip(self.figures, self.weights, strict=True) if weight]
+        return stats.mean([figure for figure, _ in pairs], alpha, [weight for _, weight in pairs])
 
     def side(self, bound: float, alpha: float) -> int:
-        """Tell on which side of a bound the mean surely is; at the bound is on neither."""
+        """Return 1 if the true mean is above the bound, -1 if it is below, 0 if that is not sure or it is equal."""
         estimate = self.estimate(alpha)
         return (estimate.low > bound) - (estimate.high < bound)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is a fact of the run, and no sample of anything: a count, the slowest request."""
+    """Figures that are facts of this run and not estimates: a count, the slowest request."""
 
-    each: Sequence[Any]
-    together: Callable[[Sequence[Any]], float]
+    figures: Sequence[Any]
+    combine: Callable[[Sequence[Any]], float]
 
-    def __getitem__(self, stretch: slice) -> Self:
-        return replace(self, each=self.each[stretch])
+    def __getitem__(self, span: slice) -> Self:
+        return replace(self, figures=self.figures[span])
 
     @property
     def value(self) -> float:
-        """The figure."""
-        return self.together(self.each)
+        """The figure of all intervals; nan where it is not known."""
+        return self.combine(self.figures)
 
-    def side(self, bound: float, alpha: float) -> int:
-        """Tell on which side of a bound it is."""
+    def side(self, bound: float, alpha: float) -> int:  # as the other samples
+        """Return 1 if the figure is above the bound, -1 if it is below, 0 if it is equal."""
         return (self.value > bound) - (self.value < bound)
 
 
-def sample(slo: SLO, result: Result) -> Shares | Means | Facts:
-    """Count what an objective is about."""
-    intervals = result.intervals
-    requests = [interval.requests for interval in intervals]
-    if slo.kind == "percentile":
-        slow, near = ([_slower(each, float(slo.bound) * part) for each in intervals] for part in (1, _NEAR))
-        return Shares(slow, near, requests)
-    if slo.kind == "mean":
-        return Means([_mean(each, result) for each in intervals], requests)
-    if slo.kind == "rate":
-        seconds = [interval.seconds if interval.seconds >= _SHORTEST else 0.0 for interval in intervals]
-        answered = [interval.requests - interval.unanswered for interval in intervals]
-        return Means([count / (time or 1) for count, time in zip(answered, seconds, strict=True)], seconds)
-    if slo.kind == "max":
-        return Facts([_slowest(each, result) for each in intervals], lambda each: max(each, default=Duration(0)))
-    if slo.kind == "lag":
-        return Facts([interval.lag for interval in intervals], _lag)
-    bad = [_bad(slo, result, each) for each in intervals]
-    return Shares(bad, bad, requests) if slo.is_share else Facts(bad, sum)
-
-
-def _slower(interval: Interval, limit: float) -> int:
-    """Count what was slower than a limit; what was not answered is."""
-    return interval.latency.over(limit) + interval.unanswered
-
-
-def _mean(interval: Interval, result: Result) -> float:
-    return float(replace(result, intervals=(interval,)).mean) if interval.requests else 0.0
-
-
-def _slowest(interval: Interval, result: Result) -> Duration:
-    return replace(result, intervals=(interval,)).max if interval.requests else Duration(0)
-
-
-def _lag(each: Sequence[Histogram]) -> float:
-    lag = Histogram.sum(each)
-    return lag.percentile(99) if lag else Duration(math.nan)
-
-
-def _bad(slo: SLO, result: Result, interval: Interval) -> int:
-    """Count what an objective of errors, statuses or time-outs is about."""
-    if slo.kind == "errors":
-        return sum(count for outcome, count in interval.outcomes.items() if not result.plan.expects(outcome))
-    wanted = "timeout" if slo.kind == "timeouts" else slo.status
-    if wanted.endswith("xx"):
-        return sum(count for outcome, count in interval.outcomes.items() if outcome.startswith(wanted[0]))
-    return interval.outcomes.get(wanted, 0)
+Sample = Shares | Means | Facts

@@ -1,9 +1,9 @@
-"""How sure a figure is.
+"""Confidence intervals of shares and means, and the distributions that they need.
 
-Requests queue, so slow ones come in bursts: the textbook interval for a share, which takes them
-for independent, holds the truth far too seldom. Here the variance comes from the batches (the
+Requests queue, so slow ones come in bursts. The textbook interval for a share assumes that they are
+independent, and contains the truth far too rarely. Here the variance is that between batches (the
 intervals of a run): batch means (Law & Carson 1979; Alexopoulos & Seila 1998), and an exact
-binomial bound on the effective sample size (Korn & Graubard 1998, for clustered samples).
+binomial bound with the effective sample size (Korn & Graubard 1998, for clustered samples).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-# Fewer batches than this tell nothing of the variance between them.
 FEWEST_BATCHES = 4
-# Longer batches are looked at too, as long as so many remain.
+"""With fewer batches than this the variance between them is not known."""
+# Neighbouring batches are also joined into longer ones, as long as at least this many remain.
 _ENOUGH_BATCHES = 10
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, and bounds that the true one is inside with the confidence asked for."""
+    """A figure and the bounds of its confidence interval."""
 
     value: float
     low: float
@@ -29,53 +29,53 @@ class Estimate:
 
 
 def needed(share: float, alpha: float = 0.05) -> int:
-    """Tell how many requests it takes to show that fewer than a share are bad, when none is.
+    """Give the fewest requests, none of them bad, that show that less than a share of all is bad.
 
     Source: (1 - share) ** n <= alpha, the exact binomial bound for no events.
     """
     return math.ceil(math.log(alpha) / math.log1p(-share))
 
 
-def inflation(bad: Sequence[float], all_: Sequence[float]) -> float:
-    """Tell how many times larger the variance of a share is than if requests were independent.
+def inflation(bad: Sequence[float], requests: Sequence[float]) -> float:
+    """Give how many times larger the variance of a share is than with independent requests.
 
     Takes counts per batch. At least 1; the largest over batches of 1, 2, 4, … joined together.
     """
-    return max((_inflation(*batches) for batches in _joined(bad, all_)), default=1.0)
+    return max((_inflation(*batches) for batches in _joined(bad, requests)), default=1.0)
 
 
-def share(bad: Sequence[float], all_: Sequence[float], alpha: float, inflated: float | None = None) -> Estimate:
-    """Bound a share, from counts per batch; each bound alone is wrong with probability alpha.
+def share(bad: Sequence[float], requests: Sequence[float], alpha: float, inflated: float | None = None) -> Estimate:
+    """Bound a share, given counts per batch; each bound alone is wrong with probability alpha.
 
-    The variance's inflation may be given where it is known better than from these counts.
+    The inflation of the variance may be given where it is known better than from these counts.
     """
-    total, events = sum(all_), sum(bad)
+    total, events = sum(requests), sum(bad)
     if not total:
         return Estimate(math.nan, 0.0, 1.0)
     value = events / total
-    if len(all_) < FEWEST_BATCHES:
+    if len(requests) < FEWEST_BATCHES:
         return Estimate(value, 0.0, 1.0)
-    size = _effective(total, len(all_), alpha, inflation(bad, all_) if inflated is None else inflated)
+    size = _effective(total, len(requests), alpha, inflation(bad, requests) if inflated is None else inflated)
     bounds = proportion(value * size, size, alpha)
     return Estimate(value, bounds.low, bounds.high)
 
 
 def proportion(events: float, size: float, alpha: float) -> Estimate:
-    """Bound a share of independent requests exactly (Clopper & Pearson 1934); no count need be whole."""
+    """Bound a share of independent requests exactly (Clopper & Pearson 1934); counts may be fractions."""
     low = beta_quantile(alpha, events, size - events + 1) if events > 0 else 0.0
     high = beta_quantile(1 - alpha, events + 1, size - events) if events < size else 1.0
     return Estimate(events / size, low, high)
 
 
-def side(bad: Sequence[float], all_: Sequence[float], bound: float, alpha: float, inflated: float) -> int:
-    """Tell on which side of a bound a share surely is: -1 below, 1 above, 0 where that is not sure.
+def side(bad: Sequence[float], requests: Sequence[float], bound: float, alpha: float, inflated: float) -> int:
+    """Give the side of a bound on which a share is: -1 below, 1 above, 0 if that is not sure.
 
-    The same as comparing the bounds that `share` gives, at a tenth of the cost.
+    The same as comparing with the bounds of `share`, at a tenth of the cost.
     """
-    total, events = sum(all_), sum(bad)
-    if not total or len(all_) < FEWEST_BATCHES:
+    total, events = sum(requests), sum(bad)
+    if not total or len(requests) < FEWEST_BATCHES:
         return 0
-    size = _effective(total, len(all_), alpha, inflated)
+    size = _effective(total, len(requests), alpha, inflated)
     events *= size / total
     if events < size and beta(bound, events + 1, size - events) > 1 - alpha:
         return -1
@@ -83,10 +83,10 @@ def side(bad: Sequence[float], all_: Sequence[float], bound: float, alpha: float
 
 
 def mean(values: Sequence[float], alpha: float, weights: Sequence[float] | None = None) -> Estimate:
-    """Bound a mean by the batches' means and Student's t; each bound is wrong with probability alpha.
+    """Bound a mean, given the means of batches, by Student's t; each bound is wrong with probability alpha.
 
-    Weights tell how much each batch counts for; as much as any other where there are none. The
-    bounds are the widest of those over batches of 1, 2, 4, … joined together.
+    Without weights all batches count the same. The bounds are the widest of those over batches of
+    1, 2, 4, … joined together.
     """
     sizes = [1.0] * len(values) if weights is None else weights
     sums: Sequence[float] = [value * size for value, size in zip(values, sizes, strict=True)]
@@ -99,23 +99,23 @@ def mean(values: Sequence[float], alpha: float, weights: Sequence[float] | None 
         count = len(batch_sums)
         # Batches differ in size: the variance of a ratio estimate (Cochran 1977, 6.3).
         between = sum((each - value * size) ** 2 for each, size in zip(batch_sums, batch_sizes, strict=True))
-        # Joined by two, an odd one is left out: it may be all that there is.
+        # Joined in pairs, an odd one is left out: it may be the only one with a weight.
         variance = count * between / (count - 1) / (sum(batch_sizes) or total) ** 2
         half = max(half, student_quantile(1 - alpha, count - 1) * math.sqrt(variance))
     return Estimate(value, value - half, value + half)
 
 
 def spent(alpha: float, fraction: float) -> float:
-    """Tell how much of an error may be spent by the looks up to a fraction of the longest run.
+    """Give how much of an error may be spent by all looks up to a fraction of the longest run.
 
-    Lan & DeMets (1983), the spending function that is like Pocock's: about as ready to end early
-    as late. What a look may spend is what this has grown by since the last one.
+    Lan & DeMets (1983), their spending function like Pocock's: about as ready to end early as late.
+    A look may spend what this has grown by since the previous one.
     """
     return alpha * math.log1p((math.e - 1) * min(1.0, max(0.0, fraction)))
 
 
 def slope(values: Sequence[float], alpha: float) -> Estimate:
-    """Bound the slope of a straight line through values at 0, 1, 2, …, by least squares."""
+    """Bound the slope of the least-squares line through values at 0, 1, 2, …."""
     count = len(values)
     if count < FEWEST_BATCHES:
         return Estimate(0.0, -math.inf, math.inf)
@@ -127,26 +127,36 @@ def slope(values: Sequence[float], alpha: float) -> Estimate:
     return Estimate(value, value - half, value + half)
 
 
-# The distributions, by the incomplete beta function.
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of several tests, so that all together are wrong as often as one alone (Holm 1979)."""
+    order = sorted(range(len(p_values)), key=lambda number: p_values[number])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for done, number in enumerate(order):
+        highest = max(highest, min(1.0, p_values[number] * (len(p_values) - done)))
+        adjusted[number] = highest
+    return adjusted
+
+
+# Distributions, from the incomplete beta function.
 
 
 def normal_quantile(probability: float) -> float:
-    """Give the value that a standard normal variable does not exceed with a probability."""
+    """Give a quantile of the standard normal distribution."""
     from statistics import NormalDist
 
     return NormalDist().inv_cdf(probability)
 
 
-@cache  # each look asks for the same few
+@cache  # the same few are needed each second
 def student_quantile(probability: float, freedom: int) -> float:
-    """Give the value that Student's t does not exceed with a probability of 1/2 or more."""
+    """Give a quantile of Student's t distribution, for a probability of 1/2 or more."""
     # P(|t| > x) = I(freedom / (freedom + x²); freedom / 2, 1 / 2)
     tail = beta_quantile(2 * (1 - probability), freedom / 2, 0.5)
     return math.sqrt(freedom * (1 - tail) / tail) if tail else math.inf
 
 
 def beta_quantile(probability: float, a: float, b: float) -> float:
-    """Give the value that a beta variable does not exceed with a probability.
+    """Give a quantile of the beta distribution.
 
     By bisection, and by inverse quadratic interpolation where that is safe (Chandrupatla 1997).
     """
@@ -180,11 +190,11 @@ def beta_quantile(probability: float, a: float, b: float) -> float:
 def beta(x: float, a: float, b: float) -> float:
     """Give the regularized incomplete beta function I(x; a, b), by its continued fraction.
 
-    Source: DLMF 8.17.22, evaluated forwards (Lentz 1976); good to about 1e-12.
+    Source: DLMF 8.17.22, evaluated forwards (Lentz 1976); accurate to about 1e-12.
     """
     if x <= 0 or x >= 1:
         return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # where the fraction converges slowly, its mirror image is fast
+    if x > (a + 1) / (a + b + 2):  # the fraction converges slowly here, and fast for the mirror image
         return 1 - beta(1 - x, b, a)
     front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
     tiny = 1e-300
@@ -206,27 +216,27 @@ def beta(x: float, a: float, b: float) -> float:
 
 
 def _effective(total: float, batches: int, alpha: float, inflated: float) -> float:
-    """Tell how many independent requests say as much about a share as these do."""
+    """Give how many independent requests would say as much about a share."""
     if inflated <= 1:
         return total
-    # The inflation is itself an estimate, the rougher the fewer the batches: Student's t for it.
+    # The inflation is itself an estimate, and less exact with fewer batches: Student's t makes up for it.
     normal, student = normal_quantile(1 - alpha), student_quantile(1 - alpha, batches - 1)
     return total / inflated * min(1.0, normal / student) ** 2
 
 
-def _inflation(bad: Sequence[float], all_: Sequence[float]) -> float:
-    total = sum(all_)
+def _inflation(bad: Sequence[float], requests: Sequence[float]) -> float:
+    total = sum(requests)
     value = sum(bad) / total if total else 0.0
     if not 0 < value < 1:
         return 1.0
     # Batches differ in size: the variance of a ratio estimate (Cochran 1977, 6.3).
-    count = len(all_)
-    between = sum((events - value * size) ** 2 for events, size in zip(bad, all_, strict=True))
+    count = len(requests)
+    between = sum((events - value * size) ** 2 for events, size in zip(bad, requests, strict=True))
     return max(1.0, between * count / (count - 1) / (value * (1 - value) * total))
 
 
 def _joined(*series: Sequence[float]) -> Iterator[tuple[Sequence[float], ...]]:
-    """Give batches one by one, by two, by four, …, as long as enough remain: neighbours may be alike."""
+    """Give the batches singly, joined by two, by four, … while enough remain: neighbours may be alike."""
     while len(series[0]) >= FEWEST_BATCHES:
         yield series
         if len(series[0]) < 2 * _ENOUGH_BATCHES:
@@ -236,13 +246,3 @@ def _joined(*series: Sequence[float]) -> Iterator[tuple[Sequence[float], ...]]:
 
 def _paired(values: Sequence[float]) -> list[float]:
     return [sum(values[at : at + 2]) for at in range(0, len(values) - len(values) % 2, 2)]
-
-
-def holm(chances: Sequence[float]) -> list[float]:
-    """Adjust the chances of several findings, so that any is wrong no more often than one alone (Holm 1979)."""
-    order = sorted(range(len(chances)), key=lambda number: chances[number])
-    adjusted, most = [0.0] * len(chances), 0.0
-    for place, number in enumerate(order):
-        most = max(most, min(1.0, chances[number] * (len(chances) - place)))
-        adjusted[number] = most
-    return adjusted

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_loadgen.generators.base import LoadGenerator
     from pytest_loadgen.generators.registry import Registry
     from pytest_loadgen.plugin.session import Session
-    from pytest_loadgen.records.store import Comparison
+    from pytest_loadgen.records.baseline_finder import BaselineFinder
 
 # How often a cross-check changes generators where nothing else is said.
 _ALTERNATIONS = 2
@@ -46,7 +46,7 @@ class Settings:
     strict: bool
     """Whether unclear objectives fail."""
     environment: Environment
-    comparison: Callable[[], Comparison | None]
+    comparison: Callable[[], BaselineFinder | None]
     """Finds what loads are compared with, where --load-compare is given."""
     self_comparisons: int
     """How often each comparison is repeated with the service itself, to see how far it can be trusted."""
@@ -196,7 +196,7 @@ class Load:
             sent_from=generator.sent_from,
         )
         if comparison := self._settings.comparison():
-            draft = replace(draft, baseline=comparison.of(self._item.nodeid, number, draft))
+            draft = replace(draft, baseline=comparison.find(self._item.nodeid, number, draft))
         return draft, number
 
     def _measure(
@@ -205,8 +205,7 @@ class Load:
         """Carry out the load, and let the summary and the hook know of it."""
 
         def report(which: int, result: JudgedResult) -> None:
-            test, baseline = self._item.nodeid, result.baseline
-            run = Run(test, result, result.verdicts, baseline.result, self._began, numbers[which], baseline.paired)
+            run = Run(self._item.nodeid, result, numbers[which], self._began)
             self._settings.session.add(run)
             self._item.ihook.pytest_loadgen_finished(item=self._item, run=run)
 

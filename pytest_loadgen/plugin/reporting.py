@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -74,7 +73,7 @@ class Reporting:
     def _save(self, config: pytest.Config, name: str) -> str:
         """Save the runs that others can be compared with, and say where."""
         # The baseline of each is saved already, under its own name.
-        saved = [replace(run, baseline=None) for run in self._session.runs if run.is_sound]
+        saved = [run.without_baseline() for run in self._session.runs if run.can_be_baseline]
         left = len(self._session.runs) - len(saved)
         why = f"{counted(left, 'load')} failed, did not finish, or met the limit of the generator" if left else ""
         if not saved:
@@ -131,7 +130,7 @@ class Reporting:
 
         for run in self._session.runs:
             path, line = self._session.locations.get(run.test, (run.test.partition("::")[0], 1))
-            for mark in github.marks(run, PurePath(path), line):
+            for mark in github.annotate(run, PurePath(path), line):
                 terminalreporter.write_line(mark)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             text = github.summary(self._record(config, self._session.runs))

@@ -17,7 +17,8 @@ from pytest_loadgen.plugin.session import SESSION
 if TYPE_CHECKING:
     from pytest_loadgen.generators.registry import Registry
     from pytest_loadgen.plugin.fixture import Settings
-    from pytest_loadgen.records.store import Baselines, Comparison
+    from pytest_loadgen.records.baseline_finder import BaselineFinder
+    from pytest_loadgen.records.store import BaselineStore
     from pytest_loadgen.reports.formats import Report
     from pytest_loadgen.running.calibration import Machine
     from pytest_loadgen.running.lock import TestLock
@@ -67,11 +68,11 @@ def registry(config: pytest.Config) -> Registry:
     return config.stash[_REGISTRY]
 
 
-def baselines(config: pytest.Config) -> Baselines:
+def baselines(config: pytest.Config) -> BaselineStore:
     """Give the store of runs."""
-    from pytest_loadgen.records.store import FOLDER, Baselines
+    from pytest_loadgen.records.store import FOLDER, BaselineStore
 
-    return Baselines(config.getoption("load_storage") or config.rootpath / FOLDER)
+    return BaselineStore(config.getoption("load_storage") or config.rootpath / FOLDER)
 
 
 def formats(config: pytest.Config) -> Mapping[str, Report]:
@@ -86,13 +87,13 @@ def check_names(config: pytest.Config) -> None:
     """Refuse names of baselines and paths of reports that cannot be used. Raises LoadError."""
     for option in ("load_save", "load_compare"):
         if (name := config.getoption(option)) is not None:
-            from pytest_loadgen.records.store import checked
+            from pytest_loadgen.records.store import check_name
 
-            checked(name)
+            check_name(name)
             if not hasattr(config, "workerinput"):
                 store = baselines(config)
                 if option == "load_save":
-                    store.check()
+                    store.check_writable()
     for path in config.getoption("load_report"):
         from pytest_loadgen.reports import formats as reports
 
@@ -135,14 +136,14 @@ def _folder(config: pytest.Config) -> Path:
     return config.inipath.parent if config.inipath else config.rootpath
 
 
-def _comparison(config: pytest.Config) -> Comparison | None:
+def _comparison(config: pytest.Config) -> BaselineFinder | None:
     """Read what loads are compared with."""
     if not (name := config.getoption("load_compare")):
         return None
+    from pytest_loadgen.records.baseline_finder import BaselineFinder
     from pytest_loadgen.records.fingerprint import Fingerprint
-    from pytest_loadgen.records.store import Comparison
 
-    return Comparison(baselines(config), name, Fingerprint.here())
+    return BaselineFinder(baselines(config), name, Fingerprint.here())
 
 
 def _calibrate(config: pytest.Config) -> Machine:

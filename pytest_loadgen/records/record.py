@@ -1,4 +1,4 @@
-"""All that is told of a session: its runs, where and of what; the document that reports and baselines are."""
+"""A session's runs, with their machine, code and date: the content of JSON reports and saved baselines."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from pathlib import Path
 from typing import Any, Self
 
 from pytest_loadgen.errors import BaselineError
-from pytest_loadgen.records.fingerprint import Fingerprint, Revision
+from pytest_loadgen.records.fingerprint import Fingerprint
+from pytest_loadgen.records.revision import Revision
 from pytest_loadgen.records.run import Run
 
 SCHEMA = 1
-"""The version of the document; a reader refuses newer ones, and reads older ones."""
+"""The version of the document. Older versions can be read, newer ones cannot."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A session's runs, and what they are of."""
+    """The runs of a session."""
 
     runs: tuple[Run, ...]
     machine: Fingerprint
     revision: Revision = field(default_factory=Revision)
     date: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """When it was made, in UTC."""
+    """When the record was made, in UTC."""
     software: str = ""
-    """The version of this package."""
+    """The version of pytest-loadgen."""
 
     @classmethod
     def of(cls, runs: tuple[Run, ...], folder: Path) -> Self:
-        """Make the record of runs that were made here and now, of the code in a folder."""
+        """Record runs made now on this machine, of the code in a folder."""
         return cls(runs, Fingerprint.here(), Revision.of(folder), software=version("pytest-loadgen"))
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it as JSON can hold it; what this is made of is in schema.json."""
+        """Return the record for JSON; schema.json describes it."""
         return {
             "schema": SCHEMA,
             "software": f"pytest-loadgen {self.software}",
@@ -47,19 +48,20 @@ class Record:
         }
 
     def dumps(self) -> str:
-        """Write it as JSON."""
+        """Write the record as JSON."""
         return json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n"
 
     @classmethod
-    def loads(cls, text: str, where: str) -> Self:
-        """Read what `dumps` wrote. Raises BaselineError that says where that was."""
+    def loads(cls, text: str, source: str) -> Self:
+        """Read what `dumps` wrote. Raises BaselineError, which names the source."""
         try:
-            data = json.loads(text, parse_constant=_refused)
+            data = json.loads(text, parse_constant=_refuse)
             schema = data["schema"]
             if not 1 <= schema <= SCHEMA:
                 raise BaselineError(
-                    f"{where} was written by another version ({data['software']}, schema {schema}; this one reads "
-                    f"{SCHEMA}): update pytest-loadgen, or remove the file and make it anew with --load-save."
+                    f"{source} was written by a different version ({data['software']}, schema {schema}; this version "
+                    f"reads schema {SCHEMA}): update pytest-loadgen, or delete the file and re-create it with "
+                    "--load-save."
                 )
             return cls(
                 runs=tuple(map(Run.from_dict, data["runs"])),
@@ -70,10 +72,10 @@ class Record:
             )
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
             raise BaselineError(
-                f"{where} cannot be read as a record of loads ({type(error).__name__}: {error}): "
-                "remove it, and make it anew with --load-save."
+                f"{source} is not a valid record of loads ({type(error).__name__}: {error}): "
+                "delete it and re-create it with --load-save."
             ) from None
 
 
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number")

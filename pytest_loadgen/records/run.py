@@ -1,60 +1,60 @@
-"""What is told of a load: which test it was in, and what it gave."""
+"""One load of one test."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.comparison import NO_BASELINE, Baseline
+from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.verdict import Verdict
 
 
 @dataclass(frozen=True)
 class Run:
-    """One load in one test."""
+    """One load of one test: when it ran, and its result."""
 
     test: str
     """The test's node id."""
-    result: Result
-    verdicts: tuple[Verdict, ...] = ()
-    baseline: Result | None = None
-    """What it was compared with."""
-    date: datetime | None = None
-    """When it began, where that is known."""
+    result: JudgedResult
+    """The figures, the verdicts on the objectives, and the baseline."""
     number: int = 0
-    """Which of the test's loads it is, counted from 0."""
-    paired: bool = False
-    """Whether it was compared with a service that was loaded by turns with it."""
+    """The position among the test's loads, counted from 0."""
+    date: datetime | None = None
+    """When the load began, where known."""
 
     @property
-    def is_sound(self) -> bool:
-        """Whether others can be compared with it."""
+    def can_be_baseline(self) -> bool:
+        """Whether later runs can be compared with this one."""
         result = self.result
         return not (result.interrupted or result.abort_reason or result.all_failed or result.problems)
 
+    def without_baseline(self) -> Self:
+        """Return the same run without the result that it was compared with."""
+        return replace(self, result=replace(self.result, baseline=NO_BASELINE))
+
     def as_dict(self) -> dict[str, Any]:
-        """Give the run as JSON can hold it."""
+        """Return the run for JSON."""
+        verdicts, baseline = self.result.verdicts, self.result.baseline
         return {
             "test": self.test,
-            "result": self.result.as_dict(),
-            "verdicts": [verdict.as_dict() for verdict in self.verdicts],
-            "baseline": self.baseline.as_dict() if self.baseline else None,
-            "date": self.date.isoformat() if self.date else None,
             "number": self.number,
-            "paired": self.paired,
+            "date": self.date.isoformat() if self.date else None,
+            "result": self.result.as_dict(),
+            "verdicts": [verdict.as_dict() for verdict in verdicts],
+            "baseline": baseline.result.as_dict() if baseline.result else None,
+            "paired": baseline.paired,
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Read what `as_dict` wrote."""
+        """Read what `as_dict` returned."""
         baseline, date = data.get("baseline"), data.get("date")
-        return cls(
-            test=data["test"],
-            result=Result.from_dict(data["result"]),
+        result = replace(
+            JudgedResult.from_dict(data["result"]),
             verdicts=tuple(Verdict.from_dict(verdict) for verdict in data["verdicts"]),
-            baseline=Result.from_dict(baseline) if baseline else None,
-            date=datetime.fromisoformat(date) if date else None,
-            number=data["number"],
-            paired=data["paired"],
+            baseline=Baseline(Result.from_dict(baseline), paired=data["paired"]) if baseline else NO_BASELINE,
         )
+        return cls(data["test"], result, data["number"], datetime.fromisoformat(date) if date else None)

@@ -1,43 +1,41 @@
-"""What the charts of a run draw, as numbers; how it looks is said in page.js."""
+"""The data of a run's charts; page.js draws it."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import Any
 
-from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
-from pytest_loadgen.objectives.slo import SLO
+from pytest_loadgen.objectives.metric import Percentile, ResponseRate
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.records.run import Run
 
-# So many points of a curve to each nine: from 90 % to 99 %, from 99 % to 99.9 %.
+# Points of a curve per nine: from 90 % to 99 %, from 99 % to 99.9 %.
 _POINTS = 24
-_LATENCIES = {"percentile", "mean", "max"}
 _PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Latency by percentile. It ends with what was answered."""
+    """Latency by percentile, up to the slowest response."""
 
     name: str
     style: str
     x: list[float]
-    """One in so many requests is slower: 100 at the 99th percentile."""
+    """One request in this many is slower: 100 at the 99th percentile."""
     y: list[float]
     """Seconds."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """An objective on latency, or on the rate."""
+    """An objective on latency or on the rate."""
 
     said: str
     outcome: str
@@ -45,32 +43,32 @@ class Limit:
     limit: float
     """Seconds, or per second."""
     at: float | None
-    """Where its percentile is on the axis; of the mean, the maximum and the rate nowhere."""
+    """The position of its percentile on the axis; None for the mean, the maximum and the rate."""
     low: float | None
     high: float | None
-    """What a percentile may truly be, where that is known; of no known end where the high alone is not."""
+    """The confidence interval of a percentile, where known; without a high it has no upper end."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """What happened, interval by interval."""
+    """Figures by interval."""
 
     at: list[float]
     """The middle of each, in seconds from the start."""
     latency: dict[str, list[float | None]]
-    """By percentile, in seconds; nothing where no request ended, or among those that were not answered."""
+    """By percentile, in seconds; None where no request finished, or the percentile got no response."""
     unanswered: list[int]
     rate: list[float | None]
-    """Answers per second; nothing where hardly a request was sent, or only answers came in."""
+    """Responses per second; None where the interval is too short for a rate."""
     errors: list[float]
     """Per second."""
-    asked: tuple[list[float], list[float]]
-    """The plan's rate, as moments and rates."""
+    requested: tuple[list[float], list[float]]
+    """The plan's rate, as times and rates."""
 
 
 @dataclass(frozen=True)
 class Charts:
-    """All of a run that is drawn."""
+    """The data of all charts of a run."""
 
     curves: list[Curve]
     requests: int
@@ -80,20 +78,21 @@ class Charts:
     timeline: Timeline
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it as JSON can hold it."""
+        """Return the data for JSON."""
         return asdict(self)
 
 
 def charts(run: Run) -> Charts:
-    """Work out what is drawn of a run."""
+    """Compute the charts of a run."""
     result = run.result
-    limits = [limit for verdict in run.verdicts for limit in _limits(verdict, run)]
+    latencies = [verdict for verdict in result.verdicts if verdict.slo.metric.is_latency]
+    rates = [verdict for verdict in result.verdicts if isinstance(verdict.slo.metric, ResponseRate)]
     return Charts(
         curves=list(_curves(run)),
         requests=result.requests,
         unanswered=result.total.unanswered,
-        limits=[limit for kind, limit in limits if kind in _LATENCIES],
-        rates=[limit for kind, limit in limits if kind == "rate"],
+        limits=list(_limits(latencies, result.baseline.result)),
+        rates=list(_limits(rates, result.baseline.result)),
         timeline=_timeline(result),
     )
 
@@ -105,17 +104,17 @@ def _curves(run: Run) -> Iterator[Curve]:
     result = run.result
     best, worst = result.best_and_worst()
     yield _curve(
-        "response time, from when due" if result.latency_from == "scheduled" else "latency, from when sent",
+        "response time (from schedule)" if result.latency_from == "scheduled" else "latency (from send)",
         "main",
         worst,
     )
     if best is not worst:
-        yield _curve("at best, as its buckets are wide", "best", best)
-    # Of a closed plan, and where nothing waited, both are the same.
+        yield _curve("best case (wide buckets)", "best", best)
+    # In the closed model, and where nothing waited, the two are the same.
     if result.total.service_time and result.total.service_time != result.total.latency:
-        yield _curve("service time, from when sent", "service", worst.by_service_time)
-    if run.baseline is not None:
-        yield _curve("against" if run.paired else "baseline", "baseline", run.baseline.best_and_worst()[1])
+        yield _curve("service time (from send)", "service", worst.by_service_time)
+    if (baseline := result.baseline).result is not None:
+        yield _curve("against" if baseline.paired else "baseline", "baseline", baseline.result.best_and_worst()[1])
 
 
 def _curve(name: str, style: str, result: Result) -> Curve:
@@ -123,7 +122,7 @@ def _curve(name: str, style: str, result: Result) -> Curve:
     if not rows:
         return Curve(name, style, [], [])
     answered = rows[-1][1]
-    # From x on, a percentile is of the request behind all that are faster.
+    # From this x on, percentiles fall among the requests without a response.
     end = requests / (requests - answered) if answered < requests else requests
     steps = math.floor(math.log10(end) * _POINTS + 1e-9)
     x = [10 ** (step / _POINTS) for step in range(steps + 1)]
@@ -135,29 +134,22 @@ def _curve(name: str, style: str, result: Result) -> Curve:
 # Objectives.
 
 
-def _limits(verdict: Verdict, run: Run) -> Iterator[tuple[str, Limit]]:
-    """Give the kind of an objective and how it is drawn, where it can be."""
-    try:
-        slo = SLO.parse(verdict.slo)
-    except PlanError:
-        return  # of a version that knows more
-    scale = _figure(slo, run.baseline) if slo.is_relative else 1.0
-    # An objective on the worst stretch is not about the curve of the whole, and a mean has no place on it.
-    drawn = slo.kind == "percentile" and not slo.window
-    low, high = (_finite(verdict.low, scale), _finite(verdict.high, scale)) if drawn else (None, None)
-    if slo.kind not in {*_LATENCIES, "rate"} or not math.isfinite(limit := float(slo.bound) * scale):
-        return
-    at = 1 / (1 - slo.percent / 100) if slo.kind == "percentile" else None
-    yield slo.kind, Limit(verdict.slo, verdict.outcome, verdict.remark, limit, at, low, high)
-
-
-def _figure(slo: SLO, baseline: Result | None) -> float:
-    """Give what a change is relative to, or infinity."""
-    if baseline is None:
-        return math.inf
-    if slo.kind == "rate":
-        return float(baseline.rate)
-    return float(baseline.percentile(slo.percent, service=slo.service) if slo.percent else baseline.mean)
+def _limits(verdicts: Sequence[Verdict], baseline: Result | None) -> Iterator[Limit]:
+    """Give how objectives are drawn, where they can be."""
+    for verdict in verdicts:
+        slo, metric = verdict.slo, verdict.slo.metric
+        scale = 1.0
+        if slo.is_relative:
+            scale = math.inf if baseline is None else float(metric.figure(baseline))
+        if not math.isfinite(limit := float(slo.bound) * scale):
+            continue
+        at = low = high = None
+        if isinstance(metric, Percentile):
+            at = 1 / (1 - metric.percent / 100)
+            # An objective on the worst window is not about the curve of the whole run.
+            if not slo.window:
+                low, high = _finite(verdict.low, scale), _finite(verdict.high, scale)
+        yield Limit(slo.text, verdict.outcome, verdict.remark, limit, at, low, high)
 
 
 def _finite(bound: float | None, scale: float) -> float | None:
@@ -169,7 +161,7 @@ def _finite(bound: float | None, scale: float) -> float | None:
 
 def _timeline(result: Result) -> Timeline:
     intervals, expects = result.intervals, result.plan.expects
-    # In what is left over at the end, rates are chance.
+    # The last interval may be so short that its rate means nothing.
     least = max((each.seconds for each in intervals), default=0.0) / 10
     return Timeline(
         at=[each.start + each.seconds / 2 for each in intervals],
@@ -180,7 +172,7 @@ def _timeline(result: Result) -> Timeline:
             sum(count for outcome, count in each.outcomes.items() if not expects(outcome)) / (each.seconds or 1)
             for each in intervals
         ],
-        asked=_asked(result),
+        requested=_requested(result),
     )
 
 
@@ -189,13 +181,13 @@ def _latency(interval: Interval, percent: float) -> float | None:
     return float(interval.latency.at_rank(wanted)) if wanted <= interval.latency.count else None
 
 
-def _asked(result: Result) -> tuple[list[float], list[float]]:
-    """Give the corners of the plan's rate; nothing of a plan that asks for as much as goes."""
+def _requested(result: Result) -> tuple[list[float], list[float]]:
+    """Return the corners of the plan's rate; nothing for the closed model, which has no rate."""
     plan = result.plan
     if plan.closed:
         return [], []
     ends = list(accumulate((float(stage.seconds) for stage in plan.stages), initial=0.0))
-    if plan.steady:  # it may have gone on for longer
+    if plan.steady:  # the load may have been extended
         ends[-1] = max(ends[-1], result.total.start + result.total.seconds)
     corners = [
         (moment, float(rate or 0))

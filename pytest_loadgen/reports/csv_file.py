@@ -1,7 +1,7 @@
-"""One row an interval, for spreadsheets and data frames.
+"""CSV with one row per interval, for spreadsheets and data frames.
 
-Times are in seconds. Latencies are of all requests that ended in the interval: ``inf`` where the
-figure falls among those without an answer; empty where nothing ended.
+Times are in seconds. Latencies cover all requests that finished in the interval: ``inf`` where the
+figure falls among requests without a response, empty where no request finished.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pytest_loadgen.figures.result import Result
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 
-# Where a cell begins like this, a spreadsheet takes it for a formula.
+# A spreadsheet takes a cell that starts with one of these for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -25,12 +25,12 @@ def document(record: Record) -> str:
     """Write the record as CSV with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(["run", *_OF_RUN, *_OF_INTERVAL])
+    writer.writerow(["run", *_RUN_COLUMNS, *_INTERVAL_COLUMNS])
     for number, run in enumerate(record.runs, 1):
-        first = [number, *(_safe(column(run)) for column in _OF_RUN.values())]
+        first = [number, *(_safe(column(run)) for column in _RUN_COLUMNS.values())]
         for interval in run.result.intervals:
             part = replace(run.result, intervals=(interval,))
-            writer.writerow([*first, *(column(part, interval) for column in _OF_INTERVAL.values())])
+            writer.writerow([*first, *(column(part, interval) for column in _INTERVAL_COLUMNS.values())])
     return text.getvalue()
 
 
@@ -58,12 +58,12 @@ def _safe(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-_OF_RUN: Mapping[str, Callable[[Run], str]] = {
+_RUN_COLUMNS: Mapping[str, Callable[[Run], str]] = {
     "test": lambda run: run.test,
     "request": lambda run: run.result.plan.target.name,
     "generator": lambda run: run.result.generator,
 }
-_OF_INTERVAL: Mapping[str, Callable[[Result, Interval], float | str]] = {
+_INTERVAL_COLUMNS: Mapping[str, Callable[[Result, Interval], float | str]] = {
     "start_s": lambda _, interval: interval.start,
     "length_s": lambda _, interval: interval.seconds,
     "requests": lambda part, _: part.requests,

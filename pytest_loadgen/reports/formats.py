@@ -1,4 +1,4 @@
-"""The reports, by the ending of the path that they are written to."""
+"""The report formats, by file extension."""
 
 from __future__ import annotations
 
@@ -8,83 +8,86 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pytest_loadgen.errors import PlanError, ReportError
+from pytest_loadgen.records.files import write_atomically
 from pytest_loadgen.records.record import Record
-from pytest_loadgen.records.store import write_whole
 from pytest_loadgen.reports import csv_file, fortio, hdr_log, html_page, markdown, open_metrics, smp
 from pytest_loadgen.wording import did_you_mean
 
 
 @dataclass(frozen=True)
 class Report:
-    """A form that records are written in."""
+    """A report format."""
 
     render: Callable[[Record], str]
-    each: bool = False
-    """Whether it holds one run only, so that several runs go to several files."""
-    needs: tuple[str, ...] = ()
-    """The libraries that it is made with, where these are not always there."""
+    per_run: bool = False
+    """Whether a file holds only one run, so that several runs need several files."""
+    libraries: tuple[str, ...] = ()
+    """The optional libraries that it needs."""
 
 
 FORMATS = {
     ".csv": Report(csv_file.document),
-    ".fortio.json": Report(fortio.document, each=True),
+    ".fortio.json": Report(fortio.document, per_run=True),
     ".hlog": Report(hdr_log.document),
-    ".html": Report(html_page.document, needs=("jinja2", "plotly")),
+    ".html": Report(html_page.document, libraries=("jinja2", "plotly")),
     ".json": Report(Record.dumps),
     ".md": Report(markdown.document),
     ".om": Report(open_metrics.document),
     ".smp.yaml": Report(smp.document),
 }
-"""The report for each ending; the longest that a path has is meant."""
+"""The report of each file extension; the longest that matches a path wins."""
 
 
 def check(path: Path, formats: Mapping[str, Report] = FORMATS) -> None:
-    """Refuse a path before anything is sent.
+    """Check a path before anything is sent.
 
-    Raises PlanError where its ending is unknown, ReportError where a library is missing.
+    Raises PlanError for an unknown file extension, ReportError for a missing library.
     """
     _report(path, formats)
 
 
 def write(path: Path, record: Record, formats: Mapping[str, Report] = FORMATS) -> list[Path]:
-    """Write a record in the form that the path's ending says, and tell to which files.
+    """Write a record in the format of the path's file extension, and return the files written.
 
-    A form that holds one run only goes to ``name.1.ending``, ``name.2.ending`` where there are
-    more. Raises PlanError or ReportError.
+    A format that holds one run per file writes several runs to ``name.1.json``, ``name.2.json``
+    and so on. Raises PlanError or ReportError.
     """
-    ending, report = _report(path, formats)
+    extension, report = _report(path, formats)
     parts = {path: record}
-    if report.each and len(record.runs) != 1:
-        name, ending = path.name[: -len(ending)], path.name[-len(ending) :]
+    if report.per_run and len(record.runs) != 1:
+        # In the path's own case: the extension found is in lower case.
+        name, extension = path.name[: -len(extension)], path.name[-len(extension) :]
         numbered = enumerate(record.runs, 1)
-        parts = {path.with_name(f"{name}.{number}{ending}"): replace(record, runs=(run,)) for number, run in numbered}
-    for place, part in parts.items():
-        _put(place, report.render(part))
+        parts = {
+            path.with_name(f"{name}.{number}{extension}"): replace(record, runs=(run,)) for number, run in numbered
+        }
+    for target, part in parts.items():
+        _write(target, report.render(part))
     return list(parts)
 
 
 def _report(path: Path, formats: Mapping[str, Report]) -> tuple[str, Report]:
     name = path.name.lower()
-    ending = max(filter(name.endswith, formats), key=len, default="")
-    if not ending:
-        raise PlanError(f"--load-report {path}: no report has this ending: {did_you_mean(path.suffix, formats)}")
-    report = formats[ending]
-    if not all(map(find_spec, report.needs)):
-        needs = " and ".join(report.needs)
-        raise ReportError(f"--load-report {path} needs {needs}: pip install 'pytest-loadgen[report]'")
-    return ending, report
+    extension = max(filter(name.endswith, formats), key=len, default="")
+    if not extension:
+        raise PlanError(f"--load-report {path}: unknown file extension: {did_you_mean(path.suffix, formats)}")
+    report = formats[extension]
+    if not all(map(find_spec, report.libraries)):
+        libraries = " and ".join(report.libraries)
+        raise ReportError(f"--load-report {path} needs {libraries}: pip install 'pytest-loadgen[report]'")
+    return extension, report
 
 
-def _put(path: Path, text: str) -> None:
-    # What is no text, as a piece of a file name that is not UTF-8, is shown by question marks.
+def _write(path: Path, text: str) -> None:
+    # A file name that is not UTF-8 may be part of the text: show its bytes as question marks.
     text = text.encode("utf-8", "replace").decode("utf-8")
     try:
-        place = path.resolve()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.exists() and not place.is_file():
-            place.write_text(text, encoding="utf-8")  # a pipe or a device is written to, and not replaced
+        target = path.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8")  # a pipe or a device must not be replaced
         else:
-            write_whole(place, text)
-    except (OSError, RuntimeError) as error:  # the latter of links that go in circles
+            write_atomically(target, text)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
         reason = getattr(error, "strerror", None) or error
         raise ReportError(f"--load-report: cannot write {path}: {reason}") from None

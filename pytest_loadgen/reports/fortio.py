@@ -1,7 +1,8 @@
-"""A run in the form of fortio's results, which fortio's and Meshery's pages show. Seconds, but for ActualDuration: ns.
+"""A run in fortio's result format, which fortio's and Meshery's pages show.
 
-As in fortio, the histogram is of all calls. Those without an answer count with the time-out, as in
-the mean; how long only those that failed took is not known.
+Times are in seconds, except ActualDuration, which is in nanoseconds. As in fortio, the histogram
+covers all calls. Calls without a response count as the timeout, as they do in the mean; a
+histogram of only the failed calls is not available.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from pytest_loadgen.records.record import Record
 from pytest_loadgen.traffic.plan import Plan
 
 _PERCENTILES = (50, 75, 90, 99, 99.9)
-# For drawing: so many buckets to each doubling of the latency.
-_FINE = 32
+# Buckets per doubling of the latency.
+_BUCKETS = 32
 
 Rows = list[tuple[float, int]]
-"""Of a latency in seconds, how many calls do not exceed it."""
+"""A latency in seconds, and how many calls did not exceed it."""
 
 
 def document(record: Record) -> str:
@@ -64,7 +65,7 @@ def _histogram(result: Result) -> dict[str, Any]:
         return _EMPTY
     count = rows[-1][1]
     mean = float(result.mean)
-    variance = sum((value - mean) ** 2 * number for value, number in _apart(rows)) / count
+    variance = sum((value - mean) ** 2 * number for value, number in _differences(rows)) / count
     return {
         "Count": count,
         "Min": rows[0][0],
@@ -80,16 +81,16 @@ def _histogram(result: Result) -> dict[str, Any]:
 def _rows(result: Result) -> Rows:
     rows = result.total.latency.spectrum()
     if result.total.unanswered:
-        rows.append((_given_up(result.plan, rows), result.requests))
+        rows.append((_timeout(result.plan, rows), result.requests))
     return rows
 
 
-def _given_up(plan: Plan, rows: Rows) -> float:
-    # Not faster than any answer.
+def _timeout(plan: Plan, rows: Rows) -> float:
+    # Never faster than the slowest response.
     return max(float(plan.timeout), rows[-1][0] if rows else 0.0)
 
 
-def _apart(rows: Rows) -> Iterable[tuple[float, int]]:
+def _differences(rows: Rows) -> Iterable[tuple[float, int]]:
     before = 0
     for value, seen in rows:
         yield value, seen - before
@@ -102,10 +103,10 @@ def _at(rows: Rows, percent: float) -> float:
 
 
 def _data(rows: Rows) -> list[dict[str, float]]:
-    """Join what is too fine to be drawn; each bucket is above its start and up to its end."""
+    """Merge buckets that are too narrow to draw; a bucket excludes its start and includes its end."""
     count, joined = rows[-1][1], {}
     for value, seen in rows:
-        joined[math.ceil(math.log2(value) * _FINE)] = value, seen
+        joined[math.ceil(math.log2(value) * _BUCKETS)] = value, seen
     data, start, before = [], rows[0][0], 0
     for end, seen in joined.values():
         data.append({"Start": start, "End": end, "Percent": 100 * seen / count, "Count": seen - before})

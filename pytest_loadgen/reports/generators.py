@@ -8,16 +8,16 @@ from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.traffic.target import without_password
 
-_BASIS = {"scheduled": "when due", "sent": "when sent", "corrected": "when sent, back-filled"}
+_LATENCY_FROM = {"scheduled": "schedule", "sent": "send", "corrected": "send, corrected"}
 
 
 def table(generators: Iterable[LoadGenerator]) -> str:
-    """Draw one row per generator: is it here, what can it do, and from when does it count latency."""
+    """Draw one row per generator: where it is, its version, where its latency starts, and its features."""
     from tabulate import tabulate
 
     return tabulate(
         [_row(generator) for generator in generators],
-        headers=("generator", "found", "version", "latency counts from", "can do"),
+        headers=("generator", "found", "version", "latency from", "features"),
         tablefmt="simple",
         disable_numparse=True,
     )
@@ -29,7 +29,7 @@ def _row(generator: LoadGenerator) -> tuple[str, ...]:
         found = getattr(generator, "path", lambda: without_password(getattr(generator, "address", "yes")))()
     except LoadError as error:
         version, found = "", str(error).removeprefix(f"{generator.name}: ").partition(". ")[0]
-        if generator.remote:  # what it can do is not known here
+        if generator.remote:  # only its machine knows its features
             return generator.name, found, "", "", ""
-    can = ", ".join(sorted(generator.features))
-    return generator.name, found, version, _BASIS[generator.latency_from], can
+    features = ", ".join(sorted(generator.features))
+    return generator.name, found, version, _LATENCY_FROM[generator.latency_from], features

@@ -1,4 +1,4 @@
-"""What GitHub Actions shows: a summary of the step, and annotations at lines of code."""
+"""What GitHub Actions shows: a job summary, and annotations at lines of code."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _LEVELS: dict[Outcome, str] = {"missed": "error", "invalid": "error", "unclear":
 
 
 def summary(record: Record) -> str:
-    """Give what to append to ``$GITHUB_STEP_SUMMARY``."""
+    """Write the text to append to ``$GITHUB_STEP_SUMMARY``."""
     return f"## Load tests\n\n{markdown.document(record)}\n"
 
 
-def marks(run: Run, path: PurePath, line: int) -> Iterator[str]:
-    """Give what to print to mark a line of code, counted from 1: where the load failed, or an objective is not met."""
+def annotate(run: Run, path: PurePath, line: int) -> Iterator[str]:
+    """Yield lines to print that annotate a line of code (counted from 1): one per failed load or unmet objective."""
     result = run.result
     if result.all_failed:
-        said = f"all {counted(result.requests, 'request')} failed: {tally(result.outcomes)}"
-        yield _annotation("error", path, line, "Load failed", f"{run.test}: {said}")
-    for verdict in run.verdicts:
+        failure = f"all {counted(result.requests, 'request')} failed: {tally(result.outcomes)}"
+        yield _annotation("error", path, line, "Load failed", f"{run.test}: {failure}")
+    for verdict in run.result.verdicts:
         if level := _LEVELS.get(verdict.outcome):
             yield _annotation(level, path, line, f"Objective {verdict.outcome}", f"{run.test}: {verdict}")
 

@@ -1,7 +1,7 @@
-"""HdrHistogram's interval log, version 1.3: what HistogramLogAnalyzer and its kin read.
+"""HdrHistogram's interval log, version 1.3, which HistogramLogAnalyzer and similar tools read.
 
-A line an interval: ``Tag=…,start,length,max,histogram``. Times are in seconds since BaseTime;
-histograms count nanoseconds, and their maximum is told in milliseconds.
+One line per interval: ``Tag=…,start,length,max,histogram``. Times are in seconds since BaseTime,
+histograms in nanoseconds, and maxima in milliseconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def document(record: Record) -> str:
     """Write the latencies of all intervals, tagged by test, request and generator."""
     base = min((run.date for run in record.runs if run.date), default=record.date)
     tagged = [(_tag(run, ordinal), run) for run, ordinal in zip(record.runs, ordinals(record.runs), strict=True)]
-    # Readers take it that times only grow.
+    # Readers expect times in ascending order.
     lines = sorted((line for tag, run in tagged for line in _lines(tag, run, base)), key=lambda line: line[0])
     return "\n".join(
         [
@@ -45,18 +45,18 @@ def _tag(run: Run, ordinal: int) -> str:
 
 
 def _lines(tag: str, run: Run, base: datetime) -> Iterator[tuple[float, str]]:
-    """Give each interval's start and line."""
+    """Yield each interval's start and line."""
     begin = ((run.date or base) - base).total_seconds()
     for interval in run.result.intervals:
         start = begin + interval.start
         slowest = float(interval.latency.percentile(100)) if interval.latency else 0.0
-        # Behind the semicolon is what only this package reads.
+        # After the semicolon come wide buckets, which only this package reads.
         histogram = interval.latency.encode().partition(";")[0]
         yield start, f"Tag={tag},{start:.3f},{interval.seconds:.3f},{slowest * 1e3:.3f},{histogram}"
 
 
 def _comments(tag: str, run: Run) -> Iterator[str]:
-    """Say what no histogram can."""
+    """Report what a histogram cannot hold."""
     if unanswered := run.result.total.unanswered:
         requests = counted(run.result.requests, "request")
-        yield f"#[{tag}: {unanswered:,} of {requests} got no answer, and are in no histogram]"
+        yield f"#[{tag}: {unanswered:,} of {requests} got no response and are in no histogram]"

@@ -1,4 +1,4 @@
-"""One page with tables and charts, that opens from a file and asks nothing of any network."""
+"""One HTML page with tables and charts that needs no network."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_loadgen.figures.outcomes import FAILURES, is_answer
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.verdict import OUTCOMES, Outcome, Verdict
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
@@ -22,13 +23,13 @@ from pytest_loadgen.units import Change, Duration, NoAnswer, Share
 from pytest_loadgen.wording import counted
 
 _COLUMNS = ("test", "request", "generator", "requests", "rate", "p50", "p99", "errors")
-_BASIS = {
-    "scheduled": "from when each request was due",
-    "sent": "from when each request was sent; what waited to be sent is not in it",
-    "corrected": "from when each request was sent, with samples made up for those that were not",
+_LATENCY_FROM = {
+    "scheduled": "from each request's scheduled time",
+    "sent": "from when each request was sent; waiting time before that is not included",
+    "corrected": "from when each request was sent, with synthetic samples for requests that could not be sent in time",
 }
 _SYMBOLS: dict[Outcome, str] = {"met": "✓", "missed": "✕", "unclear": "?", "invalid": "!"}
-# A percentile is told where there are so many requests.
+# The percentiles to show, and how many requests each needs.
 _PERCENTILES = {50: 1, 75: 1, 90: 1, 95: 1, 99: 1, 99.9: 1_000, 99.99: 10_000}
 
 
@@ -37,16 +38,16 @@ def document(record: Record) -> str:
     from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs
 
-    # As a browser reads their line ends, or they would not be what their digests are of.
+    # A browser normalizes line ends before it checks the digests.
     scripts = [script.replace("\r\n", "\n").replace("\r", "\n") for script in (_read("page.js"), get_plotlyjs())]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_read("page.html.j2")).render(
         record=record,
         sections=[Section(number, run) for number, run in enumerate(record.runs, 1)],
         columns=summary.columns(record.runs, *_COLUMNS),
-        texts=summary.TEXTS,
+        text_columns=summary.TEXT_COLUMNS,
         failed=sum(run.result.all_failed for run in record.runs),
-        tally=_tally([verdict for run in record.runs for verdict in run.verdicts]),
+        tally=_tally([verdict for run in record.runs for verdict in run.result.verdicts]),
         opened=_opened(record.runs),
         symbols=_SYMBOLS,
         counted=counted,
@@ -65,51 +66,52 @@ def _digest(script: str) -> str:
 
 
 def _tally(verdicts: list[Verdict]) -> list[tuple[Outcome, int]]:
-    """Count verdicts by outcome, those that there are."""
+    """Count verdicts by outcome; outcomes without a verdict are left out."""
     counts = {outcome: sum(verdict.outcome == outcome for verdict in verdicts) for outcome in OUTCOMES}
     return [(outcome, count) for outcome, count in counts.items() if count]
 
 
 def _opened(runs: tuple[Run, ...]) -> int:
-    """Choose the run that is open at first: the first that is not well, else the first."""
-    ill = [
+    """Return the number of the run to show open: the first that needs attention, else the first."""
+    troubled = [
         number
         for number, run in enumerate(runs, 1)
-        if not all(run.verdicts) or run.result.problems or run.result.all_failed or run.result.abort_reason
+        if not all(run.result.verdicts) or run.result.problems or run.result.all_failed or run.result.abort_reason
     ]
-    return ill[0] if ill else 1
+    return troubled[0] if troubled else 1
 
 
 @dataclass(frozen=True)
 class Section:
-    """A run, as the page tells of it."""
+    """A run, as the page shows it."""
 
     number: int
     run: Run
 
     @property
-    def result(self) -> Result:
-        """Its figures."""
+    def result(self) -> JudgedResult:
+        """The run's result."""
         return self.run.result
 
     @property
     def cells(self) -> dict[str, str]:
-        """What is in the columns of the overview."""
-        return {name: column(self.run) for name, column in summary.COLUMNS.items()}
+        """The cells of the overview, by column."""
+        row = summary.Row.of(self.run)
+        return {name: column(row) for name, column in summary.COLUMNS.items()}
 
     @property
     def tally(self) -> list[tuple[Outcome, int]]:
-        """How many of its objectives came out how."""
-        return _tally(list(self.run.verdicts))
+        """The run's verdicts, counted by outcome."""
+        return _tally(list(self.result.verdicts))
 
     @cached_property
     def charts(self) -> dict[str, Any]:
-        """What its charts draw."""
+        """The data of its charts."""
         return charts(self.run).as_dict()
 
     @property
     def percentiles(self) -> Iterator[tuple[str, list[str]]]:
-        """Rows of figures: of response time, of service time, and of the baseline with the change from it."""
+        """Rows of figures: response time, service time, and the baseline with the change from it."""
         for percent, fewest in _PERCENTILES.items():
             if self.result.requests >= fewest:
                 yield f"p{percent:g}", self._figures(methodcaller("percentile", percent))
@@ -119,69 +121,74 @@ class Section:
 
     def _figures(self, figure: Callable[[Result], Duration]) -> list[str]:
         own = figure(self.result)
-        served = str(figure(self.result.by_service_time)) if self.result.total.service_time else "-"
-        figures = [str(own), served]
-        if self.run.baseline is not None:
-            before = figure(self.run.baseline) if self.run.baseline.requests else NoAnswer()
+        service = str(figure(self.result.by_service_time)) if self.result.total.service_time else "-"
+        figures = [str(own), service]
+        if self.baseline is not None:
+            before = figure(self.baseline) if self.baseline.requests else NoAnswer()
             figures += [str(before), _change(own, before)]
         return figures
 
     @property
-    def other(self) -> str:
-        """What its baseline is."""
-        other = self.run.baseline
-        return f"against {other.plan.target.origin}" if self.run.paired and other else "baseline"
+    def baseline(self) -> Result | None:
+        """The result that this one was compared with."""
+        return self.result.baseline.result
 
     @property
-    def lost(self) -> str:
-        """How many requests got no answer, of how many."""
-        lost, requests = self.result.total.unanswered, self.result.requests
-        return f"{lost:,} of {counted(requests, 'request')} ({Share(lost / requests)})"
+    def baseline_name(self) -> str:
+        """The heading of the baseline's figures."""
+        other = self.result.against
+        return f"against {other.plan.target.origin}" if other else "baseline"
+
+    @property
+    def unanswered(self) -> str:
+        """How many requests got no response, of how many."""
+        unanswered, requests = self.result.total.unanswered, self.result.requests
+        return f"{unanswered:,} of {counted(requests, 'request')} ({Share(unanswered / requests)})"
 
     @property
     def outcomes(self) -> Iterator[tuple[str, str, str, Share, bool]]:
-        """What became of requests: outcome, what that is, count, share, and whether it is right."""
+        """Rows of outcomes: outcome, meaning, count, share, and whether it is expected."""
         for outcome, count in self.result.outcomes.items():
-            right = self.result.plan.expects(outcome)
-            yield outcome, _meaning(outcome, right), f"{count:,}", Share(count / self.result.requests), right
+            expected = self.result.plan.expects(outcome)
+            yield outcome, _meaning(outcome, expected), f"{count:,}", Share(count / self.result.requests), expected
 
     @property
     def plan(self) -> Iterator[tuple[str, str]]:
-        """What was asked for."""
+        """The load that was requested."""
         plan = self.result.plan
         yield "request", f"{plan.target.method} {plan.target.url}"
         yield "load", str(plan)
         if not plan.closed:
             yield "arrivals", plan.arrivals
         yield "connections", f"{plan.connections:,}"
-        yield "warm-up", str(plan.warmup)
-        yield "time-out", str(plan.timeout)
-        yield "right answers", ", ".join(plan.expect)
+        yield "warmup", str(plan.warmup)
+        yield "timeout", str(plan.timeout)
+        yield "expected statuses", ", ".join(plan.expect)
 
     @property
     def generator(self) -> Iterator[tuple[str, str]]:
-        """What made the load, how it counts, and how it fared."""
+        """The generator: how it measures, and how much room it had."""
         result, total = self.result, self.result.total
         yield "name", f"{result.generator} {result.version}".strip()
-        yield "latency counts", _BASIS.get(result.latency_from, result.latency_from)
+        yield "latency", _LATENCY_FROM.get(result.latency_from, result.latency_from)
         if result.added_latency:
-            yield "adds up to", str(result.added_latency)
+            yield "adds at most", str(result.added_latency)
         if total.lag:
-            yield "its own lateness", f"p50 {total.lag.percentile(50)}, p99 {total.lag.percentile(99)}"
+            yield "generator lag", f"p50 {total.lag.percentile(50)}, p99 {total.lag.percentile(99)}"
         yield "CPU", f"{total.cpu:.0%} of a core"
         if total.throttled:
-            yield "kept from the CPU for", str(Duration(total.throttled))
+            yield "CPU-throttled for", str(Duration(total.throttled))
 
     @property
     def remarks(self) -> list[str]:
-        """What the reader of the figures must know."""
+        """What a reader of the figures has to know."""
         return summary.remarks(self.result)
 
 
-def _meaning(outcome: str, right: bool) -> str:
+def _meaning(outcome: str, expected: bool) -> str:
     if is_answer(outcome):
-        return "as expected" if right else "error"
-    return FAILURES.get(outcome, "no answer")
+        return "expected status" if expected else "unexpected status"
+    return FAILURES.get(outcome, "no response")
 
 
 def _change(own: Duration, before: Duration) -> str:

@@ -1,15 +1,15 @@
-"""The figures of a test's loads as properties of its case in a JUnit file."""
+"""The figures of a test's loads, as properties of its test case in a JUnit file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from pytest_loadgen.records.run import Run
-from pytest_loadgen.reports.summary import COLUMNS, figure
+from pytest_loadgen.reports.summary import COLUMNS, Row, figure
 
 
 def properties(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Give names and values; where a test loads more than once, the names say which load."""
+    """Return names and values; with several loads, a name begins with the number of its load."""
     if len(runs) == 1:
         return _properties(runs[0])
     return [
@@ -20,6 +20,6 @@ def properties(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 
 def _properties(run: Run) -> list[tuple[str, str]]:
-    figures = [(name, COLUMNS[name](run)) for name in ("requests", "rate", "p50", "p99")]
-    verdicts = [(f"slo: {verdict.slo}", f"{verdict.outcome} {figure(verdict)}") for verdict in run.verdicts]
+    figures = [(name, COLUMNS[name](Row.of(run))) for name in ("requests", "rate", "p50", "p99")]
+    verdicts = [(f"slo: {verdict.slo}", f"{verdict.outcome} {figure(verdict)}") for verdict in run.result.verdicts]
     return [*figures, ("error_rate", str(run.result.error_rate)), *verdicts]

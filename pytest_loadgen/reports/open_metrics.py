@@ -1,4 +1,4 @@
-"""The figures of the runs as OpenMetrics, for Prometheus and what speaks its language. Times are in seconds."""
+"""OpenMetrics, for Prometheus and tools that read its format. Times are in seconds."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class _Sample:
 
 @dataclass(frozen=True)
 class _Family:
-    """A metric, and what it is in a run."""
+    """A metric, and how to read it from a run."""
 
     kind: str
-    about: str
+    help: str
     samples: Callable[[Run], Iterable[_Sample]]
     unit: str = ""
 
@@ -38,7 +38,7 @@ def document(record: Record) -> str:
 
 
 def _labels(run: Run, ordinal: int) -> dict[str, str]:
-    """Give what tells one run from all others; `run` counts those that are alike, from 1."""
+    """Return the labels that identify a run; `run` numbers runs that are otherwise alike, from 1."""
     result = run.result
     labels = {"test": run.test, "request": result.plan.target.name, "generator": result.generator}
     return {**labels, "run": str(ordinal)}
@@ -48,9 +48,9 @@ def _lines(name: str, family: _Family, labelled: list[tuple[dict[str, str], Run]
     yield f"# TYPE {name} {family.kind}"
     if family.unit:
         yield f"# UNIT {name} {family.unit}"
-    yield f"# HELP {name} {family.about}"
+    yield f"# HELP {name} {family.help}"
     for labels, run in labelled:
-        # An objective may have been given twice, a sample may not.
+        # The same objective may be given twice, the same sample may not.
         samples = {(sample.suffix, sample.labels): sample.value for sample in family.samples(run)}
         for (suffix, more), value in samples.items():
             yield f"{name}{suffix}{_braced({**labels, **dict(more)})} {_number(value)}"
@@ -80,30 +80,30 @@ def _latency(run: Run) -> Iterator[_Sample]:
 
 
 def _objectives(run: Run) -> Iterator[_Sample]:
-    for verdict in run.verdicts:
-        yield _Sample(int(bool(verdict)), labels=(("slo", verdict.slo), ("outcome", verdict.outcome)))
+    for verdict in run.result.verdicts:
+        yield _Sample(int(bool(verdict)), labels=(("slo", verdict.slo.text), ("outcome", verdict.outcome)))
 
 
 _FAMILIES = {
     "loadgen_requests": _Family(
-        "counter", "Requests that were made, answered or not.", lambda run: [_Sample(run.result.requests, "_total")]
+        "counter", "Requests made, with or without a response.", lambda run: [_Sample(run.result.requests, "_total")]
     ),
     "loadgen_errors": _Family(
         "counter",
-        "Requests that failed, or were answered with a status that is not expected.",
+        "Requests that failed or got an unexpected status.",
         lambda run: [_Sample(run.result.errors, "_total")],
     ),
     "loadgen_unanswered": _Family(
-        "counter", "Requests without an answer.", lambda run: [_Sample(run.result.total.unanswered, "_total")]
+        "counter", "Requests without a response.", lambda run: [_Sample(run.result.total.unanswered, "_total")]
     ),
     "loadgen_rate_per_second": _Family(
-        "gauge", "Answers per second.", lambda run: [_Sample(float(run.result.rate))], unit="per_second"
+        "gauge", "Responses per second.", lambda run: [_Sample(float(run.result.rate))], unit="per_second"
     ),
     "loadgen_latency_seconds": _Family(
         "summary",
-        "Latency of all requests from when they were due; +Inf where no answer came (in the sum: the time-out).",
+        "Latency of all requests; +Inf where there was no response, which the sum counts as the timeout.",
         _latency,
         unit="seconds",
     ),
-    "loadgen_objective_met": _Family("gauge", "1 where the objective is met, 0 where it is not.", _objectives),
+    "loadgen_objective_met": _Family("gauge", "1 if the objective is met, else 0.", _objectives),
 }

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the charts of a load once it is open, from the numbers that lie beside it.
+// Draws the charts of a load when it is opened, from the JSON next to it.
 
 const SYMBOLS = { met: "✓", missed: "✕", unclear: "?", invalid: "!" };
 const CURVES = {
@@ -14,18 +14,18 @@ const PERCENTILES = {
   p99: { colour: "ink", width: 1.5, dash: "solid", symbol: "diamond" },
   max: { colour: "other", width: 1.25, dash: "dot", symbol: "triangle-up" },
 };
-// Up to so many points, each has a marker.
-const FEW = 40;
-// How high the plot of a chart is, about, and a line of text in it.
-const PLOT = 250;
-const LINE = 15;
+// Lines with more points than this have no markers.
+const MAX_MARKERS = 40;
+// The approximate height of a plot, and of a line of text in it, in pixels.
+const PLOT_HEIGHT = 250;
+const LINE_HEIGHT = 15;
 const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false };
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const drawn = new Set();
 
-addEventListener("error", (event) => tell(event.message));
-document.addEventListener("securitypolicyviolation", (event) => tell(`${event.violatedDirective} ${event.blockedURI}`));
+addEventListener("error", (event) => report(event.message));
+document.addEventListener("securitypolicyviolation", (event) => report(`${event.violatedDirective} ${event.blockedURI}`));
 addEventListener("DOMContentLoaded", () => {
   for (const run of document.querySelectorAll("details.run")) {
     run.addEventListener("toggle", () => run.open && !drawn.has(run) && draw(run));
@@ -41,9 +41,9 @@ addEventListener("click", (event) => {
 addEventListener("beforeprint", () => document.querySelectorAll("details.run").forEach(open));
 dark.addEventListener("change", () => drawn.forEach(draw));
 
-function tell(what) {
+function report(problem) {
   const trouble = document.getElementById("trouble");
-  trouble.textContent = `Not all charts could be drawn: ${what}`;
+  trouble.textContent = `Some charts could not be drawn: ${problem}`;
   trouble.hidden = false;
 }
 
@@ -84,7 +84,7 @@ function common(look) {
   };
 }
 
-// Latency by percentile: how many nines lie to the left.
+// Latency by percentile, on an axis of nines.
 
 function percentiles(data, look) {
   const right = Math.max(data.requests, 2);
@@ -100,7 +100,7 @@ function percentiles(data, look) {
       y: curve.y,
       mode: "lines",
       line: stroke(CURVES[curve.style], look),
-      text: curve.x.map((x, at) => `${percentOf(x)} of requests: ${duration(curve.y[at])} or less<br>${curve.name}`),
+      text: curve.x.map((x, at) => `${percentOf(x)} of requests took ${duration(curve.y[at])} or less<br>${curve.name}`),
       hovertemplate: "%{text}<extra></extra>",
     })),
   ];
@@ -112,13 +112,13 @@ function percentiles(data, look) {
     range: [0, Math.log10(right) * 1.01],
     tickvals: at,
     ticktext: at.map(percentOf),
-    title: { text: "share of requests that were as fast", standoff: 8 },
+    title: { text: "share of requests at or below this latency", standoff: 8 },
   };
   const annotations = names(data.limits, y, look);
   if (data.unanswered) {
     const share = +((100 * data.unanswered) / data.requests).toPrecision(3);
     const end = Math.log10(data.requests / data.unanswered);
-    annotations.push({ ...label(`${share}% no answer`, look("missed")), x: end, y: y.place(y.ends[0]) });
+    annotations.push({ ...label(`${share}% no response`, look("missed")), x: end, y: y.place(y.ends[0]) });
   }
   const layout = { xaxis: x, yaxis: y.axis, annotations, hovermode: "closest", showlegend: data.curves.length > 1 };
   return { traces, layout };
@@ -164,14 +164,14 @@ function objective(limit, right, ends, look) {
   return traces;
 }
 
-/** Name the objectives at the left ends of their lines, each below the one above it. */
+/** Label the objectives at the left ends of their lines, without overlap. */
 function names(limits, y, look) {
   const [bottom, top] = y.axis.range;
   let free = Infinity;
   return [...limits].sort((a, b) => b.limit - a.limit).map((limit) => {
     const at = y.place(limit.limit);
-    const line = (PLOT * (at - bottom)) / (top - bottom);
-    free = Math.min(line, free - LINE);
+    const line = (PLOT_HEIGHT * (at - bottom)) / (top - bottom);
+    free = Math.min(line, free - LINE_HEIGHT);
     return { ...label(named(limit), look(limit.outcome)), x: 0, y: at, yshift: free - line };
   });
 }
@@ -191,8 +191,8 @@ function label(text, colour) {
 // Latency, rate and errors on one axis of time.
 
 function timeline(data, look) {
-  const { at, latency, rate, errors, asked, unanswered } = data.timeline;
-  const few = at.length <= FEW;
+  const { at, latency, rate, errors, requested, unanswered } = data.timeline;
+  const few = at.length <= MAX_MARKERS;
   const values = Object.values(latency).flat().filter((value) => value !== null);
   const y = latencyAxis(values.length ? values : [1], look);
   const failing = errors.some((count) => count > 0);
@@ -214,16 +214,16 @@ function timeline(data, look) {
       y: lost.map(() => between(...y.ends, 0.96)),
       mode: "markers",
       marker: { symbol: "x", size: 7, color: look("missed") },
-      text: lost.map(([, count]) => `${count} without an answer`),
+      text: lost.map(([, count]) => `${count} without a response`),
       hovertemplate: "%{text}<extra></extra>",
     });
   }
   const curve = { yaxis: "y2", showlegend: false };
-  if (asked[0].length) {
+  if (requested[0].length) {
     traces.push({
       ...curve,
-      x: asked[0],
-      y: asked[1],
+      x: requested[0],
+      y: requested[1],
       mode: "lines",
       line: { color: look("other"), width: 1.25, dash: "dot" },
       hoverinfo: "skip",
@@ -236,10 +236,10 @@ function timeline(data, look) {
     mode: few ? "lines+markers" : "lines",
     line: { color: look("line"), width: 2 },
     marker: { size: 5 },
-    hovertemplate: "%{y:,.4~g} answers/s<extra></extra>",
+    hovertemplate: "%{y:,.4~g} responses/s<extra></extra>",
   });
   const annotations = [];
-  const span = [Math.min(0, ...at), Math.max(...at, ...asked[0])];
+  const span = [Math.min(0, ...at), Math.max(...at, ...requested[0])];
   for (const limit of data.rates) {
     const colour = look(limit.outcome);
     const line = { color: colour, width: 1.5, dash: "6px,4px" };
@@ -258,7 +258,7 @@ function timeline(data, look) {
     });
   }
   const places = failing ? [[0.52, 1], [0.23, 0.42], [0, 0.13]] : [[0.44, 1], [0, 0.33]];
-  const titles = [asked[0].length ? "answers per second (dotted: asked for)" : "answers per second", "errors per second"];
+  const titles = [requested[0].length ? "responses per second (dotted: requested rate)" : "responses per second", "errors per second"];
   const bare = { ...axis(look), rangemode: "tozero", nticks: 4 };
   const layout = {
     xaxis: { ...axis(look), anchor: failing ? "y3" : "y2", title: { text: "seconds from the start", standoff: 8 }, hoverformat: ".4~g", ticks: "outside", ticklen: 4 },
@@ -282,7 +282,7 @@ function timeline(data, look) {
   return { traces, layout };
 }
 
-// What both have in common.
+// Shared by both charts.
 
 function axis(look) {
   return { fixedrange: true, gridcolor: look("rule"), linecolor: look("rule"), zeroline: false };
@@ -292,7 +292,7 @@ function stroke(style, look) {
   return { color: look(style.colour), width: style.width, dash: style.dash };
 }
 
-/** Make an axis of time on which whatever is between the values is seen: with logarithms where they are far apart. */
+/** Make an axis for latencies: logarithmic where the values are far apart. */
 function latencyAxis(values, look) {
   const low = values.reduce((a, b) => Math.min(a, b));
   const high = values.reduce((a, b) => Math.max(a, b));
@@ -321,7 +321,7 @@ function steps(high) {
   return Array.from({ length: Math.floor(high / step) + 1 }, (_, number) => number * step);
 }
 
-/** Give what lies so far between the ends of an axis, as it is seen. */
+/** Return the value at a share of the way between the ends of an axis. */
 function between(low, high, share) {
   return low > 0 ? low * (high / low) ** share : low + (high - low) * share;
 }
@@ -336,7 +336,7 @@ function duration(seconds) {
   return seconds ? `${+(seconds / size).toPrecision(3)}${unit}` : "0";
 }
 
-/** Keep what others wrote from being read as markup by the charts. */
+/** Escape text, which the charts would read as markup. */
 function plain(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }

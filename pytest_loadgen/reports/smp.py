@@ -1,6 +1,6 @@
-"""Results in the form of Service Mesh Performance, which Meshery reads: a YAML document a run.
+"""Results in the format of Service Mesh Performance, which Meshery reads: one YAML document per run.
 
-Its latencies are in milliseconds, as their name says, and counted from when requests were due.
+Latencies are in milliseconds (latencies_ms), from each request's scheduled time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pytest_loadgen.wording import counted
 
 
 def document(record: Record) -> str:
-    """Write the runs; those that the form cannot tell of are named in comments."""
+    """Write the runs; a comment names each run without latencies, which the format cannot hold."""
     return "".join(_document(record, number, run) for number, run in enumerate(record.runs, 1))
 
 
@@ -26,23 +26,23 @@ def _document(record: Record, number: int, run: Run) -> str:
     result = run.result
     name = _text(f"{run.test}, {result.plan.target.name}")
     if not result.total.latency:
-        why = f"of {counted(result.requests, 'request')} none was answered" if result.requests else "no requests"
-        return f"# {_quoted(name)} is left out: {why}.\n"
+        why = f"none of {counted(result.requests, 'request')} got a response" if result.requests else "no requests"
+        return f"# {_quoted(name)} is omitted: {why}.\n"
     start = (run.date or record.date).astimezone(UTC)
-    known = uuid.uuid5(uuid.NAMESPACE_URL, f"{record.date.isoformat()} {number} {name}")
+    identity = uuid.uuid5(uuid.NAMESPACE_URL, f"{record.date.isoformat()} {number} {name}")
     latencies = _latencies(result)
     missing = [key for key, value in latencies.items() if math.isinf(value)]
     lines = [
         "---",
-        *([f"# {', '.join(missing)}: no answer"] if missing else []),
+        *([f"# {', '.join(missing)}: no response"] if missing else []),
         "smp_version: v0.0.1",
-        f"id: {_quoted(str(known))}",
+        f"id: {_quoted(str(identity))}",
         "labels:",
         *_mapping(_labels(run)),
         f"start_time: {_time(start)}",
         f"end_time: {_time(start + timedelta(seconds=result.total.start + result.total.seconds))}",
         "latencies_ms:",
-        # Plain digits: 1e-05 is text to some readers of YAML. To the nanosecond.
+        # Plain digits, to the nanosecond: some YAML readers take 1e-05 for text.
         *(f"  {key}: {value:.6f}" for key, value in latencies.items() if key not in missing),
         f"actual_qps: {result.offered:.6f}",
         'details_uri: ""',
@@ -54,14 +54,14 @@ def _document(record: Record, number: int, run: Run) -> str:
 
 
 def _latencies(result: Result) -> dict[str, float]:
-    """Give the latencies that the form knows, in ms; infinite where nothing answered."""
+    """Return the latencies that the format defines, in ms; infinite where there was no response."""
     fastest = {"min": result.percentile(0), "average": result.mean}
     others = {"p50": result.p50, "p90": result.p90, "p99": result.p99, "max": result.max}
     return {key: float(value) * 1e3 for key, value in {**fastest, **others}.items()}
 
 
 def _labels(run: Run) -> dict[str, str]:
-    """Give what the form has no place for; all is text there."""
+    """Return, as text, what the format has no field for."""
     result = run.result
     return {
         "request": f"{result.plan.target.method} {result.plan.target.url}",
@@ -71,7 +71,7 @@ def _labels(run: Run) -> dict[str, str]:
         "requests": str(result.requests),
         "errors": str(result.errors),
         "unanswered": str(result.total.unanswered),
-        **{f"slo {verdict.slo}": verdict.outcome for verdict in run.verdicts},
+        **{f"slo {verdict.slo}": verdict.outcome for verdict in run.result.verdicts},
         "unit_note": "latencies in milliseconds",
     }
 
@@ -85,10 +85,10 @@ def _time(moment: datetime) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Quote as JSON does, which YAML reads too, but for what is beyond 16 bits."""
+    """Quote as JSON does, which YAML can read, except for characters beyond 16 bits."""
     return '"' + "".join(f"\\U{ord(c):08x}" if ord(c) > 0xFFFF else json.dumps(c)[1:-1] for c in _text(text)) + '"'
 
 
 def _text(text: str) -> str:
-    """Replace what is no character: a file's name need not be UTF-8."""
+    """Replace what is not valid UTF-8, which a file name may contain."""
     return text.encode("utf-8", "replace").decode()

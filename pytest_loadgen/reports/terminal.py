@@ -1,4 +1,4 @@
-"""The table in pytest's summary."""
+"""The table in pytest's summary, and the lines below it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
-from pytest_loadgen.reports.summary import COLUMNS, TEXTS
+from pytest_loadgen.reports.summary import COLUMNS, TEXT_COLUMNS
 
 _BRIEF = ("test", "request", "requests", "rate", "p50", "p99", "errors")
 _VERBOSE = (
@@ -16,31 +16,31 @@ _VERBOSE = (
 
 
 def table(runs: Sequence[Run], verbose: bool) -> str:
-    """Draw one row per load; more columns where verbose."""
+    """Draw a table with one row per load, and with more columns where verbose."""
     from tabulate import tabulate
 
     columns = summary.columns(runs, *(_VERBOSE if verbose else _BRIEF))
     if not verbose and len({run.result.generator for run in runs}) > 1:
         columns = (*columns[:2], "generator", *columns[2:])
     return tabulate(
-        [[COLUMNS[column](run) for column in columns] for run in summary.rows(runs)],
+        [[COLUMNS[column](row) for column in columns] for row in summary.rows(runs)],
         headers=columns,
         tablefmt="simple",
         disable_numparse=True,
-        colalign=["left" if column in TEXTS else "right" for column in columns],
+        colalign=["left" if column in TEXT_COLUMNS else "right" for column in columns],
     )
 
 
 def remarks(runs: Sequence[Run]) -> list[str]:
-    """Tell, a line each, what the reader of the table must know."""
+    """List what a reader of the table has to know, a line each."""
     return [f"{run.test}: {remark}" for run in runs for remark in summary.remarks(run.result)]
 
 
 def undecided(runs: Sequence[Run]) -> list[tuple[str, bool]]:
-    """Tell of each objective that is unclear or invalid, a line each, and whether it is invalid."""
+    """List the objectives that are unclear or invalid, a line each, and whether each is invalid."""
     return [
         (f"{run.test}: {verdict}", verdict.outcome == "invalid")
         for run in runs
-        for verdict in run.verdicts
+        for verdict in run.result.verdicts
         if verdict.outcome in {"unclear", "invalid"}
     ]

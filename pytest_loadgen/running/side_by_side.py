@@ -10,8 +10,8 @@ from statistics import median
 
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator
-from pytest_loadgen.objectives.baseline import Baseline
-from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.objectives.judged import JudgedResult, judge_all
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.running import runner
 from pytest_loadgen.running.source import Source, Tagged
@@ -105,7 +105,7 @@ def compare_with_itself(like: JudgedResult, generator: LoadGenerator, hosts: Ite
 def describe_trust(objectives: Sequence[SLO], found: Sequence[JudgedResult]) -> Iterator[str]:
     """Say, from comparisons of a service with itself, how often an objective was missed, and which change would be."""
     for number, slo in enumerate(objectives):
-        verdicts = [result.judged(objectives)[number] for result in found]
+        verdicts = [judge_all(objectives, result)[number] for result in found]
         missed = sum(verdict.outcome == "missed" for verdict in verdicts)
         widths = [math.log(each.high / each.low) / 2 for each in verdicts if each.low and each.high]
         # A change beyond its bound by the width of an interval may be missed; by twice that, it nearly always is.

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import Intervals, LoadGenerator, check, finish
-from pytest_loadgen.objectives.baseline import Baseline
+from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.service import reachability
 from pytest_loadgen.traffic.plan import Plan
 

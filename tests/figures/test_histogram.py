@@ -1,4 +1,4 @@
-"""What a histogram promises: percentiles by rank, to 0.1 % or 64 ns, in HdrHistogram's own buckets."""
+"""Histograms: percentiles by rank, exact to 0.1 % or 64 ns, in HdrHistogram's own buckets."""
 
 import base64
 import math
@@ -42,7 +42,7 @@ HISTOGRAMS = st.lists(LATENCIES, max_size=20).map(lambda latencies: histogram(*l
     ],
 )
 def test_rank(percent: float, count: int, wanted: int) -> None:
-    """A percentile is the fastest value that so many percent of all do not exceed."""
+    """A percentile is the least value that the percentage of all values does not exceed."""
     assert rank(percent, count) == wanted
     assert histogram(*range(1, count + 1)).percentile(percent) == pytest.approx(wanted, rel=0.001)
 
@@ -50,14 +50,14 @@ def test_rank(percent: float, count: int, wanted: int) -> None:
 @pytest.mark.parametrize(
     ("percent", "latencies", "message"),
     [
-        (50, [], "there is no percentile of nothing"),
+        (50, [], "there are no percentiles without latencies"),
         (-1, [1], "percentile -1: write a number from 0 to 100"),
         (100.1, [1], "percentile 100.1: write a number from 0 to 100"),
         (math.nan, [1], "percentile nan: write a number from 0 to 100"),
     ],
 )
 def test_no_percentile(percent: float, latencies: list[float], message: str) -> None:
-    """There is no percentile of nothing, nor one beyond all."""
+    """There is no percentile without latencies, nor one beyond 100."""
     with pytest.raises(ValueError, match="percentile") as caught:
         histogram(*latencies).percentile(percent)
     assert str(caught.value) == message
@@ -82,7 +82,7 @@ def test_precision(latency: float) -> None:
     [(-1, 0), (-math.inf, 0), (1e-12, 0), (HOUR + 1, HOUR), (1e300, HOUR), (math.inf, HOUR), (NoAnswer(), HOUR)],
 )
 def test_clipping(latency: float, found: float) -> None:
-    """Latencies below nothing count as nothing, those beyond an hour as an hour."""
+    """Negative latencies count as 0, those beyond an hour as an hour."""
     assert histogram(latency) == histogram(found)
 
 
@@ -91,13 +91,13 @@ def test_clipping(latency: float, found: float) -> None:
     [(0, 4), (0.0999, 4), (0.1, 3), (0.2, 2), (0.25, 2), (0.3, 0), (NoAnswer(), 0), (-math.inf, 4)],
 )
 def test_over(limit: float, over: int) -> None:
-    """Over a limit is what is slower than it; what is in the limit's own bucket is not."""
+    """Latencies slower than a limit are over it; those in the limit's own bucket are not."""
     assert histogram(0.1, 0.2, 0.3, 0.3).over(limit) == over
     assert histogram(64e-6).over(64e-6) == 0
 
 
 def test_mean() -> None:
-    """The mean is that of the latencies, however often each came, and 0 of nothing."""
+    """The mean is that of the latencies, however often each was recorded, and 0 of an empty histogram."""
     found = histogram(0.1)
     found.record(0.4, count=3)
     assert found.mean == pytest.approx((0.1 + 3 * 0.4) / 4, rel=0.001)
@@ -105,17 +105,17 @@ def test_mean() -> None:
 
 
 def test_printing() -> None:
-    """A histogram shows what is in it; a latency that came no times is not."""
+    """A histogram shows what is in it; a latency recorded zero times is not."""
     assert repr(histogram(0.1, 0.1, 0.2)) == "<Histogram of 3: p50 100ms, max 200ms>"
     nothing = Histogram()
     nothing.record(0.1, count=0)
-    assert repr(nothing) == "<Histogram of nothing>"
+    assert repr(nothing) == "<Histogram, empty>"
     assert nothing.mean == 0
 
 
 @given(HISTOGRAMS, HISTOGRAMS)
 def test_adding(one: Histogram, other: Histogram) -> None:
-    """Histograms add up, in either order, and stay as they were."""
+    """Histograms add up in either order, and are not changed by it."""
     before = Counter(one.counts), Counter(other.counts)
     assert one + other == other + one
     assert (one + other).count == one.count + other.count
@@ -125,7 +125,7 @@ def test_adding(one: Histogram, other: Histogram) -> None:
 
 @given(st.lists(LATENCIES, max_size=20))
 def test_merging(latencies: list[float]) -> None:
-    """What two workers recorded apart is what one would have recorded."""
+    """Two workers together record what one would have recorded."""
     assert histogram(*latencies[::2]) + histogram(*latencies[1::2]) == histogram(*latencies)
 
 
@@ -171,30 +171,30 @@ CUT = st.integers(0, len(WHOLE) - 1).map(lambda end: base64.b64encode(WHOLE[:end
     "text", ["", "x", "no such thing", "ünïcode", "HISTFAAA", base64.b64encode(b"x" * 99).decode()]
 )
 def test_garbage(text: str) -> None:
-    """What is no histogram is a ValueError that says so."""
+    """A text that is not a histogram is a ValueError that says so."""
     with pytest.raises(ValueError, match=r"^not an HdrHistogram: "):
         Histogram.decode(text)
 
 
 def test_bombs() -> None:
-    """What is small and comes to much is refused before it does, and what is large anyway."""
+    """A small text that would inflate to a large one is refused before it does, and so is a large text."""
     packed = zlib.compress(bytes(5 << 20))
     bomb = base64.b64encode(struct.pack(">II", 0x1C849314, len(packed)) + packed).decode()
-    for text, said in (bomb, "it comes to more than 4,194,304 bytes"), ("A" * (2 << 20), "it has more than 1,048,576"):
+    for text, said in (bomb, "more than 4,194,304 bytes when inflated"), ("A" * (2 << 20), "more than 1,048,576"):
         with pytest.raises(ValueError, match=f"^not an HdrHistogram: {said}"):
             Histogram.decode(text)
 
 
 @given(CUT)
 def test_cut_short(text: str) -> None:
-    """Half a histogram is none."""
+    """A truncated histogram is a ValueError."""
     with pytest.raises(ValueError, match=r"^not an HdrHistogram: "):
         Histogram.decode(text)
 
 
 @given(SPOILT | st.text())
 def test_spoilt(text: str) -> None:
-    """A spoilt byte makes a ValueError or a histogram, and nothing else."""
+    """A changed byte makes a ValueError or a histogram, and nothing else."""
     with suppress(ValueError):
         assert Histogram.decode(text).count >= 0
 
@@ -219,7 +219,7 @@ WIDE = st.lists(st.tuples(LATENCIES, LATENCIES, st.integers(1, 9)), max_size=9).
     ],
 )
 def test_wide(made: Histogram, bounds: tuple[list[float], list[float]]) -> None:
-    """What was counted in a wide bucket may be anywhere in it; the ends of buckets, and points, are exact."""
+    """A latency in a wide bucket may be anywhere in it; the ends of buckets, and buckets of no width, are exact."""
     for found, expected in zip(made.best_and_worst(), bounds, strict=True):
         latencies = [float(found.at_rank(number)) for number in range(1, found.count + 1)]
         assert latencies == pytest.approx(expected, rel=0.003)
@@ -230,7 +230,7 @@ def test_wide(made: Histogram, bounds: tuple[list[float], list[float]]) -> None:
 
 @given(WIDE, HISTOGRAMS, LATENCIES)
 def test_wide_adds_up(wide: Histogram, fine: Histogram, limit: float) -> None:
-    """At best as few are over a limit as may be, at worst as many; the sum knows what its parts knew."""
+    """The best case has the fewest latencies over a limit, the worst case the most; sums keep both."""
     both = wide + fine
     best, worst = both.best_and_worst()
     assert best.over(limit) <= worst.over(limit) == both.over(limit)
@@ -250,14 +250,14 @@ def test_wide_encoding(wide: Histogram) -> None:
 
 @pytest.mark.parametrize("tail", ["x", "1-2", "2-1x1", "1-2x99", "1-2x-1", "1-2xx", "-"])
 def test_wide_garbage(tail: str) -> None:
-    """Wide buckets that cannot be are a ValueError."""
+    """Impossible wide buckets are a ValueError."""
     with pytest.raises(ValueError, match=r"^not an HdrHistogram: "):
         Histogram.decode(f"{histogram(0.1).encode()};{tail}")
 
 
 @given(HISTOGRAMS, WIDE)
 def test_spectrum(fine: Histogram, wide: Histogram) -> None:
-    """A spectrum tells of each latency how many do not exceed it; what is in a wide bucket is as slow as it may be."""
+    """A spectrum gives the number of latencies up to each one; those in wide buckets are as slow as they may be."""
     for made in (fine, wide, fine + wide):
         before = 0
         for latency, seen in made.spectrum():

@@ -1,4 +1,4 @@
-"""What a result promises: no figure from the lucky requests only, and it says when it is not to be trusted."""
+"""Results: figures count every request, and a result says when its generator was the limit."""
 
 import json
 import math
@@ -11,7 +11,6 @@ from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.outcomes import FAILURES, is_answer
 from pytest_loadgen.figures.result import Result
-from pytest_loadgen.records.run import Run
 from pytest_loadgen.units import NoAnswer
 from pytest_loadgen.wording import counted
 from tests.builders.figures import histogram, interval, result
@@ -19,7 +18,7 @@ from tests.builders.traffic import plan
 
 
 def sometimes_late(outcomes: dict[str, int], **rest: Any) -> Interval:
-    """Make an interval in which one request in twenty left 50 ms late."""
+    """Make an interval in which one request in twenty was sent 50 ms late."""
     each = sum(outcomes.values()) // 20
     late = Histogram()
     late.record(0.0001, 19 * each)
@@ -32,7 +31,7 @@ SECOND = interval({"200": 40, "503": 5}, ms=30, cpu=0.6, received=400, seconds=0
 
 
 def test_workers_add_up() -> None:
-    """Two workers' intervals are one of the same time, as busy as the busier."""
+    """The intervals of two workers make one of the same time, with the CPU of the busier one."""
     both = FIRST + SECOND
     assert (both.start, both.seconds, both.cpu, both.received, both.retried) == (0, 1, 0.6, 1000, 1)
     assert both.outcomes == {"200": 100, "503": 5, "timeout": 2}
@@ -43,13 +42,13 @@ def test_workers_add_up() -> None:
 
 
 def test_many_workers_add_up() -> None:
-    """Any number of intervals of one time are added as two are, in one go."""
+    """Any number of parallel intervals are merged as two are."""
     assert Interval.merge_parallel([FIRST, SECOND, FIRST]) == FIRST + SECOND + FIRST
     assert Interval.merge_parallel([FIRST]) == FIRST
 
 
 def test_time_adds_up() -> None:
-    """Intervals that followed one another are one as long as both, with the CPU of their average."""
+    """Consecutive intervals make one as long as both, with their average CPU."""
     whole = Interval.concatenate([FIRST, SECOND])
     assert (whole.start, whole.seconds) == (0, 1.5)
     assert whole.cpu == pytest.approx((0.2 * 1 + 0.6 * 0.5) / 1.5)
@@ -85,13 +84,13 @@ def test_figures() -> None:
     ],
 )
 def test_percentiles_count_the_unanswered(outcomes: dict[str, int], p50: str, p90: str, slowest: str) -> None:
-    """A request without an answer is slower than any other, and prints as what is known of it."""
+    """A request without a response is slower than any other, and prints what is known of it."""
     found = result(interval(outcomes), plan=plan(timeout=2))
     assert [str(found.p50), str(found.p90), str(found.max)] == [p50, p90, slowest]
 
 
 def test_answers_are_told_from_failures() -> None:
-    """A status, its class or the word of another protocol is an answer, and no kind of failure is."""
+    """A status, a class or the word of another protocol is a response; no kind of failure is."""
     assert all(map(is_answer, ["200", "503", "5xx", "SERVING", "NOT_SERVING"]))
     assert not any(map(is_answer, FAILURES))
 
@@ -101,14 +100,14 @@ def test_answers_are_told_from_failures() -> None:
     [({"200": 4}, 0.01), ({"200": 2, "timeout": 2}, 1.005), ({"refused": 3}, 2), ({"200": 1, "reset": 1}, 1.005)],
 )
 def test_mean_counts_the_unanswered(outcomes: dict[str, int], mean: float) -> None:
-    """A request without an answer counts in the mean with the time-out."""
+    """A request without a response counts in the mean with the timeout."""
     found = result(interval(outcomes), plan=plan(timeout=2))
     assert found.mean == pytest.approx(mean, rel=0.001)
 
 
 @pytest.mark.parametrize(("expect", "errors"), [(None, 9), (503, 95), ([200, 503], 8), ("2xx", 13)])
 def test_errors_are_what_is_not_expected(expect: Any, errors: int) -> None:
-    """What counts as an error is what the plan does not expect; no answer always is."""
+    """Outcomes that the plan does not expect are errors; a missing response always is."""
     found = result(interval({"200": 87, "302": 4, "503": 5, "timeout": 1, "dns": 3}), plan=plan(expect=expect))
     assert found.errors == errors
     assert found.error_rate == errors / 100
@@ -116,14 +115,14 @@ def test_errors_are_what_is_not_expected(expect: Any, errors: int) -> None:
 
 @pytest.mark.parametrize("percent", [-1, 100.1, math.nan])
 def test_no_such_percentile(percent: float) -> None:
-    """A percentile is from 0 to 100, of a full result and of an empty one."""
+    """A percentage below 0 or above 100 is a ValueError, also for an empty result."""
     for found in (result(FIRST), result()):
         with pytest.raises(ValueError, match="write a number from 0 to 100"):
             found.percentile(percent)
 
 
 def test_nothing() -> None:
-    """A result of no requests meets no objective: it is no answer, all errors, at no rate."""
+    """A result without requests meets no objective: no answer, all errors, rate 0."""
     found = result()
     assert repr(found) == "<Result of mine: no requests>"
     assert (found.requests, found.errors, found.outcomes, found.rate, found.offered) == (0, 0, {}, 0.0, 0.0)
@@ -141,7 +140,7 @@ def test_nothing() -> None:
     ],
 )
 def test_printing(outcomes: dict[str, int], text: str) -> None:
-    """A result is one line, for a failed assert to show."""
+    """A result prints as one line in a failed assert."""
     assert repr(result(interval(outcomes))) == text
 
 
@@ -151,28 +150,28 @@ def test_printing(outcomes: dict[str, int], text: str) -> None:
         (result(interval({"200": 100}, lag=0.0099, cpu=0.94)), ""),
         (
             result(interval({"200": 97}, lag=0.05, cpu=1)),
-            "the mine generator fell behind: asked 100/s, sent 97/s. "
-            "Use more workers (--load-workers), or fewer per second.",
+            "the mine generator fell behind: requested 100/s, achieved 97/s. "
+            "Use more workers (--load-workers), or a lower rate.",
         ),
         (
             result(interval({"200": 90, "timeout": 10}, lag=0.05, cpu=1, never_sent=10)),
-            "the mine generator fell behind: asked 100/s, sent 90/s. "
-            "Use more workers (--load-workers), or fewer per second.",
+            "the mine generator fell behind: requested 100/s, achieved 90/s. "
+            "Use more workers (--load-workers), or a lower rate.",
         ),
         (
             result(sometimes_late({"200": 200}, cpu=0.9)),
-            "the mine generator was late: 1 request in 100 left 50ms or more after it was due. "
-            "Use more workers (--load-workers), or fewer per second.",
+            "the mine generator was late: it sent 1 request in 100 50ms or more after it was due. "
+            "Use more workers (--load-workers), or a lower rate.",
         ),
         (
             result(sometimes_late({"200": 50}, cpu=0.02)),
-            "the mine generator was late: a request left 50ms after it was due. "
-            "It used 2% of its CPU, so the machine was busy with other things: free it, or send less.",
+            "the mine generator was late: it sent a request 50ms after it was due. "
+            "It used only 2% of its CPU, so the machine was busy with other work: stop that, or use a lower rate.",
         ),
         (result(interval({"200": 100}, lag=0.001, cpu=1)), ""),
         (
             result(interval({"200": 9000}, cpu=1), plan=plan(rate="max")),
-            "the mine generator's CPU was full (100%): the service may be able to do more. "
+            "the mine generator's CPU was saturated (100%): the service may handle more. "
             "Use more workers (--load-workers).",
         ),
         (
@@ -185,30 +184,29 @@ def test_printing(outcomes: dict[str, int], text: str) -> None:
         ),
     ],
 )
-def test_health(found: Result, remark: str) -> None:
-    """A result tells why its figures are the generator's, what was found, and what to do."""
+def test_problems(found: Result, remark: str) -> None:
+    """A result says why the generator was the limit, what was found, and what to do."""
     assert found.problems == ((remark,) if remark else ())
 
 
 def test_several_ailments() -> None:
-    """Each ailment is told; a service that keeps its generator waiting is none."""
+    """Each problem is reported; a slow service is not a problem of the generator."""
     assert len(result(interval({"200": 50, "ports": 1, "filehandles": 1}, lag=0.05)).problems) == 3
     assert result(interval({"200": 10, "timeout": 40}, lag=0.001)).problems == ()
 
 
 def test_as_json() -> None:
-    """A run and its result come back from JSON as they went in."""
+    """A result comes back from JSON as it went in."""
     for original in (result(FIRST, SECOND, interrupted=True), result()):
-        run = Run("test_a.py::test_x", original)
-        back = Run.from_dict(json.loads(json.dumps(run.as_dict())))
-        assert back.as_dict() == run.as_dict()
-        assert (back.test, back.result.intervals) == (run.test, original.intervals)
-        assert (back.result.generator, back.result.interrupted) == ("mine", original.interrupted)
-        assert repr(back.result) == repr(original)
+        back = Result.from_dict(json.loads(json.dumps(original.as_dict())))
+        assert back.as_dict() == original.as_dict()
+        assert back.intervals == original.intervals
+        assert (back.generator, back.interrupted) == ("mine", original.interrupted)
+        assert repr(back) == repr(original)
 
 
 def test_counting() -> None:
-    """One is singular."""
+    """A count of one is written in the singular."""
     assert [counted(count, "error") for count in (0, 1, 1000)] == ["0 errors", "1 error", "1,000 errors"]
 
 

@@ -419,7 +419,7 @@ def test_how_late_it_was_itself_is_told() -> None:
     assert interval.lag.count == 501
     assert (interval.lag.over(0.0005), interval.lag.over(0.002)) == (28, 8)
     (sentence,) = result_of(interval).problems
-    assert "the wrk2 generator was late: 1 request in 100 left 30ms or more after it was due" in sentence
+    assert "the wrk2 generator was late: it sent 1 request in 100 30ms or more after it was due" in sentence
 
 
 def test_without_cpu_left_it_may_have_been_late_itself() -> None:

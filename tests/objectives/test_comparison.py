@@ -1,4 +1,4 @@
-"""What is promised of comparisons: the ratio, how sure it is, and that one of several is not wrong more often."""
+"""Comparisons: the ratio, its confidence interval, and that several together are wrong no more often than one."""
 
 import math
 import random
@@ -6,16 +6,20 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.baseline import Baseline
-from pytest_loadgen.objectives.comparison import Ratio, moved, ratio
-from pytest_loadgen.objectives.judged import JudgedResult
-from pytest_loadgen.objectives.slo import SLO
+from pytest_loadgen.objectives.comparison import Baseline, describe_shift
+from pytest_loadgen.objectives.judged import JudgedResult, judge_all
+from pytest_loadgen.objectives.metric import Percentile
+from pytest_loadgen.objectives.ratio import Ratio, ratio
+from pytest_loadgen.objectives.slo import SLO, parse_metric
 from tests.builders.figures import interval, means, rates, result
 from tests.builders.traffic import plan
+
+MEDIAN = Percentile(50)
 
 
 def lognormal(seed: int, median: float, *, seconds: int = 12, rate: int = 100, tail: float = 1.0) -> Result:
@@ -42,8 +46,8 @@ def lognormal(seed: int, median: float, *, seconds: int = 12, rate: int = 100, t
     ],
 )
 def test_ratio(paired: bool, figure: str, mine: Result, theirs: Result, value: float) -> None:
-    """A ratio is that of the figures, however it is drawn; where nothing scatters it is sure."""
-    found = ratio(SLO.parse(f"{figure} < baseline"), mine, theirs, paired=paired)
+    """A ratio is that of the figures, paired or not; without scatter its bounds are equal to it."""
+    found = ratio(parse_metric(figure), mine, theirs, paired=paired)
     assert found.value == pytest.approx(value, rel=0.002)
     bounds = found.interval(0.05)
     assert bounds.low == pytest.approx(value, rel=0.002)
@@ -52,65 +56,61 @@ def test_ratio(paired: bool, figure: str, mine: Result, theirs: Result, value: f
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_how_sure(paired: bool) -> None:
-    """Bounds hold a true change nearly always, and a service is not found to differ from itself."""
-    slo = SLO.parse("p50 < baseline")
+    """Bounds nearly always hold the true change, and a service hardly ever differs from itself."""
     held = alarms = 0
     for seed in range(25):
         base = lognormal(seed, 0.010)
-        bounds = ratio(slo, lognormal(1000 + seed, 0.011), base, paired=paired).interval(0.025)
+        bounds = ratio(MEDIAN, lognormal(1000 + seed, 0.011), base, paired=paired).interval(0.025)
         held += bounds.low <= 1.1 <= bounds.high
-        same = ratio(slo, lognormal(2000 + seed, 0.010), base, paired=paired).interval(0.025)
+        same = ratio(MEDIAN, lognormal(2000 + seed, 0.010), base, paired=paired).interval(0.025)
         alarms += not same.low <= 1 <= same.high
     assert held >= 21
     assert alarms <= 4
 
 
 def test_pairs_cancel_noise() -> None:
-    """What slows both services down in a second does not hide that one is slower."""
+    """Noise that slows both services down in the same second does not hide that one is slower."""
     draw = random.Random(1)
     noise = [draw.uniform(0.5, 2) for _ in range(16)]
     mine, theirs = (means(*(round(base * each) for each in noise)) for base in (1100, 1000))
-    slo = SLO.parse("p50 < baseline")
-    paired, apart = (ratio(slo, mine, theirs, paired=paired).interval(0.05) for paired in (True, False))
+    paired, apart = (ratio(MEDIAN, mine, theirs, paired=paired).interval(0.05) for paired in (True, False))
     assert 1.09 < paired.low <= paired.high < 1.11
     assert apart.low < 1 < apart.high
 
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_too_little(paired: bool) -> None:
-    """Of few intervals nothing is sure, and of none nothing is known."""
-    slo = SLO.parse("p50 < baseline")
-    few = ratio(slo, means(20, 20, 20), means(10, 10, 10), paired=paired)
+    """With few intervals nothing is sure, and with none nothing is known."""
+    few = ratio(MEDIAN, means(20, 20, 20), means(10, 10, 10), paired=paired)
     assert (few.interval(0.05).low, few.interval(0.05).high) == (0, math.inf)
-    assert few.chance(1.0, above=True) == 1
-    assert math.isnan(ratio(slo, result(), result(), paired=paired).value)
+    assert few.p_value(1.0, above=True) == 1
+    assert math.isnan(ratio(MEDIAN, result(), result(), paired=paired).value)
 
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_without_answers(paired: bool) -> None:
-    """A service that answers nothing is slower than any that does."""
+    """A service that does not respond is slower than any that does."""
     dead = result(*(interval({"timeout": 10}, start=at) for at in range(8)))
-    slo = SLO.parse("p50 < baseline + 10%")
-    assert ratio(slo, dead, means(*[10] * 8), paired=paired).value == math.inf
-    assert ratio(slo, means(*[10] * 8), dead, paired=paired).value == 0
-    assert ratio(slo, dead, dead, paired=paired).value == 1
+    assert ratio(MEDIAN, dead, means(*[10] * 8), paired=paired).value == math.inf
+    assert ratio(MEDIAN, means(*[10] * 8), dead, paired=paired).value == 0
+    assert ratio(MEDIAN, dead, dead, paired=paired).value == 1
     found = JudgedResult(plan(), "mine", dead.intervals, baseline=Baseline(means(*[10] * 8), paired=paired))
-    assert found.judge(slo.text).outcome == "missed"
+    assert found.judge("p50 < baseline + 10%").outcome == "missed"
 
 
-def test_chance() -> None:
-    """The farther a ratio is from a bound, in terms of its scatter, the less probable is the other side."""
+def test_p_value() -> None:
+    """The farther a ratio is from a bound, relative to its scatter, the lower the p-value."""
     draw = random.Random(1)
     found = Ratio(1.2, sorted(draw.gauss(0, 0.05) for _ in range(2000)), 30)
-    chances = [found.chance(bound, above=True) for bound in (1.0, 1.1, 1.15, 1.19, 1.2, 1.3)]
+    chances = [found.p_value(bound, above=True) for bound in (1.0, 1.1, 1.15, 1.19, 1.2, 1.3)]
     assert chances == sorted(chances)
     assert chances[0] < 0.002
     assert chances[-1] == chances[-2] == 1
-    assert found.chance(1.3, above=False) == pytest.approx(0.05, abs=0.03)
+    assert found.p_value(1.3, above=False) == pytest.approx(0.05, abs=0.03)
 
 
 @pytest.mark.parametrize(
-    ("chances", "adjusted"),
+    ("p_values", "adjusted"),
     [
         ([0.01], [0.01]),
         ([0.01, 0.04], [0.02, 0.04]),
@@ -120,9 +120,9 @@ def test_chance() -> None:
         ([], []),
     ],
 )
-def test_holm(chances: list[float], adjusted: list[float]) -> None:
-    """Of several findings the surest counts as if it were tested as often as there are, the next once less."""
-    assert stats.holm(chances) == pytest.approx(adjusted)
+def test_holm(p_values: list[float], adjusted: list[float]) -> None:
+    """The lowest p-value is multiplied by the number of tests, the next by one less."""
+    assert stats.holm(p_values) == pytest.approx(adjusted)
 
 
 def compared(slo: str, mine: Result, theirs: Result, *, paired: bool = False) -> JudgedResult:
@@ -153,28 +153,28 @@ def test_verdict(slo: str, mine: float, outcome: str, paired: bool) -> None:
         assert verdict.remark.startswith("95% sure of ")
 
 
-def test_where_it_moved() -> None:
+def test_where_it_describe_shift() -> None:
     """A miss says whether all requests are slower, or the slow ones."""
     base = lognormal(2, 0.010, seconds=30)
     tail = lognormal(1, 0.010, seconds=30, tail=3)
-    assert moved(tail, base, paired=False).startswith("p50 same, p99 +")
-    assert moved(tail, base, paired=False).endswith(": the tail only")
+    assert describe_shift(tail, base, paired=False).startswith("p50 same, p99 +")
+    assert describe_shift(tail, base, paired=False).endswith(": only the tail")
     all_slower = lognormal(1, 0.013, seconds=30)
-    assert moved(all_slower, base, paired=False).startswith(("p50 +29", "p50 +3"))
+    assert describe_shift(all_slower, base, paired=False).startswith(("p50 +29", "p50 +3"))
     verdict = compared("p99 < baseline + 10%", tail, base).judge("p99 < baseline + 10%")
     assert verdict.outcome == "missed"
-    assert verdict.remark.endswith(": the tail only")
+    assert verdict.remark.endswith(": only the tail")
 
 
 def test_what_is_not_known_is_not_the_same() -> None:
-    """Where the interval is wide, a percentile may have moved far."""
+    """A percentile with a wide interval is not called the same."""
     wild = lognormal(5, 0.010, seconds=6, rate=40, tail=30)
-    assert "p99 unclear" in moved(wild, lognormal(2, 0.010, seconds=6, rate=40, tail=30), paired=False)
+    assert "p99 unclear" in describe_shift(wild, lognormal(2, 0.010, seconds=6, rate=40, tail=30), paired=False)
 
 
 @pytest.mark.parametrize("slo", ["p50 < baseline + 10%", "p50 > baseline - 10%", "rate > baseline - 5%"])
-def test_a_broken_baseline_tells_nothing(slo: str) -> None:
-    """What most requests failed at is neither slower nor faster than what works."""
+def test_a_broken_baseline(slo: str) -> None:
+    """A baseline that mostly failed is neither slower nor faster."""
     mine, broken = lognormal(1, 0.011), lognormal(2, 0.010)
     broken = replace(broken, intervals=tuple(replace(each, outcomes={"503": 100}) for each in broken.intervals))
     verdict = compared(slo, mine, broken).judge(slo)
@@ -182,10 +182,13 @@ def test_a_broken_baseline_tells_nothing(slo: str) -> None:
 
 
 def test_a_baseline_of_a_generator_at_its_limit() -> None:
-    """Beside what was measured too slow everything is fast: nothing is met by it."""
+    """Compared with a baseline measured too slow everything is fast, so the verdict is invalid."""
     lagging = replace(LOADED, intervals=tuple(replace(each, lag=late()) for each in LOADED.intervals))
     verdict = compared("p50 < baseline + 900%", lognormal(1, 0.011), lagging).judge("p50 < baseline + 900%")
-    assert (verdict.outcome, verdict.remark) == ("invalid", "the generator was the limit when the baseline was made")
+    assert (verdict.outcome, verdict.remark) == (
+        "invalid",
+        "the generator was the limit when the baseline was measured",
+    )
 
 
 LOADED = lognormal(2, 0.010)
@@ -198,25 +201,41 @@ def late() -> Histogram:
 
 
 def test_several_at_once() -> None:
-    """A change that alone would be sure is not, among many that were looked at."""
+    """A change that would be sure alone is not sure among many."""
     mine, theirs = lognormal(3, 0.0105), lognormal(2, 0.010)
     found = compared("", mine, theirs)
     surest = SLO.parse("p50 < baseline")
-    alone = found.judged([surest])[0]
+    alone = judge_all([surest], found)[0]
     assert alone.outcome == "missed"
     others = [SLO.parse(f"p{percent} < baseline") for percent in range(80, 100)]
-    chance = ratio(surest, mine, theirs).chance(1.0, above=True)
-    among = found.judged([surest, *others], alpha=chance * 1.5)[0]
-    assert found.judged([surest], alpha=chance * 1.5)[0].outcome == "missed"
+    chance = ratio(surest.metric, mine, theirs).p_value(1.0, above=True)
+    among = judge_all([surest, *others], found, alpha=chance * 1.5)[0]
+    assert judge_all([surest], found, alpha=chance * 1.5)[0].outcome == "missed"
     assert among.outcome == "unclear"
 
 
-def test_ratio_of_a_result() -> None:
-    """A result gives the ratio with its bounds, for tests that decide for themselves."""
+def test_change_of_a_result() -> None:
+    """A result gives the change of a metric with its bounds, for tests that decide for themselves."""
     found = compared("", lognormal(1, 0.012), lognormal(2, 0.010), paired=True)
-    low, value, high = found.ratio("p50")
-    assert low < value < high
-    assert value == pytest.approx(1.2, rel=0.05)
-    assert str(value).startswith("+")
+    change = found.change("p50")
+    assert change.low < change.estimate < change.high
+    assert change.estimate == pytest.approx(1.2, rel=0.05)
+    assert str(change.estimate).startswith("+")
+    assert found.change("service p50").estimate == change.estimate
     assert found.against is found.baseline.result
     assert replace(found, baseline=Baseline(found.baseline.result)).against is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("errors", r"change\('errors'\): errors cannot be compared with a baseline"),
+        ("p9x", "'p9x': 'p9x' is not a metric"),
+        ("p50 < 5ms", "'p50 < 5ms': unexpected '<': write a metric only"),
+        ("p50", r"change\('p50'\): there is no baseline: use --load-compare NAME, or against="),
+    ],
+)
+def test_no_change(metric: str, message: str) -> None:
+    """A change that cannot be estimated is an error, and says why."""
+    with pytest.raises(PlanError, match=message):
+        JudgedResult(plan(), "mine", means(10).intervals).change(metric)

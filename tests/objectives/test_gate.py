@@ -1,4 +1,4 @@
-"""What the gate promises: loads as long as it takes to tell, and no longer; and no more errors than it may make."""
+"""The gate: loads last as long as it takes to decide, and verdicts are wrong no more often than they may be."""
 
 import random
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ from pytest_loadgen.objectives import gate as gate_module
 from pytest_loadgen.objectives import judged as judged_module
 from pytest_loadgen.objectives.gate import Gate, Judging
 from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.stats import FEWEST_BATCHES
-from pytest_loadgen.objectives.verdict import ALPHA, Outcome, judge
+from pytest_loadgen.objectives.verdict import Outcome
 from pytest_loadgen.traffic.plan import Plan, hold, ramp
 from tests.builders.figures import interval, second
 from tests.builders.traffic import plan
@@ -26,7 +27,7 @@ from tests.builders.traffic import plan
 
 
 def test_of() -> None:
-    """Objectives add up, those of the call last and each once however it is spaced; the rest is read."""
+    """Objectives add up, those of the call last, each once however it is spaced; the other options are parsed."""
     found = Gate.of(
         ["errors == 0", "p99   <   1s", "errors == 0"],
         slo=["p99 < 1s", "max  <  2s"],
@@ -46,29 +47,30 @@ def test_of() -> None:
     ("options", "objectives", "message"),
     [
         ({"slo": 5}, [], "slo=5: expected an objective ('p99 < 200ms') or a list of them"),
-        ({"slo": [5]}, [], "5 is not an objective: write text, as 'p99 < 200ms'"),
-        ({}, [["p99 < 1s"]], "['p99 < 1s'] is not an objective: write text, as 'p99 < 200ms'"),
-        ({"slo": "p99 < 1"}, [], "'p99 < 1': 1 needs a unit of time: is it p99 < 1ms?"),
-        ({"max_duration": "5"}, [], "max_duration: '5' needs a unit of time: is it 5ms or 5s?"),
-        ({"max_duration": float("nan")}, [], "max_duration: nan is not a duration: write seconds (0.2) or text *"),
-        ({"max_duration": "0s"}, [], "max_duration='0s': write a time longer than 0 that ends"),
+        ({"slo": [5]}, [], "slo=[5]: expected an objective ('p99 < 200ms') or a list of them"),
+        ({}, [["p99 < 1s"]], "['p99 < 1s'] is not an objective: write a string such as 'p99 < 200ms'"),
+        ({"slo": "p99 < 1"}, [], "'p99 < 1': 1 needs a unit: did you mean p99 < 1ms?"),
+        ({"max_duration": "5"}, [], "max_duration: '5' needs a unit: write 5ms or 5s"),
+        ({"max_duration": float("nan")}, [], "max_duration: nan is not a duration: write seconds *"),
+        ({"max_duration": "0s"}, [], "max_duration='0s': must be a finite time > 0"),
         ({"stop_early": "false"}, [], "stop_early='false': expected True or False"),
         ({"slo": iter(["p99 < 1s"])}, [], "slo=<list_iterator*>: expected an objective *"),
-        ({"abort_if": 5}, [], "abort_if: 5 is not an objective: write text, as 'p99 < 200ms'"),
+        ({"abort_if": 5}, [], "abort_if: 5 is not an objective: write a string such as 'p99 < 200ms'"),
         (
             {"abort_if": "errors > 9"},
             [],
-            "abort_if='errors > 9': write over which last stretch, as 'errors > 50% over last 5s'",
+            "abort_if='errors > 9': add a window of the last seconds, for example 'errors > 50% over last 5s'",
         ),
         (
             {"abort_if": "errors > 9 over any 5s"},
             [],
-            "abort_if='errors > 9 over any 5s': write over which last stretch, as 'errors > 50% over last 5s'",
+            "abort_if='errors > 9 over any 5s': add a window of the last seconds, "
+            "for example 'errors > 50% over last 5s'",
         ),
         (
             {"abort_if": "errors > 50% over last 2s"},
             [],
-            "abort_if: 'errors > 50% over last 2s': 2s is too short to know how sure it is: 4s would do",
+            "abort_if: 'errors > 50% over last 2s': 2s is too short for a confidence interval; write 4s or more",
         ),
     ],
 )  # fmt: skip
@@ -100,7 +102,7 @@ RAMPED = "0/s to 200/s in 4s, 50/s for 2s"
     ],
 )  # fmt: skip
 def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> None:
-    """A load may go on for three times its duration, or as long as is said, if there is anything to judge."""
+    """A load may last three times its duration, or max_duration, if it has an objective that is estimated."""
     found = Gate.of(slo=slo, max_duration=longest)
     assert str(found.lengthened(load)) == text
 
@@ -112,53 +114,59 @@ def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> 
             "p99 < 1s",
             None,
             plan(rate=10),
-            "'p99 < 1s' needs 299 requests to be shown at 95%, and this load has 150 in the 15s that it may last: "
-            "at 10/s, a duration of 30s would do.",
+            "'p99 < 1s' needs at least 299 requests to be decided with 95% confidence; "
+            "this load has 150 in the 15s that it may last: "
+            "at 10/s, use duration='30s' or more",
         ),
         (
             "p99.9 < 1s",
             "5s",
             plan(),
-            "'p99.9 < 1s' needs 2,995 requests to be shown at 95%, and this load has 500 in the 5s that it may last: "
-            "at 100/s, a duration of 30s would do.",
+            "'p99.9 < 1s' needs at least 2,995 requests to be decided with 95% confidence; "
+            "this load has 500 in the 5s that it may last: "
+            "at 100/s, use duration='30s' or more",
         ),
         (
             "errors < 0.1%",
             None,
             plan(stages=[ramp(0, 100, 4)]),
-            "'errors < 0.1%' needs 2,995 requests to be shown at 95%, and this load has 200 in the 4s that it may "
-            "last: at 50/s, a duration of 1m would do.",
+            "'errors < 0.1%' needs at least 2,995 requests to be decided with 95% confidence; "
+            "this load has 200 in the 4s that it may "
+            "last: at 50/s, use duration='1m' or more",
         ),
         (
             "p50 < 1s",
             None,
             plan(duration=1),
-            "'p50 < 1s' needs 4s to know how sure it is, and this load lasts 3s at most: a duration of 4s would do.",
+            "'p50 < 1s' needs at least 4s for a confidence interval; "
+            "this load lasts at most 3s: use duration='4s' or more",
         ),
         (
             "rate > 1/s",
             "2s",
             plan(duration=2, rate="max"),
-            "'rate > 1/s' needs 4s to know how sure it is, and this load lasts 2s at most: a duration of 4s would do.",
+            "'rate > 1/s' needs at least 4s for a confidence interval; "
+            "this load lasts at most 2s: use duration='4s' or more",
         ),
         (
             "p99 < 1s over any 10s",
             None,
             plan(rate=20, duration="1m"),
-            "'p99 < 1s over any 10s' needs 299 requests to be shown at 95%, and 10s of this load have 200 at most: "
-            "over any 15s would do.",
+            "'p99 < 1s over any 10s' needs at least 299 requests to be decided with 95% confidence; "
+            "10s of this load have at most 200: "
+            "use 'over any 15s' or more",
         ),
         (
             "max < 1s over any 10s",
             None,
             plan(),
-            "'max < 1s over any 10s': this load lasts 5s at most: a duration of 10s would do.",
+            "'max < 1s over any 10s': this load lasts at most 5s: use duration='10s' or more",
         ),
         ("max < 1s", "4s", plan(), "max_duration=4s is shorter than the duration, 5s"),
     ],
 )
 def test_too_small(slo: str, longest: Any, load: Plan, message: str) -> None:
-    """A load that cannot show what is asked, whatever comes, is refused with what would do."""
+    """A load that cannot show an objective even with the best service is refused, and the message says what could."""
     found = Gate.of(slo=slo, max_duration=longest)
     with pytest.raises(PlanError) as caught:
         found.lengthened(load)
@@ -173,7 +181,7 @@ def begin(slo: str | Sequence[str] = "p99 < 100ms", load: Plan | None = None, **
 
 
 def ended(judging: Judging, intervals: Sequence[Interval]) -> int:
-    """Show intervals until there are enough of them, and tell how many that was."""
+    """Give intervals to a judging until it has enough, and return how many that was."""
     for count in range(1, len(intervals) + 1):
         if judging.enough(intervals[:count]):
             return count
@@ -193,7 +201,7 @@ DOUBTFUL = [second(at, at % 2) for at in range(15)]
     ("intervals", "outcome"), [(FAST, "met"), (SLOW, "missed"), ([second(0, 5), *FAST[1:]], "unclear")]
 )
 def test_duration(intervals: list[Interval], outcome: Outcome) -> None:
-    """What is clear at its duration ends there, met or missed; what is not goes on."""
+    """A load whose objectives are decided ends at its duration; others are extended."""
     judging = begin(load=plan(duration=10), max_duration=15)
     end = ended(judging, intervals)
     assert end == (0 if outcome == "unclear" else 10)
@@ -201,7 +209,7 @@ def test_duration(intervals: list[Interval], outcome: Outcome) -> None:
 
 
 def test_going_on() -> None:
-    """A load goes on while any objective is unclear, to its longest and no further, and ends when all are clear."""
+    """A load is extended while an objective is unclear, up to max_duration, and ends when all are decided."""
     judging = begin(["errors == 0", "p99 < 100ms"])
     assert ended(judging, DOUBTFUL) == 0
     assert outcomes(judging, DOUBTFUL) == ["met", "unclear"]
@@ -213,7 +221,7 @@ def test_going_on() -> None:
 
 @pytest.mark.parametrize("intervals", [FAST, SLOW])
 def test_stop_early(intervals: list[Interval]) -> None:
-    """With a wide margin a load that may stop early ends after the fewest seconds that tell anything."""
+    """With a wide margin, a load that may stop early ends after the fewest seconds that can decide."""
     wide = [replace(each, outcomes={"200": 1000}, latency=_more(each.latency)) for each in intervals]
     assert ended(begin(stop_early=True, load=plan(rate=1000, duration=60)), wide) == FEWEST_BATCHES
     assert ended(begin(load=plan(rate=1000, duration=10)), wide) == 10
@@ -227,7 +235,7 @@ def _more(latency: Histogram) -> Histogram:
 @pytest.mark.parametrize("stop_early", [False, True])
 @pytest.mark.parametrize("intervals", [FAST, DOUBTFUL, SLOW])
 def test_any_length(seconds: float, longest: float, stop_early: bool, intervals: list[Interval]) -> None:
-    """However long a load is and may be, there is a verdict when it ends."""
+    """Whatever its duration and max_duration, a load has a verdict when it ends."""
     judging = begin("p90 < 400ms", plan(duration=seconds), max_duration=longest, stop_early=stop_early)
     whole = [
         *intervals[: int(longest)],
@@ -256,24 +264,24 @@ FLAWED = [interval({"200": 199, "503": 1}, start=at) for at in range(30)]
     ],
 )
 def test_a_fact_so_far(slo: str, end: int, outcome: Outcome) -> None:
-    """A load that may stop early lasts until a fact is one, as well as what is a sample."""
+    """A load that may stop early lasts until facts are final, and estimates are sure."""
     judging = begin([slo, "errors < 50%"], plan(rate=200, duration=10), stop_early=True)
     assert ended(judging, FLAWED) == end
     assert outcomes(judging, FLAWED[:end]) == [outcome, "met"]
 
 
-def test_a_count_in_a_load_that_goes_on() -> None:
-    """A load that goes on for another objective's sake is judged by its part of what it counts."""
+def test_a_count_in_an_extended_load() -> None:
+    """In a load that was extended for another objective, a count is judged by its average per planned duration."""
     judging = begin(["errors < 7", "errors < 0.5%"], plan(rate=200, duration=5))
     assert ended(judging, FLAWED[:15]) == 0
-    assert judging.stretch == pytest.approx(3)
+    assert judging.extended_by == pytest.approx(3)
     tally, share = judging.judged(FLAWED[:15]).verdicts
-    assert (tally.outcome, tally.value, tally.remark) == ("met", "15", "the load went on: 5 in each 5s")
+    assert (tally.outcome, tally.value, tally.remark) == ("met", "15", "the load was extended: 5 per 5s")
     assert share.outcome == "unclear"
 
 
 def test_without_objectives() -> None:
-    """A load without objectives is as long as it is, and has no verdicts."""
+    """A load without objectives lasts its duration and has no verdicts."""
     judging = Gate.of(stop_early=True).begin(JudgedResult(plan(), "mine"))
     assert ended(judging, FAST) == 0
     assert outcomes(judging, FAST) == []
@@ -287,12 +295,12 @@ SILENT = [interval({"timeout": 100}, start=at) for at in range(15)]
 
 
 def test_abort() -> None:
-    """A load ends when it is sure that it is hopeless, over a stretch that is long enough, and says so."""
+    """A load is aborted once abort_if is surely true of its last seconds, and says so."""
     judging = begin((), abort_if="errors > 50% over last 5s")
     intervals = [*FAST[:3], *(replace(each, start=each.start + 3) for each in BROKEN)]
     end = ended(judging, intervals)
     assert 6 <= end <= 8
-    assert judging._given_up.startswith("errors > 50% over last 5s (")
+    assert judging._abort_reason.startswith("errors > 50% over last 5s (")
     assert judging.enough(intervals[: end + 1])
     doubtful = [interval({"200": 50, "503": 50}, start=at) for at in range(15)]
     assert ended(begin((), abort_if="errors > 50% over last 5s"), doubtful) == 0
@@ -300,7 +308,7 @@ def test_abort() -> None:
 
 
 def test_abort_spends_nothing() -> None:
-    """What was hopeless is judged by all that came before it."""
+    """The verdicts of an aborted load are of all its intervals."""
     judging = begin(["max < 100ms", "errors < 1%"], abort_if="errors > 50% over last 5s")
     end = ended(judging, BROKEN)
     found = judging.judged(BROKEN[:end])
@@ -330,10 +338,10 @@ def test_abort_spends_nothing() -> None:
     ],
 )
 def test_silence(intervals: list[Interval], end: int) -> None:
-    """A load that nothing answers for five seconds is given up; one that asks nothing is not."""
+    """A load without responses for five seconds is aborted; one that sends nothing is not."""
     judging = begin(())
     assert ended(judging, intervals) == end
-    assert judging._given_up == ("nothing was answered for 5s" if end else "")
+    assert judging._abort_reason == ("no responses for 5s" if end else "")
 
 
 # How often it may be wrong.
@@ -342,7 +350,7 @@ def test_silence(intervals: list[Interval], end: int) -> None:
 @pytest.mark.parametrize("stop_early", [False, True])
 @pytest.mark.parametrize(("seconds", "longest"), [(5, 15), (10, 11), (60, 600), (4, 4), (20, 20)])
 def test_error_spent(monkeypatch: pytest.MonkeyPatch, stop_early: bool, seconds: int, longest: int) -> None:
-    """However many looks there are, together they are not wrong more often than one may be."""
+    """However many looks there are, together they are wrong no more often than one may be."""
     alphas: list[float] = []
 
     def spy(slo: SLO, found: Any, alpha: float = ALPHA, _: float = 1) -> Any:
@@ -361,7 +369,7 @@ def test_error_spent(monkeypatch: pytest.MonkeyPatch, stop_early: bool, seconds:
 
 
 def test_at_its_limit() -> None:
-    """A service exactly at its limit is called better or worse no more often than is allowed."""
+    """A service exactly at its limit is met or missed no more often than is allowed."""
     wrong = dict.fromkeys(["met", "missed"], 0)
     runs, rate, longest = 200, 50, 16
     for seed in range(runs):

@@ -1,4 +1,4 @@
-"""How sure a figure is: the distributions as in the tables, and bounds that hold the truth as often as they say."""
+"""Statistics: distributions as in printed tables, and confidence intervals that hold the truth as claimed."""
 
 import itertools
 import math
@@ -42,7 +42,7 @@ def test_beta(x: float, a: float, b: float, probability: float) -> None:
 @pytest.mark.parametrize("b", [0.5, 2, 40, 1e6])
 @pytest.mark.parametrize("probability", [1e-6, 0.05, 0.5, 0.999])
 def test_beta_quantile(a: float, b: float, probability: float) -> None:
-    """The quantile is the other way round of the distribution, also where that is a needle."""
+    """The quantile is the inverse of the distribution, also where that is a needle."""
     assert stats.beta(stats.beta_quantile(probability, a, b), a, b) == pytest.approx(probability, rel=1e-5)
 
 
@@ -97,7 +97,7 @@ def _spread_out(count: int, batches: int) -> list[int]:
 
 @pytest.mark.parametrize(("share", "requests"), [(0.1, 29), (0.05, 59), (0.01, 299), (0.001, 2995), (0.0001, 29_956)])
 def test_needed(share: float, requests: int) -> None:
-    """So many requests, none of them bad, just show that fewer than a share are."""
+    """The fewest requests, none of them bad, just show that less than a share is bad."""
     assert stats.needed(share) == requests
     assert _high_of_none(requests) < share < _high_of_none(requests - 4)
 
@@ -127,7 +127,7 @@ def test_no_inflation() -> None:
     ],
 )
 def test_inflation(bad: list[int], inflated: float) -> None:
-    """Slow requests that come together tell less than as many that come alone."""
+    """Slow requests in a burst say less than as many spread out."""
     batches = [100] * len(bad)
     assert stats.inflation(bad, batches) > inflated
     clustered, alone = stats.share(bad, batches, 0.05), stats.share(_spread_out(sum(bad), len(bad)), batches, 0.05)
@@ -137,13 +137,13 @@ def test_inflation(bad: list[int], inflated: float) -> None:
 
 @pytest.mark.parametrize("bad", [[0] * 5, [10] * 5])
 def test_none_or_all(bad: list[int]) -> None:
-    """Nothing varies where no request is bad, or all are."""
+    """There is no inflation where no request is bad, or all are."""
     assert stats.inflation(bad, [10] * 5) == 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=50))
 def test_bounds(batches: list[tuple[int, int]]) -> None:
-    """Whatever came, the share is between its bounds, and these are shares."""
+    """Whatever the counts, the share is between its bounds, and these are between 0 and 1."""
     bad, all_ = [min(pair) for pair in batches], [max(pair) for pair in batches]
     assert stats.inflation(bad, all_) >= 1
     found = stats.share(bad, all_, 0.05)
@@ -164,7 +164,7 @@ def response_times(random_: random.Random, count: int, load: float) -> Iterator[
 
 
 def test_coverage() -> None:
-    """Of a queue at 0.7 load, the bounds hold the true share where the textbook's do not."""
+    """Of a queue at 70 % load, the bounds hold the true share where the textbook's do not."""
     size, load, alpha = 400, 0.7, 0.025
     limit = math.log(100) / (1 - load)  # P(response time > t) = exp(-(1 - load) t)
     ours = textbook = means = 0
@@ -198,7 +198,7 @@ def test_mean() -> None:
 
 
 def test_weights() -> None:
-    """A batch counts for as much as is in it: a straggler of its own is one request, not a second's."""
+    """A batch weighs as much as its requests: a straggler in a batch of its own is one request, not a second."""
     alike = stats.mean([9, 10, 11, 10], 0.05, [5] * 4)
     assert alike == stats.mean([9, 10, 11, 10], 0.05)
     found = stats.mean([10, 11, 9, 10, 500], 0.05, [100, 100, 100, 100, 1])
@@ -207,7 +207,7 @@ def test_weights() -> None:
 
 
 def test_slope() -> None:
-    """A straight line has its slope for sure, a noisy one roughly, a level one none."""
+    """A straight line has an exact slope, a noisy one an estimated slope, a level one slope 0."""
     assert stats.slope([1, 3, 5, 7], 0.05) == Estimate(2, 2, 2)
     # Anscombe's first, its y by its x: slope 0.5001, standard error 0.1179, t(9; 0.95) = 1.833.
     noisy = stats.slope([4.26, 5.68, 7.24, 4.82, 6.95, 8.81, 8.04, 8.33, 10.84, 7.58, 9.96], 0.05)
@@ -218,7 +218,7 @@ def test_slope() -> None:
 
 @pytest.mark.parametrize("count", range(stats.FEWEST_BATCHES))
 def test_too_few(count: int) -> None:
-    """Of too few batches the bounds say nothing."""
+    """With too few batches the bounds are infinite."""
     share = stats.share([1] * count, [1000] * count, 0.05)
     assert (share.low, share.high) == (0, 1)
     for found in (stats.mean([1.0] * count, 0.05), stats.slope([1.0] * count, 0.05)):

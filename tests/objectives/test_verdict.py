@@ -1,4 +1,4 @@
-"""What a verdict promises: met or missed where that is sure, unclear where it is not, invalid where it is not known."""
+"""Verdicts: met or missed where that is sure, unclear where it is not."""
 
 import json
 import time
@@ -14,8 +14,10 @@ from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.judgement import judge
 from pytest_loadgen.objectives.slo import SLO
-from pytest_loadgen.objectives.verdict import Verdict, judge, last
+from pytest_loadgen.objectives.verdict import Verdict
+from pytest_loadgen.objectives.windows import last
 from tests.builders.figures import interval, means, rates, result, second, seconds, statuses
 from tests.builders.traffic import plan
 
@@ -98,7 +100,7 @@ CLUSTERED = seconds(*[0] * 9, 20, of=200)
 )
 def test_outcome(slo: str, found: Result, outcome: str, value: str) -> None:
     verdict = judge(SLO.parse(slo), found)
-    assert (verdict.slo, verdict.outcome, verdict.value) == (slo, outcome, value)
+    assert (str(verdict.slo), verdict.outcome, verdict.value) == (slo, outcome, value)
     assert bool(verdict) == (outcome == "met")
 
 
@@ -108,29 +110,29 @@ def test_outcome(slo: str, found: Result, outcome: str, value: str) -> None:
         ("p99 < 100ms", seconds(*[0] * 5), "95% sure of 10ms or less"),
         ("p99 < 100ms", seconds(*[5] * 5), "95% sure of 500ms or more"),
         ("p99 > 100ms", seconds(*[5] * 5), "95% sure of 500ms or more"),
-        ("p99 < 100ms", seconds(0, 1, 2, 0, 0), "90% sure of 10ms to 500ms; 20x longer would tell"),
-        ("p99 < 100ms", seconds(1, 1, 1, 1, 1), "90% sure of 10ms to 500ms; too near to its limit to tell"),
+        ("p99 < 100ms", seconds(0, 1, 2, 0, 0), "90% sure of 10ms to 500ms; a run 20x longer would decide"),
+        ("p99 < 100ms", seconds(1, 1, 1, 1, 1), "90% sure of 10ms to 500ms; too close to the limit to decide"),
         ("p90 < 100ms", seconds(0, 1, 2, 0, 1), "95% sure of 10ms or less"),
         ("p99 < 501ms", seconds(*[0] * 4, 4, of=1000), "95% sure of 10ms or less"),
         ("p99 < 1h", seconds(*[0] * 5, timeout=5), "95% sure of no answer"),
         ("errors < 1%", statuses(*[5] * 5), "95% sure of 3.5% or more"),
         ("errors < 1%", statuses(*[0] * 5), "95% sure of 0.597% or less"),
-        ("errors < 1%", statuses(1, 0, 0, 1, 0), "90% sure of 0.0711% to 1.25%; 3x longer would tell"),
+        ("errors < 1%", statuses(1, 0, 0, 1, 0), "90% sure of 0.0711% to 1.25%; a run 3x longer would decide"),
         ("mean < 30ms", means(10, 20, 10, 20), "95% sure of 21.8ms or less"),
-        ("mean < 20ms", means(10, 20, 10, 20), "90% sure of 8.21ms to 21.8ms; 2x longer would tell"),
-        ("rate >= 99.5/s", rates(99, 100, 101, 100), "90% sure of 99/s to 101/s; 4x longer would tell"),
+        ("mean < 20ms", means(10, 20, 10, 20), "90% sure of 8.21ms to 21.8ms; a run 2x longer would decide"),
+        ("rate >= 99.5/s", rates(99, 100, 101, 100), "90% sure of 99/s to 101/s; a run 4x longer would decide"),
         ("rate >= 110/s", rates(99, 100, 101, 100), "95% sure of 101/s or less"),
         ("errors == 0", statuses(0, 0), ""),
-        ("p99 < 1s", seconds(0, 0, 0), "3 intervals are too few to know how sure it is; 4 s or more would tell"),
+        ("p99 < 1s", seconds(0, 0, 0), "only 3 intervals; at least 4 are needed: load for 4s or longer"),
     ],
 )
 def test_remark(slo: str, found: Result, remark: str) -> None:
-    """A verdict says how sure it is, and of what, or what would tell."""
+    """A verdict says how sure it is, or what would decide it."""
     assert judge(SLO.parse(slo), found).remark == remark
 
 
 def test_how_sure() -> None:
-    """The less may be wrong, the more it takes."""
+    """The fewer requests may be bad, the more requests it takes to show it."""
     found = seconds(*[0] * 5)
     slo = SLO.parse("p99 < 100ms")
     assert [judge(slo, found, alpha).outcome for alpha in (0.05, 0.01, 0.005)] == ["met", "met", "unclear"]
@@ -143,7 +145,7 @@ def test_how_sure() -> None:
     st.sampled_from("<>"),
 )
 def test_bounds_agree(drawn: list[tuple[int, int]], percent: int, limit: int, compare: str) -> None:
-    """What is met or missed has its bound on that side of the limit, and the percentile within both."""
+    """A percentile is within its bounds, and these are on the side of the limit that the verdict says."""
     found = result(*(second(at, slow, ms=ms) for at, (slow, ms) in enumerate(drawn)))
     verdict = judge(SLO.parse(f"p{percent} {compare} {limit}ms"), found)
     assert verdict.low is not None
@@ -155,14 +157,14 @@ def test_bounds_agree(drawn: list[tuple[int, int]], percent: int, limit: int, co
 
 
 def test_stragglers() -> None:
-    """The last answers, in an interval of their own, count for as many as they are."""
+    """Late responses, in an interval of their own, count as requests and not as a second."""
     late = interval({"200": 1}, ms=3000, start=5, seconds=0)
     for slo in ("mean < 60ms", "service mean < 60ms", "rate > 90/s"):
         assert judge(SLO.parse(slo), replace(means(10, 12, 10, 11, 10), intervals=(*means(*[10] * 50).intervals, late)))
 
 
 def test_service_time_is_of_what_was_sent() -> None:
-    """What never left has no service time, neither a short nor a long one."""
+    """A request that was never sent has no service time."""
     found = seconds(*[0] * 5, timeout=5)
     assert judge(SLO.parse("service p99 < 100ms"), found).outcome == "missed"
     never_sent = replace(found, intervals=tuple(replace(each, never_sent=5) for each in found.intervals))
@@ -193,12 +195,12 @@ COARSE = Histogram.from_buckets([(0.001, 0.010, 90), (0.010, 0.100, 10)])
     ],
 )
 def test_wide_buckets(slo: str, outcome: str, value: str) -> None:
-    """What was counted in wide buckets is judged by their ends, and never by a guess in between."""
+    """Latencies in wide buckets are judged by the ends of the buckets, never by a guess in between."""
     found = result(*(Interval(at, 1, COARSE, COARSE, {"200": 100}) for at in range(8)))
     verdict = judge(SLO.parse(slo), found)
     assert (verdict.outcome, verdict.value) == (outcome, value)
     if outcome == "unclear":
-        assert verdict.remark == "the generator's buckets are too coarse to tell"
+        assert verdict.remark == "the generator's latency buckets are too wide to decide"
 
 
 # Windows.
@@ -247,7 +249,7 @@ def test_window(slo: str, found: Result, outcome: str, value: str) -> None:
 
 
 def test_many_windows() -> None:
-    """That one of many windows is over its limit takes more to show than of the only one; that none is does not."""
+    """One bad window of many takes more evidence than the only window; that none is bad takes no more."""
     slo = SLO.parse("p99 < 100ms over any 4s")
     slow = [3, 2, 3, 2]
     assert judge(slo, seconds(*slow)).outcome == "missed"
@@ -257,7 +259,7 @@ def test_many_windows() -> None:
 
 
 def test_an_hour_of_windows() -> None:
-    """An hour's worth of windows is judged in seconds, not in minutes."""
+    """The windows of an hour are judged in seconds, not in minutes."""
     found = seconds(*[0] * 3600)
     for slo in (
         "p99 < 100ms over any 10s",
@@ -272,7 +274,7 @@ def test_an_hour_of_windows() -> None:
 
 @pytest.mark.parametrize(("wanted", "starts"), [(1, [6]), (2, [5, 6]), (4, [2, 4, 5, 6]), (99, [0, 2, 4, 5, 6])])
 def test_last(wanted: float, starts: list[int]) -> None:
-    """The last seconds are so many, to half a one, and what came in after them is with them."""
+    """The last seconds are exact to half a second, and include the responses that came in after them."""
     lengths = {0: 2, 2: 2, 4: 1, 5: 1, 6: 1, 7: 0}
     intervals = [Interval(start, length) for start, length in lengths.items()]
     assert [each.start for each in last(intervals, wanted)] == [*starts, 7]
@@ -281,9 +283,9 @@ def test_last(wanted: float, starts: list[int]) -> None:
 @pytest.mark.parametrize(
     ("slo", "outcome", "value", "remark"),
     [
-        ("errors < 5", "met", "12", "the load went on: 4 in each 5s"),
-        ("errors < 4", "missed", "12", "the load went on: 4 in each 5s"),
-        ("errors > 5", "missed", "12", "the load went on: 4 in each 5s"),
+        ("errors < 5", "met", "12", "the load was extended: 4 per 5s"),
+        ("errors < 4", "missed", "12", "the load was extended: 4 per 5s"),
+        ("errors > 5", "missed", "12", "the load was extended: 4 per 5s"),
         # None at all is none of any load, a share does not grow, and a window is as long as it is.
         ("errors == 0", "missed", "12", ""),
         ("errors < 1", "missed", "12", ""),
@@ -291,8 +293,8 @@ def test_last(wanted: float, starts: list[int]) -> None:
         ("errors < 5 over last 5s", "missed", "5", ""),
     ],
 )
-def test_a_load_that_went_on(slo: str, outcome: str, value: str, remark: str) -> None:
-    """A count is for the load that was asked for: its part of one that went on is judged."""
+def test_an_extended_load(slo: str, outcome: str, value: str, remark: str) -> None:
+    """A count is meant for the planned duration: of an extended load, the average of that length is judged."""
     found = JudgedResult(plan(), "mine", statuses(*[1] * 7, 0, 0, 0, *[1] * 5).intervals, extended_by=3)
     verdict = found.judge(slo)
     assert (verdict.outcome, verdict.value) == (outcome, value)
@@ -310,7 +312,7 @@ def test_a_load_that_went_on(slo: str, outcome: str, value: str, remark: str) ->
             range(10, 58, 4),
             "p50 < 60ms",
             "unclear",
-            "95% sure of *; still climbing: p50 +12.5%/s, and over the limit before it has run as long again",
+            "95% sure of *; still climbing: p50 +12.5%/s, and would exceed the limit within another run of this length",
         ),
         (range(10, 58, 4), "mean < 1s", "met", "95% sure of *; still climbing: p50 +12.5%/s"),
         (range(10, 58, 4), "p50 < 5ms", "missed", "95% sure of *; still climbing: p50 +12.5%/s"),
@@ -318,8 +320,8 @@ def test_a_load_that_went_on(slo: str, outcome: str, value: str, remark: str) ->
         ([10, 14, 18, 22], "p50 < 60ms", "met", "95% sure of 18ms or less"),  # too short to tell
     ],
 )
-def test_steadiness(ms: Iterable[int], slo: str, outcome: str, remark: str) -> None:
-    """A latency that climbs through the run is said to; what it will climb over is not met yet."""
+def test_climbing(ms: Iterable[int], slo: str, outcome: str, remark: str) -> None:
+    """A climbing latency is reported; if it is about to exceed its limit, the objective is not met."""
     verdict = judge(SLO.parse(slo), means(*ms))
     assert verdict.outcome == outcome
     assert fnmatch(verdict.remark, remark)
@@ -329,12 +331,15 @@ def test_steadiness(ms: Iterable[int], slo: str, outcome: str, remark: str) -> N
 
 
 def test_printing() -> None:
-    """A verdict is a line of a table."""
+    """A verdict prints as a line of a table."""
     assert str(judge(SLO.parse("p99 < 100ms"), seconds(*[0] * 5))) == (
         "met      p99 < 100ms              10ms  (95% sure of 10ms or less)"
     )
     assert str(judge(SLO.parse("errors == 0"), statuses(1))) == "missed   errors == 0              1"
-    assert str(Verdict("max < 1s", "invalid", "1ms", remark="why")) == "invalid  max < 1s                 1ms  (why)"
+    assert (
+        str(Verdict(SLO.parse("max < 1s"), "invalid", "1ms", remark="why"))
+        == "invalid  max < 1s                 1ms  (why)"
+    )
     assert repr(judge(SLO.parse("errors == 0"), statuses(1))) == "<missed errors == 0 1>"
 
 

@@ -52,11 +52,11 @@ def test_without_a_baseline_it_is_unclear_and_said_what_to_do(suite: pytest.Pyte
     result.stdout.fnmatch_lines(
         [
             "test_a.py::test_it *600 *1 met, 1 unclear",
-            "test_a.py::test_it: unclear  p50 < baseline + 10%     -  (there is nothing to compare with: use *",
+            "test_a.py::test_it: unclear  p50 < baseline + 10%     -  (there is no baseline: use *",
         ]
     )
     result = run(suite, "--load-compare=main")
-    result.stdout.fnmatch_lines(["*(there is no baseline 'main' yet: make one with --load-save main)"])
+    result.stdout.fnmatch_lines(["*(there is no baseline 'main' yet: create it with --load-save main)"])
     run(suite, "--load-compare=main", "--load-strict").assert_outcomes(failed=2)
 
 
@@ -135,8 +135,8 @@ def test_two_services_side_by_side(suite: pytest.Pytester, server: Server) -> No
 
             def test_decided_here(load):
                 result = load("/tea", rate=50, duration=3, against="{old.url}")
-                low, value, high = result.ratio("p50")
-                assert 1 < low <= value <= high
+                change = result.change("p50")
+                assert 1 < change.low <= change.estimate <= change.high
                 assert result.against.requests == result.requests
                 assert result.against.p50 < result.p50
                 assert len(result.intervals) == len(result.against.intervals) == 15

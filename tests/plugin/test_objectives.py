@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_loadgen.figures import problems
-from pytest_loadgen.objectives import gate, judged, verdict
+from pytest_loadgen.objectives import caveats, gate, judgement
 from pytest_loadgen.testing.service import Server
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -20,8 +20,8 @@ def suite(pytester: pytest.Pytester, server: Server, monkeypatch: pytest.MonkeyP
     What a busy machine does to verdicts is in test_verdict.py: here it shall do nothing.
     """
     monkeypatch.setattr(problems, "LATE", 60)
-    monkeypatch.setattr(judged, "_ABOVE_FLOOR", 0)
-    monkeypatch.setattr(verdict, "_TREND", 1000)
+    monkeypatch.setattr(caveats, "_ABOVE_MACHINE", 0)
+    monkeypatch.setattr(judgement, "_TREND", 1000)
     pytester.makeini(f"[pytest]\nload_target = {server.url}\n")
     pytester.makepyprojecttoml('[tool.pytest-loadgen.profiles.small]\nrate = 100\nduration = "0.2s"\n')
     return pytester
@@ -36,7 +36,7 @@ def every(count: int, path: str) -> Callable[[str, int], str]:
     return lambda wanted, before: path if before % count == count - 1 else wanted
 
 
-UNCLEAR = "unclear  errors < 1%              4 of 400  (90% sure of 0.*% to *%; too near to its limit to tell)"
+UNCLEAR = "unclear  errors < 1%              4 of 400  (90% sure of 0.*% to *%; too close to the limit to decide)"
 
 # The four outcomes; unclear is told and passes, or fails where that is asked for.
 
@@ -46,7 +46,7 @@ def test_met_passes_and_is_counted(suite: pytest.Pytester) -> None:
         test_a="""
         def test_well(load):
             result = load("/", duration=4, slo=["p99 < 9s", "errors < 5%", "rate > 50/s", "errors == 0"])
-            assert [(verdict.slo, verdict.outcome) for verdict in result.verdicts] == [
+            assert [(str(verdict.slo), verdict.outcome) for verdict in result.verdicts] == [
                 ("p99 < 9s", "met"), ("errors < 5%", "met"), ("rate > 50/s", "met"), ("errors == 0", "met")
             ]
             assert result.judge("p90 < 9s")
@@ -156,7 +156,7 @@ def test_a_burst_of_errors_misses_though_it_is_one(suite: pytest.Pytester, serve
     result = run(suite)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["E *missed   errors < 1% over any 4s  100 of 4?? *(100 of 4?? were so in this run, where 1% may be)"]
+        ["E *missed   errors < 1% over any 4s  100 of 4?? *(100 of 4?? requests failed in this run; 1% is allowed)"]
     )
 
 
@@ -208,7 +208,7 @@ def test_objectives_add_up(suite: pytest.Pytester, server: Server) -> None:
         pytestmark = pytest.mark.slo("max < 92s")
 
         def said(result):
-            return [verdict.slo for verdict in result.verdicts]
+            return [str(verdict.slo) for verdict in result.verdicts]
 
         @pytest.mark.slo("max < 93s", "errors == 0")
         @pytest.mark.load(slo="max < 97s")
@@ -231,13 +231,13 @@ def test_objectives_add_up(suite: pytest.Pytester, server: Server) -> None:
 @pytest.mark.parametrize(
     ("mark", "said"),
     [
-        ("slo('p99 < 200')", "'p99 < 200': 200 needs a unit of time: is it p99 < 200ms?"),
-        ("slo('errors == 0', 'eror < 1')", "'eror < 1': 'eror' is no metric: did you mean 'errors'?"),
-        ("slo('errors < baseline')", "'errors < baseline': errors is not compared with a baseline: *"),
+        ("slo('p99 < 200')", "'p99 < 200': 200 needs a unit: did you mean p99 < 200ms?"),
+        ("slo('errors == 0', 'eror < 1')", "'eror < 1': 'eror' is not a metric: did you mean 'errors'?"),
+        ("slo('errors < baseline')", "'errors < baseline': errors cannot be compared with a baseline; *"),
         ("slo()", "the slo mark takes objectives, for example slo('p99 < 200ms', 'errors < 0.1%')"),
         ("slo(p99=5)", "the slo mark takes objectives, for example slo('p99 < 200ms', 'errors < 0.1%')"),
-        ("load(slo='p99 = 1s')", "'p99 = 1s': '=' is no comparison: write <, <=, > or >="),
-        ("load(abort_if='errors > 1')", "abort_if='errors > 1': write over which last stretch, as *"),
+        ("load(slo='p99 = 1s')", "'p99 = 1s': '=' is not a comparison operator: write <, <=, > or >="),
+        ("load(abort_if='errors > 1')", "abort_if='errors > 1': add a window of the last seconds, *"),
     ],
 )  # fmt: skip
 def test_a_typo_stops_at_collection(suite: pytest.Pytester, server: Server, mark: str, said: str) -> None:
@@ -271,9 +271,15 @@ def test_a_typo_in_the_ini_file_is_said_to_be_there(suite: pytest.Pytester, serv
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("rate=10, duration=5, slo='p99 < 1s'", "'p99 < 1s' needs 299 requests *at 10/s, a duration of 30s would do."),
-        ("duration=1, slo='p50 < 1s'", "'p50 < 1s' needs 4s to know how sure it is, *a duration of 4s would do."),
-        ("slo=5", "5 is not an objective: write text, as 'p99 < 200ms'"),
+        (
+            "rate=10, duration=5, slo='p99 < 1s'",
+            "'p99 < 1s' needs at least 299 requests *at 10/s, use duration='30s' or more",
+        ),
+        (
+            "duration=1, slo='p50 < 1s'",
+            "'p50 < 1s' needs at least 4s for a confidence interval; *: use duration='4s' or more",
+        ),
+        ("slo=5", "slo=*5*: expected an objective ('p99 < 200ms') or a list of them"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_before_any_request(
@@ -312,7 +318,7 @@ def test_a_hopeless_load_is_given_up(suite: pytest.Pytester, server: Server) -> 
         [
             ">   *load('/', *",
             "E *SLOMissed: <Result of embedded: *>, aborted: errors > 50% over last 4s (3* of 4*)",
-            "E *unclear  max < 50s * (* of requests failed, and how long those took says little)",
+            "E *unclear  max < 50s * (* of requests failed, so their latency says little)",
         ]
     )
 
@@ -320,12 +326,12 @@ def test_a_hopeless_load_is_given_up(suite: pytest.Pytester, server: Server) -> 
 def test_a_load_that_nothing_answers_is_given_up(
     suite: pytest.Pytester, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "HOPELESS", 3.0)
+    monkeypatch.setattr(gate, "SILENCE", 3.0)
     server.choose = lambda path, before: path if before < 5 else "/silent"
     suite.makepyfile("def test_silent(load):\n    load('/', rate=20, duration=60, timeout=1)\n")
     result = run(suite)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E *SLOMissed: <Result of *>, aborted: nothing was answered for 3s"])
+    result.stdout.fnmatch_lines(["E *SLOMissed: <Result of *>, aborted: no responses for 3s"])
 
 
 # Under xdist.

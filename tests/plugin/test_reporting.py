@@ -46,8 +46,8 @@ def test_reports_are_written(suite: pytest.Pytester, args: list[str]) -> None:
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("r.htm", "ERROR: --load-report r.htm: no report has this ending: did you mean '.html'?"),
-        ("r", "ERROR: --load-report r: no report has this ending: there are: *"),
+        ("r.htm", "ERROR: --load-report r.htm: unknown file extension: did you mean '.html'?"),
+        ("r", "ERROR: --load-report r: unknown file extension: choose from *"),
     ],
 )
 def test_an_unknown_form_stops_before_any_load(suite: pytest.Pytester, path: str, said: str) -> None:

@@ -113,7 +113,7 @@ def test_what_cannot_be_is_said_before_any_load(
     ("table", "said"),
     [
         ("use = 'papr'", "[tool.pytest-loadgen.generators.mine]: use = 'papr': did you mean 'paper'?"),
-        ("", "[tool.pytest-loadgen.generators.mine]: use = 'mine': there are: *"),
+        ("", "[tool.pytest-loadgen.generators.mine]: use = 'mine': choose from *"),
         ("use = 'paper'\nmss = 1", "[tool.pytest-loadgen.generators.mine] has no 'mss': did you mean 'ms'?"),
         ("use = 'paper'\nms = 'x'", "[tool.pytest-loadgen.generators.mine]: ms is of type str: write int"),
         ("use = 'paper'\nms = true", "[tool.pytest-loadgen.generators.mine]: ms is of type bool: write int"),
@@ -124,7 +124,7 @@ def test_what_cannot_be_is_said_before_any_load(
             "use = 'fortio'\nenv = {TOKEN = 'geheim', A = 1}",
             "[tool.pytest-loadgen.generators.mine]: env.A is of type int: write a table of texts",
         ),
-        ("use = 'embedded'\nms = 1", "[tool.pytest-loadgen.generators.mine] has no 'ms': there are: use."),
+        ("use = 'embedded'\nms = 1", "[tool.pytest-loadgen.generators.mine] has no 'ms': choose from use."),
     ],
 )
 def test_a_wrong_configuration_stops_at_collection(suite: pytest.Pytester, table: str, said: str) -> None:
@@ -143,7 +143,7 @@ def test_a_configured_program_is_meant_from_its_configuration(suite: pytest.Pyte
     program.chmod(0o755)
     suite.makepyprojecttoml(f"{TOML}\n[tool.pytest-loadgen.generators.fortio]\nprogram = 'bin/mine'\n")
     result = suite.run(sys.executable, "-m", "pytest_loadgen", "generators")
-    result.stdout.fnmatch_lines([f"fortio *{program} *9.8.7 *when due *"])
+    result.stdout.fnmatch_lines([f"fortio *{program} *9.8.7 *schedule *"])
 
 
 def test_two_of_a_name_are_refused(suite: pytest.Pytester) -> None:
@@ -166,8 +166,8 @@ def test_what_tells_only_at_its_end_goes_on_in_rounds(suite: pytest.Pytester) ->
             result = load("/", generator="whole", slo="p90 < 1s")
             assert [interval.start for interval in result.intervals] == [0, 5, 10]
             assert result.verdicts[0].outcome == "unclear"
-            assert result.verdicts[0].remark.startswith("3 intervals are too few to know")
-            assert result.verdicts[0].remark.endswith("; rounds=4 or more would tell")
+            assert result.verdicts[0].remark.startswith("only 3 intervals; at least 4 are needed")
+            assert result.verdicts[0].remark.endswith(": use rounds=4 or more")
 
         def test_in_rounds(load):
             result = load("/", generator="whole", rounds=4, duration="8s", slo="p90 < 1s")

@@ -1,4 +1,6 @@
-"""One record that all reports are tested with: a run that is well, one that is not, and one as fast as it goes."""
+"""The record that all reports are tested with: a run that meets its objectives, one that misses some, one at the
+maximum rate; and runs that are hard to show.
+"""
 
 import math
 from dataclasses import replace
@@ -9,16 +11,24 @@ from typing import Any
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Verdict
-from pytest_loadgen.records.fingerprint import Fingerprint, Revision
+from pytest_loadgen.records.fingerprint import Fingerprint
 from pytest_loadgen.records.record import Record
+from pytest_loadgen.records.revision import Revision
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.traffic.plan import Plan, hold, ramp
 from pytest_loadgen.traffic.target import Target
 
 SECRET = "hunter2"
-"""Is in headers, body, query and user name of every request here, and may be in no report."""
+"""Part of the headers, body, query and user name of every request here; no report may contain it."""
 STARTED = datetime(2026, 3, 1, 11, 58, 30, 250_000, tzinfo=UTC)
+
+
+def verdict(slo: str, *rest: Any, **more: Any) -> Verdict:
+    return Verdict(SLO.recorded(slo), *rest, **more)
 
 
 def plan(url: str, method: str = "GET", **options: Any) -> Plan:
@@ -33,7 +43,7 @@ def plan(url: str, method: str = "GET", **options: Any) -> Plan:
 
 
 def latencies(count: int, fastest: float) -> Histogram:
-    """Make latencies of which each nine is 3.16 times as slow as the one before; by whole numbers, alike everywhere."""
+    """Make latencies that grow by 3.16 with each nine, in whole numbers to be the same on every machine."""
     histogram, ns = Histogram(), round(fastest * 1e9)
     for number in range(count):
         histogram.record(isqrt(ns * ns * count // (count - number)) / 1e9)
@@ -59,24 +69,34 @@ def second(start: int, fastest: float, outcomes: dict[str, int], *, waited: floa
     )
 
 
+def judged(run: Run, *verdicts: Verdict) -> Run:
+    """Give a run other verdicts."""
+    return replace(run, result=replace(run.result, verdicts=verdicts))
+
+
+def compared(run: Run, baseline: Result | None) -> Run:
+    """Give a run another baseline."""
+    return replace(run, result=replace(run.result, baseline=Baseline(baseline)))
+
+
 WELL = Run(
     "tests/test_shop.py::test_search[tea]",
-    Result(
+    JudgedResult(
         plan("http://127.0.0.1:8000/search", rate=500, duration=6, warmup=1),
         "embedded",
         tuple(second(at, 0.002, {"200": 500}) for at in range(6)),
         version="0.1.0",
-    ),
-    (
-        Verdict("p99 < 30ms", "met", "18.3ms", 0.0169, 0.0224, "95% sure of 22.4ms or less"),
-        Verdict("errors == 0", "met", "0", 0, 0),
-        Verdict("rate >= 495/s", "met", "500/s", 500, 500, "95% sure of 500/s or more"),
+        verdicts=(
+            verdict("p99 < 30ms", "met", "18.3ms", 0.0169, 0.0224, "95% sure of 22.4ms or less"),
+            verdict("errors == 0", "met", "0", 0, 0),
+            verdict("rate >= 495/s", "met", "500/s", 500, 500, "95% sure of 500/s or more"),
+        ),
     ),
     date=STARTED,
 )
 ILL = Run(
     "tests/test_shop.py::test_checkout[eu|west]",
-    Result(
+    JudgedResult(
         plan(
             "https://shop.test/checkout",
             "POST",
@@ -93,27 +113,33 @@ ILL = Run(
             second(6, 0.020, {"200": 20, "timeout": 3}, waited=3, seconds=0),
         ),
         version="1.68.0",
-    ),
-    (
-        Verdict("p99 < 200ms", "missed", "no answer", 0.212, math.inf, "95% sure of 212ms or more"),
-        Verdict("p50 < baseline + 10%", "missed", "+76.4%", 1.45, 2.14, "95% sure of +45% or more"),
-        Verdict("p50 < 40ms", "unclear", "37.2ms", 0.031, 0.046, "90% sure of 31ms to 46ms; 4x longer would tell"),
-        Verdict("errors < 5%", "missed", "77 of 878", 0.0655, 0.11, "95% sure of 6.55% or more"),
-        Verdict("p90 < 1s over any 4s", "met", "139ms", 0.0983, 0.23, "95% sure of 230ms or less"),
-        Verdict("max < 1s", "invalid", "no answer", math.inf, math.inf, "the generator was the limit"),
+        verdicts=(
+            verdict("p99 < 200ms", "missed", "no answer", 0.212, math.inf, "95% sure of 212ms or more"),
+            verdict("p50 < baseline + 10%", "missed", "+76.4%", 1.45, 2.14, "95% sure of +45% or more"),
+            verdict(
+                *("p50 < 40ms", "unclear", "37.2ms", 0.031, 0.046),
+                "90% sure of 31ms to 46ms; a run 4x longer would decide",
+            ),
+            verdict("errors < 5%", "missed", "77 of 878", 0.0655, 0.11, "95% sure of 6.55% or more"),
+            verdict("p90 < 1s over any 4s", "met", "139ms", 0.0983, 0.23, "95% sure of 230ms or less"),
+            verdict("max < 1s", "invalid", "no answer", math.inf, math.inf, "the generator was the limit"),
+        ),
     ),
     date=STARTED.replace(second=40),
 )
-ILL = replace(
+ILL = compared(
     ILL,
-    baseline=replace(
-        ILL.result, intervals=tuple(second(at, 0.015, {"200": 100 + 30 * max(0, at - 3)}) for at in range(6))
+    Result(
+        ILL.result.plan,
+        "fortio",
+        tuple(second(at, 0.015, {"200": 100 + 30 * max(0, at - 3)}) for at in range(6)),
+        version="1.68.0",
     ),
 )
 WIDE = Histogram.from_buckets([(0.001, 0.002, 9_000), (0.002, 0.005, 2_900), (0.005, 0.020, 100)])
 CLOSED = Run(
     "tests/test_shop.py::test_capacity",
-    Result(
+    JudgedResult(
         plan("http://127.0.0.1:8000/", rate="max", duration=2, connections=32, expect=[200, "3xx"]),
         "wrk",
         (
@@ -140,15 +166,17 @@ RECORD = Record(
 EMPTY = replace(RECORD, runs=())
 UNANSWERED = Run(
     "tests/test_down.py::test_down",
-    Result(plan("http://127.0.0.1:9/", rate=10, duration=1), "embedded", (Interval(0, 1, outcomes={"timeout": 10}),)),
+    JudgedResult(
+        plan("http://127.0.0.1:9/", rate=10, duration=1), "embedded", (Interval(0, 1, outcomes={"timeout": 10}),)
+    ),
 )
-"""A run in which nothing was answered."""
+"""A run without a response."""
 NOTHING = Run("tests/test_down.py::test_stopped", replace(UNANSWERED.result, intervals=(), interrupted=True))
-"""A run that was stopped before its first request."""
+"""A run interrupted before its first request."""
 MARKUP = (
     """</script><script>document.title='pwned'</script><img src=x onerror="document.title='pwned'">{{ 7 * 7 }}&'"|`_*"""
 )
-"""A name that wants to be code."""
+"""A name that is code in HTML, templates and Markdown."""
 HOSTILE = Run(
     f"tests/test_x.py::test_x[{MARKUP}]",
     replace(
@@ -156,8 +184,11 @@ HOSTILE = Run(
         generator=MARKUP,
         version=MARKUP,
         intervals=tuple(second(at, 0.002, {"200": 490, MARKUP: 10}) for at in range(6)),
+        verdicts=(
+            verdict("p99 < 200ms", "missed", MARKUP, 0.1, 0.3, MARKUP),
+            verdict(MARKUP, "unclear", MARKUP, remark=MARKUP),
+        ),
     ),
-    (Verdict("p99 < 200ms", "missed", MARKUP, 0.1, 0.3, MARKUP), Verdict(MARKUP, "unclear", MARKUP, remark=MARKUP)),
 )
-"""A run in which all that others may name is code."""
+"""A run in which every name that users choose is code."""
 ODD = replace(RECORD, runs=(UNANSWERED, NOTHING, HOSTILE), revision=Revision("", MARKUP))

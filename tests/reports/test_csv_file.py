@@ -1,4 +1,4 @@
-"""What a CSV report promises: a row an interval, units in the names, and no cell that a spreadsheet runs."""
+"""CSV: one row per interval, units in the names, and no cell that a spreadsheet executes."""
 
 import csv
 import io
@@ -19,12 +19,12 @@ def rows(record: Record) -> list[dict[str, str]]:
 
 
 def test_golden(golden: Callable[[str, str], None]) -> None:
-    """The form stays as it is; write it anew by LOADGEN_GOLDEN=1."""
+    """The format stays as it is; LOADGEN_GOLDEN=1 rewrites the file after an intended change."""
     golden("report.csv", document(RECORD))
 
 
-def test_a_row_an_interval() -> None:
-    """Each interval of each run is a row, and its figures are those of all its requests."""
+def test_one_row_per_interval() -> None:
+    """Each interval of each run is a row with the figures of all its requests."""
     found = rows(RECORD)
     assert [row["run"] for row in found] == ["1"] * 6 + ["2"] * 7 + ["3"]
     last = found[11]
@@ -38,8 +38,8 @@ def test_a_row_an_interval() -> None:
 @pytest.mark.parametrize(
     ("run", "latency"), [(UNANSWERED, "inf"), (replace(NOTHING, result=replace(WELL.result, intervals=())), None)]
 )
-def test_no_answer(run: Run, latency: str | None) -> None:
-    """Who got no answer was slower than any number; where there is no interval there is no row."""
+def test_no_response(run: Run, latency: str | None) -> None:
+    """A request without a response is slower than any number; without intervals there are no rows."""
     found = rows(replace(RECORD, runs=(run,)))
     assert [row["latency_p50_s"] for row in found] == ([latency] if latency else [])
     assert [row["service_p50_s"] for row in found] == ([""] if latency else [])
@@ -47,12 +47,12 @@ def test_no_answer(run: Run, latency: str | None) -> None:
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_no_formulas(start: str) -> None:
-    """A name that a spreadsheet would take for a formula is made text."""
+    """A name that looks like a formula is escaped."""
     name = f"{start}cmd|' /C calc'!A0"
     row = rows(replace(RECORD, runs=(replace(WELL, test=name),)))[0]
     assert row["test"] == f"'{name}"
 
 
 def test_hostile() -> None:
-    """Quotes, commas and markup of others are kept as they are."""
+    """Quotes, commas and markup in names are kept."""
     assert rows(replace(RECORD, runs=(HOSTILE,)))[0]["test"] == HOSTILE.test

@@ -1,4 +1,4 @@
-"""What writing promises: the form that the ending says, whole or not at all, without secrets, or one clear sentence."""
+"""Writing reports: the file extension selects the format, files are written whole, and no secrets are in them."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ ONE = replace(RECORD, runs=(WELL,))
 
 
 @pytest.mark.parametrize(
-    ("name", "ending"),
+    ("name", "extension"),
     [
         ("report.json", ".json"),
         ("report.fortio.json", ".fortio.json"),
@@ -26,24 +26,24 @@ ONE = replace(RECORD, runs=(WELL,))
         (".om", ".om"),
     ],
 )
-def test_ending(name: str, ending: str, tmp_path: Path) -> None:
-    """The longest ending that is known says which form it is, in whatever case."""
+def test_extension(name: str, extension: str, tmp_path: Path) -> None:
+    """The longest known file extension selects the format, in upper or lower case."""
     check(tmp_path / name)
     assert write(tmp_path / name, ONE) == [tmp_path / name]
-    assert (tmp_path / name).read_text(encoding="utf-8") == FORMATS[ending].render(ONE)
+    assert (tmp_path / name).read_text(encoding="utf-8") == FORMATS[extension].render(ONE)
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("x.htm", "--load-report x.htm: no report has this ending: did you mean '.html'?"),
-        ("x.yaml", "--load-report x.yaml: no report has this ending: did you mean '.smp.yaml'?"),
-        ("x", f"--load-report x: no report has this ending: there are: {', '.join(sorted(FORMATS))}."),
-        ("json", f"--load-report json: no report has this ending: there are: {', '.join(sorted(FORMATS))}."),
+        ("x.htm", "--load-report x.htm: unknown file extension: did you mean '.html'?"),
+        ("x.yaml", "--load-report x.yaml: unknown file extension: did you mean '.smp.yaml'?"),
+        ("x", f"--load-report x: unknown file extension: choose from {', '.join(sorted(FORMATS))}."),
+        ("json", f"--load-report json: unknown file extension: choose from {', '.join(sorted(FORMATS))}."),
     ],
 )
-def test_unknown_ending(name: str, said: str) -> None:
-    """An ending that is not known is refused before anything is sent, with the one that was meant."""
+def test_unknown_extension(name: str, said: str) -> None:
+    """An unknown file extension is refused before anything is sent, with a suggestion."""
     for refuse in (check, lambda path: write(path, RECORD)):
         with pytest.raises(PlanError) as caught:
             refuse(Path(name))
@@ -51,7 +51,7 @@ def test_unknown_ending(name: str, said: str) -> None:
 
 
 def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report whose library is not installed says what to install, before anything is sent."""
+    """Without its library, a report is refused before anything is sent; the message says what to install."""
     monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(ReportError) as caught:
         check(Path("page.html"))
@@ -68,21 +68,21 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
         (EMPTY, []),
     ],
 )
-def test_a_file_each(record: Record, names: list[str], tmp_path: Path) -> None:
-    """Where a form holds one run only, several runs go to several files, numbered."""
+def test_one_file_per_run(record: Record, names: list[str], tmp_path: Path) -> None:
+    """A format that holds one run per file writes several runs to numbered files."""
     assert write(tmp_path / "r.fortio.json", record) == [tmp_path / name for name in names]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
-def test_folders_are_made(tmp_path: Path) -> None:
-    """Folders on the way to a report are made."""
+def test_folders_are_created(tmp_path: Path) -> None:
+    """Missing folders of a report's path are created."""
     write(tmp_path / "new" / "folder" / "r.md", RECORD)
     assert (tmp_path / "new" / "folder" / "r.md").is_file()
 
 
 @pytest.mark.parametrize("name", ["file/r.md", "folder.md"])
 def test_unwritable(name: str, tmp_path: Path) -> None:
-    """A place that cannot be written to is named, with the reason."""
+    """A path that cannot be written is named, with the reason."""
     (tmp_path / "file").touch()
     (tmp_path / "folder.md").mkdir()
     with pytest.raises(ReportError) as caught:
@@ -91,9 +91,9 @@ def test_unwritable(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full does not exist")
 def test_full_device(tmp_path: Path) -> None:
-    """A device that is full is said to be so, and stays a device."""
+    """An error of a device is reported, and the device is not replaced by a file."""
     (tmp_path / "r.json").symlink_to("/dev/full")
     with pytest.raises(ReportError) as caught:
         write(tmp_path / "r.json", RECORD)
@@ -102,7 +102,7 @@ def test_full_device(tmp_path: Path) -> None:
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the disk is full, the report of before stays as it was, and nothing is left over."""
+    """On a full disk the previous report stays as it was, and no temporary file is left."""
     path = tmp_path / "r.md"
     path.write_text("before", encoding="utf-8")
 
@@ -116,30 +116,30 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_links_are_followed(tmp_path: Path) -> None:
-    """Where the path is a link, what it points to is written."""
+    """Where the path is a link, its target is written."""
     (tmp_path / "latest.md").symlink_to(tmp_path / "today.md")
     write(tmp_path / "latest.md", RECORD)
     assert (tmp_path / "latest.md").is_symlink()
     assert (tmp_path / "today.md").is_file()
 
 
-def test_no_error_of_its_own_kind() -> None:
-    """What goes wrong with a report is caught as a LoadError."""
+def test_report_errors_are_load_errors() -> None:
+    """`except LoadError` catches what goes wrong with a report."""
     assert issubclass(ReportError, LoadError)
 
 
-@pytest.mark.parametrize("ending", sorted(FORMATS))
-def test_no_secrets(ending: str, tmp_path: Path) -> None:
-    """Nothing of headers, body, query, user name or password reaches a report."""
-    for path in write(tmp_path / f"r{ending}", RECORD):
+@pytest.mark.parametrize("extension", sorted(FORMATS))
+def test_no_secrets(extension: str, tmp_path: Path) -> None:
+    """Headers, body, query, user name and password appear in no report."""
+    for path in write(tmp_path / f"r{extension}", RECORD):
         text = path.read_text(encoding="utf-8")
         assert SECRET not in text
         assert "127.0.0.1" in text or "/search" in text or "/checkout" in text or "GET /" in text
 
 
-@pytest.mark.parametrize("ending", sorted(FORMATS))
-def test_whatever_the_runs(ending: str, tmp_path: Path) -> None:
-    """No run, one without an answer, and names that are code or no text at all: each form has a way to tell them."""
+@pytest.mark.parametrize("extension", sorted(FORMATS))
+def test_unusual_runs(extension: str, tmp_path: Path) -> None:
+    """No runs, runs without a response, and names that are code or not valid text: every format can write them."""
     for number, record in enumerate((EMPTY, ODD, replace(RECORD, runs=(replace(HOSTILE, test="\udcff\0💥\n,=1"),)))):
-        for path in write(tmp_path / f"r{number}{ending}", record):
+        for path in write(tmp_path / f"r{number}{extension}", record):
             assert "NaN" not in path.read_text(encoding="utf-8").partition("/**\n* plotly.js")[0]

@@ -1,4 +1,4 @@
-"""What fortio's form promises: its fields and their meaning, and no failed request that looks fast."""
+"""Fortio's format: its fields with their meaning, and failed requests never look fast."""
 
 import itertools
 import json
@@ -26,13 +26,13 @@ def only(run: Run) -> Record:
 
 
 def test_golden(golden: Callable[[str, str], None]) -> None:
-    """The form stays as it is; write it anew by LOADGEN_GOLDEN=1."""
+    """The format stays as it is; LOADGEN_GOLDEN=1 rewrites the file after an intended change."""
     golden("report.fortio.json", document(only(ILL)))
 
 
 @pytest.mark.parametrize("run", [WELL, ILL, CLOSED, UNANSWERED, NOTHING])
 def test_sums(run: Run) -> None:
-    """The histogram is of all calls, its buckets follow one another, and percents add up."""
+    """The histogram covers all calls, its buckets do not overlap, and its percentages add up."""
     found = read(run)
     histogram = found["DurationHistogram"]
     assert histogram["Count"] == sum(found["RetCodes"].values()) == run.result.requests
@@ -48,13 +48,13 @@ def test_sums(run: Run) -> None:
 
 
 def test_figures() -> None:
-    """Percentiles are the run's own, whatever the buckets."""
+    """Percentiles are exact, not read from the buckets."""
     percentiles = {each["Percentile"]: each["Value"] for each in read(WELL)["DurationHistogram"]["Percentiles"]}
     assert percentiles == {percent: WELL.result.percentile(percent) for percent in (50, 75, 90, 99, 99.9)}
 
 
 def test_unanswered_are_slow() -> None:
-    """Who got no answer is a failure of the socket, and took the time-out."""
+    """A request without a response is a socket error (-1) that took the timeout."""
     found = read(ILL)
     assert found["RetCodes"] == {"200": 801, "503": 64, "-1": 13}
     assert found["DurationHistogram"]["Max"] == ILL.result.plan.timeout
@@ -65,21 +65,21 @@ def test_unanswered_are_slow() -> None:
     ("run", "qps", "duration", "threads"),
     [(WELL, "500", "6s", 100), (ILL, "150", "6s", 5), (CLOSED, "max", "2s", 32)],
 )
-def test_what_was_asked(run: Run, qps: str, duration: str, threads: int) -> None:
-    """What was asked for is told in fortio's words."""
+def test_requested_load(run: Run, qps: str, duration: str, threads: int) -> None:
+    """The requested load is written as fortio writes it."""
     found = read(run)
     assert (found["RequestedQPS"], found["RequestedDuration"], found["NumThreads"]) == (qps, duration, threads)
     assert found["RunType"] == "HTTP"
 
 
 def test_other_protocols() -> None:
-    """What is not HTTP is not said to be."""
+    """Other protocols than HTTP have their own run type."""
     plan = replace(WELL.result.plan, target=Target.of("grpc://localhost:50051"))
     assert read(replace(WELL, result=replace(WELL.result, plan=plan)))["RunType"] == "GRPC"
 
 
 def test_fields_are_fortios() -> None:
-    """Each field is one that fortio writes, of the same kind."""
+    """Each field is one that fortio writes, with the same type."""
     theirs = json.loads(recording("fortio/fortio-1.57.3-lib-n100.json").read_text(encoding="utf-8"))
     ours = read(WELL)
     assert {key: kind(value) for key, value in ours.items()} == {key: kind(theirs[key]) for key in ours}

@@ -1,4 +1,4 @@
-"""What an interval log promises: HdrHistogram's own reader finds each interval of each run in it."""
+"""The interval log: HdrHistogram's own reader finds each interval of each run."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -34,12 +34,12 @@ def _intervals(path: Path) -> Iterator[Any]:
 
 
 def test_golden(golden: Callable[[str, str], None]) -> None:
-    """The form stays as it is; write it anew by LOADGEN_GOLDEN=1."""
+    """The format stays as it is; LOADGEN_GOLDEN=1 rewrites the file after an intended change."""
     golden("report.hlog", document(RECORD))
 
 
-def test_read_again(read: Callable[[Record], list[Any]]) -> None:
-    """Each interval is read with its tag, its latencies and when it was."""
+def test_round_trip(read: Callable[[Record], list[Any]]) -> None:
+    """Each interval is read with its tag, its latencies and its time."""
     found = read(replace(RECORD, runs=(WELL,)))
     assert {each.get_tag() for each in found} == {"tests/test_shop.py::test_search[tea]_GET_/search_embedded"}
     starts = [each.get_start_time_stamp() / 1000 - STARTED.timestamp() for each in found]
@@ -49,8 +49,8 @@ def test_read_again(read: Callable[[Record], list[Any]]) -> None:
         assert each.get_end_time_stamp() - each.get_start_time_stamp() == pytest.approx(1000)
 
 
-def test_times_only_grow(read: Callable[[Record], list[Any]]) -> None:
-    """Runs follow one another by the time when they began, whatever their order in the record."""
+def test_times_are_in_order(read: Callable[[Record], list[Any]]) -> None:
+    """Runs are in the order in which they began, not in the order of the record."""
     found = read(replace(RECORD, runs=(ILL, WELL)))
     starts = [each.get_start_time_stamp() for each in found]
     assert starts == sorted(starts)
@@ -65,20 +65,20 @@ def test_maximum() -> None:
     assert float(lines[-1].split(",")[3]) == pytest.approx(WELL.result.max * 1e3, rel=0.001)
 
 
-def test_unanswered_are_told(read: Callable[[Record], list[Any]]) -> None:
-    """What no histogram can hold is said in a comment, and never left out in silence."""
-    assert "10 of 10 requests got no answer" in document(replace(RECORD, runs=(UNANSWERED,)))
+def test_unanswered(read: Callable[[Record], list[Any]]) -> None:
+    """Requests without a response, which no histogram can hold, are in a comment."""
+    assert "10 of 10 requests got no response" in document(replace(RECORD, runs=(UNANSWERED,)))
     assert [each.get_total_count() for each in read(replace(RECORD, runs=(UNANSWERED,)))] == [0]
 
 
 def test_wide_buckets(read: Callable[[Record], list[Any]]) -> None:
-    """What was counted in wide buckets is there as slow as it may be."""
+    """Latencies counted in wide buckets are written as their worst case."""
     (found,) = read(replace(RECORD, runs=(CLOSED,)))
     assert Histogram.decode(found.encode().decode()) == CLOSED.result.total.latency.best_and_worst()[1]
 
 
 def test_tags(read: Callable[[Record], list[Any]]) -> None:
-    """A tag has neither comma nor space, and two loads of a test are two tags."""
+    """Tags contain no commas or spaces, and two loads of a test have different tags."""
     text = document(replace(RECORD, runs=(HOSTILE, replace(WELL, test="a, b\n,c"), WELL, WELL)))
     tags = {
         match[1] for line in text.splitlines() if (match := re.match(r"Tag=([^,]*),[\d.]+,[\d.]+,[\d.]+,HIST", line))

@@ -1,4 +1,4 @@
-"""What the page promises: one file that asks nothing of a network, shows all runs, and runs nothing of others."""
+"""The HTML page: one file that needs no network, shows all runs, and executes no name."""
 
 import base64
 import hashlib
@@ -34,7 +34,7 @@ def page() -> str:
 
 
 class Elements(HTMLParser):
-    """The elements of a page, with their attributes; and what stands in scripts."""
+    """The elements of a page with their attributes, and the content of its scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class Elements(HTMLParser):
 
 
 def test_golden(golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page stays as it is, but for the script that draws; write it anew by LOADGEN_GOLDEN=1."""
+    """The page stays as it is, except plotly's script; LOADGEN_GOLDEN=1 rewrites the file after an intended change."""
     monkeypatch.setattr(plotly.offline, "get_plotlyjs", lambda: "draw()")
     golden("report.html", document(RECORD))
 
 
-def test_nothing_from_elsewhere() -> None:
-    """No element names another file or place, and the page forbids itself to ask for any."""
+def test_no_network() -> None:
+    """No element refers to another file or host, and the page's policy forbids it."""
     elements = Elements(page()).found
     links = {value for _, attributes in elements for name in ("src", "href") if (value := attributes.get(name))}
     assert {link for link in links if not link.startswith("#")} == {"data:,"}
@@ -68,8 +68,8 @@ def test_nothing_from_elsewhere() -> None:
     assert str(policies[0]).startswith("default-src 'none'; script-src 'sha256-")
 
 
-def test_scripts_are_the_ones_that_are_allowed() -> None:
-    """The policy allows the page's own two scripts, by their digests, and no other."""
+def test_only_its_own_scripts_are_allowed() -> None:
+    """The policy allows the page's two scripts, by their digests, and nothing else."""
     found = Elements(page())
     kinds = [attributes.get("type") for tag, attributes in found.found if tag == "script"]
     code = [script for kind, script in zip(kinds, found.scripts, strict=True) if kind is None]
@@ -80,7 +80,7 @@ def test_scripts_are_the_ones_that_are_allowed() -> None:
 
 
 def test_hostile() -> None:
-    """What others named is text: no element of theirs, and it is all there."""
+    """Names that are code are shown as text and add no element."""
     elements = Elements(page()).found
     assert "img" not in {tag for tag, _ in elements}
     assert not [name for _, attributes in elements for name in attributes if name.startswith("on")]
@@ -91,7 +91,7 @@ def test_hostile() -> None:
 
 
 def test_data() -> None:
-    """What is drawn lies beside each run, as JSON that ends no script."""
+    """The data of each run's charts is JSON that cannot end its script element."""
     found = Elements(page())
     data = [json.loads(script) for script in found.scripts if script.startswith("{")]
     assert [each["requests"] for each in data] == [run.result.requests for run in ALL.runs]
@@ -99,7 +99,7 @@ def test_data() -> None:
 
 
 def test_overview() -> None:
-    """Each run has a row, with its figures and how many of its objectives came out how, in words."""
+    """Each run has a row with its figures and its verdicts, counted by outcome."""
     text = re.sub(r"<[^>]+>", " ", document(RECORD).partition("<main>")[2].partition("Loads</h2>")[0])
     rows = " ".join(text.split())
     assert "test_search[tea] GET /search embedded 3,000 500/s 2.82ms 18.3ms 0 ✓ 3 met" in rows
@@ -109,24 +109,24 @@ def test_overview() -> None:
 @pytest.mark.parametrize(
     ("record", "number"), [(RECORD, 2), (replace(RECORD, runs=(WELL, WELL)), 1), (replace(RECORD, runs=(WELL,)), 1)]
 )
-def test_what_is_not_well_is_open(record: Record, number: int) -> None:
-    """The first run that is not well is open, or else the first."""
+def test_the_first_run_that_needs_attention_is_open(record: Record, number: int) -> None:
+    """The first run that needs attention is open, or else the first run."""
     assert re.findall(r'id="run-(\d+)" open', document(record)) == [str(number)]
 
 
 def test_no_loads() -> None:
-    """A page of nothing says so."""
-    assert "There were no loads." in document(EMPTY)
+    """A page without loads says so."""
+    assert "No loads were run." in document(EMPTY)
 
 
 @contextmanager
 def served(pages: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
-    """Serve texts by their path, and keep what was asked for."""
-    asked: list[str] = []
+    """Serve pages by their path, and list the requested paths."""
+    requested: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requested.append(self.path)
             self.send_response(200 if self.path in pages else 404)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.end_headers()
@@ -139,13 +139,13 @@ def served(pages: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
+            yield f"http://127.0.0.1:{server.server_port}", requested
         finally:
             server.shutdown()
             thread.join()
 
 
-# A phone that looks at the page, opens all runs, and tells what it saw.
+# Shows the page at the width of a phone, opens all runs, and reports what is there.
 PHONE = """<!doctype html>
 <link rel="icon" href="data:,">
 <iframe src="/page" width="360" height="800"></iframe>
@@ -155,7 +155,7 @@ const frame = document.querySelector("iframe");
 frame.addEventListener("load", () => {
   const page = frame.contentDocument;
   const runs = [...page.querySelectorAll("details")];
-  const inEach = (what) => runs.map((run) => run.querySelectorAll(what).length);
+  const inEach = (selector) => runs.map((run) => run.querySelectorAll(selector).length);
   const atFirst = inEach(".js-plotly-plot");
   runs.forEach((run) => { run.open = true; });
   setTimeout(() => {
@@ -179,14 +179,14 @@ def look(url: str, folder: Path) -> Any:
     arguments += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     arguments += [f"--user-data-dir={folder}", "--virtual-time-budget=20000", "--dump-dom", url]
     done = subprocess.run([str(CHROMIUM), *arguments], capture_output=True, text=True, timeout=60, check=True)
-    (told,) = re.findall("<pre>(.*?)</pre>", done.stdout, re.DOTALL)
-    return json.loads(html.unescape(told))
+    (report,) = re.findall("<pre>(.*?)</pre>", done.stdout, re.DOTALL)
+    return json.loads(html.unescape(report))
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
 def test_in_a_browser(tmp_path: Path) -> None:
-    """A browser draws the runs that are open and no others, without error or request, and no wider than a phone."""
-    with served({"/": PHONE, "/page": page()}) as (url, asked):
+    """A browser draws a run when it is opened, without errors or requests, and nothing is wider than a phone."""
+    with served({"/": PHONE, "/page": page()}) as (url, requested):
         seen = look(url, tmp_path)
     assert seen["trouble"] == ""
     assert seen["title"] == "Load report, 2026-03-01 12:00 UTC"
@@ -195,4 +195,4 @@ def test_in_a_browser(tmp_path: Path) -> None:
     assert seen["atFirst"] == [0, 2, 0, 0, 0, 0]
     assert all(lines > 4 for lines, charts in zip(seen["lines"], seen["charts"], strict=True) if charts == 2)
     assert seen["loaded"] == 0
-    assert asked == ["/", "/page"]
+    assert requested == ["/", "/page"]

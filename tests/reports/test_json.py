@@ -1,4 +1,4 @@
-"""What a JSON report promises: what was written is read again, and the schema describes all of it."""
+"""JSON: what was written can be read, and the schema describes all of it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -16,9 +16,13 @@ import pytest_loadgen
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.comparison import NO_BASELINE, Baseline
+from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import OUTCOMES, Verdict
-from pytest_loadgen.records.fingerprint import Fingerprint, Revision
+from pytest_loadgen.records.fingerprint import Fingerprint
 from pytest_loadgen.records.record import SCHEMA, Record
+from pytest_loadgen.records.revision import Revision
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
@@ -54,8 +58,7 @@ INTERVALS = st.builds(
     never_sent=COUNTS,
 )
 CLOSED_PLAN = replace(Plan.of(HERE, rate="max", warmup=1, expect=[204, "SERVING"]), seed=3)
-RESULTS = st.builds(
-    Result,
+RESULT_FIELDS: list[st.SearchStrategy[Any]] = [
     OPEN_PLANS | st.just(CLOSED_PLAN),
     TEXTS,
     st.lists(INTERVALS, max_size=3).map(tuple),
@@ -63,13 +66,19 @@ RESULTS = st.builds(
     *(TEXTS, TEXTS),
     st.sampled_from(["scheduled", "sent", "corrected"]),
     TIMES.map(Duration),
-)
+]
+BASELINES = st.just(NO_BASELINE) | st.builds(Baseline, st.builds(Result, *RESULT_FIELDS), paired=st.booleans())
 VERDICTS = st.builds(
-    Verdict, TEXTS, st.sampled_from(OUTCOMES), TEXTS, st.none() | TIMES, st.none() | TIMES, remark=TEXTS
+    Verdict,
+    TEXTS.map(SLO.recorded),
+    st.sampled_from(OUTCOMES),
+    TEXTS,
+    st.none() | TIMES,
+    st.none() | TIMES,
+    remark=TEXTS,
 )
-RUNS = st.builds(
-    Run, TEXTS, RESULTS, st.lists(VERDICTS, max_size=2).map(tuple), st.none() | RESULTS, st.none() | MOMENTS
-)
+JUDGED = st.builds(JudgedResult, *RESULT_FIELDS, verdicts=st.lists(VERDICTS, max_size=2).map(tuple), baseline=BASELINES)
+RUNS = st.builds(Run, TEXTS, JUDGED, st.integers(0, 9), st.none() | MOMENTS)
 RECORDS = st.builds(
     Record,
     st.lists(RUNS, max_size=2).map(tuple),
@@ -81,7 +90,7 @@ RECORDS = st.builds(
 
 
 def closed(schema: Any) -> Any:
-    """Make of a schema one that takes no properties but those that it describes."""
+    """Forbid all properties that a schema does not describe."""
     if isinstance(schema, list):
         return [closed(each) for each in schema]
     if not isinstance(schema, dict):
@@ -96,7 +105,7 @@ STRICT = Draft202012Validator(closed(DOCUMENT))
 @settings(max_examples=15, deadline=None)
 @given(record=RECORDS)
 def test_round_trip(record: Record) -> None:
-    """Any record is written as the schema says, and read as it was."""
+    """Any record matches the schema, and is the same after reading."""
     text = record.dumps()
     STRICT.validate(json.loads(text))
     again = Record.loads(text, "here")
@@ -105,36 +114,39 @@ def test_round_trip(record: Record) -> None:
 
 
 def known(run: Run) -> Run:
-    """Give what can be known again of a run: no headers, and of a request what may be shown."""
-    results = (run.result, run.baseline)
-    result, baseline = (each and Result.from_dict(each.as_dict()) for each in results)
-    assert result
-    return replace(run, result=result, baseline=baseline)
+    """Return a run as it can be read: without headers, query and body."""
+    found, verdicts = run.result.baseline, run.result.verdicts
+    baseline = replace(found, result=found.result and Result.from_dict(found.result.as_dict()))
+    result = replace(JudgedResult.from_dict(run.result.as_dict()), verdicts=verdicts, baseline=baseline)
+    return replace(run, result=result)
 
 
 @pytest.mark.parametrize("record", [RECORD, EMPTY, ODD])
 def test_schema(record: Record) -> None:
-    """Whatever is told of runs, the schema describes it."""
+    """The schema describes every property of unusual records too."""
     STRICT.validate(json.loads(record.dumps()))
 
 
 def test_golden(golden: Callable[[str, str], None]) -> None:
-    """The form stays as it is; write it anew by LOADGEN_GOLDEN=1, and only with a new "schema" where readers break."""
+    """The format stays as it is.
+
+    LOADGEN_GOLDEN=1 rewrites the file after an intended change; a change that breaks readers needs a new "schema".
+    """
     golden("report.json", RECORD.dumps())
 
 
-def test_the_schema_is_a_schema_of_this_version() -> None:
-    """The schema itself is sound, and of the version that is written."""
+def test_schema_is_valid() -> None:
+    """The schema is a valid JSON Schema, and has the version that is written."""
     Draft202012Validator.check_schema(DOCUMENT)
     assert DOCUMENT["properties"]["schema"]["const"] == SCHEMA
 
 
 def properties(schema: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give all properties in a schema, by their place."""
+    """Yield all properties of a schema, with their path."""
     if isinstance(schema, dict):
         for key, each in schema.items():
             if key == "properties":
-                yield from ((f"{name}.{called}", what) for called, what in each.items())
+                yield from ((f"{name}.{key}", described) for key, described in each.items())
             yield from properties(each, f"{name}.{key}")
     elif isinstance(schema, list):
         for number, each in enumerate(schema):
@@ -144,13 +156,13 @@ def properties(schema: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any
 PROPERTIES = dict(properties(DOCUMENT))
 
 
-@pytest.mark.parametrize("place", sorted(PROPERTIES))
-def test_each_property_is_described(place: str) -> None:
-    """A sentence says what each property is: its own, or that of what it is one of."""
-    what = PROPERTIES[place]
-    if "$ref" in what and "description" not in what:
-        what = DOCUMENT["$defs"][what["$ref"].rpartition("/")[2]]
-    assert what["description"].endswith(".")
+@pytest.mark.parametrize("path", sorted(PROPERTIES))
+def test_each_property_has_a_description(path: str) -> None:
+    """Each property has a sentence of its own, or the one of the definition that it refers to."""
+    schema = PROPERTIES[path]
+    if "$ref" in schema and "description" not in schema:
+        schema = DOCUMENT["$defs"][schema["$ref"].rpartition("/")[2]]
+    assert schema["description"].endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -163,13 +175,13 @@ def test_each_property_is_described(place: str) -> None:
     ],
 )
 def test_the_schema_refuses(change: dict[str, Any]) -> None:
-    """What is no record is none by the schema."""
+    """The schema refuses documents that are not records."""
     with pytest.raises(ValidationError):
         Draft202012Validator(DOCUMENT).validate({**RECORD.as_dict(), **change})
 
 
-def test_runs_of_before() -> None:
-    """A record that was kept before runs had a date and a baseline is read."""
+def test_old_runs() -> None:
+    """Records from before runs had a date and a baseline can be read."""
     data = json.loads(RECORD.dumps())
     for run in data["runs"]:
         del run["date"], run["baseline"]

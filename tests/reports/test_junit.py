@@ -1,11 +1,11 @@
-"""What properties of a JUnit case promise: the figures and verdicts of each load, by names that differ."""
+"""JUnit: the figures and verdicts of each load, as properties with unique names."""
 
 from pytest_loadgen.reports.junit import properties
 from tests.reports.examples import ILL, NOTHING, WELL
 
 
 def test_one_load() -> None:
-    """One load gives its figures, and each objective its verdict."""
+    """The properties of one load are its figures and verdicts."""
     assert properties([WELL]) == [
         ("requests", "3,000"),
         ("rate", "500/s"),
@@ -19,17 +19,17 @@ def test_one_load() -> None:
 
 
 def test_several_loads() -> None:
-    """Several loads are told apart by their number and request."""
+    """With several loads, each name begins with the number and request of its load."""
     found = properties([WELL, ILL, ILL])
     assert found[0] == ("1 GET /search: requests", "3,000")
     assert (
         "2 POST /checkout: slo: p50 < 40ms",
-        "unclear 37.2ms (90% sure of 31ms to 46ms; 4x longer would tell)",
+        "unclear 37.2ms (90% sure of 31ms to 46ms; a run 4x longer would decide)",
     ) in found
     assert len({name for name, _ in found}) == len(found)
 
 
 def test_no_requests() -> None:
-    """A load that did nothing has no latencies, and says so."""
+    """A load without requests has a dash for its latencies."""
     assert dict(properties([NOTHING]))["p99"] == "-"
     assert properties([]) == []

@@ -1,4 +1,4 @@
-"""What Markdown promises: a row a run, a line for each thing that is not well, and no name that is markup."""
+"""Markdown: a row per run, a line for everything that needs attention, and names are never markup."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,29 +6,29 @@ from dataclasses import replace
 import pytest
 
 from pytest_loadgen.reports.markdown import document, escaped
-from tests.reports.examples import EMPTY, HOSTILE, RECORD, WELL
+from tests.reports.examples import EMPTY, HOSTILE, RECORD, WELL, judged
 
 
 def test_golden(golden: Callable[[str, str], None]) -> None:
-    """The form stays as it is; write it anew by LOADGEN_GOLDEN=1."""
+    """The format stays as it is; LOADGEN_GOLDEN=1 rewrites the file after an intended change."""
     golden("report.md", document(RECORD))
 
 
-def test_what_is_well_needs_no_line() -> None:
-    """Where all is met, there is a table and of what it is."""
+def test_met_objectives_need_no_line() -> None:
+    """With all objectives met, there are only the table and the origin."""
     lines = document(replace(RECORD, runs=(WELL,))).splitlines()
     assert len([line for line in lines if line.startswith("|")]) == 3
     assert not [line for line in lines if line.startswith("-")]
 
 
 def test_without_objectives_there_is_no_column() -> None:
-    """Where there are no objectives, no column is for them."""
-    assert "objectives" not in document(replace(RECORD, runs=(replace(WELL, verdicts=()),)))
+    """Without objectives, the table has no column for them."""
+    assert "objectives" not in document(replace(RECORD, runs=(judged(WELL),)))
 
 
 def test_no_loads() -> None:
-    """No runs are said to be none."""
-    assert document(EMPTY).startswith("No loads.\n\npytest-loadgen 0.1.0, 2026-03-01 12:00 UTC")
+    """Without runs, a sentence takes the place of the table."""
+    assert document(EMPTY).startswith("No loads were run.\n\npytest-loadgen 0.1.0, 2026-03-01 12:00 UTC")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_no_loads() -> None:
     ],
 )
 def test_escaped(text: str, shown: str) -> None:
-    """Text is shown as it is, on one line."""
+    """Text is shown unchanged, on one line."""
     assert escaped(text) == shown
 
 

@@ -1,4 +1,4 @@
-"""What OpenMetrics promises: Prometheus's own parser takes it, with the right types, labels and values."""
+"""OpenMetrics: Prometheus's own parser reads the types, labels and values."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.reports.open_metrics import document
-from tests.reports.examples import EMPTY, HOSTILE, ILL, ODD, RECORD, WELL
+from tests.reports.examples import EMPTY, HOSTILE, ILL, ODD, RECORD, WELL, judged
 
 
 def read(record: Record) -> dict[str, Metric]:
@@ -25,12 +25,12 @@ def values(family: Metric, **labels: str) -> list[float]:
 
 
 def test_golden(golden: Callable[[str, str], None]) -> None:
-    """The form stays as it is; write it anew by LOADGEN_GOLDEN=1."""
+    """The format stays as it is; LOADGEN_GOLDEN=1 rewrites the file after an intended change."""
     golden("report.om", document(RECORD))
 
 
 def test_types() -> None:
-    """Counts are counters, latencies a summary, and what is neither a gauge."""
+    """Counts are counters, latency is a summary, and the rest are gauges."""
     assert {name: family.type for name, family in read(RECORD).items()} == {
         "loadgen_requests": "counter",
         "loadgen_errors": "counter",
@@ -42,7 +42,7 @@ def test_types() -> None:
 
 
 def test_figures() -> None:
-    """Figures are the run's; a quantile without an answer is infinite."""
+    """Figures are the run's; a quantile without a response is infinite."""
     found = read(RECORD)
     ill = {"test": ILL.test, "request": "POST /checkout", "generator": "fortio"}
     assert values(found["loadgen_requests"], **ill) == [878]
@@ -53,23 +53,23 @@ def test_figures() -> None:
     assert values(found["loadgen_objective_met"], test=WELL.test, slo="errors == 0", outcome="met") == [1]
 
 
-def test_alike_runs_differ() -> None:
-    """Loads that are alike, and objectives that were given twice, are told apart or told once."""
-    twice = replace(WELL, verdicts=WELL.verdicts * 2)
+def test_equal_runs_have_different_labels() -> None:
+    """Equal loads differ by their run label; an objective given twice is one sample."""
+    twice = judged(WELL, *WELL.result.verdicts * 2)
     found = read(replace(RECORD, runs=(twice, WELL)))
     assert values(found["loadgen_requests"], run="1") == values(found["loadgen_requests"], run="2") == [3000]
     assert len(values(found["loadgen_objective_met"], run="1")) == 3
 
 
 @pytest.mark.parametrize("record", [EMPTY, ODD])
-def test_whatever_the_runs(record: Record) -> None:
-    """No runs, and runs without requests, are no reason for an exposition that cannot be read."""
+def test_unusual_runs(record: Record) -> None:
+    """No runs and runs without requests can be read too."""
     assert len(read(record)["loadgen_requests"].samples) == len(record.runs)
     assert document(record).endswith("# EOF\n")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_labels(text: str) -> None:
-    """Any text is read as it was."""
+    """Any text is unchanged after reading."""
     (sample,) = read(replace(RECORD, runs=(replace(HOSTILE, test=text),)))["loadgen_requests"].samples
     assert sample.labels["test"] == text

@@ -1,4 +1,4 @@
-"""What a result of Service Mesh Performance promises: true milliseconds, UTC, nothing fast for failing."""
+"""Service Mesh Performance: milliseconds, UTC, and failed requests never look fast."""
 
 import math
 from collections.abc import Callable
@@ -21,12 +21,12 @@ def read(record: Record) -> list[dict[str, Any]]:
 
 
 def test_golden(golden: Callable[[str, str], None]) -> None:
-    """The form stays as it is; write it anew by LOADGEN_GOLDEN=1."""
+    """The format stays as it is; LOADGEN_GOLDEN=1 rewrites the file after an intended change."""
     golden("report.smp.yaml", document(RECORD))
 
 
 def test_figures() -> None:
-    """Latencies are milliseconds, times UTC, labels text; a document each."""
+    """Each run is a document; latencies are milliseconds, times UTC, labels text."""
     first, second, _ = read(RECORD)
     assert first["latencies_ms"]["p99"] == pytest.approx(WELL.result.p99 * 1000)
     assert first["latencies_ms"]["average"] == pytest.approx(WELL.result.mean * 1000)
@@ -37,29 +37,29 @@ def test_figures() -> None:
     assert all(isinstance(value, str) for value in second["labels"].values())
 
 
-def test_no_answer_is_no_number() -> None:
-    """A percentile among the unanswered is left out, and said to be so; the label counts them."""
+def test_percentiles_without_a_response() -> None:
+    """A percentile without a response is omitted, with a comment; a label counts the unanswered requests."""
     (found,) = read(replace(RECORD, runs=(ILL,)))
     assert found["latencies_ms"].keys() == {"min", "average", "p50", "p90"}
     assert found["labels"]["unanswered"] == "13"
-    assert "# p99, max: no answer" in document(replace(RECORD, runs=(ILL,)))
+    assert "# p99, max: no response" in document(replace(RECORD, runs=(ILL,)))
     assert all(map(math.isfinite, found["latencies_ms"].values()))
 
 
-@pytest.mark.parametrize(("run", "why"), [(UNANSWERED, "of 10 requests none was answered"), (NOTHING, "no requests")])
-def test_left_out(run: Any, why: str) -> None:
-    """A run without latencies is left out, and a comment says why."""
-    assert document(replace(RECORD, runs=(run,))) == f'# "{run.test}, GET /" is left out: {why}.\n'
+@pytest.mark.parametrize(("run", "why"), [(UNANSWERED, "none of 10 requests got a response"), (NOTHING, "no requests")])
+def test_omitted(run: Any, why: str) -> None:
+    """A run without latencies is omitted, and a comment says why."""
+    assert document(replace(RECORD, runs=(run,))) == f'# "{run.test}, GET /" is omitted: {why}.\n'
     assert read(replace(RECORD, runs=(run,))) == []
 
 
 def test_no_runs() -> None:
-    """No runs are no documents."""
+    """Without runs there are no documents."""
     assert read(EMPTY) == []
 
 
 def test_hostile() -> None:
-    """Whatever others wrote is text in it."""
+    """Names that are code are text in the document."""
     (found,) = read(ODD)
     assert found["test_id"] == HOSTILE.test
     assert found["labels"]["load_generator"] == HOSTILE.result.generator
@@ -67,12 +67,12 @@ def test_hostile() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
 def test_quoting(text: str) -> None:
-    """Any text is read as it was."""
+    """Any text is unchanged after reading."""
     (found,) = read(replace(RECORD, runs=(replace(WELL, test=text),)))
     assert found["test_id"] == text
 
 
 def test_times_of_other_zones() -> None:
-    """A time that was taken elsewhere is written in UTC."""
+    """A time in another time zone is converted to UTC."""
     date = datetime(2026, 3, 1, 14, tzinfo=timezone(timedelta(hours=2)))
     assert "start_time: 2026-03-01T12:00:00.000000Z" in document(replace(RECORD, runs=(replace(WELL, date=date),)))

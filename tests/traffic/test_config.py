@@ -40,7 +40,7 @@ HERE = "[tool.pytest-loadgen.profiles.smoke]\n"
         (None, "no profile 'smok' in {toml}: it has no [tool.pytest-loadgen.profiles.NAME]."),
         ("", "no profile 'smok' in {toml}: it has no [tool.pytest-loadgen.profiles.NAME]."),
         (HERE, "no profile 'smok' in {toml}: did you mean 'smoke'?"),
-        ("[tool.pytest-loadgen.profiles.x]", "no profile 'smok' in {toml}: there are: x."),
+        ("[tool.pytest-loadgen.profiles.x]", "no profile 'smok' in {toml}: choose from x."),
         (
             "[tool.pytest-loadgen.profiles.smok]\nrat = 5",
             "the profile 'smok' in {toml} has no option 'rat': did you mean 'rate'?",
@@ -59,7 +59,7 @@ HERE = "[tool.pytest-loadgen.profiles.smoke]\n"
         ),
         (
             "[tool.pytest-loadgen]\nrate = 5",
-            "{toml}: [tool.pytest-loadgen] has no 'rate': there are: generators, profiles.",
+            "{toml}: [tool.pytest-loadgen] has no 'rate': choose from generators, profiles.",
         ),
     ],
 )  # fmt: skip

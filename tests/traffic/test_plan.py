@@ -49,13 +49,13 @@ def test_sums() -> None:
     assert plan(rate=0.1, duration=1).requests == 1
 
 
-SECONDS = "is not a duration: write seconds (0.2) or text ('200ms', '5s', '1m30s')"
+SECONDS = "is not a duration: write seconds (0.2) or a string ('200ms', '5s', '1m30s')"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"duration": "5"}, "duration: '5' needs a unit of time: is it 5ms or 5s?"),
+        ({"duration": "5"}, "duration: '5' needs a unit: write 5ms or 5s"),
         ({"duration": 0}, "duration=0: must be a finite time > 0"),
         ({"duration": math.inf}, "duration=inf: must be a finite time > 0"),
         ({"timeout": -1}, "timeout=-1: must be a finite time > 0"),
@@ -63,8 +63,8 @@ SECONDS = "is not a duration: write seconds (0.2) or text ('200ms', '5s', '1m30s
         ({"warmup": "x"}, f"warmup: 'x' {SECONDS}"),
         ({"ready_timeout": -1}, "ready_timeout=-1: must be a finite time >= 0"),
         ({"rate": -5}, "rate=-5: write 0 to 10,000,000 per second, or 'max'"),
-        ({"rate": "5"}, "rate: '5' is not a rate: write a number per second (500) or text ('500/s', '30/m')"),
-        ({"rate": math.inf}, "rate: a plan cannot be endless: 'inf' is neither a duration nor a rate"),
+        ({"rate": "5"}, "rate: '5' is not a rate: write a number per second (500) or a string ('500/s', '30/m')"),
+        ({"rate": math.inf}, "rate: a plan must be finite: 'inf' is neither a duration nor a rate"),
         ({"rate": 0}, "0/s for 5s: this plan sends no requests; raise the rate or the duration"),
         (
             {"stages": [hold(1, 1)], "rate": 5},

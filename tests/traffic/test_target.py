@@ -158,7 +158,7 @@ CHARACTER = "HTTP forbids a character in its name or value"
         (
             "ws://localhost",
             {},
-            "unknown scheme ws://: there are: grpc, grpcs, http, http+unix, https, https+unix, tcp, udp.",
+            "unknown scheme ws://: choose from grpc, grpcs, http, http+unix, https, https+unix, tcp, udp.",
         ),
         ("http:///x", {}, "the URL has no host: write 'http://localhost:8000/'"),
         ("https://me@:80/", {}, "the URL has no host: write 'https://localhost:8000/'"),

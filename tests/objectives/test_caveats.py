@@ -1,4 +1,4 @@
-"""What keeps a verdict from being believed, and what the whole run says where a sample cannot."""
+"""Caveats: what the circumstances of a load do to its verdicts."""
 
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -44,14 +44,14 @@ SLOW = replace(interval({"200": 100}, ms=900), lag=HELD.lag)
     ],
 )
 def test_valid(slo: str, each: Interval, outcome: str) -> None:
-    """A verdict is withheld where the generator was the limit, with what ailed it."""
+    """A verdict is invalid where it depends on what the generator could not do."""
     found = JudgedResult(plan(), "mine", tuple(replace(each, start=at) for at in range(5)))
     verdict = found.judge(slo)
     assert verdict.outcome == outcome
 
 
-def test_meets() -> None:
-    """A result judges what its load was not asked for, and says what is misspelt."""
+def test_judge() -> None:
+    """A result judges objectives that its load did not have, and names a misspelt word."""
     found = JudgedResult(plan(), "mine", seconds(*[0] * 5).intervals)
     assert found.judge("p99 < 100ms")
     assert not found.judge("p99 < 1ms")
@@ -63,11 +63,11 @@ def test_meets() -> None:
     ("slo", "outcome"),
     [("p50 < 31ms", "met"), ("p50 < 29ms", "unclear"), ("max < 29ms", "unclear"), ("errors < 1", "met")],
 )
-def test_floor(slo: str, outcome: str) -> None:
-    """A latency that this machine can hardly tell from none is not judged."""
+def test_machine_noise(slo: str, outcome: str) -> None:
+    """A limit near the latency of this machine's no-op service is not judged."""
     verdict = JudgedResult(plan(), "mine", seconds(*[0] * 5).intervals, machine_p99=Duration("10ms")).judge(slo)
     assert verdict.outcome == outcome
-    why = "the limit is below 3 times 10ms, the p99 of a service that does nothing on this machine"
+    why = "the limit is below 3 × 10ms, this machine's own p99 (no-op service)"
     assert (verdict.remark == why) == (outcome == "unclear")
 
 
@@ -75,7 +75,7 @@ SLOW_SECONDS, FAST_SECONDS = seconds(*[5] * 5).intervals, seconds(*[0] * 5).inte
 
 
 @pytest.mark.parametrize(
-    ("slo", "intervals", "basis", "outcome"),
+    ("slo", "intervals", "latency_from", "outcome"),
     [
         ("p99 < 100ms", FAST_SECONDS, "scheduled", "met"),
         # What waited to be sent is not in it: it may have been slow.
@@ -88,14 +88,14 @@ SLOW_SECONDS, FAST_SECONDS = seconds(*[5] * 5).intervals, seconds(*[0] * 5).inte
         ("errors == 0", FAST_SECONDS, "sent", "met"),
     ],
 )
-def test_basis(slo: str, intervals: tuple[Interval, ...], basis: Any, outcome: str) -> None:
-    """A generator that counts from when requests were sent cannot tell that none was slow."""
-    verdict = judged(*intervals, latency_from=basis).judge(slo)
+def test_latency_from(slo: str, intervals: tuple[Interval, ...], latency_from: Any, outcome: str) -> None:
+    """A generator that measures from send time cannot show that no request was slow."""
+    verdict = judged(*intervals, latency_from=latency_from).judge(slo)
     assert verdict.outcome == outcome
     if outcome == "unclear":
-        assert verdict.remark.startswith("mine counts from when requests were sent, not from when they were due: ")
+        assert verdict.remark.startswith("mine measures from send time, not from schedule; use 'service ")
     # As fast as answers come, a request is due when it is sent.
-    at_most = judged(*intervals, latency_from=basis, plan=plan(rate="max")).judge(slo).outcome
+    at_most = judged(*intervals, latency_from=latency_from, plan=plan(rate="max")).judge(slo).outcome
     assert (at_most == outcome) == (outcome != "unclear")
 
 
@@ -108,12 +108,12 @@ def test_basis(slo: str, intervals: tuple[Interval, ...], basis: Any, outcome: s
         ("status 404 < 1", "met"),
     ],
 )
-def test_classes(slo: str, outcome: str) -> None:
-    """Where no more is known than the class of a status, one of the class is not judged."""
+def test_status_classes(slo: str, outcome: str) -> None:
+    """Where only the class of a status is reported, a single status is not judged."""
     verdict = judged(*statuses(*[5] * 5, kind="5xx").intervals).judge(slo)
     assert verdict.outcome == outcome
     if outcome == "unclear":
-        assert verdict.remark == "mine tells classes of statuses only: 'status 5xx' would tell"
+        assert verdict.remark == "mine only reports status classes; use 'status 5xx'"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_classes(slo: str, outcome: str) -> None:
     ],
 )
 def test_generator_floor(slo: str, floor: str, outcome: str) -> None:
-    """What a generator adds itself is not the service's."""
+    """Latency that the generator adds is not the service's."""
     assert judged(*SLOW_SECONDS, added_latency=Duration(floor)).judge(slo).outcome == outcome
 
 
@@ -138,10 +138,20 @@ def test_generator_floor(slo: str, floor: str, outcome: str) -> None:
     ("slo", "found", "outcome", "remark"),
     [
         # In one burst of a long run: it is not known how often that happens, nor does it matter.
-        ("errors < 1%", statuses(90, *[0] * 9), "missed", "90 of 1,000 were so in this run, where 1% may be"),
-        ("p99 < 100ms", seconds(90, *[0] * 9), "missed", "90 of 1,000 were slower in this run, where 1% may be"),
-        ("errors < 1% over any 4s", statuses(*[0] * 9, 90, *[0] * 9), "missed", "90 of 400 were so in this run, *"),
-        ("errors < 1% over last 4s", statuses(*[0] * 9, 90), "missed", "90 of 400 were so in this run, *"),
+        ("errors < 1%", statuses(90, *[0] * 9), "missed", "90 of 1,000 requests failed in this run; 1% is allowed"),
+        (
+            "p99 < 100ms",
+            seconds(90, *[0] * 9),
+            "missed",
+            "90 of 1,000 requests took longer than 100ms in this run; 1% is allowed",
+        ),
+        (
+            "errors < 1% over any 4s",
+            statuses(*[0] * 9, 90, *[0] * 9),
+            "missed",
+            "90 of 400 requests failed in this run; *",
+        ),
+        ("errors < 1% over last 4s", statuses(*[0] * 9, 90), "missed", "90 of 400 requests failed in this run; *"),
         # So little more than is allowed, or so few, that it may be chance.
         ("errors < 1%", statuses(40, *[0] * 9), "unclear", "*"),
         ("p99 < 100ms", seconds(40, *[0] * 9), "unclear", "*"),
@@ -149,8 +159,8 @@ def test_generator_floor(slo: str, floor: str, outcome: str) -> None:
         ("errors > 1%", statuses(90, *[0] * 9), "unclear", "*"),
     ],
 )
-def test_gross(slo: str, found: Any, outcome: str, remark: str) -> None:
-    """A run of which many times too much is bad misses, in however few bursts it was."""
+def test_gross_misses(slo: str, found: Any, outcome: str, remark: str) -> None:
+    """A run with many times the allowed share of bad requests is missed, in however few bursts."""
     verdict = judged(*found.intervals).judge(slo)
     assert verdict.outcome == outcome
     assert fnmatch(verdict.remark, remark)
@@ -160,6 +170,6 @@ def test_gross(slo: str, found: Any, outcome: str, remark: str) -> None:
     ("slo", "outcome"), [("p99 < 1s", "unclear"), ("errors > 50%", "met"), ("p99 < 1ms", "missed")]
 )
 def test_broken(slo: str, outcome: str) -> None:
-    """Where most answers are wrong, that they are fast says nothing."""
+    """Where most requests failed, low latency says nothing."""
     found = judged(*statuses(*[90] * 5).intervals)
     assert found.judge(slo).outcome == outcome

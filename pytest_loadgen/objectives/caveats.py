@@ -1,0 +1,158 @@
+"""Caveats: what the figures of an objective alone do not show, and what it does to their verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives import stats
+from pytest_loadgen.objectives.judgement import ALPHA
+from pytest_loadgen.objectives.sample import Shares
+from pytest_loadgen.objectives.slo import SLO
+from pytest_loadgen.objectives.verdict import Outcome, Verdict
+from pytest_loadgen.objectives.windows import spans
+from pytest_loadgen.units import NO_TIME, Duration, Share
+
+# A limit must be this many times the p99 of this machine's no-op service.
+_ABOVE_MACHINE = 3
+# A run with this many times the allowed share of bad requests has missed, however rare such runs may be.
+_GROSS = 5
+# From this share of errors on, latencies say little about the service.
+_BROKEN = 0.5
+# Failures for which the generator is to blame.
+_OWN_FAILURES = ("ports", "filehandles")
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a verdict was found under."""
+
+    result: Result
+    baseline: Result | None = None
+    machine_p99: Duration = NO_TIME
+    """The p99 of a no-op service on this machine; 0 where it is not known."""
+
+
+def apply_caveats(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
+    """Give the verdict that remains of one that was found from the figures alone."""
+    for caveat in _CAVEATS:
+        verdict = caveat(slo, verdict, circumstances)
+    return verdict
+
+
+def _change(verdict: Verdict, outcome: Outcome, reason: str) -> Verdict:
+    return replace(verdict, outcome=outcome, remark=reason)
+
+
+def _gross_miss(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
+    """Call an unclear share missed if this run alone is far beyond what is allowed.
+
+    Slow requests and errors in one burst do not show how often bursts come, but a run with so many
+    of them did not do what was promised.
+    """
+    allowed = slo.allowed
+    if verdict.outcome != "unclear" or not slo.upper or allowed is None or not 0 < allowed < 1:
+        return verdict
+    best, _ = slo.metric.view(circumstances.result).best_and_worst()
+    sample = slo.metric.sample(best, slo.bound)
+    assert isinstance(sample, Shares)
+    parts = [sample[span] for span in spans(slo, best.intervals)]
+    worst = max(parts, key=lambda part: part.value, default=sample)
+    bad, requests = sum(worst.bad), sum(worst.requests)
+    beyond = requests and stats.proportion(bad, requests, ALPHA / max(1, len(parts))).low > allowed
+    if not beyond or worst.value < _GROSS * allowed:
+        return verdict
+    what = slo.metric.bad_requests(slo.bound)
+    return _change(verdict, "missed", f"{bad:,} of {requests:,} {what} in this run; {Share(allowed)} is allowed")
+
+
+def _mostly_errors(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
+    """Call a low latency unclear if most requests failed."""
+    error_rate = circumstances.result.error_rate
+    if verdict.outcome != "met" or not (slo.metric.is_latency and slo.upper) or error_rate < _BROKEN:
+        return verdict
+    return _change(verdict, "unclear", f"{error_rate} of requests failed, so their latency says little")
+
+
+def _bad_baseline(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
+    """Withhold a change from a baseline that failed, or that its generator slowed down."""
+    baseline = circumstances.baseline if slo.is_relative else None
+    if baseline and baseline.problems:
+        return _change(verdict, "invalid", "the generator was the limit when the baseline was measured")
+    if baseline and baseline.error_rate >= _BROKEN:
+        return _change(verdict, "unclear", f"{baseline.error_rate} of the baseline's requests failed")
+    return verdict
+
+
+def _unknown_figure(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
+    """Call a figure unclear that the generator does not report exactly enough."""
+    reason = slo.metric.unknown_in(circumstances.result)
+    return _change(verdict, "unclear", reason) if reason else verdict
+
+
+def _generator_clock(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
+    """Call a latency unclear if its verdict depends on when the generator starts the clock, or on what it adds."""
+    metric, result = slo.metric, circumstances.result
+    if not metric.is_latency or slo.is_relative or verdict.outcome not in {"met", "missed"}:
+        return verdict  # two results that are measured alike can be compared
+    is_low = (verdict.outcome == "met") == slo.upper
+    if is_low and result.latency_from != "scheduled" and metric.is_response_time and not result.plan.closed:
+        # A latency that is high all the same would be higher still from the schedule.
+        reason = f"{result.generator} measures from send time, not from schedule"
+        return _change(verdict, "unclear", f"{reason}; use 'service {slo.text}' or another generator")
+    added = result.added_latency
+    if not is_low and added and verdict.low is not None and verdict.low - added <= float(slo.bound):
+        return _change(verdict, "unclear", f"{result.generator} itself adds up to {added}")
+    return verdict
+
+
+def _below_machine_noise(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
+    """Call a limit unclear if this machine takes nearly as long to do nothing."""
+    lowest = _ABOVE_MACHINE * circumstances.machine_p99
+    if not slo.metric.is_latency or slo.is_relative or float(slo.bound) >= lowest:
+        return verdict
+    if verdict.outcome == "missed" and verdict.low is not None and verdict.low > lowest:
+        return verdict  # the machine alone is not that slow
+    reason = f"the limit is below {_ABOVE_MACHINE} × {circumstances.machine_p99}, this machine's own p99"
+    return _change(verdict, "unclear", f"{reason} (no-op service)")
+
+
+def _generator_was_the_limit(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
+    """Call a verdict invalid if it depends on what the generator could not do.
+
+    A generator that is late or has no CPU left makes a service look slower: what is met all the same
+    stays met, and what is missed by more than it was late stays missed. One that sends less than
+    planned makes it look faster.
+    """
+    metric, result = slo.metric, circumstances.result
+    if not result.problems or metric.is_of_generator:
+        return verdict
+    if not result.fell_behind:
+        lag = result.total.lag
+        late = float(lag.percentile(100)) if lag else 0.0
+        missed_by_far = (
+            verdict.outcome == "missed"
+            and slo.upper
+            and metric.is_latency
+            and not slo.is_relative
+            and verdict.low is not None
+            and verdict.low - late > float(slo.bound)
+        )
+        # Nor does lateness change the status of a response.
+        unaffected = metric.is_count and not any(result.outcomes.get(kind) for kind in _OWN_FAILURES)
+        if verdict.outcome == "met" or unaffected or missed_by_far:
+            return verdict
+    return _change(verdict, "invalid", "the generator was the limit")
+
+
+# In this order: a later one has the last word.
+_CAVEATS: tuple[Callable[[SLO, Verdict, Circumstances], Verdict], ...] = (
+    _gross_miss,
+    _mostly_errors,
+    _bad_baseline,
+    _unknown_figure,
+    _generator_clock,
+    _below_machine_noise,
+    _generator_was_the_limit,
+)

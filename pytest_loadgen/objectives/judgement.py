@@ -1,0 +1,216 @@
+"""Whether a result meets an objective, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives import stats
+from pytest_loadgen.objectives.sample import Facts, Means, Shares
+from pytest_loadgen.objectives.slo import SLO
+from pytest_loadgen.objectives.verdict import Outcome, Verdict
+from pytest_loadgen.objectives.windows import HALF_INTERVAL, spans
+from pytest_loadgen.units import Share
+from pytest_loadgen.wording import counted
+
+ALPHA = 0.05
+"""The probability of a wrong verdict: met where the truth is a miss, or the other way round."""
+WORTH_WAITING = 20
+"""How many times longer a run may have to be for a remark to say so."""
+
+# A climb is reported if its slope is above 0 with this error, and above this part of the median per second.
+_TREND_ALPHA = 0.005
+_TREND = 0.005
+# A share that varies this many times as much as that of independent requests comes in bursts.
+_BURSTS = 3
+# How many of the windows that look worst at their limit are examined in full.
+_CANDIDATES = 5
+# Longer intervals than this are rounds, and not the seconds of a run.
+_LONGEST_SECOND = 1.75
+
+
+def judge(slo: SLO, result: Result, alpha: float = ALPHA, extended_by: float = 1.0) -> Verdict:
+    """Judge a result by an objective; each side of the bound alone is wrong with probability alpha.
+
+    A percentile is judged as a share: ``p99 < L`` is P(latency > L) < 1 %, which is counted exactly
+    in each interval. Shares and means are bounded with the intervals as batches (see `stats`). A
+    count is meant for the load as planned: of a load that was extended, the average of that length counts.
+    """
+    assert not slo.is_relative, "changes from a baseline are judged by `comparison.compare`"
+    result = slo.metric.view(result)
+    best, worst = result.best_and_worst()
+    if best is not worst:
+        return _combine(*(judge(slo, each, alpha, extended_by) for each in (best, worst)))
+    if not (windows := spans(slo, result.intervals)):
+        assert slo.window
+        return Verdict(slo, "unclear", "-", remark=f"the run is shorter than {slo.window.seconds}")
+    if slo.window and slo.window.which == "any":
+        return _judge_worst(slo, result, windows, alpha)
+    result = replace(result, intervals=result.intervals[windows[0]])
+    if slo.is_tally and extended_by > 1:
+        return _judge_extended(slo, result, extended_by)
+    return _check_trend(slo, result, _judge(slo, result, alpha))
+
+
+def _combine(best: Verdict, worst: Verdict) -> Verdict:
+    """Judge latencies that were counted in wide buckets, from the verdicts on the best and on the worst case."""
+    if best.outcome == worst.outcome:
+        return replace(worst, low=best.low)
+    value = worst.value if best.value == worst.value else f"{best.value} to {worst.value}"
+    remark = "the generator's latency buckets are too wide to decide"
+    return Verdict(best.slo, "unclear", value, best.low, worst.high, remark)
+
+
+def _judge(slo: SLO, result: Result, alpha: float, longer: str = "run") -> Verdict:
+    """Judge all intervals of a result; `longer` is what would have to be longer to decide."""
+    if not result.requests:
+        return Verdict(slo, "unclear", "no requests")
+    metric = slo.metric
+    sample = metric.sample(result, slo.bound)
+    value = metric.write_figure(result, sample)
+    if isinstance(sample, Facts):
+        return _judge_fact(slo, sample, value)
+    if sample.batches < stats.FEWEST_BATCHES:
+        return Verdict(slo, "unclear", value, remark=_too_few(result))
+    bound = _bound(slo)
+    outcome = _outcome(slo, sample.side(bound, alpha))
+    low, high = metric.bounds(result, sample, slo.bound, alpha)
+    if outcome == "unclear":
+        remark = f"{_range(low, high, metric.write)}; {_why_unclear(slo, sample, bound, alpha, longer)}"
+    else:
+        below = (outcome == "met") == slo.upper
+        remark = f"95% sure of {_up_to(high, metric.write) if below else _from(low, metric.write)}"
+    return Verdict(slo, outcome, value, low, high, remark)
+
+
+def _judge_fact(slo: SLO, sample: Facts, value: str) -> Verdict:
+    """Judge a fact of the run: a count, the slowest request."""
+    figure = float(sample.value)
+    if math.isnan(figure):
+        return Verdict(slo, "unclear", "-", remark="not reported by this generator")
+    return Verdict(slo, "met" if slo.holds(figure) else "missed", value, figure, figure)
+
+
+def _judge_extended(slo: SLO, result: Result, extended_by: float) -> Verdict:
+    """Judge a count in a load that lasted longer than the count was meant for."""
+    sample = slo.metric.sample(result, slo.bound)
+    part = sample.value / extended_by
+    remark = f"the load was extended: {part:,.3g} per {result.plan.duration}"
+    value = slo.metric.write_figure(result, sample)
+    return Verdict(slo, "met" if slo.holds(part) else "missed", value, part, part, remark)
+
+
+def _judge_worst(slo: SLO, result: Result, windows: list[slice], alpha: float) -> Verdict:
+    """Judge each window, and give the verdict on the worst.
+
+    To be met, all windows must be, so that each may be wrong with the whole probability (an
+    intersection-union test: Berger 1982). To be missed one is enough, so that they share it.
+    """
+    sample, bound = slo.metric.sample(result, slo.bound), _bound(slo)
+    each = alpha / len(windows)
+    outcomes = [_outcome(slo, sample[window].side(bound, alpha)) for window in windows]
+    if any(outcome != "met" for outcome in outcomes):
+        candidates = [window for window, outcome in zip(windows, outcomes, strict=True) if outcome != "met"]
+        missed = [window for window in candidates if _outcome(slo, sample[window].side(bound, each)) == "missed"]
+        windows = missed or candidates
+    else:
+        each = alpha
+    sign = 1 if slo.upper else -1
+    windows.sort(key=lambda window: sign * sample[window].value, reverse=True)
+    parts = [replace(result, intervals=result.intervals[window]) for window in windows[:_CANDIDATES]]
+    if slo.metric.is_latency:
+        parts.sort(key=lambda part: sign * slo.metric.figure(part), reverse=True)
+    return _judge(slo, parts[0], each, "window")
+
+
+def _check_trend(slo: SLO, result: Result, verdict: Verdict) -> Verdict:
+    """Report a latency that climbs through the run; if it is about to exceed the limit, it is not met."""
+    metric = slo.metric
+    if not (metric.is_latency and metric.is_estimated and slo.upper):
+        return verdict
+    parts = [part for part in result.by_interval if part.requests and part.intervals[0].seconds >= HALF_INTERVAL]
+    medians = [float(part.p50) for part in parts]
+    if len(parts) < 2 * stats.FEWEST_BATCHES or not all(map(math.isfinite, medians)):
+        return verdict
+    average = sum(medians) / len(medians)
+    climb = stats.slope(medians, _TREND_ALPHA)
+    if climb.low <= 0 or climb.value < _TREND * average:
+        return verdict
+    remark = f"{verdict.remark}; still climbing: p50 +{Share(climb.value / average)}/s"
+    figures = [float(metric.figure(part)) for part in parts]
+    ahead = sum(figures) / len(figures) + stats.slope(figures, _TREND_ALPHA).value * 1.5 * len(figures)
+    if verdict.outcome == "met" and not ahead < float(slo.bound):  # nan is not below it either
+        remark = f"{remark}, and would exceed the limit within another run of this length"
+        return replace(verdict, outcome="unclear", remark=remark)
+    return replace(verdict, remark=remark)
+
+
+def _bound(slo: SLO) -> float:
+    """Give the bound for a comparison in which equality is on neither side."""
+    allowed = slo.allowed
+    if allowed is not None and not isinstance(slo.bound, Share):
+        return allowed  # latencies at the limit are in the limit's own bucket, which is not above it
+    bound = float(slo.bound)
+    if slo.comparison not in {"<=", ">="}:
+        return bound
+    return math.nextafter(bound, math.inf if slo.comparison == "<=" else -math.inf)
+
+
+def _outcome(slo: SLO, side: int) -> Outcome:
+    if slo.comparison == "==":
+        return "missed" if side else "met"
+    if not side:
+        return "missed" if not slo.is_sample else "unclear"
+    return "met" if (side < 0) == slo.upper else "missed"
+
+
+# Remarks.
+
+
+def _up_to(high: float, write: Callable[[float], str]) -> str:
+    return f"{write(high)} or less"
+
+
+def _from(low: float, write: Callable[[float], str]) -> str:
+    return write(low) if math.isinf(low) else f"{write(low)} or more"
+
+
+def _range(low: float, high: float, write: Callable[[float], str]) -> str:
+    """Write both bounds; each alone is 95 % sure, so both together are 90 %."""
+    if math.isinf(high):
+        return f"95% sure of {_from(low, write)}"
+    return f"90% sure of {write(low)} to {write(high)}"
+
+
+def _why_unclear(slo: SLO, sample: Shares | Means, bound: float, alpha: float, longer: str) -> str:
+    """Say what would decide: bounds close in by the square root of a run's length."""
+    if isinstance(sample, Shares) and slo.upper and 0 < bound < 1:
+        wanted = stats.needed(bound, alpha)
+        if sum(sample.requests) < wanted:
+            return f"at least {wanted:,} requests are needed to decide"
+    estimate = sample.estimate(alpha)
+    distance = abs(estimate.value - bound)
+    width = max(estimate.high - estimate.value, estimate.value - estimate.low)
+    factor = (width / distance) ** 2 if distance and math.isfinite(width) else math.inf
+    if factor <= WORTH_WAITING:
+        return "a longer window would decide" if longer == "window" else would_decide(factor)
+    bursts = isinstance(sample, Shares) and sample.inflation > _BURSTS
+    if bursts and not bound / 2 < estimate.value < 2 * bound:
+        return f"bad requests come in bursts; only a much longer {longer} can show how often"
+    return would_decide(math.inf)
+
+
+def would_decide(factor: float) -> str:
+    """Say how many times longer a run would have to be to decide, if that is worth waiting for."""
+    if factor > WORTH_WAITING:
+        return "too close to the limit to decide"
+    return f"a run {max(2, math.ceil(factor))}x longer would decide"
+
+
+def _too_few(result: Result) -> str:
+    fewest = stats.FEWEST_BATCHES
+    by_the_second = all(interval.seconds < _LONGEST_SECOND for interval in result.intervals)
+    remedy = f"load for {fewest}s or longer" if by_the_second else f"use rounds={fewest} or more"
+    return f"only {counted(len(result.intervals), 'interval')}; at least {fewest} are needed: {remedy}"

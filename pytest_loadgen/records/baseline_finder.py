@@ -1,0 +1,71 @@
+"""What each load of a session is compared with."""
+
+from __future__ import annotations
+
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.records.fingerprint import Fingerprint
+from pytest_loadgen.records.store import BaselineStore
+from pytest_loadgen.traffic.plan import Plan, Stage
+
+
+class BaselineFinder:
+    """Finds the saved result of each load of a session."""
+
+    def __init__(self, store: BaselineStore, name: str, machine: Fingerprint) -> None:
+        """Read what was saved under a name on this machine. Raises BaselineError."""
+        self._name = name
+        self._record = store.find(name, machine)
+        self._missing = "" if self._record else self._explain(store, machine)
+
+    def find(self, test: str, number: int, load: Result) -> Baseline:
+        """Return the baseline of a test's load (counted from 0), or one that says why it is missing."""
+        if self._record is None:
+            return Baseline(missing=self._missing)
+        results = (run.result for run in self._record.runs if (run.test, run.number) == (test, number))
+        if (saved := next(results, None)) is None:
+            return Baseline(missing=f"the baseline {self._name!r} has no entry for this load: {self._remedy('add')}")
+        if different := differences(saved, load):
+            return Baseline(missing=f"the baseline {self._name!r} is of a different load: {', '.join(different)}")
+        return Baseline(saved)
+
+    def _explain(self, store: BaselineStore, machine: Fingerprint) -> str:
+        if (other := store.find_on_any_machine(self._name)) is None:
+            return f"there is no baseline {self._name!r} yet: {self._remedy('create')}"
+        different = ", ".join(machine.differences(other.machine))
+        return f"the baseline {self._name!r} is from a different machine ({different}): {self._remedy('create')}"
+
+    def _remedy(self, verb: str) -> str:
+        return f"{verb} it with --load-save {self._name}"
+
+
+def differences(saved: Result, load: Result) -> list[str]:
+    """List what differs between a saved load and this one, as far as it affects the figures."""
+    then, now = _traits(saved), _traits(load)
+    return [f"{trait} was {then[trait]}, is {now[trait]}" for trait in then if then[trait] != now[trait]]
+
+
+def _traits(result: Result) -> dict[str, str]:
+    plan: Plan = result.plan
+    return {
+        "generator": result.generator,
+        "sent from": result.sent_from or "this machine",
+        "latency from": result.latency_from,
+        # Without the host and port: services under test often listen on any free port.
+        "request": f"{plan.target.scheme} {plan.target.name}",
+        "load": ", ".join(map(_exact, plan.stages)),
+        "arrivals": plan.arrivals,
+        "warmup": str(plan.warmup),
+        "expect": " ".join(plan.expect),
+        "connections": str(plan.connections),
+        "timeout": str(plan.timeout),
+    }
+
+
+def _exact(stage: Stage) -> str:
+    """Write a stage with all digits: rounded text could hide a difference."""
+    seconds = f"for {float(stage.seconds):.12g}s"
+    if stage.start is None or stage.end is None:
+        return f"max {seconds}"
+    rates = dict.fromkeys((stage.start, stage.end))
+    return f"{' to '.join(f'{float(rate):.12g}/s' for rate in rates)} {seconds}"

@@ -1,0 +1,112 @@
+"""A figure of an interval is declared once; everything that carries intervals knows it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+import pytest_loadgen
+from pytest_loadgen.figures.interval import FIGURES, TOTAL, UTILIZATION, Interval
+from tests.builders.figures import histogram
+
+ROOT = files(pytest_loadgen)
+
+
+def schema() -> set[str]:
+    document = json.loads(ROOT.joinpath("records", "schema.json").read_text(encoding="utf-8"))
+    found = document["$defs"]["interval"]
+    assert set(found["required"]) == set(found["properties"])
+    return set(found["properties"])
+
+
+def proto() -> set[str]:
+    text = ROOT.joinpath("generators", "loadgen.proto").read_text(encoding="utf-8")
+    body = re.search(r"^message Interval \{(.*?)^\}", text, re.DOTALL | re.MULTILINE)
+    assert body
+    return set(re.findall(r"^\s+[\w<>, ]+ (\w+) = \d+;", body[1], re.MULTILINE))
+
+
+@pytest.mark.parametrize("names", [schema(), proto(), set(Interval.__dataclass_fields__)])
+def test_everyone_knows_the_figures(names: set[str]) -> None:
+    """The JSON schema, the messages of other programs and the interval have the same figures."""
+    assert names == {"start", "seconds", *FIGURES}
+
+
+FIRST: Mapping[str, Any] = {
+    "latency": histogram(0.01),
+    "service_time": histogram(0.008),
+    "outcomes": {"200": 1, "timeout": 2},
+    "lag": histogram(0.001, 0.001, 0.001),
+    "cpu": 0.2,
+    "throttled": 0.25,
+    "received": 100,
+    "retried": 1,
+    "never_sent": 2,
+}
+SECOND: Mapping[str, Any] = {
+    "latency": histogram(0.02),
+    "service_time": histogram(0.02),
+    "outcomes": {"200": 1},
+    "lag": histogram(0.002),
+    "cpu": 0.8,
+    "throttled": 0.5,
+    "received": 10,
+    "retried": 0,
+    "never_sent": 0,
+}
+SUMS: Mapping[str, Any] = {
+    "latency": histogram(0.01, 0.02),
+    "service_time": histogram(0.008, 0.02),
+    "outcomes": {"200": 2, "timeout": 2},
+    "lag": histogram(0.001, 0.001, 0.001, 0.002),
+    "throttled": 0.75,
+    "received": 110,
+    "retried": 1,
+    "never_sent": 2,
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_add_up(name: str) -> None:
+    """Each figure is a sum, but for the CPU: the busiest of workers, or the average over time."""
+    one, other = Interval(0, 1, **FIRST), Interval(1, 3, **SECOND)
+    parallel, sequence = Interval.merge_parallel([one, other]), Interval.concatenate([one, other])
+    assert getattr(parallel, name) == SUMS.get(name, 0.8)
+    assert getattr(sequence, name) == pytest.approx(0.65) if name == "cpu" else SUMS[name]
+
+
+@pytest.mark.parametrize("name", ["start", "seconds", *FIGURES])
+def test_figures_as_json(name: str) -> None:
+    """Each figure comes out of JSON as it went in; one that is missing, or no number, is an error."""
+    interval = Interval(0, 1, **FIRST)
+    data = json.loads(json.dumps(interval.as_dict()))
+    assert getattr(Interval.from_dict(data), name) == getattr(interval, name)
+    with pytest.raises(KeyError, match=name):
+        Interval.from_dict({key: value for key, value in data.items() if key != name})
+    for wrong in (-1, True, "1"):
+        broken = {"200": wrong} if name == "outcomes" else wrong
+        with pytest.raises((ValueError, TypeError, AttributeError)):
+            Interval.from_dict({**data, name: broken})
+    assert Interval.from_dict({**data, "of_a_later_version": 1}) == interval
+
+
+@dataclass(frozen=True)
+class Sampled(Interval):
+    """An interval with two more figures."""
+
+    memory: float = field(default=0.0, metadata=UTILIZATION)
+    allocations: int = field(default=0, metadata=TOTAL)
+
+
+def test_a_new_figure_is_one_declaration() -> None:
+    """A figure adds up and is written from its declaration alone."""
+    one, other = Sampled(0, 1, memory=0.5, allocations=3), Sampled(1, 1, memory=0.7, allocations=4)
+    whole = Sampled.concatenate([one, other])
+    assert whole.memory == pytest.approx(0.6)
+    assert whole.allocations == 7
+    assert (one + other) == replace(Sampled(0, 1), memory=0.7, allocations=7)
+    assert Sampled.from_dict(one.as_dict()) == one
