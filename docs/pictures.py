@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 DOCS = Path(__file__).parent
@@ -62,15 +64,15 @@ def load_target():
 """
 SUITE = """
 def test_search(load):
-    load("/search?q=tea", rate=100, duration="12s", slo=["p99 < 200ms", "errors < 0.5%"])
+    load("/search?q=tea", rate=50, duration="12s", slo=["p99 < 200ms", "errors < 0.5%"])
 
 
 def test_reviews(load):
-    load("/reviews", rate=60, duration="12s", slo="p99 < 300ms")
+    load("/reviews", rate=50, duration="8s", slo="p99 < 300ms")
 
 
 def test_checkout(load):
-    load("/checkout", json={"tea": 2}, rate=60, duration="12s", slo=["p90 < 300ms", "p99 < 300ms"])
+    load("/checkout", json={"tea": 2}, rate=50, duration="8s", slo=["p90 < 300ms", "p99 < 300ms"])
 """
 
 
@@ -101,14 +103,14 @@ def run_suite(folder: Path) -> str:
         text=True,
         check=False,
     )
-    if done.returncode != 1:  # one test misses its objective
-        sys.exit(f"{done.stdout}\ndocs/pictures.py expected one failed test, but pytest exited with {done.returncode}")
+    if "1 failed, 2 passed" not in ESCAPE.sub("", done.stdout) or "invalid" in done.stdout:
+        sys.exit(f"{done.stdout}\ndocs/pictures.py expected test_checkout alone to fail: try again on an idle machine")
     return done.stdout.replace(f"{folder}{os.sep}", "")
 
 
 def screenshot(chromium: str, page: Path, picture: Path) -> None:
     """Photograph the upper part of an HTML page in light colours."""
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1330"]
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1240"]
     arguments += ["--blink-settings=preferredColorScheme=1", "--virtual-time-budget=10000"]
     arguments += [f"--user-data-dir={page.parent / 'profile'}", f"--screenshot={picture}", page.as_uri()]
     subprocess.run([chromium, *arguments], check=True, capture_output=True, timeout=120)
@@ -126,19 +128,17 @@ ESCAPE = re.compile(r"\x1b\[([\d;]*)m")
 
 def svg(text: str) -> str:
     """Draw text with ANSI colours."""
-    lines = text.rstrip().splitlines()
+    rows = [row for line in text.rstrip().splitlines() for row in wrapped(line)]
     width = round(COLUMNS * CHARACTER + 2 * MARGIN)
-    height = len(lines) * LINE_HEIGHT + 2 * MARGIN
-    font = f'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="{FONT_SIZE}" fill="{FOREGROUND}"'
-    spans = [
-        span for number, line in enumerate(lines) for span in draw_line(line, MARGIN + (number + 0.75) * LINE_HEIGHT)
-    ]
+    height = len(rows) * LINE_HEIGHT + 2 * MARGIN
+    font = f'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="{FONT_SIZE}"'
+    pieces = [piece for number, row in enumerate(rows) for piece in drawn(row, MARGIN + (number + 0.75) * LINE_HEIGHT)]
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">',
             f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>',
-            f'<g {font} xml:space="preserve">',
-            *spans,
+            f"<g {font}>",
+            *pieces,
             "</g>",
             "</svg>",
             "",
@@ -146,20 +146,32 @@ def svg(text: str) -> str:
     )
 
 
-def draw_line(line: str, y: float) -> Iterator[str]:
-    """Draw the coloured pieces of a line, each at its column."""
-    column, codes = 0, set[str]()
+def wrapped(line: str) -> list[list[tuple[str, str]]]:
+    """Break a line as a terminal does, into rows of characters with their styles."""
+    cells: list[tuple[str, str]] = []
+    codes: set[str] = set()
     # Texts and escape codes alternate, starting with a text.
     for number, piece in enumerate(ESCAPE.split(line)):
         if number % 2:
-            codes = codes | set(piece.split(";")) if piece.strip("0") else set()
-        elif piece:
-            if piece.strip():
-                colour = next((COLOURS[code] for code in codes if code in COLOURS), FOREGROUND)
-                weight = ' font-weight="bold"' if "1" in codes else ""
-                place = f'x="{MARGIN + column * CHARACTER:.1f}" y="{y:.1f}" textLength="{len(piece) * CHARACTER:.1f}"'
-                yield f'<text {place} fill="{colour}"{weight}>{html.escape(piece)}</text>'
-            column += len(piece)
+            new = {code.lstrip("0") for code in piece.split(";")}
+            codes = set() if "" in new else codes | new
+        else:
+            colour = next((COLOURS[code] for code in codes if code in COLOURS), FOREGROUND)
+            style = f'fill="{colour}"' + (' font-weight="bold"' if "1" in codes else "")
+            cells += [(character, style) for character in piece]
+    return [cells[start : start + COLUMNS] for start in range(0, max(1, len(cells)), COLUMNS)]
+
+
+def drawn(row: list[tuple[str, str]], y: float) -> Iterator[str]:
+    """Draw the pieces of a row that have one style, each at its column."""
+    column = 0
+    for style, cells in groupby(row, key=itemgetter(1)):
+        piece = "".join(character for character, _ in cells)
+        if piece.strip():
+            place = f'x="{MARGIN + column * CHARACTER:.1f}" y="{y:.1f}" textLength="{len(piece) * CHARACTER:.1f}"'
+            # No-break spaces, because SVG collapses others.
+            yield f"<text {place} {style}>{html.escape(piece).replace(' ', '&#160;')}</text>"
+        column += len(piece)
 
 
 if __name__ == "__main__":
