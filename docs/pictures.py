@@ -17,7 +17,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 COMMAND = "pytest --load-report=report.html"
-COLUMNS = 118
+COLUMNS = 130
 CONFTEST = """
 import random
 import threading
@@ -26,7 +26,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-SLOW = {"/search": 0, "/reviews": 0.01, "/checkout": 0.08}  # the share of slow requests
+SLOW = {"/search": 0, "/reviews": 0.01, "/checkout": 0.05}  # the share of slow requests
 chance = random.Random(3)
 
 
@@ -110,7 +110,7 @@ def run_suite(folder: Path) -> str:
 
 def screenshot(chromium: str, page: Path, picture: Path) -> None:
     """Photograph the upper part of an HTML page in light colours."""
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1240"]
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1310"]
     arguments += ["--blink-settings=preferredColorScheme=1", "--virtual-time-budget=10000"]
     arguments += [f"--user-data-dir={page.parent / 'profile'}", f"--screenshot={picture}", page.as_uri()]
     subprocess.run([chromium, *arguments], check=True, capture_output=True, timeout=120)
