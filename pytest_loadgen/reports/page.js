@@ -209,7 +209,7 @@ function timeline(data, look) {
   const lost = at.flatMap((moment, number) => (unanswered[number] ? [[moment, unanswered[number]]] : []));
   if (lost.length) {
     traces.push({
-      name: "no answer",
+      name: "no response",
       x: lost.map(([moment]) => moment),
       y: lost.map(() => between(...y.ends, 0.96)),
       mode: "markers",

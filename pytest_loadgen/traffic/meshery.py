@@ -1,6 +1,6 @@
-"""Meshery's performance profiles, and the test files of Service Mesh Performance, as options of a load.
+"""Meshery's performance profiles and Service Mesh Performance (SMP) tests, as options of `load`.
 
-Both are read in their old spelling (snake_case) and in their new one (camelCase).
+Keys may be in snake_case, the old spelling, or in camelCase, the new one.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from pytest_loadgen.errors import PlanError
 
 _PROTOCOLS = {1: "http", 2: "tcp", 3: "udp", 4: "grpc"}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-# What has keys of the user's own.
+# Values whose keys are the user's own, and must not be converted.
 _AS_IS = {"headers", "cookies", "requestHeaders", "requestCookies", "requestBody", "additionalOptions", "labels"}
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What a file asks for, in the words of `load`."""
+    """An imported file, as options of `load`."""
 
     url: str
     options: dict[str, Any]
     authority: str = ""
-    """Certificates (PEM) of the authority to trust."""
+    """The CA certificates to trust (PEM)."""
     remarks: list[str] = field(default_factory=list)
-    """What of the file is not carried out, a sentence each."""
+    """The unsupported parts of the file, a sentence each."""
 
 
 def read(path: Path) -> Imported:
-    """Read a file, JSON or YAML. Raises PlanError where it is neither a profile nor a test."""
+    """Read a JSON or YAML file. Raises PlanError where it is neither a profile nor a test."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PlanError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     document = _parsed(path, text)
     if not isinstance(document, Mapping):
-        raise PlanError(f"{path} is neither a performance profile of Meshery nor an SMP test: it is no mapping")
+        raise PlanError(f"{path} is neither a Meshery performance profile nor an SMP test: it must be a mapping")
     try:
         document = _camel(document, {})
-        if profiles := document.get("profiles"):  # a page of them, as Meshery's API gives it
+        if profiles := document.get("profiles"):  # a page of profiles, as Meshery's API returns it
             return _profile(profiles[0], _several(profiles, "profiles"))
         if "endpoints" in document:
             return _profile(document, [])
@@ -54,10 +54,10 @@ def read(path: Path) -> Imported:
     except PlanError as error:
         raise PlanError(f"{path}: {error}") from None
     except RecursionError:
-        raise PlanError(f"{path} cannot be read as Meshery's: it goes too deep, or is in itself") from None
+        raise PlanError(f"{path} is not a valid Meshery file: it is nested too deeply, or contains itself") from None
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise PlanError(f"{path} cannot be read as Meshery's ({type(error).__name__}: {error})") from None
-    raise PlanError(f"{path} is neither a performance profile of Meshery (endpoints) nor an SMP test (test, clients)")
+        raise PlanError(f"{path} is not a valid Meshery file ({type(error).__name__}: {error})") from None
+    raise PlanError(f"{path} is neither a Meshery performance profile (endpoints) nor an SMP test (test, clients)")
 
 
 def _parsed(path: Path, text: str) -> Any:
@@ -68,7 +68,9 @@ def _parsed(path: Path, text: str) -> Any:
     try:
         import yaml
     except ImportError:
-        raise PlanError(f"{path} is no JSON, and YAML needs PyYAML: pip install 'pytest-loadgen[meshery]'") from None
+        raise PlanError(
+            f"{path} is not JSON, and reading YAML needs PyYAML: pip install 'pytest-loadgen[meshery]'"
+        ) from None
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -101,7 +103,7 @@ def _test(test: Mapping[str, Any]) -> Imported:
     protocol = client.get("protocol", "http")
     protocol = _PROTOCOLS.get(protocol, "") if isinstance(protocol, int) else protocol.lower()
     if protocol not in _PROTOCOLS.values():
-        raise PlanError(f"protocol {client.get('protocol')!r}: write http, tcp, udp or grpc")
+        raise PlanError(f"protocol {client.get('protocol')!r}: must be http, tcp, udp or grpc")
     if protocol != "http":
         endpoints = [re.sub(r"^[a-z]+://", "", each) for each in endpoints]
         endpoints = [f"{protocol}://{each.rstrip('/')}" for each in endpoints]
@@ -136,10 +138,10 @@ def _imported(
     authority: str,
     remarks: list[str],
 ) -> Imported:
-    """Say it in this package's words; what Meshery leaves out means what it means there."""
-    endpoints, generators = _texts(endpoints, "endpoints"), _texts(generators, "load generators")
+    """Translate to options of `load`; a missing value has Meshery's default."""
+    endpoints, generators = _strings(endpoints, "endpoints"), _strings(generators, "load generators")
     if not endpoints:
-        raise PlanError("it has no endpoint")
+        raise PlanError("endpoints: at least one is required")
     options: dict[str, Any] = {
         "rate": _number(rate, "rate") or "max",
         "connections": max(1, int(_number(connections, "number of connections"))),
@@ -151,53 +153,53 @@ def _imported(
     options.update({name: value for name, value in given.items() if value})
     if generators:
         options["generator"] = generators[0]
-    ignored = [f"its option {name} is not carried out." for name in sorted(more)]
+    ignored = [f"the option {name} is not supported and was ignored." for name in sorted(more)]
     for name, text in (("certificate", authority), ("content type", content_type), ("body", body)):
         if not isinstance(text, str):
-            raise PlanError(f"its {name} {text!r} is no text")
-    told = [*remarks, *_several(endpoints, "endpoints"), *_several(generators, "load generators"), *ignored]
-    return Imported(endpoints[0], options, authority, told)
+            raise PlanError(f"{name} {text!r}: must be a string")
+    notes = [*remarks, *_several(endpoints, "endpoints"), *_several(generators, "load generators"), *ignored]
+    return Imported(endpoints[0], options, authority, notes)
 
 
-def _texts(values: Any, what: str) -> list[str]:
-    """Read a list of texts, or one text."""
+def _strings(values: Any, what: str) -> list[str]:
+    """Read a list of strings, or one string."""
     values = [values] if isinstance(values, str) else values
     if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
-        raise PlanError(f"its {what} {values!r} are no list of texts")
+        raise PlanError(f"{what} {values!r}: must be a list of strings")
     return values
 
 
 def _number(value: Any, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise PlanError(f"its {what} {value!r}: write a number, 0 or more")
+        raise PlanError(f"{what} {value!r}: must be a number >= 0")
     return value
 
 
 def go_seconds(text: str) -> float:
-    """Read a duration as Go writes it: ``1m30s``, ``1.5h``. Raises PlanError."""
+    """Return the seconds of a duration in Go's format: ``1m30s``, ``1.5h``. Raises PlanError."""
     pieces = list(_DURATION.finditer(text))
     if not pieces or "".join(piece[0] for piece in pieces) != text.strip():
-        raise PlanError(f"duration {text!r}: write it as Go does ('30s', '1m30s')")
+        raise PlanError(f"duration {text!r}: must be in Go's format ('30s', '1m30s')")
     return sum(float(piece[1]) * _SECONDS[piece[2]] for piece in pieces)
 
 
 def _mapping(value: Any) -> dict[str, Any]:
-    """Read a mapping that may be written as a text of JSON, or be left out."""
+    """Read a mapping, which may be missing or written as a string of JSON."""
     if isinstance(value, str):
         value = json.loads(value) if value.strip() else {}
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise PlanError(f"{value!r} is no mapping")
+        raise PlanError(f"{value!r}: must be a mapping")
     return dict(value)
 
 
 def _several(values: list[Any], what: str) -> list[str]:
-    return [f"of its {len(values)} {what} the first is loaded with."] if len(values) > 1 else []
+    return [f"only the first of {len(values)} {what} is used."] if len(values) > 1 else []
 
 
 def _camel(value: Any, known: dict[int, Any]) -> Any:
-    """Write keys of the document's own in its new spelling; what is in several places is written once."""
+    """Convert the format's own keys to camelCase; a value shared by several places is converted once."""
     if id(value) not in known:
         if isinstance(value, list):
             known[id(value)] = [_camel(each, known) for each in value]

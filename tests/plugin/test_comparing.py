@@ -64,7 +64,7 @@ def test_without_a_baseline_it_is_unclear_and_said_what_to_do(suite: pytest.Pyte
 def test_what_is_no_name_is_said_so(suite: pytest.Pytester, option: str) -> None:
     result = run(suite, f"{option}=../x")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: '../x' is no name for a baseline: *"])
+    result.stderr.fnmatch_lines(["ERROR: '../x' is not a valid baseline name: *"])
 
 
 def test_a_spoilt_baseline_is_an_error_at_the_users_line(suite: pytest.Pytester) -> None:
@@ -74,16 +74,16 @@ def test_a_spoilt_baseline_is_an_error_at_the_users_line(suite: pytest.Pytester)
     result = run(suite, "--load-compare=main")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
-        ['>*load("/", generator=*', "E *BaselineError: *main.json cannot be read as a record of loads *"]
+        ['>*load("/", generator=*', "E *BaselineError: *main.json is not a valid record of loads *"]
     )
 
 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--load-save=main", "--load-storage=file"], "*cannot write into *file: *"),
-        (["--load-save=main", "--load-storage=tea://x"], "*--load-storage: tea://x cannot be used: *"),
-        (["--load-compare=main", "--load-storage=tea://x"], "*--load-storage: tea://x cannot be used: *"),
+        (["--load-save=main", "--load-storage=file"], "*cannot write to *file: *"),
+        (["--load-save=main", "--load-storage=tea://x"], "*--load-storage: cannot use tea://x: *"),
+        (["--load-compare=main", "--load-storage=tea://x"], "*--load-storage: cannot use tea://x: *"),
     ],
 )
 def test_where_nothing_can_be_kept_nothing_is_loaded(suite: pytest.Pytester, args: list[str], said: str) -> None:

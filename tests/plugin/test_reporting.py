@@ -158,7 +158,7 @@ def test_meshery(suite: pytest.Pytester, server: Server) -> None:
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         [
-            "test_a.py::test_profile: profile.json: of its 2 endpoints the first is loaded with.",
+            "test_a.py::test_profile: profile.json: only the first of 2 endpoints is used.",
             "test_a.py::test_profile: profile.json: unknown load generator 'no-such'; using the default.",
         ]
     )

@@ -1,4 +1,4 @@
-"""What is read of Meshery's profiles and of SMP's tests: both spellings, what they leave out, and what is not done."""
+"""Meshery's profiles and SMP tests: both spellings, defaults, and what is not supported."""
 
 import json
 from fnmatch import fnmatch
@@ -89,7 +89,7 @@ def test_an_old_profile(tmp_path: Path) -> None:
     assert found.options["headers"] == {"x_cup": "two"}
     assert found.options["cookies"] == {"tea_id": "1"}
     assert meshery.read(written(tmp_path, {"page": 0, "profiles": [OLD, OLD]})).remarks == [
-        "of its 2 profiles the first is loaded with."
+        "only the first of 2 profiles is used."
     ]
 
 
@@ -112,8 +112,8 @@ def test_a_new_smp_test(tmp_path: Path) -> None:
     assert found.url == "tcp://localhost:1"
     assert found.options == {"rate": "max", "connections": 1, "duration": 5, "generator": "wrk2"}
     assert found.remarks == [
-        "of its 2 clients the first is loaded with.",
-        "of its 2 endpoints the first is loaded with.",
+        "only the first of 2 clients is used.",
+        "only the first of 2 endpoints is used.",
     ]
 
 
@@ -125,7 +125,7 @@ def test_what_is_left_out(tmp_path: Path) -> None:
 
 def test_what_is_not_carried_out(tmp_path: Path) -> None:
     profile = {**PROFILE, "metadata": {"additional_options": {"Thread": 3, "MethodOverride": "PUT"}}}
-    assert meshery.read(written(tmp_path, profile)).remarks == ["its option Thread is not carried out."]
+    assert meshery.read(written(tmp_path, profile)).remarks == ["the option Thread is not supported and was ignored."]
 
 
 @pytest.mark.parametrize(
@@ -139,22 +139,22 @@ def test_durations(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("[1]", "* is neither a performance profile of Meshery nor an SMP test: it is no mapping"),
+        ("[1]", "* is neither a Meshery performance profile nor an SMP test: it must be a mapping"),
         ("{", "* is neither JSON nor YAML: *"),
-        ({"name": "x"}, "* is neither a performance profile of Meshery (endpoints) nor an SMP test (test, clients)"),
-        ({"endpoints": [], "duration": "1s"}, "*: it has no endpoint"),
-        ({"endpoints": [5], "duration": "1s"}, "*: its endpoints [[]5] are no list of texts"),
-        ({"endpoints": "http://a", "duration": "1s", "loadGenerators": [["x"]]}, "*: its load generators * are no *"),
-        ({"endpoints": "http://a", "duration": "1s", "metadata": {"caCertificate": {"file": 5}}}, "*: its cert*"),
-        ({"endpoints": "http://a", "duration": "1s", "qps": -5}, "*: its rate -5: write a number, 0 or more"),
-        ("endpoints: [http://a]\nduration: 1s\nqps: .nan", "*: its rate nan: write a number, 0 or more"),
+        ({"name": "x"}, "* is neither a Meshery performance profile (endpoints) nor an SMP test (test, clients)"),
+        ({"endpoints": [], "duration": "1s"}, "*: endpoints: at least one is required"),
+        ({"endpoints": [5], "duration": "1s"}, "*: endpoints [[]5]: must be a list of strings"),
+        ({"endpoints": "http://a", "duration": "1s", "loadGenerators": [["x"]]}, "*: load generators *: must be *"),
+        ({"endpoints": "http://a", "duration": "1s", "metadata": {"caCertificate": {"file": 5}}}, "*: certificate 5*"),
+        ({"endpoints": "http://a", "duration": "1s", "qps": -5}, "*: rate -5: must be a number >= 0"),
+        ("endpoints: [http://a]\nduration: 1s\nqps: .nan", "*: rate nan: must be a number >= 0"),
         ("endpoints: [http://a]\ncreated_at: 2020-13-45", "* is neither JSON nor YAML: month must be in 1..12"),
-        ("a: &a\n- *a\nendpoints: [x]", "* cannot be read as Meshery's: it goes too deep, or is in itself"),
-        ({"endpoints": ["http://a"]}, "* cannot be read as Meshery's (KeyError: 'duration')"),
-        ({"endpoints": ["http://a"], "duration": "30"}, "*: duration '30': write it as Go does ('30s', '1m30s')"),
-        ({"endpoints": ["http://a"], "duration": "1s", "requestHeaders": "[]"}, "*: [[]] is no mapping"),
-        ({"endpoints": ["http://a"], "duration": "1s", "requestHeaders": "x"}, "* cannot be read as Meshery's *"),
-        ({"test": {"clients": [{"protocol": 9, "endpointUrls": ["a"]}], "duration": "1s"}}, "*: protocol 9: write *"),
+        ("a: &a\n- *a\nendpoints: [x]", "* is not a valid Meshery file: it is nested too deeply, or contains itself"),
+        ({"endpoints": ["http://a"]}, "* is not a valid Meshery file (KeyError: 'duration')"),
+        ({"endpoints": ["http://a"], "duration": "30"}, "*: duration '30': must be in Go's format ('30s', '1m30s')"),
+        ({"endpoints": ["http://a"], "duration": "1s", "requestHeaders": "[]"}, "*: [[]]: must be a mapping"),
+        ({"endpoints": ["http://a"], "duration": "1s", "requestHeaders": "x"}, "* is not a valid Meshery file *"),
+        ({"test": {"clients": [{"protocol": 9, "endpointUrls": ["a"]}], "duration": "1s"}}, "*: protocol 9: must be *"),
     ],
 )  # fmt: skip
 def test_neither(tmp_path: Path, content: Any, said: str) -> None:
