@@ -18,13 +18,13 @@ class Shop(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         time.sleep(0.002)
-        self.answer(200, b'["green", "black"]')
+        self.respond(200, b'["green", "black"]')
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(201, b"{}")
+        self.respond(201, b"{}")
 
-    def answer(self, status: int, body: bytes) -> None:
+    def respond(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

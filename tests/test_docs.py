@@ -88,7 +88,6 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
-@pytest.mark.skipif(not (ROOT / "docs" / "pictures.py").exists(), reason="no pictures are made yet")
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_pictures_are_there(page: Path) -> None:
     pictures = re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", prose(page))
