@@ -12,15 +12,15 @@ from pytest_loadgen.testing.service import Server
 pytest_plugins = ["pytester"]
 
 
-# Outputs of real programs that are not for this repository to keep, where they lie beside it.
+# Published outputs of other projects, which this repository does not include.
 RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
 
 
 def recording(name: str) -> Path:
-    """Give a recorded output, or skip by name where there is none."""
+    """Return a published output; skip the test, by name, if it is not here."""
     path = RECORDINGS / name
     if not path.exists():
-        pytest.skip(f"the recording {name} is not here")
+        pytest.skip(f"the published recording {name} is not in {RECORDINGS}")
     return path
 
 

@@ -16,7 +16,7 @@ ROOT = Path(pytest_loadgen.__file__).parent
 
 # A package imports from packages of the rows above its own only.
 LAYERS = """
-    errors wording
+    errors redaction wording
     units
     traffic
     figures

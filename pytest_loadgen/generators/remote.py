@@ -16,9 +16,8 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import LatencyFrom
 from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.channel import DEFAULT_PORT, SERVICE, Call, CallError, Channel, host_and_port
-from pytest_loadgen.generators.command import without_secrets
+from pytest_loadgen.redaction import redact, without_password
 from pytest_loadgen.traffic.plan import FEATURES, HIGHEST_RATE, Plan
-from pytest_loadgen.traffic.target import without_password
 from pytest_loadgen.units import Duration
 
 if TYPE_CHECKING:
@@ -221,7 +220,7 @@ class Remote(LoadGenerator):
         """Say what went wrong, without secrets."""
         details = "".join(filter(str.isprintable, " ".join(error.details.split())))
         if plan:
-            details = without_secrets(details, plan.target, [self._secret])
+            details = redact(details, (*plan.target.secrets, self._secret))
         return _KINDS.get(error.code, GeneratorError)(self._said(error.code, details[:_SHOWN], heard))
 
     def _said(self, code: str, details: str, heard: bool) -> str:
