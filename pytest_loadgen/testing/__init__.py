@@ -95,7 +95,7 @@ class GeneratorTests:
         """It sends as many requests as were asked for, or says before that it cannot."""
         plan = self.plan(generator, service, rate=50)
         if "rate" not in generator.features:
-            with pytest.raises(PlanError, match=f"{generator.name} cannot do: rate"):
+            with pytest.raises(PlanError, match=f"{generator.name} does not support: rate"):
                 check(generator, plan)
             return
         result = self.run(generator, plan)

@@ -200,9 +200,9 @@ def test_a_program_that_is_not_there() -> None:
 def test_a_plan_that_it_cannot_do_is_not_sent(lent: Lent, server: Server) -> None:
     """Neither by who asks, nor, where that was not asked, by who lends."""
     plan = plan_for(server, rate=50, http2=True)
-    with pytest.raises(PlanError, match="remote cannot do: http2"):
+    with pytest.raises(PlanError, match="remote does not support: http2"):
         runner.run(plan, lent.remote())
-    with pytest.raises(PlanError, match=r"remote \(.*\): embedded cannot do: http2. These can: fortio, "):
+    with pytest.raises(PlanError, match=r"remote \(.*\): embedded does not support: http2. Supported by: fortio, "):
         list(lent.remote().run(plan))
     assert server.connections == 0
 
@@ -587,7 +587,7 @@ def test_chosen_by_address_and_by_configuration(
                 load("/", generator="gone")
 
         def test_cannot(load):
-            with pytest.raises(PlanError, match="cannot do: cert. These can: embedded"):
+            with pytest.raises(PlanError, match="does not support: cert. Supported by: embedded"):
                 load("/", cert="client.pem")
         """
     )

@@ -189,7 +189,7 @@ def test_a_mark_that_cannot_be_carried_out_stops_at_collection(
     [
         ("load('/', durration=3)", "load has no option 'durration': did you mean 'duration'?"),
         ("load('htp://localhost/')", "cannot load htp:// addresses: did you mean 'http'?"),
-        ("load('/', http2=True)", "embedded cannot do: http2. These can: *"),
+        ("load('/', http2=True)", "embedded does not support: http2. Supported by: *"),
         ("load('/', rate=1, duration='0.0001s', warmup=-1)", "warmup=-1: write a time from 0 upwards that ends"),
         ("load('/', rate=0)", "0/s for 200ms: not one request is due; raise the rate or the duration"),
         ("load('/', workers=200)", "100 connections cannot be shared by 200 workers: *"),

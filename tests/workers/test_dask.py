@@ -275,7 +275,7 @@ def test_a_worker_without_the_program(dask: Dask, server: Server) -> None:
     """No worker starts where one has no such program, and that one is named."""
     generator = Fortio()
     generator.program = "/nowhere/fortio"
-    said = r"^worker (one|two) \(tcp://127\.0\.0\.1:\d+\): fortio: there is no '/nowhere/fortio'\. Install it"
+    said = r"^worker (one|two) \(tcp://127\.0\.0\.1:\d+\): fortio: '/nowhere/fortio' does not exist\. Install it"
     with pytest.raises(GeneratorError, match=said):
         next(Distributed(generator, dask.address).run(plan(server)))
     assert server.requests.total() == 0
