@@ -19,7 +19,7 @@ from benchmarks import delayed, report
 from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.objectives.baseline import Baseline
 from pytest_loadgen.objectives.judged import JudgedResult
-from pytest_loadgen.running.side_by_side import pairs
+from pytest_loadgen.running.side_by_side import SideBySide
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
 
@@ -96,11 +96,13 @@ def _tallies(generator: Embedded, mine: str, other: str, runs: int) -> tuple[Tal
     by_pairs, by_first, first = Tally(), Tally(), None
     for _ in range(runs):
         started = time.monotonic()
-        ones, others = zip(*pairs(plan, plan, Target.of(other), generator), strict=True)
+        draft = JudgedResult(plan, generator.name)
+        source = SideBySide(draft, replace(plan, target=Target.of(other)), plan, generator)
+        result = replace(draft, intervals=tuple(interval for _, interval in source))
         took = time.monotonic() - started
-        result = JudgedResult(plan, generator.name, ones)
-        against = JudgedResult(plan, generator.name, others)
-        by_pairs.add(replace(result, baseline=Baseline(against, paired=True)), took)
+        paired = source.baseline()
+        against = paired.result
+        by_pairs.add(replace(result, baseline=paired), took)
         if first is not None:
             by_first.add(replace(result, baseline=Baseline(first)))
         first = first or against

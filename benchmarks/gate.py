@@ -124,7 +124,7 @@ def _times(quick: list[Quick]) -> tuple[list[float], list[float]]:
 
 
 def _gate(ratio: float, longest: float, *, stop_early: bool = False) -> Gate:
-    return Gate.of({"max_duration": longest, "stop_early": stop_early}, [f"p99 < {P99 * ratio * 1e3:.3f}ms"])
+    return Gate.of([f"p99 < {P99 * ratio * 1e3:.3f}ms"], max_duration=longest, stop_early=stop_early)
 
 
 def _intervals(generator: Embedded, plan: Plan, gates: list[Gate], most: float = math.inf) -> list[Interval]:

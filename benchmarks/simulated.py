@@ -179,7 +179,7 @@ def _simulate(times: Times, ratios: Sequence[float], runs: int, stop_early: bool
     """Judge the same runs by limits that are so many times the true p99."""
     plan = Plan.of(Target.of("http://127.0.0.1/"), rate=RATE, duration=DURATION)
     gates = {
-        ratio: Gate.of({"stop_early": stop_early, "max_duration": LONGEST}, [f"p99 < {P99 * ratio * 1e3:g}ms"])
+        ratio: Gate.of([f"p99 < {P99 * ratio * 1e3:g}ms"], stop_early=stop_early, max_duration=LONGEST)
         for ratio in ratios
     }
     tallies = {ratio: Tally() for ratio in ratios}

@@ -31,7 +31,7 @@ class Whole(Paper):
 
     def run(self, plan):
         intervals = list(super().run(plan))
-        yield Interval.whole(intervals)
+        yield Interval.concatenate(intervals)
 
 def pytest_loadgen_generators():
     return [Paper(), Whole()]

@@ -158,6 +158,7 @@ def test_a_session_without_a_load_imports_little(tmp_path: Path) -> None:
             "plugin.hookspecs",
             "plugin.reporting",
             "plugin.session",
+            "plugin.settings",
             "plugin.xdist",
             "wording",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.interval import Interval
@@ -13,7 +14,6 @@ from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import ALPHA, Verdict, judge, last
-from pytest_loadgen.traffic.options import Options
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration, Rate, Share
 
@@ -38,22 +38,27 @@ class Gate:
     abort_if: SLO | None = None
 
     @classmethod
-    def of(cls, options: Options, objectives: Sequence[str]) -> Gate:
-        """Read the objectives, those of the options last. Raises PlanError."""
-        said = options.get("slo", ())
-        # No iterator: a mark is read twice.
-        if not isinstance(said, (str, list, tuple)):
-            raise PlanError(f"slo={said!r}: write an objective ('p99 < 200ms') or a list of them")
-        stop_early = options.get("stop_early", False)
+    def of(
+        cls,
+        objectives: Sequence[str] = (),
+        *,
+        slo: object = (),
+        max_duration: Any = None,
+        stop_early: object = False,
+        abort_if: Any = None,
+    ) -> Gate:
+        """Read the options as people write them; `slo` is added to `objectives`. Raises PlanError."""
+        # Not an iterator: a mark is read twice.
+        if not isinstance(slo, (str, list, tuple)):
+            raise PlanError(f"slo={slo!r}: expected an objective ('p99 < 200ms') or a list of them")
         if not isinstance(stop_early, bool):
-            raise PlanError(f"stop_early={stop_early!r}: write True or False")
-        longest, abort = options.get("max_duration"), options.get("abort_if")
-        texts = [*objectives, *([said] if isinstance(said, str) else said)]
+            raise PlanError(f"stop_early={stop_early!r}: expected True or False")
+        texts = [*objectives, *([slo] if isinstance(slo, str) else slo)]
         return cls(
             objectives=tuple(dict.fromkeys(SLO.parse(text) for text in texts)),
-            max_duration=None if longest is None else _longest(longest),
+            max_duration=None if max_duration is None else _longest(max_duration),
             stop_early=stop_early,
-            abort_if=None if abort is None else _abort(abort),
+            abort_if=None if abort_if is None else _abort(abort_if),
         )
 
     def lengthened(self, plan: Plan) -> Plan:

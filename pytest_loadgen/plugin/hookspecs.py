@@ -1,4 +1,4 @@
-"""The hooks: what any pytest plugin or conftest.py may define, by these names."""
+"""The hooks that a pytest plugin or conftest.py can implement."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_loadgen_generators() -> Iterable[LoadGenerator]:  # type: ignore[empty-body]
-    """Give load generators that tests can choose by their names.
+    """Give load generators that tests can choose by name.
 
-    Called once a session, when the first is chosen.
+    Called once per session, when the first is chosen.
     """
 
 
 @pytest.hookspec(firstresult=True)
 def pytest_loadgen_plan(item: pytest.Item, plan: Plan) -> Plan | None:
-    """Give another plan for a load of a test, before it is looked at any further; or None to leave it."""
+    """Give another plan for a load of a test, before it is checked and sent; or None to keep it."""
 
 
 @pytest.hookspec
 def pytest_loadgen_finished(item: pytest.Item, run: Run) -> None:
-    """Take what came of a load, in the process that ran the test; what is raised fails the test."""
+    """Take the run of a load, in the process that ran the test; an exception fails the test."""
 
 
 @pytest.hookspec
 def pytest_loadgen_reports() -> Mapping[str, Report]:  # type: ignore[empty-body]
-    """Give reports by the ending of the path that --load-report names, with its dot."""
+    """Give report formats by the file extension of --load-report, with its dot."""

@@ -1,4 +1,4 @@
-"""The live line while a load runs."""
+"""The line that shows how a load is going, in a terminal."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _SAVE, _BACK, _CLEAR = "\x1b7", "\x1b8", "\x1b[K"
 _NARROWEST = 20
 
 
-class Progress:
-    """Draws behind what pytest has written in the line, and leaves nothing there."""
+class LiveLine:
+    """Draws behind what pytest has written in the line, and clears it at the end."""
 
     def __init__(self, reporter: pytest.TerminalReporter, capture: CaptureManager | None, plan: Plan) -> None:
         """Draw nothing yet: a load that is over within a second needs no progress."""
@@ -33,7 +33,7 @@ class Progress:
         self._intervals: list[Interval] = []
 
     def waiting(self) -> None:
-        """Tell that another load has the machine."""
+        """Say that another load has the machine."""
         self._draw("waiting for another load on this machine")
 
     def started(self) -> None:
@@ -41,8 +41,8 @@ class Progress:
         self._begun = time.monotonic()
         self._clear()
 
-    def show(self, interval: Interval) -> None:
-        """Tell how the load is going."""
+    def show(self, interval: Interval, generator: str = "") -> None:
+        """Show an interval, with the name of its generator where there are several."""
         self._intervals.append(interval)
         elapsed = interval.start + interval.seconds
         if elapsed >= self._plan.duration:
@@ -59,7 +59,7 @@ class Progress:
                 total=float(self._plan.duration),
                 elapsed=elapsed,
                 ncols=None,
-                bar_format=f"{{bar:10}} {elapsed:.0f}/{self._plan.duration} {figures}",
+                bar_format=f"{{bar:10}} {elapsed:.0f}/{self._plan.duration} {generator and f'{generator}: '}{figures}",
             )
         )
 

@@ -1,9 +1,9 @@
-"""What a session tells of its loads: on the terminal, in reports, in JUnit's file, to GitHub, and to later sessions."""
+"""Where the runs of a session are reported: the terminal, reports, JUnit's file, GitHub, and later sessions."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
@@ -13,31 +13,30 @@ import pytest
 
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.plugin.session import Session
+from pytest_loadgen.plugin.settings import baselines, formats
 from pytest_loadgen.wording import counted
 
 if TYPE_CHECKING:
     from pytest_loadgen.records.record import Record
     from pytest_loadgen.records.run import Run
-    from pytest_loadgen.records.store import Baselines
-    from pytest_loadgen.reports.formats import Report
 
 
 class Reporting:
-    """Brings runs from tests to the summary."""
+    """Carries runs from tests to the summary and the reports."""
 
     def __init__(self, session: Session) -> None:
-        """Take where the runs are."""
+        """Take the session's runs."""
         self._session = session
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         item.user_properties += self._session.properties()
         report = yield
-        # A mark of its module may be meant for others.
+        # A mark on the module may be for other tests.
         marks = item.iter_markers("slo") if "load" in getattr(item, "fixturenames", ()) else item.own_markers
         objectives = any(mark.name == "slo" for mark in marks)
         if report.when == "call" and report.passed and objectives and item.nodeid not in self._session.loaded:
-            self._session.say(f"{item.nodeid}: its objectives were not judged, as it did not load anything.")
+            self._session.say(f"{item.nodeid}: has objectives but ran no load; nothing was judged.")
         self._session.attach(report)
         return report
 
@@ -48,13 +47,13 @@ class Reporting:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         try:
             yield
-        finally:  # whatever befalls other plugins
+        finally:  # even if another plugin fails
             self._session.finish()
             if not hasattr(session.config, "workerinput"):
                 self._write(session)
 
     def _write(self, session: pytest.Session) -> None:
-        """Write all that was asked for; what goes wrong with the one keeps none of the others."""
+        """Write everything that was asked for; a failure of one does not prevent the others."""
         for option, write in self._asked(session.config):
             try:
                 self._session.remarks.append(write())
@@ -66,28 +65,28 @@ class Reporting:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def _asked(self, config: pytest.Config) -> Iterator[tuple[str, Callable[[], str]]]:
-        """Give what is to be written at the end: by which option, and what writes it and tells where that is."""
+        """Give each option that writes something at the end, and the function that writes it and returns a remark."""
         if name := config.getoption("load_save"):
             yield f"--load-save {name}", partial(self._save, config, name)
         for path in config.getoption("load_report"):
             yield f"--load-report {path}", partial(self._report, config, config.invocation_params.dir / path)
 
     def _save(self, config: pytest.Config, name: str) -> str:
-        """Keep what others can be compared with, and say where."""
-        # What each was compared with is kept already, where that is.
-        kept = [replace(run, baseline=None) for run in self._session.runs if run.is_sound]
-        left = len(self._session.runs) - len(kept)
-        why = f"{counted(left, 'load')} failed, did not end, or the generator was the limit" if left else ""
-        if not kept:
-            return f"--load-save {name}: nothing is kept: {why or 'there was no load'}."
-        where = baselines(config).save(name, self._record(config, kept))
-        return f"kept as {name!r}: {where}" + (f"; not kept: {why}." if why else "")
+        """Save the runs that others can be compared with, and say where."""
+        # The baseline of each is saved already, under its own name.
+        saved = [replace(run, baseline=None) for run in self._session.runs if run.is_sound]
+        left = len(self._session.runs) - len(saved)
+        why = f"{counted(left, 'load')} failed, did not finish, or met the limit of the generator" if left else ""
+        if not saved:
+            return f"--load-save {name}: nothing saved: {why or 'there was no load'}."
+        where = baselines(config).save(name, self._record(config, saved))
+        return f"saved as {name!r}: {where}" + (f"; not saved: {why}." if why else "")
 
     def _report(self, config: pytest.Config, path: Path) -> str:
         """Write a report, and say where."""
-        from pytest_loadgen.reports import formats
+        from pytest_loadgen.reports.formats import write
 
-        written = formats.write(path, self._record(config, self._session.runs), formats_of(config))
+        written = write(path, self._record(config, self._session.runs), formats(config))
         return f"report: {', '.join(map(str, written)) or f'no load for {path}'}"
 
     @staticmethod
@@ -124,45 +123,22 @@ class Reporting:
         for line, invalid in terminal.undecided(runs):
             terminalreporter.write_line(line, yellow=not invalid, red=invalid)
         if os.environ.get("GITHUB_ACTIONS") == "true" and runs:
-            self._tell_github(terminalreporter, config)
+            self._annotate_github(terminalreporter, config)
 
-    def _tell_github(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-        """Mark the tests whose objectives are not met, and write the table into the step's summary."""
+    def _annotate_github(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        """Annotate the tests whose objectives are not met, and write the table into the step's summary."""
         from pytest_loadgen.reports import github
 
         for run in self._session.runs:
-            path, line = self._session.places.get(run.test, (run.test.partition("::")[0], 1))
+            path, line = self._session.locations.get(run.test, (run.test.partition("::")[0], 1))
             for mark in github.marks(run, PurePath(path), line):
                 terminalreporter.write_line(mark)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             text = github.summary(self._record(config, self._session.runs))
             try:
-                # A file name may be of no encoding.
+                # File names need not be valid in any encoding.
                 with Path(summary).open("a", encoding="utf-8", errors="replace") as file:
                     file.write(text)
             except OSError as error:
                 said = f"GITHUB_STEP_SUMMARY: cannot write {summary}: {error.strerror}"
                 terminalreporter.write_line(said, yellow=True)
-
-
-def baselines(config: pytest.Config) -> Baselines:
-    """Tell where runs are kept."""
-    from pytest_loadgen.records.store import FOLDER, Baselines
-
-    return Baselines(config.getoption("load_storage") or config.rootpath / FOLDER)
-
-
-def check_reports(config: pytest.Config) -> None:
-    """Refuse reports that cannot be made before anything is sent for them."""
-    for path in config.getoption("load_report"):
-        from pytest_loadgen.reports import formats
-
-        formats.check(Path(path), formats_of(config))
-
-
-def formats_of(config: pytest.Config) -> Mapping[str, Report]:
-    """Give the reports that there are: those that come with the plugin, and those of others."""
-    from pytest_loadgen.reports.formats import FORMATS
-
-    more = config.hook.pytest_loadgen_reports()
-    return {**FORMATS, **{ending: report for each in more for ending, report in each.items()}}

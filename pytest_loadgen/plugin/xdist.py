@@ -1,10 +1,10 @@
-"""One machine for the tests of all workers of xdist."""
+"""One machine for the tests of all pytest-xdist workers: tests wait while a load runs."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Generator
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,40 +12,40 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_loadgen.running.lock import Room
+    from pytest_loadgen.running.lock import TestLock
 
-# By what name the controller tells its workers the folder of the room that tests share.
+# The key under which the controller gives its workers the directory of the lock.
 _FOLDER = "loadgen_folder"
 
 
-class Sharing:
-    """Lets the tests of an xdist worker wait while another worker's load has the machine."""
+class WorkerHooks:
+    """Lets the tests of an xdist worker wait while another worker's load runs."""
 
-    def __init__(self, room: Room) -> None:
-        """Take the room that the tests share."""
-        self._room = room
+    def __init__(self, lock: TestLock) -> None:
+        """Take the lock that the workers share."""
+        self._lock = lock
         self._wanted = False
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        # Every worker collects all tests: where none loads, none has to wait.
+        # Every worker collects all tests: if none loads, none has to wait.
         self._wanted = any(item.get_closest_marker("load") for item in session.items)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, object, object]:
         if not self._wanted:
             return (yield)
-        self._room.enter()
+        self._lock.acquire_shared()
         try:
             return (yield)
         finally:
-            self._room.leave()
+            self._lock.release_shared()
 
 
-class Controller:
-    """Gives the workers of xdist a room to share."""
+class ControllerHooks:
+    """Gives the workers of xdist a lock to share."""
 
     def __init__(self) -> None:
-        """Make none yet."""
+        """Create nothing yet."""
         self._files = ExitStack()
 
     @cached_property
@@ -60,26 +60,11 @@ class Controller:
         self._files.close()
 
 
-def room_of(config: pytest.Config) -> Room | None:
-    """Give the room that this worker's tests share with those of others; none where there are no others."""
+def test_lock(config: pytest.Config) -> TestLock | None:
+    """Give the lock that this worker shares with the others, or None without xdist."""
     folder = getattr(config, "workerinput", {}).get(_FOLDER)
     if not folder:
         return None
-    from pytest_loadgen.running.lock import Room
+    from pytest_loadgen.running.lock import TestLock
 
-    return Room(Path(folder))
-
-
-def its_turn(room: Room | None) -> Callable[[Callable[[], None]], AbstractContextManager[None]]:
-    """Give what a load waits in: for the tests of other workers, and for the loads of other sessions."""
-    from pytest_loadgen.running import lock as turn
-
-    @contextmanager
-    def wait(waiting: Callable[[], None]) -> Iterator[None]:
-        with ExitStack() as stack:
-            if room:
-                stack.enter_context(room.alone(waiting))
-            stack.enter_context(turn.alone(Path(tempfile.gettempdir()), waiting))
-            yield
-
-    return wait
+    return TestLock(Path(folder))

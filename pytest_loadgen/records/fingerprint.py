@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from pytest_loadgen.generators.embedded import cgroup
+from pytest_loadgen.generators import cgroup
 
 
 @dataclass(frozen=True)

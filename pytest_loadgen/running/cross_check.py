@@ -1,25 +1,29 @@
-"""The same load by several generators, by turns; and where their figures are not the same."""
+"""The same load by several generators in alternation, and where their figures differ."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.running import runner
-from pytest_loadgen.running.rounds import Rounds
+from pytest_loadgen.running.rounds import cut, round_length
+from pytest_loadgen.running.source import Source, Tagged
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
 
-# Two generators disagree where chance alone would part their bounds this seldom.
+# Two generators disagree where chance alone would separate their bounds this rarely.
 _ALPHA = 0.001
 _PERCENTS = (50, 90, 99)
-_FROM = {"scheduled": "when requests were due", "sent": "when they were sent", "corrected": "when they were sent"}
+_FROM = {
+    "scheduled": "when requests were due",
+    "sent": "when they were sent",
+    "corrected": "when they were sent",
+}
 
 
 class CrossCheck(dict[str, JudgedResult]):
@@ -32,30 +36,46 @@ class CrossCheck(dict[str, JudgedResult]):
         return tuple(sentence for one, other in pairs for sentence in _disagreements(one, other))
 
 
-def by_turns(
-    plan: Plan, generators: Sequence[LoadGenerator], rounds: int, allowed_hosts: Iterable[str] = ()
-) -> Iterator[tuple[int, Interval]]:
-    """Have each generator run the plan in rounds, all of them in each: first to last, last to first.
+class Alternation(Source):
+    """Several generators that carry out the plan in rounds, all of them in each: first to last, last to first.
 
-    So what the machine does meanwhile, and what the service remembers, befalls all alike. Gives
-    each interval with the number of its generator.
+    What the machine does meanwhile, and what the service remembers, affects all alike. An interval has
+    the number of its generator.
     """
-    hosts = tuple(allowed_hosts)
-    turns = list(enumerate(generators))
-    begin = 0.0
-    for part in Rounds(generators[0], plan, rounds).parts(plan):
-        for number, generator in turns:
-            # Each is warmed up for each round: its connections are new.
-            result = runner.run(replace(part, warmup=plan.warmup), generator, allowed_hosts=hosts)
-            yield from ((number, replace(each, start=each.start + begin)) for each in result.intervals)
-        turns.reverse()
-        begin += part.duration
+
+    def __init__(
+        self, plan: Plan, generators: Sequence[LoadGenerator], rounds: int, allowed_hosts: Iterable[str] = ()
+    ) -> None:
+        """Start nothing yet."""
+        self._plan = plan
+        self._generators = generators
+        self._parts = cut(plan, round_length(plan, rounds))
+        self._allowed_hosts = tuple(allowed_hosts)
+        self._finishing = False
+
+    def __iter__(self) -> Generator[Tagged]:
+        order = list(enumerate(self._generators))
+        begin = 0.0
+        for part in self._parts:
+            for number, generator in order:
+                if self._finishing:
+                    return
+                # Each is warmed up for each round: its connections are new.
+                warmed = replace(part, warmup=self._plan.warmup)
+                result = runner.run(warmed, generator, allowed_hosts=self._allowed_hosts)
+                yield from ((number, replace(each, start=each.start + begin)) for each in result.intervals)
+            order.reverse()
+            begin += part.duration
+
+    def finish(self) -> None:
+        """Run no more rounds."""
+        self._finishing = True
 
 
 def _disagreements(one: JudgedResult, other: JudgedResult) -> Iterator[str]:
     if not one.requests or not other.requests:
         if one.requests or other.requests:
-            yield f"{one.generator} made {one.requests:,} requests, and {other.generator} {other.requests:,}"
+            yield f"{one.generator} made {one.requests:,} requests, {other.generator} made {other.requests:,}"
         return
     bases = {one.latency_from, other.latency_from}
     why = (

@@ -1,4 +1,4 @@
-"""Whose turn it is: loads have the machine one at a time, and to themselves."""
+"""The locks that give each load the machine to itself."""
 
 from __future__ import annotations
 
@@ -19,66 +19,68 @@ _BETWEEN_TRIES = 0.01
 
 
 @contextmanager
-def alone(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Have the machine to oneself among all who ask for the same folder.
+def machine_lock(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the machine exclusively among all loads that use the same directory.
 
-    `waiting` is called once where somebody else has it. Raises LoadError after an hour.
+    `waiting` is called once if another load holds it. Raises LoadError after an hour.
     """
     with _locked(folder / "pytest-loadgen.lock", fcntl.LOCK_EX, waiting):
         yield
 
 
-class Room:
-    """A room that tests share and a load has alone: a lock of readers and writers, in files.
+class TestLock:
+    """A lock that tests share and a load holds exclusively: a readers-writer lock, in files.
 
-    Whoever comes in passes the door; a load stands in the door while it waits for the tests in the
-    room to leave, so that no new ones come in before it.
+    Whoever acquires it passes the gate; a load holds the gate while it waits for the running tests, so that
+    no new test starts before the load.
     """
 
+    __test__ = False  # not a class of tests
+
     def __init__(self, folder: Path) -> None:
-        """Take a folder that all who share the room know."""
-        self._door = folder / "door.lock"
-        self._room = folder / "room.lock"
-        self._inside = ExitStack()
-        self._is_inside = False
+        """Take a directory that all processes of the session know."""
+        self._gate = folder / "gate.lock"
+        self._tests = folder / "tests.lock"
+        self._held = ExitStack()
+        self._is_held = False
         self._one_load = threading.Lock()
 
-    def enter(self) -> None:
-        """Be in the room with others."""
+    def acquire_shared(self) -> None:
+        """Hold it together with other tests."""
         with ExitStack() as stack:
-            with _locked(self._door, fcntl.LOCK_EX):
-                stack.enter_context(_locked(self._room, fcntl.LOCK_SH))
-            self._inside = stack.pop_all()
-        self._is_inside = True
+            with _locked(self._gate, fcntl.LOCK_EX):
+                stack.enter_context(_locked(self._tests, fcntl.LOCK_SH))
+            self._held = stack.pop_all()
+        self._is_held = True
 
-    def leave(self) -> None:
-        """Be out of it."""
-        self._is_inside = False
-        self._inside.close()
+    def release_shared(self) -> None:
+        """Release it."""
+        self._is_held = False
+        self._held.close()
 
     @contextmanager
-    def alone(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Leave, have the room to oneself, and enter again; `waiting` is called once if at all."""
+    def exclusive(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Release it, hold it exclusively, and share it again; `waiting` is called at most once."""
         tell = cache(waiting)
-        # The threads of one test are in the room together: one of them must not wait for another to leave.
+        # The threads of one test share its lock: one of them must not wait for another to release it.
         with self._one_load:
-            was_inside = self._is_inside
-            self.leave()
+            was_held = self._is_held
+            self.release_shared()
             try:
-                with _locked(self._door, fcntl.LOCK_EX, tell), _locked(self._room, fcntl.LOCK_EX, tell):
+                with _locked(self._gate, fcntl.LOCK_EX, tell), _locked(self._tests, fcntl.LOCK_EX, tell):
                     yield
             finally:
-                if was_inside:
-                    self.enter()
+                if was_held:
+                    self.acquire_shared()
 
 
 @contextmanager
 def _locked(path: Path, kind: int, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold a file's lock; the system gives it back when a process dies."""
+    """Hold the lock of a file; the system releases it when the process dies."""
     try:
         descriptor = _open(path)
     except OSError as error:
-        raise LoadError(f"cannot lock {path}, by which loads take turns: {error.strerror}") from error
+        raise LoadError(f"cannot lock {path}, which serializes loads: {error.strerror}") from error
     try:
         deadline = time.monotonic() + _LONGEST_WAIT
         told = False
@@ -89,21 +91,21 @@ def _locked(path: Path, kind: int, waiting: Callable[[], None] = lambda: None) -
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     waited = Duration(_LONGEST_WAIT)
-                    raise LoadError(f"another load has held {path} for {waited}: is it stuck?") from None
+                    raise LoadError(f"timed out after {waited} waiting for another load, which holds {path}") from None
             if not told:
                 waiting()
                 told = True
             time.sleep(_BETWEEN_TRIES)
         yield
     finally:
-        # Closing is not enough: a process forked meanwhile, a service for example, has it open too.
+        # Closing is not enough: a process forked in the meantime, such as a service, has it open, too.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
 def _open(path: Path) -> int:
-    """Open a lock file that may be another user's: to lock it, reading is enough."""
+    """Open a lock file that may belong to another user: to lock it, reading is enough."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         return os.open(path, flags)

@@ -1,9 +1,8 @@
-"""The options of a load, as a call, a mark or a profile gives them."""
+"""The options of a load, as calls, marks and profiles give them."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypedDict, cast
@@ -15,7 +14,7 @@ from pytest_loadgen.wording import did_you_mean
 
 
 class OneLoad(TypedDict, total=False):
-    """What can be said of a load, whoever generates it; durations are seconds or text, rates numbers or text."""
+    """The options of a load by one generator; durations are seconds or text, rates numbers or text."""
 
     rate: float | str
     stages: Iterable[Stage]
@@ -33,7 +32,7 @@ class OneLoad(TypedDict, total=False):
     max_duration: float | str
     stop_early: bool
     abort_if: str
-    # The request's own, with the names and the meaning they have in httpx.
+    # Those of the request, with their names and meaning in httpx.
     method: str
     params: Any
     headers: Any
@@ -49,28 +48,29 @@ class OneLoad(TypedDict, total=False):
 
 
 class Options(OneLoad, total=False):
-    """What can be said of a load."""
+    """The options of a load."""
 
     generator: str | list[str] | tuple[str, ...]
 
 
 _NAMES = frozenset(Options.__annotations__)
-_OF_PLAN = frozenset(
+PLAN_OPTIONS = frozenset(
     {"rate", "stages", "duration", "arrivals", "connections", "warmup", "timeout", "expect", "ready_timeout"}
 )
-_NOT_OF_REQUEST = frozenset(
-    {"generator", "against", "workers", "rounds", "slo", "max_duration", "stop_early", "abort_if"}
-)
-# What other tools call them.
+RUN_OPTIONS = frozenset({"generator", "against", "workers", "rounds"})
+GATE_OPTIONS = frozenset({"slo", "max_duration", "stop_early", "abort_if"})
+# What other tools call them, and what they were called here.
 _ALIASES = {
+    "ready": "ready_timeout",
+    "abort": "abort_if",
     **dict.fromkeys(("concurrency", "clients", "users", "vus", "threads"), "connections"),
     **dict.fromkeys(("qps", "rps"), "rate"),
     **dict.fromkeys(("time", "seconds", "length"), "duration"),
     **dict.fromkeys(("body", "payload"), "content"),
     **dict.fromkeys(("engine", "tool"), "generator"),
 }
-# Where one of a group is given, those of the same group further away are meant no more.
-_INSTEAD = (
+# An option replaces those of the other set that are given further away.
+_EXCLUSIVE = (
     ({"stages"}, {"rate", "duration"}),
     ({"rate", "duration"}, {"stages"}),
     ({"json"}, {"content", "data", "files"}),
@@ -88,13 +88,13 @@ def check(options: Mapping[str, Any], where: str) -> Options:
 
 
 def merge(layers: Iterable[Options]) -> Options:
-    """Lay options over one another, the nearest first: what is said nearer replaces what is not.
+    """Merge layers of options, the nearest first: an option replaces the same one of a layer further away.
 
     Objectives add up.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        replaced = {name for group, others in _INSTEAD if group & merged.keys() for name in others}
+        replaced = {name for group, others in _EXCLUSIVE if group & merged.keys() for name in others}
         objectives = [*_listed(layer.get("slo", ())), *_listed(merged.get("slo", ()))]
         merged = {name: value for name, value in layer.items() if name not in replaced} | merged
         if objectives:
@@ -103,17 +103,13 @@ def merge(layers: Iterable[Options]) -> Options:
 
 
 def _listed(slo: Any) -> list[Any]:
-    # What is neither is refused where it is read.
+    # Anything else is refused where it is parsed.
     return list(slo) if isinstance(slo, (list, tuple)) else [slo]
-
-
-def is_scheduler(workers: object) -> bool:
-    """Tell the address of a Dask scheduler from other things that share a load."""
-    return isinstance(workers, str) and bool(re.fullmatch(r"(tcp|tls)://[^/]+:\d+", workers))
 
 
 def plan_of(url: str, options: Options) -> Plan:
     """Make the plan that options describe. Raises PlanError."""
-    of_plan = {name: value for name, value in options.items() if name in _OF_PLAN}
-    of_request = {name: value for name, value in options.items() if name not in _OF_PLAN | _NOT_OF_REQUEST}
+    of_plan = {name: value for name, value in options.items() if name in PLAN_OPTIONS}
+    others = PLAN_OPTIONS | RUN_OPTIONS | GATE_OPTIONS
+    of_request = {name: value for name, value in options.items() if name not in others}
     return Plan.of(Target.of(url, **cast(Any, of_request)), **cast(Any, of_plan))

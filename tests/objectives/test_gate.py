@@ -29,34 +29,32 @@ from tests.traffic.test_plan import plan
 def test_of() -> None:
     """Objectives add up, those of the call last and each once however it is spaced; the rest is read."""
     found = Gate.of(
-        {
-            "slo": ["p99 < 1s", "max  <  2s"],
-            "max_duration": "1m",
-            "stop_early": True,
-            "abort_if": "errors > 9 over last 5s",
-        },
         ["errors == 0", "p99   <   1s", "errors == 0"],
+        slo=["p99 < 1s", "max  <  2s"],
+        max_duration="1m",
+        stop_early=True,
+        abort_if="errors > 9 over last 5s",
     )
     assert [slo.text for slo in found.objectives] == ["errors == 0", "p99 < 1s", "max < 2s"]
     assert found.max_duration == 60
     assert found.stop_early
     assert found.abort_if == SLO.parse("errors > 9 over last 5s")
-    assert Gate.of({"slo": "p99 < 1s"}, []).objectives == (SLO.parse("p99 < 1s"),)
-    assert Gate.of({}, []) == Gate()
+    assert Gate.of(slo="p99 < 1s").objectives == (SLO.parse("p99 < 1s"),)
+    assert Gate.of() == Gate()
 
 
 @pytest.mark.parametrize(
     ("options", "objectives", "message"),
     [
-        ({"slo": 5}, [], "slo=5: write an objective ('p99 < 200ms') or a list of them"),
+        ({"slo": 5}, [], "slo=5: expected an objective ('p99 < 200ms') or a list of them"),
         ({"slo": [5]}, [], "5 is not an objective: write text, as 'p99 < 200ms'"),
         ({}, [["p99 < 1s"]], "['p99 < 1s'] is not an objective: write text, as 'p99 < 200ms'"),
         ({"slo": "p99 < 1"}, [], "'p99 < 1': 1 needs a unit of time: is it p99 < 1ms?"),
         ({"max_duration": "5"}, [], "max_duration: '5' needs a unit of time: is it 5ms or 5s?"),
         ({"max_duration": float("nan")}, [], "max_duration: nan is not a duration: write seconds (0.2) or text *"),
         ({"max_duration": "0s"}, [], "max_duration='0s': write a time longer than 0 that ends"),
-        ({"stop_early": "false"}, [], "stop_early='false': write True or False"),
-        ({"slo": iter(["p99 < 1s"])}, [], "slo=<list_iterator*>: write an objective ('p99 < 200ms') or a list of them"),
+        ({"stop_early": "false"}, [], "stop_early='false': expected True or False"),
+        ({"slo": iter(["p99 < 1s"])}, [], "slo=<list_iterator*>: expected an objective *"),
         ({"abort_if": 5}, [], "abort_if: 5 is not an objective: write text, as 'p99 < 200ms'"),
         (
             {"abort_if": "errors > 9"},
@@ -77,7 +75,7 @@ def test_of() -> None:
 )  # fmt: skip
 def test_wrong(options: Any, objectives: Sequence[Any], message: str) -> None:
     with pytest.raises(PlanError) as caught:
-        Gate.of(options, objectives)
+        Gate.of(objectives, **options)
     assert fnmatch(str(caught.value), message.replace("[", "[[]"))
 
 
@@ -104,7 +102,7 @@ RAMPED = "0/s to 200/s in 4s, 50/s for 2s"
 )  # fmt: skip
 def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> None:
     """A load may go on for three times its duration, or as long as is said, if there is anything to judge."""
-    found = Gate.of({"slo": slo} if longest is None else {"slo": slo, "max_duration": longest}, [])
+    found = Gate.of(slo=slo, max_duration=longest)
     assert str(found.lengthened(load)) == text
 
 
@@ -162,7 +160,7 @@ def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> 
 )
 def test_too_small(slo: str, longest: Any, load: Plan, message: str) -> None:
     """A load that cannot show what is asked, whatever comes, is refused with what would do."""
-    found = Gate.of({"slo": slo} if longest is None else {"slo": slo, "max_duration": longest}, [])
+    found = Gate.of(slo=slo, max_duration=longest)
     with pytest.raises(PlanError) as caught:
         found.lengthened(load)
     assert str(caught.value) == message
@@ -172,8 +170,7 @@ def test_too_small(slo: str, longest: Any, load: Plan, message: str) -> None:
 
 
 def begin(slo: str | Sequence[str] = "p99 < 100ms", load: Plan | None = None, **options: Any) -> Judging:
-    asked: Any = {"slo": slo, **options}
-    return Gate.of(asked, []).begin(JudgedResult(load or plan(), "mine"))
+    return Gate.of(slo=slo, **options).begin(JudgedResult(load or plan(), "mine"))
 
 
 def ended(judging: Judging, intervals: Sequence[Interval]) -> int:
@@ -278,7 +275,7 @@ def test_a_count_in_a_load_that_goes_on() -> None:
 
 def test_without_objectives() -> None:
     """A load without objectives is as long as it is, and has no verdicts."""
-    judging = Gate.of({"stop_early": True}, []).begin(JudgedResult(plan(), "mine"))
+    judging = Gate.of(stop_early=True).begin(JudgedResult(plan(), "mine"))
     assert ended(judging, FAST) == 0
     assert outcomes(judging, FAST) == []
     assert not judging.enough([])

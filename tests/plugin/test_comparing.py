@@ -30,7 +30,7 @@ def suite(pytester: pytest.Pytester, server: Server) -> pytest.Pytester:
 def test_a_baseline_is_kept_and_compared_with(suite: pytest.Pytester) -> None:
     result = run(suite, "--load-save=main")
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["kept as 'main': *.loadgen/*/main.json"])
+    result.stdout.fnmatch_lines(["saved as 'main': *.loadgen/*/main.json"])
     result = run(suite, "--load-compare=main", "--load-strict")
     result.assert_outcomes(passed=2)
     result.stdout.no_fnmatch_line("*unclear*")
@@ -98,7 +98,7 @@ def test_what_others_cannot_be_compared_with_is_not_kept(suite: pytest.Pytester)
     """A load that failed is no baseline, and it is said so."""
     suite.makepyfile(test_a="def test_it(load):\n    load('/503', rate=20, duration=0.5)\n")
     result = run(suite, "--load-save=main")
-    said = "--load-save main: nothing is kept: 1 load failed, did not end, or the generator was the limit."
+    said = "--load-save main: nothing saved: 1 load failed, did not finish, or met the limit of the generator."
     result.stdout.fnmatch_lines([said])
     assert not list(Path(suite.path).glob(".loadgen/*/main.json"))
 
@@ -157,15 +157,15 @@ def test_of_itself(suite: pytest.Pytester) -> None:
     result = run(suite, "--load-compare=main", "--load-self-compare=3", "-k", "test_it")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["test_a.py::test_it: p50 < baseline + 10%, of the service with itself: missed in 0 of 3, and from +10% on *"]
+        ["test_a.py::test_it: p50 < baseline + 10%, the service compared with itself: missed in 0 of 3 *; a change *"]
     )
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("against='/x'", "PlanError: against='/x': write the address of the other service ('http://old:8000')"),
-        ("against=5", "PlanError: against=5: write the address *"),
+        ("against='/x'", "PlanError: against='/x': expected the address of the other service ('http://old:8000')"),
+        ("against=5", "PlanError: against=5: expected the address *"),
         ("against='http://127.0.0.1:1', ready_timeout=0", "ServiceError: http://127.0.0.1:1 accepts no connections: *"),
         (
             "against='http://1.1.1.1'",
@@ -173,7 +173,7 @@ def test_of_itself(suite: pytest.Pytester) -> None:
         ),
         (
             "against='http://127.0.0.1:1', generator=['paper', 'whole']",
-            "PlanError: against= compares two services by one *",
+            "PlanError: against= compares two services with one *",
         ),
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_loadgen.figures import result as result_module
+from pytest_loadgen.figures import problems
 from pytest_loadgen.objectives import gate, judged, verdict
 from pytest_loadgen.testing.service import Server
 
@@ -19,7 +19,7 @@ def suite(pytester: pytest.Pytester, server: Server, monkeypatch: pytest.MonkeyP
 
     What a busy machine does to verdicts is in test_verdict.py: here it shall do nothing.
     """
-    monkeypatch.setattr(result_module, "_LATE", 60)
+    monkeypatch.setattr(problems, "LATE", 60)
     monkeypatch.setattr(judged, "_ABOVE_FLOOR", 0)
     monkeypatch.setattr(verdict, "_TREND", 1000)
     pytester.makeini(f"[pytest]\nload_target = {server.url}\n")
@@ -49,8 +49,8 @@ def test_met_passes_and_is_counted(suite: pytest.Pytester) -> None:
             assert [(verdict.slo, verdict.outcome) for verdict in result.verdicts] == [
                 ("p99 < 9s", "met"), ("errors < 5%", "met"), ("rate > 50/s", "met"), ("errors == 0", "met")
             ]
-            assert result.meets("p90 < 9s")
-            assert result.meets("p90 < 1us").outcome == "missed"
+            assert result.judge("p90 < 9s")
+            assert result.judge("p90 < 1us").outcome == "missed"
             assert result.requests >= 400
         """
     )
@@ -76,7 +76,7 @@ def test_missed_fails_at_the_users_line_with_the_table(suite: pytest.Pytester) -
     result.stdout.fnmatch_lines(
         [
             '>       load("/delay/0.7", duration=4)',
-            "E       pytest_loadgen.errors.SLOMissed: <Result of embedded: * requests, *, p50 7*ms, p99 *, 0 errors>",
+            "E       pytest_loadgen.SLOMissed: <Result of embedded: * requests, *, p50 7*ms, p99 *, 0 errors>",
             "E         met      errors == 0              0",
             "E         missed   p99 < 500ms              *s  (95% sure of *s or more)",
             "test_a.py:5: SLOMissed",
@@ -128,7 +128,7 @@ def test_a_stalling_service_misses_for_all_who_wait(suite: pytest.Pytester, serv
         """
         def test_stalling(load):
             result = load("/", duration=2, connections=10)
-            assert result.meets("max < 900ms").outcome == "missed"
+            assert result.judge("max < 900ms").outcome == "missed"
             assert result.total.latency.over(0.1) > 60
             load("/", slo="max < 50s")
         """
@@ -190,7 +190,7 @@ def test_an_objective_that_no_load_was_judged_by_is_told(suite: pytest.Pytester)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
         [
-            f"test_a.py::{test}: its objectives were not judged, as it did not load anything."
+            f"test_a.py::{test}: has objectives but ran no load; nothing was judged."
             for test in ("test_idle", "test_without_the_fixture")
         ]
     )
@@ -234,8 +234,8 @@ def test_objectives_add_up(suite: pytest.Pytester, server: Server) -> None:
         ("slo('p99 < 200')", "'p99 < 200': 200 needs a unit of time: is it p99 < 200ms?"),
         ("slo('errors == 0', 'eror < 1')", "'eror < 1': 'eror' is no metric: did you mean 'errors'?"),
         ("slo('errors < baseline')", "'errors < baseline': errors is not compared with a baseline: *"),
-        ("slo()", "the slo mark takes objectives: slo('p99 < 200ms', 'errors < 0.1%')"),
-        ("slo(p99=5)", "the slo mark takes objectives: slo('p99 < 200ms', 'errors < 0.1%')"),
+        ("slo()", "the slo mark takes objectives, for example slo('p99 < 200ms', 'errors < 0.1%')"),
+        ("slo(p99=5)", "the slo mark takes objectives, for example slo('p99 < 200ms', 'errors < 0.1%')"),
         ("load(slo='p99 = 1s')", "'p99 = 1s': '=' is no comparison: write <, <=, > or >="),
         ("load(abort_if='errors > 1')", "abort_if='errors > 1': write over which last stretch, as *"),
     ],
@@ -265,7 +265,7 @@ def test_a_typo_in_the_ini_file_is_said_to_be_there(suite: pytest.Pytester, serv
     suite.makepyfile("def test_it(load):\n    load('/')\n")
     result = run(suite, *args)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: load_slo in the ini-file (one objective a line): 'p99 < 200': 200 needs *"])
+    result.stderr.fnmatch_lines(["ERROR: load_slo in the ini-file (one objective per line): 'p99 < 200': 200 needs *"])
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_a_hopeless_load_is_given_up(suite: pytest.Pytester, server: Server) -> 
     result.stdout.fnmatch_lines(
         [
             ">   *load('/', *",
-            "E *SLOMissed: <Result of embedded: *>, given up: errors > 50% over last 4s (3* of 4*)",
+            "E *SLOMissed: <Result of embedded: *>, aborted: errors > 50% over last 4s (3* of 4*)",
             "E *unclear  max < 50s * (* of requests failed, and how long those took says little)",
         ]
     )
@@ -325,7 +325,7 @@ def test_a_load_that_nothing_answers_is_given_up(
     suite.makepyfile("def test_silent(load):\n    load('/', rate=20, duration=60, timeout=1)\n")
     result = run(suite)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E *SLOMissed: <Result of *>, given up: nothing was answered for 3s"])
+    result.stdout.fnmatch_lines(["E *SLOMissed: <Result of *>, aborted: nothing was answered for 3s"])
 
 
 # Under xdist.

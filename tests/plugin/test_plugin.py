@@ -75,9 +75,12 @@ def test_a_missed_limit_fails_with_the_figures(suite: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("/503", "GET /503: all 20 requests failed: 20 × 503. Expected was 2xx or 3xx (expect=)."),
+        ("/503", "GET /503: all 20 requests failed: 20 × 503. Expected 2xx or 3xx (expect=)."),
         ("/reset", "GET /reset: all 20 requests failed: 20 × reset. Is http://127.0.0.1:* up?"),
-        ("/garbage", "*20 × protocol. Does http://127.0.0.1:* speak http, and want no certificate (cert=)?"),
+        (
+            "/garbage",
+            "*20 × protocol. Does http://127.0.0.1:* speak HTTP, and does it require a client certificate (cert=)?",
+        ),
     ],
 )
 def test_a_load_without_one_right_answer_is_never_green(suite: pytest.Pytester, path: str, said: str) -> None:
@@ -159,7 +162,7 @@ def test_stages_replace_the_rate_of_a_mark(suite: pytest.Pytester) -> None:
         ("duration='5'", "duration: '5' needs a unit of time: is it 5ms or 5s?"),
         ("rate='5x'", "rate: '5x' is not a rate: write a number per second (500) or text ('500/s', '30/m')"),
         ("arrivals='poison'", "arrivals='poison': did you mean 'poisson'?"),
-        ("500", "the load mark takes options by name, as in load(rate=500), not 500"),
+        ("500", "the load mark takes options by name, for example load(rate=500); got 500"),
         ("connections=0", "connections=0: write a whole number, 1 or more"),
     ],
 )
@@ -209,7 +212,7 @@ def test_an_impossible_call_stops_before_any_load(suite: pytest.Pytester, server
     ("args", "said"),
     [
         (["--load-profile=smal"], "there is no profile 'smal' in *pyproject.toml: did you mean 'small'?"),
-        (["--load-workers=many"], "--load-workers=many: write a whole number, 1 or more*"),
+        (["--load-workers=many"], "--load-workers=many: expected a whole number >= 1*"),
     ],
 )
 def test_a_wrong_command_line_is_a_usage_error(suite: pytest.Pytester, args: list[str], said: str) -> None:
@@ -445,7 +448,7 @@ def test_a_killed_generator_is_an_error_with_the_figures_so_far(suite: pytest.Py
 
         def test_killed(load):
             load("/", duration=0.1)
-            worker = load._setting.registry["embedded"]._idle[0]._process.pid
+            worker = load._settings.registry["embedded"]._idle[0]._process.pid
             threading.Timer(1.5, os.kill, (worker, signal.SIGKILL)).start()
             load("/", rate=100, duration=30)
         """
@@ -469,9 +472,7 @@ def test_loads_take_turns_or_say_why_they_cannot(suite: pytest.Pytester) -> None
         """
     )
     result = run(suite)
-    result.stdout.fnmatch_lines(
-        ["E *LoadError: cannot lock /nowhere/pytest-loadgen.lock, by which loads take turns: *"]
-    )
+    result.stdout.fnmatch_lines(["E *LoadError: cannot lock /nowhere/pytest-loadgen.lock, which serializes loads: *"])
 
 
 # The live line.

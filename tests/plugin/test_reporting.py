@@ -159,6 +159,6 @@ def test_meshery(suite: pytest.Pytester, server: Server) -> None:
     result.stdout.fnmatch_lines(
         [
             "test_a.py::test_profile: profile.json: of its 2 endpoints the first is loaded with.",
-            "test_a.py::test_profile: profile.json: its load generator 'no-such' is not known here, and *",
+            "test_a.py::test_profile: profile.json: unknown load generator 'no-such'; using the default.",
         ]
     )

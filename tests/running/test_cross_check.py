@@ -22,8 +22,8 @@ def result(name: str, requests: int) -> JudgedResult:
     [
         (10, 10, ()),
         (0, 0, ()),
-        (10, 0, ("one made 10 requests, and other 0",)),
-        (0, 10, ("one made 0 requests, and other 10",)),
+        (10, 0, ("one made 10 requests, other made 0",)),
+        (0, 10, ("one made 0 requests, other made 10",)),
     ],
 )
 def test_a_generator_that_made_no_requests_disagrees(one: int, other: int, disagreements: tuple[str, ...]) -> None:

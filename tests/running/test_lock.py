@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_loadgen.errors import LoadError
-from pytest_loadgen.running.lock import Room, alone
+from pytest_loadgen.running.lock import TestLock, machine_lock
 
 SPAWN = get_context("spawn")
 # How long a process may take for what it does at once on an idle machine, in seconds.
@@ -68,7 +68,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def a_load(folder: Path, channel: Connection) -> None:
-    with alone(folder, lambda: channel.send("waiting")):
+    with machine_lock(folder, lambda: channel.send("waiting")):
         channel.send("in")
         channel.recv()
     channel.send("out")
@@ -76,23 +76,23 @@ def a_load(folder: Path, channel: Connection) -> None:
 
 
 def a_test(folder: Path, channel: Connection) -> None:
-    room = Room(folder)
+    lock = TestLock(folder)
     channel.send("coming")
-    room.enter()
+    lock.acquire_shared()
     channel.send("in")
     channel.recv()
-    room.leave()
+    lock.release_shared()
     channel.send("out")
     channel.recv()
 
 
 def a_test_that_loads(folder: Path, channel: Connection) -> None:
-    room = Room(folder)
-    room.enter()
+    lock = TestLock(folder)
+    lock.acquire_shared()
     channel.send("in")
     channel.recv()
-    with room.alone(lambda: channel.send("waiting")):
-        channel.send("alone")
+    with lock.exclusive(lambda: channel.send("waiting")):
+        channel.send("exclusive")
         channel.recv()
     channel.send("in again")
     channel.recv()
@@ -116,8 +116,8 @@ def test_nobody_waits_for_nobody(tmp_path: Path) -> None:
     said: list[str] = []
     for _ in range(2):
         with (
-            alone(tmp_path, lambda: said.append("waiting")),
-            alone(tmp_path / "other", lambda: said.append("waiting")),
+            machine_lock(tmp_path, lambda: said.append("waiting")),
+            machine_lock(tmp_path / "other", lambda: said.append("waiting")),
         ):
             pass
     assert said == []
@@ -135,14 +135,14 @@ def test_the_dead_hold_nothing(start: Start) -> None:
 
 def test_errors_give_the_turn_back(tmp_path: Path) -> None:
     """A load that fails has its turn no longer."""
-    with pytest.raises(ZeroDivisionError), alone(tmp_path):
+    with pytest.raises(ZeroDivisionError), machine_lock(tmp_path):
         raise ZeroDivisionError
-    with alone(tmp_path, lambda: pytest.fail("it has to wait")):
+    with machine_lock(tmp_path, lambda: pytest.fail("it has to wait")):
         pass
 
 
-def test_tests_share_the_room(start: Start) -> None:
-    """Tests are in the room together, and one may leave and the next come as it likes."""
+def test_tests_share_the_lock(start: Start) -> None:
+    """Several tests hold it at once, and each may release it and acquire it again."""
     first, second = start(a_test), start(a_test)
     for other in (first, second):
         assert other.says("coming")
@@ -151,8 +151,8 @@ def test_tests_share_the_room(start: Start) -> None:
     assert first.says("out")
 
 
-def test_loads_have_the_room_alone(start: Start) -> None:
-    """A load waits for the tests in the room, lets no new ones in before it, and none beside it."""
+def test_a_load_holds_the_lock_exclusively(start: Start) -> None:
+    """A load waits for the tests that run, lets no new one start before it, and none beside it."""
     inside, loading = start(a_test), start(a_test_that_loads)
     assert inside.says("coming")
     assert inside.says("in")
@@ -164,15 +164,15 @@ def test_loads_have_the_room_alone(start: Start) -> None:
     assert late.is_silent()
     inside.go_on()
     assert inside.says("out")
-    assert loading.says("alone")
+    assert loading.says("exclusive")
     assert late.is_silent()
     loading.go_on()
     assert loading.says("in again")
     assert late.says("in")
 
 
-def test_two_loads_share_a_room(start: Start) -> None:
-    """Two tests in the room that both want to load do so one after the other."""
+def test_two_loads_of_tests_that_share_the_lock(start: Start) -> None:
+    """Two running tests that both load do so one after the other."""
     first, second = start(a_test_that_loads), start(a_test_that_loads)
     assert first.says("in")
     assert second.says("in")
@@ -180,38 +180,38 @@ def test_two_loads_share_a_room(start: Start) -> None:
     assert first.says("waiting")
     second.go_on()
     assert second.says("waiting")
-    assert first.says("alone")
+    assert first.says("exclusive")
     assert second.is_silent()
     first.go_on()
     # Whether it comes back before the other's load or after, it leaves in the end.
     first.go_on()
-    assert second.says("alone")
+    assert second.says("exclusive")
     second.go_on()
     assert first.says("in again")
     assert second.says("in again")
 
 
 def test_told_once(start: Start, tmp_path: Path) -> None:
-    """Who waits at the door and then for the room is told once."""
-    loading, inside = start(a_test_that_loads), Room(tmp_path)
+    """A load that waits at the gate and then for the tests says so once."""
+    loading, inside = start(a_test_that_loads), TestLock(tmp_path)
     assert loading.says("in")
-    inside.enter()
-    with (tmp_path / "door.lock").open() as door:
+    inside.acquire_shared()
+    with (tmp_path / "gate.lock").open() as door:
         fcntl.flock(door, fcntl.LOCK_EX)
         loading.go_on()
         assert loading.says("waiting")
     assert loading.is_silent()
-    inside.leave()
-    assert loading.says("alone")
+    inside.release_shared()
+    assert loading.says("exclusive")
 
 
 def test_symlinks_are_not_followed(tmp_path: Path) -> None:
     """A link that somebody laid at the lock's path is refused, and what it points to not touched."""
     lock = tmp_path / "pytest-loadgen.lock"
     lock.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(LoadError) as caught, alone(tmp_path):
+    with pytest.raises(LoadError) as caught, machine_lock(tmp_path):
         pytest.fail("it was followed")
-    assert str(caught.value).startswith(f"cannot lock {lock}, by which loads take turns: ")
+    assert str(caught.value).startswith(f"cannot lock {lock}, which serializes loads: ")
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -220,14 +220,14 @@ def test_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder, reason in (("missing", "No such file or directory"), ("file", "Not a directory")):
         lock = tmp_path / folder / "pytest-loadgen.lock"
-        with pytest.raises(LoadError) as caught, alone(tmp_path / folder):
+        with pytest.raises(LoadError) as caught, machine_lock(tmp_path / folder):
             pytest.fail("it was locked")
-        assert str(caught.value) == f"cannot lock {lock}, by which loads take turns: {reason}"
+        assert str(caught.value) == f"cannot lock {lock}, which serializes loads: {reason}"
 
 
 def test_others_files(tmp_path: Path) -> None:
     """A lock that may only be read, as another user's, can be locked."""
     lock = tmp_path / "pytest-loadgen.lock"
     lock.touch(mode=0o444)
-    with alone(tmp_path, lambda: pytest.fail("it has to wait")):
+    with machine_lock(tmp_path, lambda: pytest.fail("it has to wait")):
         assert lock.read_bytes() == b""

@@ -27,7 +27,7 @@ class Miscounting(LoadGenerator):
 
 @pytest.mark.parametrize(
     ("outcomes", "never_sent", "said"),
-    [({"failed": -3}, 0, "told of -3 failed"), ({"timeout": 2}, -1, "told of -1 never_sent")],
+    [({"failed": -3}, 0, "reported -3 failed"), ({"timeout": 2}, -1, "reported -1 never_sent")],
 )
 def test_counts_below_zero_are_refused(server: Server, outcomes: dict[str, int], never_sent: int, said: str) -> None:
     """From any generator, which is named."""

@@ -11,7 +11,7 @@ from time import perf_counter_ns as clock
 from typing import NamedTuple
 
 from pytest_loadgen.figures.histogram import MASKS
-from pytest_loadgen.generators.embedded.cgroup import throttled
+from pytest_loadgen.generators.cgroup import throttled
 from pytest_loadgen.generators.embedded.http1 import NEVER, Connection, Wire
 from pytest_loadgen.generators.embedded.readiness import poller
 from pytest_loadgen.traffic.pacing import schedule

@@ -1,0 +1,182 @@
+"""What the command line, the ini-file and pyproject.toml say, made into objects when a load needs them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_loadgen.errors import LoadError
+from pytest_loadgen.plugin.session import SESSION
+
+if TYPE_CHECKING:
+    from pytest_loadgen.generators.registry import Registry
+    from pytest_loadgen.plugin.fixture import Settings
+    from pytest_loadgen.records.store import Baselines, Comparison
+    from pytest_loadgen.reports.formats import Report
+    from pytest_loadgen.running.calibration import Machine
+    from pytest_loadgen.running.lock import TestLock
+    from pytest_loadgen.running.measurement import Progress
+    from pytest_loadgen.traffic.options import Options
+    from pytest_loadgen.traffic.plan import Plan
+
+DEFAULTS = pytest.StashKey["Options"]()
+"""The options that the command line and the ini-file give all loads."""
+TEST_LOCK: pytest.StashKey[TestLock | None] = pytest.StashKey()
+"""What the workers of xdist share."""
+_SETTINGS = pytest.StashKey["Settings"]()
+_REGISTRY = pytest.StashKey["Registry"]()
+
+
+def settings(config: pytest.Config) -> Settings:
+    """Give what all loads share; made for the first of them."""
+    if _SETTINGS not in config.stash:
+        from pytest_loadgen.plugin.fixture import Settings
+        from pytest_loadgen.running.measurement import Environment
+
+        config.stash[_SETTINGS] = Settings(
+            registry=registry(config),
+            session=config.stash[SESSION],
+            defaults=config.stash[DEFAULTS],
+            allowed_hosts=tuple(config.getini("load_allowed_hosts")),
+            strict=config.getoption("load_strict"),
+            environment=Environment(
+                lock=_load_lock(config.stash[TEST_LOCK]),
+                machine=cache(lambda: _calibrate(config)),
+                progress=lambda plan: _progress(config, plan),
+            ),
+            comparison=cache(lambda: _comparison(config)),
+            self_comparisons=config.getoption("load_self_compare"),
+        )
+    return config.stash[_SETTINGS]
+
+
+def registry(config: pytest.Config) -> Registry:
+    """Ask the plugins for their generators, once."""
+    if _REGISTRY not in config.stash:
+        from pytest_loadgen.generators.registry import Registry
+        from pytest_loadgen.traffic.config import generators
+
+        found = [generator for each in config.hook.pytest_loadgen_generators() for generator in each]
+        config.stash[_REGISTRY] = Registry(found, generators(_folder(config)))
+    return config.stash[_REGISTRY]
+
+
+def baselines(config: pytest.Config) -> Baselines:
+    """Give the store of runs."""
+    from pytest_loadgen.records.store import FOLDER, Baselines
+
+    return Baselines(config.getoption("load_storage") or config.rootpath / FOLDER)
+
+
+def formats(config: pytest.Config) -> Mapping[str, Report]:
+    """Give the report formats, by file extension: those of the plugin and those of others."""
+    from pytest_loadgen.reports.formats import FORMATS
+
+    more = config.hook.pytest_loadgen_reports()
+    return {**FORMATS, **{extension: report for each in more for extension, report in each.items()}}
+
+
+def check_names(config: pytest.Config) -> None:
+    """Refuse names of baselines and paths of reports that cannot be used. Raises LoadError."""
+    for option in ("load_save", "load_compare"):
+        if (name := config.getoption(option)) is not None:
+            from pytest_loadgen.records.store import checked
+
+            checked(name)
+            if not hasattr(config, "workerinput"):
+                store = baselines(config)
+                if option == "load_save":
+                    store.check()
+    for path in config.getoption("load_report"):
+        from pytest_loadgen.reports import formats as reports
+
+        reports.check(Path(path), formats(config))
+
+
+def defaults(config: pytest.Config) -> Options:
+    """Read the options that the command line and the ini-file give all loads. Raises LoadError."""
+    found: Options = {}
+    if name := config.getoption("load_profile") or config.getini("load_profile"):
+        from pytest_loadgen.plugin.order import check
+        from pytest_loadgen.traffic.config import profile
+
+        found = profile(_folder(config), name)
+        check([found], [])
+    if generator := config.getoption("load_generator") or config.getini("load_generator"):
+        found = {**found, "generator": generator}
+    if workers := config.getoption("load_workers"):
+        found = {**found, "workers": _workers(workers)}
+    if config.getoption("load_stop_early"):
+        found = {**found, "stop_early": True}
+    return found
+
+
+def _workers(workers: str) -> int | str:
+    from pytest_loadgen.running.arrangement import is_scheduler
+
+    if is_scheduler(workers):
+        return workers
+    if not workers.isdecimal() or not int(workers):
+        raise LoadError(
+            f"--load-workers={workers}: expected a whole number >= 1, "
+            "or the address of a Dask scheduler (tcp://10.0.0.5:8786)"
+        )
+    return int(workers)
+
+
+def _folder(config: pytest.Config) -> Path:
+    """Give the directory of pyproject.toml."""
+    return config.inipath.parent if config.inipath else config.rootpath
+
+
+def _comparison(config: pytest.Config) -> Comparison | None:
+    """Read what loads are compared with."""
+    if not (name := config.getoption("load_compare")):
+        return None
+    from pytest_loadgen.records.fingerprint import Fingerprint
+    from pytest_loadgen.records.store import Comparison
+
+    return Comparison(baselines(config), name, Fingerprint.here())
+
+
+def _calibrate(config: pytest.Config) -> Machine:
+    """Calibrate the machine, and keep the remarks on it for the summary."""
+    from pytest_loadgen.running.calibration import calibrate
+
+    machine = calibrate(registry(config)["embedded"])
+    for remark in machine.remarks():
+        config.stash[SESSION].say(remark)
+    return machine
+
+
+def _progress(config: pytest.Config, plan: Plan) -> Progress:
+    """Show a live line where somebody watches a terminal."""
+    from pytest_loadgen.running.measurement import NoProgress
+
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None or config.get_verbosity() < 0 or not reporter.isatty:
+        return NoProgress()
+    from pytest_loadgen.plugin.progress import LiveLine
+
+    return LiveLine(reporter, config.pluginmanager.getplugin("capturemanager"), plan)
+
+
+def _load_lock(test_lock: TestLock | None) -> Callable[[Callable[[], None]], AbstractContextManager[None]]:
+    """Give what a load waits for: the tests of xdist's other workers, and the loads of other sessions."""
+    from pytest_loadgen.running.lock import machine_lock
+
+    @contextmanager
+    def locked(waiting: Callable[[], None]) -> Iterator[None]:
+        with ExitStack() as stack:
+            if test_lock:
+                stack.enter_context(test_lock.exclusive(waiting))
+            stack.enter_context(machine_lock(Path(tempfile.gettempdir()), waiting))
+            yield
+
+    return locked

@@ -1,0 +1,111 @@
+"""One load, from its turn to its verdicts: the same for every source of intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.objectives.gate import Gate, Judging
+from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.running.calibration import Machine
+from pytest_loadgen.running.source import Source
+from pytest_loadgen.traffic.plan import Plan
+
+
+class Progress(Protocol):
+    """Shows how a load is going."""
+
+    def waiting(self) -> None:
+        """Say that another load has the machine."""
+
+    def started(self) -> None:
+        """Count the time from now on."""
+
+    def show(self, interval: Interval, generator: str = "") -> None:
+        """Show an interval; with the name of its generator where there are several."""
+
+    def close(self) -> None:
+        """Leave nothing on the screen."""
+
+
+class NoProgress:
+    """Shows nothing, where nobody watches."""
+
+    def waiting(self) -> None:
+        """Say nothing."""
+
+    def started(self) -> None:
+        """Say nothing."""
+
+    def show(self, interval: Interval, generator: str = "") -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a measurement needs of the place where it runs."""
+
+    lock: Callable[[Callable[[], None]], AbstractContextManager[None]]
+    """Keeps the machine for one load at a time; calls its argument once if the load has to wait."""
+    machine: Callable[[], Machine]
+    """Calibrates the machine, once."""
+    progress: Callable[[Plan], Progress]
+
+
+Report = Callable[[int, JudgedResult], None]
+"""Takes a result and its number, whether the load reached its end or not."""
+
+
+def measure(
+    source: Source, drafts: Sequence[JudgedResult], gate: Gate, environment: Environment, report: Report
+) -> list[JudgedResult]:
+    """Carry out a load and judge it; `drafts` are its results before it has intervals, one for each generator.
+
+    An interrupted or failed load is reported with the intervals that it has. Raises what the source and
+    the lock raise.
+    """
+    plan = drafts[0].plan
+    judgings = [gate.begin(draft) for draft in drafts]
+    intervals: list[list[Interval]] = [[] for _ in drafts]
+    progress = environment.progress(plan)
+    try:
+        with environment.lock(progress.waiting):
+            for judging in judgings:
+                _calibrate(judging, gate, environment)
+            progress.started()
+            with closing(iter(source)) as coming:
+                for number, interval in coming:
+                    intervals[number].append(interval)
+                    progress.show(interval, drafts[number].generator if len(drafts) > 1 else "")
+                    _compare(judgings[number], source)
+                    if judgings[number].enough(intervals[number]):
+                        source.finish()
+    except BaseException as error:
+        for number, (judging, found) in enumerate(zip(judgings, intervals, strict=True)):
+            if found or isinstance(error, KeyboardInterrupt):
+                report(number, replace(judging.blank, intervals=tuple(found), interrupted=True))
+        raise
+    finally:
+        progress.close()
+    results = [judging.judged(found) for judging, found in zip(judgings, intervals, strict=True)]
+    for number, result in enumerate(results):
+        report(number, result)
+    return results
+
+
+def _calibrate(judging: Judging, gate: Gate, environment: Environment) -> None:
+    """Note what this machine itself adds to a latency, where an objective depends on it."""
+    if gate.of_latency and not judging.blank.sent_from:
+        judging.blank = replace(judging.blank, machine_p99=environment.machine().p99)
+
+
+def _compare(judging: Judging, source: Source) -> None:
+    """Note what the load is compared with, where its source loads that, too."""
+    if baseline := source.baseline():
+        judging.blank = replace(judging.blank, baseline=baseline)
