@@ -1,1 +1,1 @@
-"""What pytest-loadgen's figures are worth, beside those of other load generators: ``python -m benchmarks``."""
+"""How accurate and fast pytest-loadgen is, compared with other load generators: ``python -m benchmarks``."""

@@ -1,4 +1,4 @@
-"""A Dask cluster on this machine: a scheduler and workers, each a process of its own."""
+"""A Dask cluster on this machine: a scheduler and workers, each in its own process."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ PATIENCE = 30
 
 @contextmanager
 def running(workers: int) -> Iterator[str]:
-    """Start a scheduler and so many workers, and end them; gives the scheduler's address."""
+    """Start a scheduler and workers, give the scheduler's address, and stop them."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = str(listening.getsockname()[1])
     address = f"tcp://127.0.0.1:{port}"

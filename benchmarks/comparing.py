@@ -1,9 +1,9 @@
-"""Comparing: how often a comparison of two services is right, side by side, stored, and by pytest-benchmark.
+"""Comparing: how often a comparison of two services is right: side by side, with a saved baseline, by pytest-benchmark.
 
-Two copies of one service, whose delays scatter about 5 ms, and a third that is 10 % slower. The same
-data are judged side by side, and as if a first run had been kept as the baseline. pytest-benchmark
-measures the same services, one request after another, and fails a mean that is 10 % above its own
-first run's.
+The services are two copies of one whose delays scatter about 5 ms, and a third that is 10 % slower.
+The same data is judged side by side and against the first run as a saved baseline. pytest-benchmark
+measures the same services, one request after another, and fails if the mean is 10 % above that of
+its own first run.
 """
 
 import os
@@ -28,11 +28,11 @@ SECONDS = 5
 SCATTER = 0.2
 SLOWER = 1.1
 ALARM = "p50 < baseline + 10%"
-# What a change of 10 % is to be found by: that there is one at all.
+# Detects a change of any size.
 FOUND = "p50 < baseline"
 MOST_ALARMS, LEAST_FOUND = 0.01, 0.95
 LONGEST = 30.0
-# pytest-benchmark's own rounds take a few seconds each.
+# A session of pytest-benchmark takes a few seconds.
 PEER_RUNS = 30
 TESTS = """
 import http.client, os
@@ -50,7 +50,7 @@ def test_request(benchmark):
 
 @dataclass
 class Tally:
-    """How often an objective was missed, or a change found."""
+    """How often an alarm was raised, and how often a change was found."""
 
     alarms: int = 0
     found: int = 0
@@ -75,14 +75,14 @@ def run(runs: int = 100) -> None:
         peer_alarms, peer_found = (_benchmarked(urls[0], url) for url in (urls[1], urls[2]))
     rows = [
         ("side by side", *_cells(same), *_cells(slow), f"{max(same.took + slow.took):.1f} s"),
-        ("kept baseline", *_cells(same_kept), *_cells(slow_kept), ""),
+        ("saved baseline", *_cells(same_kept), *_cells(slow_kept), ""),
         ("pytest-benchmark, mean:10%", f"{peer_alarms} of {PEER_RUNS}", "", f"{peer_found} of {PEER_RUNS}", "", ""),
     ]
     headers = ("Comparison", "same: missed +10%", "differs", "10% slower: missed +10%", "differs", "longest run")
     report.table(f"Comparing: p50 at {RATE}/s, {SECONDS} s of each service a run", headers, rows)
     share = same.alarms / same.runs
     report.expected(
-        f"{ALARM} missed by a copy in at most {MOST_ALARMS:.0%}", report.percent(share), share <= MOST_ALARMS
+        f"{ALARM} missed for a copy in at most {MOST_ALARMS:.0%}", report.percent(share), share <= MOST_ALARMS
     )
     share = slow.found / slow.runs
     report.expected(f"10 % slower found in at least {LEAST_FOUND:.0%}", report.percent(share), share >= LEAST_FOUND)
@@ -91,7 +91,7 @@ def run(runs: int = 100) -> None:
 
 
 def _tallies(generator: Embedded, mine: str, other: str, runs: int) -> tuple[Tally, Tally]:
-    """Judge by the other service of the same run, and by that of the first."""
+    """Compare with the other service in the same run, and in the first run."""
     plan = Plan.of(Target.of(mine), rate=RATE, duration=SECONDS)
     by_pairs, by_first, first = Tally(), Tally(), None
     for _ in range(runs):
@@ -114,7 +114,7 @@ def _cells(tally: Tally) -> tuple[str, str]:
 
 
 def _benchmarked(first: str, url: str) -> int:
-    """Count how often pytest-benchmark finds a service slower by more than 10 % than another was at first."""
+    """Count how often pytest-benchmark finds a service more than 10 % slower than another one in a first session."""
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
         folder = Path(name)
         (folder / "test_service.py").write_text(TESTS, encoding="utf-8")
@@ -129,8 +129,8 @@ def _session(folder: Path, url: str, *options: str) -> int:
     done = subprocess.run(
         command, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
     )
-    said = done.stdout + done.stderr
-    # Where it fails what has become slower, it ends without pytest's last line.
-    if "1 passed" not in said and "Performance has regressed" not in said:
-        raise SystemExit(f"pytest-benchmark: {said}")
+    printed = done.stdout + done.stderr
+    # When it finds a regression, it ends without pytest's last line.
+    if "1 passed" not in printed and "Performance has regressed" not in printed:
+        raise SystemExit(f"pytest-benchmark: {printed}")
     return done.returncode

@@ -1,7 +1,7 @@
-"""A service whose latencies are known: it answers 5 ms after it has read a request.
+"""A service with known latencies: it responds 5 ms after it has read a request.
 
-If it is to scatter, 5 ms is the median of a lognormal distribution, and each request has a delay of
-its own. If it is to stall, it does nothing at all for so long, once in 10 s.
+With `scatter`, each request has its own delay from a lognormal distribution with a median of 5 ms.
+With `stall`, it does nothing at all for that many seconds, once every 10 s.
 """
 
 import math
@@ -27,28 +27,28 @@ PERIOD = 10.0
 # From the first request to the first stall.
 _LEAD = 5.0
 _SEED = 20_240_601
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @dataclass
 class Service:
-    """Where the service is, and how true to its plan it was."""
+    """Where the service is, and how exactly it kept its delays."""
 
     url: str
     lateness: list[float] = field(default_factory=list)
-    """Once it has ended: by how many seconds each answer left later than planned, sorted."""
+    """How many seconds after its planned time each response was sent, sorted; known once the service has stopped."""
     took: list[float] = field(default_factory=list)
-    """And how many it took, from when the request was read, sorted."""
+    """How many seconds each response took from reading the request, sorted; known likewise."""
 
 
 @contextmanager
 def running(stall: float = 0.0, scatter: float = 0.0, delay: float = DELAY, spin: bool = True) -> Iterator[Service]:
-    """Start the service in a process of its own, and end it; several on one core must not spin."""
+    """Run the service in its own process; several on one core must not spin."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener, theirs:
         process = context.Process(
-            target=_serve, args=(listener, theirs, _Manner(stall, scatter, delay, spin)), daemon=True
+            target=_serve, args=(listener, theirs, _Behavior(stall, scatter, delay, spin)), daemon=True
         )
         with machine.on(machine.SERVICE):
             process.start()
@@ -66,8 +66,8 @@ def running(stall: float = 0.0, scatter: float = 0.0, delay: float = DELAY, spin
             process.join()
 
 
-class _Manner(NamedTuple):
-    """How it serves."""
+class _Behavior(NamedTuple):
+    """How the service behaves."""
 
     stall: float
     scatter: float
@@ -75,23 +75,23 @@ class _Manner(NamedTuple):
     spin: bool
 
 
-def _serve(listener: socket.socket, owner: Connection, manner: _Manner) -> None:
-    """Serve until the owner says to end, or is gone."""
-    stall, scatter, delay, spin = manner
+def _serve(listener: socket.socket, owner: Connection, behavior: _Behavior) -> None:
+    """Serve until the owner tells it to stop, or has ended."""
+    stall, scatter, delay, spin = behavior
     listener.setblocking(False)
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
     selector.register(owner, selectors.EVENT_READ)
     draw, number = Random(_SEED), count()
-    # When an answer is due, which request it is of (so that no two are alike), and when that was read.
+    # When a response is due, the number of its request (so that no two compare equal), and when that was read.
     due: list[tuple[float, int, float, socket.socket]] = []
     lateness: list[float] = []
     took: list[float] = []
     next_stall, awake = math.inf, 0.0
     while True:
-        # With a core to itself it never sleeps: waking up would take longer than all that it does.
+        # With a core to itself, it never sleeps: waking up would take longer than the work.
         if not spin:
-            # To the microsecond, where a selector's time-out is rounded up to whole milliseconds.
+            # select() waits to the microsecond; a selector rounds its timeout up to whole milliseconds.
             select.select([selector], [], [], max(0.0, due[0][0] - clock()) if due else None)
         if clock() >= next_stall:
             awake = next_stall + stall
@@ -100,7 +100,7 @@ def _serve(listener: socket.socket, owner: Connection, manner: _Manner) -> None:
         while due and due[0][0] <= clock():
             planned, _, read, connection = heappop(due)
             with suppress(OSError):
-                connection.send(_ANSWER)
+                connection.send(_RESPONSE)
             lateness.append(clock() - max(planned, awake))
             took.append(clock() - read)
         for key, _ in selector.select(0):
@@ -121,7 +121,7 @@ def _serve(listener: socket.socket, owner: Connection, manner: _Manner) -> None:
 
 
 def _read(connection: socket.socket, selector: selectors.BaseSelector) -> Iterator[float]:
-    """Tell when a request was read, if it is whole; nothing here sends two at once."""
+    """Yield when a request was read completely; no generator here sends two at once."""
     try:
         data = connection.recv(65536)
     except OSError:

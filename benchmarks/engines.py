@@ -1,8 +1,8 @@
-"""Engines: every load generator that is here, against the same services, beside the truth.
+"""Engines: every installed load generator against the same services, compared with the truth.
 
-The steady service answers each request after 5 ms; the stalling one does nothing for 1 s in every
-10 s (what follows from that is in `truth`); nginx answers at once. An adapter's overhead is the
-time that a load takes beyond what its program ran.
+The steady service responds after 5 ms; the stalling one does nothing for 1 s in every 10 s (`truth`
+has the arithmetic); nginx responds at once. The overhead of an adapter is the time that a load takes
+beyond the run time of its program.
 """
 
 import json
@@ -29,14 +29,14 @@ from pytest_loadgen.traffic.target import Target
 
 RATE = 200
 SECONDS = 20
-# More than can be due in a stall.
+# More requests than are due in a stall.
 CONNECTIONS = 250
 ROUNDS = 3
 STALL = 1.0
 TAIL = STALL + 2 * delayed.DELAY - delayed.PERIOD / 100
 WITHIN = 0.05
 HEADERS = (
-    *("Generator", "Counts from", "requests", "errors"),
+    *("Generator", "Latency from", "requests", "errors"),
     *("p50", "off by", "p99", "off by", "service p99", "overhead"),
 )
 ALONE = "fortio alone"
@@ -45,7 +45,7 @@ Service = Callable[[], AbstractContextManager[str]]
 
 
 class Figures(NamedTuple):
-    """What a generator says of a load, times in seconds; and how long it took beyond what its program ran."""
+    """What a generator reports, and the overhead of its adapter; times in seconds."""
 
     requests: float
     errors: float
@@ -56,29 +56,29 @@ class Figures(NamedTuple):
 
 
 def run() -> None:
-    here = {generator.name: generator for generator in built_in() if _is_here(generator)}
-    _compare("nginx, which answers at once", _nginx, here)
-    steady = _compare("answers after 5 ms", partial(_delayed, 0.0), here, delayed.DELAY, delayed.DELAY)
-    title = "answers after 5 ms, and stalls 1 s in every 10 s"
-    stalling = _compare(title, partial(_delayed, STALL), here, delayed.DELAY, TAIL)
-    for name, generator in here.items():
+    installed = {generator.name: generator for generator in built_in() if _is_installed(generator)}
+    _compare("nginx, which responds at once", _nginx, installed)
+    steady = _compare("responses after 5 ms", partial(_delayed, 0.0), installed, delayed.DELAY, delayed.DELAY)
+    title = "responses after 5 ms, and stalls of 1 s in every 10 s"
+    stalling = _compare(title, partial(_delayed, STALL), installed, delayed.DELAY, TAIL)
+    for name, generator in installed.items():
         if generator.latency_from != "scheduled":
             continue
         off = max(abs(one.p50 - delayed.DELAY) for one in (steady[name], stalling[name])) - float(
             generator.added_latency
         )
         met = off <= WITHIN * delayed.DELAY
-        report.expected(f"{name}: p50 within {WITHIN:.0%} beyond its floor", report.milliseconds(off), met)
+        report.expected(f"{name}: p50 within {WITHIN:.0%} beyond its added latency", report.milliseconds(off), met)
         off = abs(stalling[name].p99 / TAIL - 1)
         report.expected(f"{name}: p99 of the stall within {WITHIN:.0%}", report.percent(off), off <= WITHIN)
 
 
 def _compare(
-    title: str, service: Service, here: dict[str, LoadGenerator], p50: float = 0.0, p99: float = 0.0
+    title: str, service: Service, installed: dict[str, LoadGenerator], p50: float = 0.0, p99: float = 0.0
 ) -> dict[str, Figures]:
     found: defaultdict[str, list[Figures]] = defaultdict(list)
     for _ in range(ROUNDS):
-        for name, generator in here.items():
+        for name, generator in installed.items():
             with service() as url:
                 one, alone = _once(url, generator)
             found[name].append(one)
@@ -89,7 +89,7 @@ def _compare(
     rows = [
         (
             name,
-            str(here[name].latency_from if name in here else "sent"),
+            str(installed[name].latency_from if name in installed else "sent"),
             f"{one.requests:,.0f}",
             f"{one.errors:,.0f}",
             *_beside(one.p50, p50),
@@ -104,7 +104,7 @@ def _compare(
 
 
 def _once(url: str, generator: LoadGenerator) -> tuple[Figures, Figures | None]:
-    """Load with a generator; and give what fortio says by itself, if it is that."""
+    """Run a load; for fortio, return its own figures, too."""
     plan = Plan.of(Target.of(url), rate=RATE, duration=SECONDS, connections=CONNECTIONS)
     with _watched(generator) as ran:
         started = time.perf_counter()
@@ -124,25 +124,25 @@ def _by_itself(printed: str) -> Figures:
 
 @contextmanager
 def _watched(generator: LoadGenerator) -> Iterator[list[CommandOutput]]:
-    """Keep what a program left, each time that it was started."""
-    left: list[CommandOutput] = []
+    """Collect the output of each run of a generator's program."""
+    outputs: list[CommandOutput] = []
     if not isinstance(generator, Command):
-        yield left
+        yield outputs
         return
     parse = generator.parse
 
     def watching(output: CommandOutput, plan: Plan) -> Iterable[Interval]:
-        left.append(output)
+        outputs.append(output)
         return parse(output, plan)
 
     generator.parse = watching  # type: ignore[method-assign]
     try:
-        yield left
+        yield outputs
     finally:
         del generator.parse
 
 
-def _is_here(generator: LoadGenerator) -> bool:
+def _is_installed(generator: LoadGenerator) -> bool:
     try:
         generator.version()
     except GeneratorError:

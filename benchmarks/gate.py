@@ -1,7 +1,7 @@
 """The gate: how often a verdict is right, and how long it takes.
 
-First of services that are simulated (see `simulated`), then of a real one, each of whose answers has
-a delay of its own, drawn from a lognormal distribution: p99 = 5 ms · exp(σ z), z the normal quantile.
+First for simulated services (see `simulated`), then for a real one whose delays are drawn from a
+lognormal distribution: p99 = 5 ms · exp(σ z), where z is the normal quantile.
 """
 
 import math
@@ -25,13 +25,13 @@ from pytest_loadgen.traffic.target import Target
 RATE = 200
 DURATION = 5
 LONGEST = 10
-# How long a load may go on until it is clear that its p99 is below so many times the true one. For the
-# limit that is near, that could take minutes: there it is judged once.
+# Limits as multiples of the true p99, with the longest load to judge each. With the limit that is
+# close, a verdict could take minutes: there the load is judged once.
 LIMITS = {1.3: LONGEST, 1.1: DURATION, 0.7: LONGEST}
 SCATTER = 0.6
 P99 = delayed.DELAY * math.exp(SCATTER * NormalDist().inv_cdf(0.99))
 WRONG = 0.01
-# No run starts after so many seconds, and none takes more than a few seconds above its longest.
+# No run starts after this many seconds.
 BUDGET = 1500
 MARGIN = 5
 DURATIONS = (5, 30, 600)
@@ -41,7 +41,7 @@ QUICK = 5.0
 
 @dataclass(frozen=True)
 class Quick:
-    """A load that ended early: how it was judged, after how much load, and after how long in all."""
+    """A load that ended early: its verdict, and the seconds of load and of wall clock that it took."""
 
     outcome: str
     load: float
@@ -67,21 +67,21 @@ def _verdicts(generator: Embedded, runs: int) -> None:
         while made < runs and time.monotonic() - started < BUDGET:
             intervals = _intervals(generator, plan, [gates[ratio] for ratio in (1.3, 0.7)])
             for ratio, longest in LIMITS.items():
-                # k6 goes on no longer than it was told to.
+                # k6 does not extend a load.
                 missed = k6.misses(intervals[:DURATION], P99 * ratio)
                 tallies[ratio].add(*judged(gates[ratio], plan, intervals[:longest]), missed)
             seen += sum((interval.latency for interval in intervals), Histogram())
             made += 1
     report.table(
         f"Real: lognormal delays, p99 {report.milliseconds(P99)}, {RATE}/s for {DURATION} s, "
-        f"or up to {LONGEST} s while 30 % off is unclear, {made:,} runs",
+        f"extended to {LONGEST} s while the limits 30 % off are unclear, {made:,} runs",
         ("Limit", "Right", *CELLS),
         [(f"{ratio:g} × p99", "met" if ratio > 1 else "missed", *tally.cells) for ratio, tally in tallies.items()],
     )
     own = service.took[math.ceil(0.99 * len(service.took)) - 1]
     print(
-        f"- Over all {seen.count:,} answers, p99 is {report.milliseconds(own)} by the service's own record, and "
-        f"{report.milliseconds(seen.percentile(99))} as the generator saw it: what is more is the machine's."
+        f"- Over all {seen.count:,} responses, p99 is {report.milliseconds(own)} in the service's own record and "
+        f"{report.milliseconds(seen.percentile(99))} in the generator's: the machine adds the difference."
     )
     wrongs: tuple[tuple[float, Outcome], ...] = ((1.3, "missed"), (0.7, "met"))
     for ratio, wrong in wrongs:
@@ -128,7 +128,7 @@ def _gate(ratio: float, longest: float, *, stop_early: bool = False) -> Gate:
 
 
 def _intervals(generator: Embedded, plan: Plan, gates: list[Gate], most: float = math.inf) -> list[Interval]:
-    """Load until each gate has enough, or for so many seconds at most."""
+    """Load until each gate has enough intervals, or for at most `most` seconds."""
     judgings = [gate.begin(JudgedResult(plan, generator.name)) for gate in gates]
     longest = max((gate.lengthened(plan) for gate in gates), key=lambda longer: longer.duration)
     intervals: list[Interval] = []

@@ -1,4 +1,4 @@
-"""k6's way to judge: a percentile of all data so far, looked at every 2 s and at the end."""
+"""How k6 judges a percentile: over all data so far, every 2 s and at the end."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ EVERY = 2
 
 
 def misses(intervals: Sequence[Interval], limit: float) -> bool:
-    """Tell whether p99 was at its limit or over it at any look: `abortOnFail` ends the run there."""
+    """Return whether p99 was at or above its limit at any evaluation: `abortOnFail` ends the run there."""
     seen = Histogram()
     for number, interval in enumerate(intervals, 1):
         seen += interval.latency
-        look = number == len(intervals) or round(interval.start + 1) % EVERY == 0
-        if look and _p99(seen) >= limit:
+        evaluated = number == len(intervals) or round(interval.start + 1) % EVERY == 0
+        if evaluated and _p99(seen) >= limit:
             return True
     return False
 

@@ -1,4 +1,4 @@
-"""The machine that the figures are of."""
+"""The machine that runs the benchmarks."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ GENERATOR = _CORES[-1:]
 
 @contextmanager
 def on(cores: list[int]) -> Iterator[None]:
-    """Let what is started meanwhile run on these cores, where the system can do that."""
+    """Run processes that are started meanwhile on these cores, if the system supports it."""
     if not cores:
         yield
         return
@@ -33,8 +33,8 @@ def on(cores: list[int]) -> Iterator[None]:
 
 
 def described() -> str:
-    """Tell date, machine and versions, as a table."""
-    pinned = f"service on core {SERVICE[0]}, generator on core {GENERATOR[0]}" if _CORES else "processes float"
+    """Return date, machine and versions as a table."""
+    pinned = f"service on core {SERVICE[0]}, generator on core {GENERATOR[0]}" if _CORES else "processes are not pinned"
     return tabulate(
         [
             ("date", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
@@ -63,7 +63,7 @@ def _processor() -> str:
 
 
 def _version(program: str) -> str:
-    """Ask a program for its version; hey has no way to tell."""
+    """Return the version of a program; hey does not print one."""
     if not (path := shutil.which(program)):
         return "not installed"
     done = subprocess.run([path, "-v"], check=False, capture_output=True, text=True, timeout=10)

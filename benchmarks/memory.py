@@ -21,8 +21,8 @@ def run() -> None:
     sizes: list[tuple[int, int]] = []
     with nginx.running() as service, closing(Embedded()) as generator:
         # The process that is free is the one that the load is given.
-        worker = generator.lend()
-        generator.take_back(worker)
+        worker = generator.acquire()
+        generator.release(worker)
         process = worker._process.pid
 
         def watch(_: Interval) -> None:
@@ -36,5 +36,5 @@ def run() -> None:
 
 
 def _resident(process: int) -> int:
-    """Tell how much memory a process has, in KiB."""
+    """Return the resident memory of a process, in KiB."""
     return int(subprocess.run(["ps", "-o", "rss=", "-p", str(process)], capture_output=True, check=True).stdout)

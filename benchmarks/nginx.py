@@ -1,4 +1,4 @@
-"""nginx with one process on one core: the quickest service there is to compare generators on."""
+"""nginx with one process on one core: a service that is faster than most generators."""
 
 import shutil
 import socket
@@ -14,7 +14,7 @@ import trustme
 
 from benchmarks import machine
 
-# One process that is its own worker, so that ending it leaves nothing behind.
+# A single process that is its own worker, so that killing it leaves nothing behind.
 _CONFIG = """
 daemon off;
 master_process off;
@@ -51,9 +51,9 @@ class Addresses(NamedTuple):
 
 @contextmanager
 def running() -> Iterator[Addresses]:
-    """Start nginx on free ports, and end it."""
+    """Run nginx on free ports."""
     if not (program := shutil.which("nginx")):
-        raise SystemExit("This benchmark needs nginx, and there is none on the PATH: install it (apt install nginx).")
+        raise SystemExit("This benchmark needs nginx on PATH: install it (apt install nginx).")
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
         folder = Path(name)
         http, https = _free_ports(2)
@@ -90,4 +90,4 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.05)
         else:
             return
-    raise SystemExit("nginx accepts no connections after 5 s.")
+    raise SystemExit("nginx did not accept connections within 5 s.")

@@ -1,4 +1,4 @@
-"""Open model: how much a generator itself adds to the latencies at a set rate."""
+"""Open model: how much latency a generator adds at a set rate."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ RATES = (1_000, 20_000, 60_000)
 SECONDS = 10
 ROUNDS = 3
 CLOSED = "closed, 1 connection"
-HEADERS = ("Load", "Generator", "sent", "p50", "p50 less closed", "p99", "lag p99", "CPU")
+HEADERS = ("Load", "Generator", "sent", "p50", "p50 minus closed", "p99", "lag p99", "CPU")
 LONGEST_LAG = 0.0005
 MOST_ADDED = 0.0002
 

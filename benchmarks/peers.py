@@ -1,4 +1,4 @@
-"""The load generators that are compared, each behind the same function."""
+"""The load generators to compare, all with the same interface."""
 
 import math
 import re
@@ -20,7 +20,7 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
 class Figures(NamedTuple):
-    """What a generator says of a load; times in seconds."""
+    """What a generator reports; times in seconds."""
 
     rate: float
     p50: float
@@ -28,18 +28,18 @@ class Figures(NamedTuple):
     cpu: float
     """Share of one core that the generator used."""
     lag: float = math.nan
-    """How late 1 request in 100 was taken up, or more."""
+    """The p99 of how late requests were sent."""
 
 
 class Peer(Protocol):
-    """A load generator: the rate is per second, or as fast as it can where it is None."""
+    """A load generator. The rate is per second; None means as fast as it can."""
 
     def __call__(self, url: str, *, connections: int, seconds: int, rate: int | None = None) -> Figures:
-        """Load a service for so many seconds, and say what came of it."""
+        """Load a service, and return the figures."""
 
 
 def embedded(url: str, *, connections: int, seconds: int, rate: int | None = None) -> Figures:
-    """Run pytest-loadgen's own generator, the whole way that a test does."""
+    """Run pytest-loadgen's own generator as a test does."""
     target = Target.of(url, verify=False)
     plan = Plan.of(target, rate=rate or "max", duration=seconds, connections=connections, warmup=1)
     result = run(plan, _generator())
@@ -56,29 +56,29 @@ def wrk(url: str, *, connections: int, seconds: int, rate: int | None = None) ->
 
 
 def wrk2(url: str, *, connections: int, seconds: int, rate: int | None = None) -> Figures:
-    """Run wrk2 so that it measures for so long; before, it calibrates itself, and forgets what was."""
+    """Run wrk2, which discards the figures of its calibration: it measures for `seconds` after that."""
     calibration = math.ceil(10 + 0.005 * connections)
     return _wrk(["wrk2", f"-R{rate}", f"-c{connections}", f"-d{seconds + calibration}", url])
 
 
 def hey(url: str, *, connections: int, seconds: int, rate: int | None = None) -> Figures:
-    """Run hey, which keeps a rate by pauses on each connection."""
+    """Run hey, which keeps a rate by pausing on each connection."""
     limit = ["-q", str(rate // connections)] if rate else []
-    said, cpu = _output(["hey", "-t", "5", "-c", str(connections), "-z", f"{seconds}s", *limit, url])
-    if "Error distribution" in said or set(re.findall(r"\[(\d+)\]\s+\d+ responses", said)) != {"200"}:
-        raise SystemExit(f"hey: {said}")
-    latency = {int(percent): float(seconds) for percent, seconds in re.findall(r"(\d+)%+ in ([\d.]+) secs", said)}
-    return Figures(_rate(said), latency[50], latency[99], cpu)
+    printed, cpu = _output(["hey", "-t", "5", "-c", str(connections), "-z", f"{seconds}s", *limit, url])
+    if "Error distribution" in printed or set(re.findall(r"\[(\d+)\]\s+\d+ responses", printed)) != {"200"}:
+        raise SystemExit(f"hey: {printed}")
+    latency = {int(percent): float(seconds) for percent, seconds in re.findall(r"(\d+)%+ in ([\d.]+) secs", printed)}
+    return Figures(_rate(printed), latency[50], latency[99], cpu)
 
 
 def present(*peers: Peer) -> dict[str, Peer]:
-    """Keep those whose program is installed, by name."""
+    """Return the generators that are installed, by name."""
     named = {getattr(peer, "__name__", ""): peer for peer in peers}
     return {name: peer for name, peer in named.items() if name == "embedded" or shutil.which(name)}
 
 
 def interleaved(runs: Mapping[str, Callable[[], Figures]], rounds: int) -> dict[str, list[Figures]]:
-    """Run one after another, so many times over, so that what else the machine does befalls all."""
+    """Run all in turn, several rounds, so that other load on the machine affects all of them."""
     found: dict[str, list[Figures]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, once in runs.items():
@@ -87,7 +87,7 @@ def interleaved(runs: Mapping[str, Callable[[], Figures]], rounds: int) -> dict[
 
 
 def medians(found: list[Figures]) -> Figures:
-    """Take the median of each figure."""
+    """Return the median of each figure."""
     return Figures(*map(median, zip(*found, strict=True)))
 
 
@@ -97,21 +97,21 @@ def _generator() -> Embedded:
 
 
 def _wrk(command: list[str]) -> Figures:
-    said, cpu = _output([*command[:1], "-t1", "--latency", "--timeout", "5s", *command[1:]])
-    if "Socket errors" in said or "Non-2xx" in said:
-        raise SystemExit(f"{command[0]}: {said}")
-    rows = re.findall(r"^ *([\d.]+)% +([\d.]+)(us|ms|s|m) *$", said, re.MULTILINE)
+    printed, cpu = _output([*command[:1], "-t1", "--latency", "--timeout", "5s", *command[1:]])
+    if "Socket errors" in printed or "Non-2xx" in printed:
+        raise SystemExit(f"{command[0]}: {printed}")
+    rows = re.findall(r"^ *([\d.]+)% +([\d.]+)(us|ms|s|m) *$", printed, re.MULTILINE)
     latency = {float(percent): float(number) * _UNITS[unit] for percent, number, unit in rows}
-    return Figures(_rate(said), latency[50.0], latency[99.0], cpu)
+    return Figures(_rate(printed), latency[50.0], latency[99.0], cpu)
 
 
-def _rate(said: str) -> float:
-    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
+def _rate(printed: str) -> float:
+    found = re.search(r"Requests/sec:\s+([\d.]+)", printed)
     return float(found[1]) if found else math.nan
 
 
 def _output(command: list[str]) -> tuple[str, float]:
-    """Give what a program printed, and how much of one core it used."""
+    """Return what a program printed, and the share of one core that it used."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     took, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)

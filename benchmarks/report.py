@@ -1,4 +1,4 @@
-"""What a benchmark prints: Markdown, to be pasted as it is."""
+"""Results as Markdown."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,15 +14,15 @@ def table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 
 def expected(what: str, found: str, met: bool) -> None:
-    """Print what was expected, and whether it was so."""
+    """Print an expectation, what was found, and whether it is met."""
     print(f"- Expected {what}: {found}, {'met' if met else '**missed**'}.", flush=True)
 
 
 def milliseconds(seconds: float) -> str:
-    """Write a time, to the microsecond."""
+    """Format a time, to the microsecond."""
     return "" if math.isnan(seconds) else f"{seconds * 1e3:,.3f} ms"
 
 
 def percent(share: float, sign: str = "") -> str:
-    """Write a share; the sign "+" asks for one."""
+    """Format a share; with "+", it always has a sign."""
     return f"{share:{sign}.1%}"

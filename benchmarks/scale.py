@@ -1,7 +1,7 @@
-"""Scale: what it costs to share a load among workers, on this machine and on a Dask cluster.
+"""Scale: the cost of sharing a load among workers, on this machine and on a Dask cluster.
 
-First a small load alone, by two workers of this machine, and by clusters of one and of two. Then, as
-nobody has 64 machines at hand, what 64 workers would send is made up, and merged as it would be.
+First, a small load by one generator, by two workers of this machine, and by clusters of one and two
+workers. Then the intervals of 64 workers are generated and merged, without 64 machines.
 """
 
 import pickle
@@ -24,12 +24,12 @@ from pytest_loadgen.workers.distributed import Distributed
 
 RATE = 1_000
 SECONDS = 10
-FEW = ("Workers", "requests", "p50", "p99", "lag p99", "beyond its duration", "CPU here", "CPU of a worker", "asleep")
+FEW = ("Workers", "requests", "p50", "p99", "lag p99", "overhead", "CPU here", "CPU of a worker", "idle")
 WORKERS = 64
 INTERVALS = 60
-# How many requests each of the many makes in a second.
+# Requests per second of each of the 64 workers.
 EACH = (100, 1_000)
-MANY = ("Each sends", "an interval", "packed in", "a second merged in", f"{INTERVALS} s merged in")
+MANY = ("Each sends", "interval", "pickled in", "one second merged in", f"{INTERVALS} s merged in")
 MOST_CPU = 0.02
 MOST_TIME = 1.0
 LATENCY, LAG, SCATTER = 1e-3, 50e-6, 0.5
@@ -55,14 +55,14 @@ def _few() -> None:
         more = 0.0
         for name, address in (("Dask, 1", one), ("Dask, 2", two)):
             shared = Distributed(generator, address)
-            load(plan.between(0, 1), shared)  # what is imported by the first is no cost of each
+            load(plan.between(0, 1), shared)  # the first load imports modules in the workers
             found: list[tuple[str, ...]] = []
             busy = _cpu_of_workers(address, lambda: found.append(_loaded(name, plan, shared)))  # noqa: B023
             asleep = _cpu_of_workers(address, lambda: _sleep(address))  # noqa: B023
             rows.append((*found[0], report.percent(busy), report.percent(asleep)))
             more = max(more, busy - asleep)
     report.table(f"Scale: {RATE:,}/s for {SECONDS} s; CPU is without the generator's own process", FEW, rows)
-    what = f"a cluster's worker to use at most {report.percent(MOST_CPU)} of a core more than one that sleeps"
+    what = f"a Dask worker to use at most {report.percent(MOST_CPU)} of a core more than an idle one"
     report.expected(what, report.percent(more), more <= MOST_CPU)
 
 
@@ -82,7 +82,7 @@ def _loaded(name: str, plan: Plan, generator: LoadGenerator) -> tuple[str, ...]:
 
 
 def _cpu_of_workers(address: str, act: Callable[[], object]) -> float:
-    """Tell which share of a core the busiest worker's process used meanwhile."""
+    """Return the share of a core that the busiest worker used during an action."""
     with cluster.client(address) as client:
         before, started = client.run(time.process_time), time.perf_counter()
         act()
@@ -91,18 +91,18 @@ def _cpu_of_workers(address: str, act: Callable[[], object]) -> float:
 
 
 def _sleep(address: str) -> None:
-    """Have each worker do nothing, but as a task: Dask looks at tasks a hundred times a second."""
+    """Let each worker sleep in a task, because Dask polls running tasks a hundred times a second."""
     with cluster.client(address) as client:
         client.gather([client.submit(time.sleep, SECONDS, workers=[one], pure=False) for one in client.nthreads()])
 
 
 class Costs(NamedTuple):
-    """What it takes to bring many workers' intervals together, in seconds; sizes in bytes."""
+    """The cost of merging the intervals of many workers; times in seconds, sizes in bytes."""
 
     size: float
     pack: float
     merge: float
-    """Of all intervals of all workers, unpacking them included."""
+    """For all intervals of all workers, with unpickling."""
 
 
 def _many() -> None:
@@ -122,8 +122,8 @@ def _many() -> None:
         )
         for each, costs in found.items()
     ]
-    report.table(f"Scale: what {WORKERS} workers would send, made up", MANY, rows)
-    print(f"- A plan was split into {WORKERS} parts, and these packed, in {report.milliseconds(split)}.")
+    report.table(f"Scale: generated intervals of {WORKERS} workers", MANY, rows)
+    print(f"- Splitting a plan into {WORKERS} parts and pickling them takes {report.milliseconds(split)}.")
     for each, costs in found.items():
         what = f"{WORKERS} × {INTERVALS} intervals of {each:,} requests merged in at most {MOST_TIME:g} s"
         report.expected(what, f"{costs.merge:.2f} s", costs.merge <= MOST_TIME)

@@ -1,7 +1,7 @@
-"""Services that follow from arithmetic, and what the gate says of them; seeded, and no request is sent.
+"""Verdicts for simulated services: seeded, and without sending requests.
 
-The response times of an M/M/1 queue are exponential, like those of a service that answers each
-request on its own: here both have the same p99. They differ in how the slow ones come: in bursts.
+The response times of an M/M/1 queue are exponential, like those of a service that handles requests
+independently. Here both have the same p99, but in the queue slow requests come in bursts.
 """
 
 import math
@@ -33,19 +33,19 @@ Times = Callable[[Random, int], list[float]]
 
 
 def independent(draw: Random, count: int) -> list[float]:
-    """Draw response times, each for itself."""
+    """Draw independent response times."""
     log, random, mean = math.log, draw.random, P99 / -math.log(SLOW)
     return [-mean * log(1 - random()) for _ in range(count)]
 
 
 def queued(load: float, draw: Random, count: int) -> list[float]:
-    """Draw response times, one after another, of an M/M/1 queue that is as busy as this and long since."""
+    """Draw consecutive response times of an M/M/1 queue with this utilization, in its steady state."""
     log, random, mean = math.log, draw.random, P99 / -math.log(SLOW)
     work, gap = mean * (1 - load), mean * (1 - load) / load
     time = -mean * log(1 - random())
     times = []
     for _ in range(count):
-        # Lindley's recursion; what is added is the logarithm of a share, and negative.
+        # Lindley's recursion; the logarithm of a number below 1 is negative.
         time += gap * log(1 - random())
         time = (time if time > 0 else 0.0) - work * log(1 - random())
         times.append(time)
@@ -54,11 +54,11 @@ def queued(load: float, draw: Random, count: int) -> list[float]:
 
 @dataclass
 class Tally:
-    """What came of many runs."""
+    """The verdicts of many runs."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     lengths: list[float] = field(default_factory=list)
-    """How long each took, in seconds of load."""
+    """Seconds of load in each run."""
     k6_missed: int = 0
 
     def add(self, outcome: Outcome, seconds: float, k6_missed: bool) -> None:
@@ -69,25 +69,25 @@ class Tally:
 
     @property
     def runs(self) -> int:
-        """How many there were."""
+        """The number of runs."""
         return len(self.lengths)
 
     def share(self, outcome: Outcome) -> float:
-        """Tell which share of them came out so."""
+        """Return the share of runs with this outcome."""
         return self.outcomes[outcome] / self.runs
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Each outcome, the time, and k6's verdict."""
+        """The share of each outcome, the median length, and how often k6 fails the run."""
         shares = (report.percent(self.share(outcome)) for outcome in OUTCOMES)
         return (*shares, f"{median(self.lengths):.0f} s", report.percent(self.k6_missed / self.runs))
 
 
-CELLS = (*OUTCOMES, "median length", "k6 misses it")
+CELLS = (*OUTCOMES, "median length", "missed by k6")
 
 
 def judged(gate: Gate, plan: Plan, intervals: Sequence[Interval]) -> tuple[Outcome, float]:
-    """Give the verdict that a load with these intervals would have got, and after how many seconds."""
+    """Return the verdict on a load with these intervals, and after how many seconds it was reached."""
     judging = gate.begin(JudgedResult(plan, "simulated"))
     end = next((end for end in range(1, len(intervals)) if judging.enough(intervals[:end])), len(intervals))
     if end == len(intervals):
@@ -98,7 +98,7 @@ def judged(gate: Gate, plan: Plan, intervals: Sequence[Interval]) -> tuple[Outco
 
 
 def coverage(runs: int) -> None:
-    """Ask how often the interval holds the truth."""
+    """Print how often the confidence interval contains the true share."""
     requests, batches = 30_000, 20
     size, alpha = requests // batches, ALPHA / 2
     at_most = {}
@@ -127,15 +127,15 @@ def coverage(runs: int) -> None:
         names = ("textbook", "share", "judged", "below", "above")
         rows.append((str(load), *(report.percent(held[name] / runs) for name in names)))
     report.table(
-        f"Simulated: how often a 95 % interval holds the true share, {requests:,} requests of M/M/1, {runs:,} runs",
-        ("Utilisation", "Clopper-Pearson", "stats.share", "as a verdict has it", "too low", "too high"),
+        f"Simulated: how often a 95 % interval contains the true share, {requests:,} requests of M/M/1, {runs:,} runs",
+        ("Utilization", "Clopper-Pearson", "stats.share", "as in a verdict", "too low", "too high"),
         rows,
     )
     report.expected("at least 90 % at 0.7", report.percent(at_most[0.7]), at_most[0.7] >= 0.9)
 
 
 def looks(runs: int) -> None:
-    """Ask how often a look is wrong, where the limit is the true p99 and no verdict is right."""
+    """Print how often a verdict is given although the limit is the true p99, so that none is right."""
     found = {}
     for name, times in SERVICES.items():
         for stop_early in (False, True):
@@ -153,7 +153,7 @@ def looks(runs: int) -> None:
 
 
 def power(runs: int) -> None:
-    """Ask how often a verdict is right, and how long it took."""
+    """Print how often a verdict is right, and how long it takes."""
     ratios = (5.0, 2.0, 1.3, 1.1, 0.9, 0.7, 0.5, 0.2)
     rows = []
     for name, times in SERVICES.items():
@@ -176,7 +176,7 @@ def _when(stop_early: bool) -> str:
 
 
 def _simulate(times: Times, ratios: Sequence[float], runs: int, stop_early: bool) -> dict[float, Tally]:
-    """Judge the same runs by limits that are so many times the true p99."""
+    """Judge the same runs with limits at these multiples of the true p99."""
     plan = Plan.of(Target.of("http://127.0.0.1/"), rate=RATE, duration=DURATION)
     gates = {
         ratio: Gate.of([f"p99 < {P99 * ratio * 1e3:g}ms"], stop_early=stop_early, max_duration=LONGEST)
@@ -193,7 +193,7 @@ def _simulate(times: Times, ratios: Sequence[float], runs: int, stop_early: bool
 
 
 def _interval(second: int, times: Sequence[float]) -> Interval:
-    # To the middle of its millisecond: no limit is in one, and few buckets are quick to add up.
+    # Times go to the middle of their millisecond: limits are between milliseconds, and few buckets add up fast.
     counts = Counter(math.ceil(time * 1e3) for time in times)
     edges = {(2 * ms - 1) * 500_000: count for ms, count in counts.items()}
     latency = Histogram({ns & MASKS[ns.bit_length()]: count for ns, count in edges.items()})

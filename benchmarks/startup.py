@@ -1,4 +1,4 @@
-"""Startup: what the plugin costs a session of pytest that loads nothing."""
+"""Startup: what the plugin costs in a pytest session without a load."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ NO_TESTS = 5
 
 
 def run() -> None:
-    # No other plugin, as one may have imported what this one needs.
+    # Without other plugins, which may import the same modules.
     others = [f"-pno:{entry.name}" for entry in entry_points(group="pytest11") if entry.name != PLUGIN]
     arms = {"without": [*others, f"-pno:{PLUGIN}"], "with": others}
     took: dict[str, list[float]] = {arm: [] for arm in arms}
@@ -27,7 +27,7 @@ def run() -> None:
         for turn in range(ROUNDS + 1):
             for arm, options in arms.items():
                 seconds = _session(folder, options)
-                # The first time compiles.
+                # The first round compiles modules.
                 if turn:
                     took[arm].append(seconds)
     rows = [
@@ -35,7 +35,7 @@ def run() -> None:
         for arm, times in took.items()
     ]
     title = f"Startup: pytest on an empty file, {ROUNDS} rounds"
-    report.table(title, ("Session", "median", "quickest", "slowest"), rows)
+    report.table(title, ("Session", "median", "fastest", "slowest"), rows)
     more = median(took["with"]) - median(took["without"])
     report.expected(f"at most {report.milliseconds(MOST)} more", report.milliseconds(more), more <= MOST)
 

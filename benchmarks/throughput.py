@@ -1,4 +1,4 @@
-"""Closed model: how many requests per second a generator can make on one core."""
+"""Closed model: how many requests per second a generator sends on one core."""
 
 from functools import partial
 

@@ -1,12 +1,13 @@
-"""Truth: what generators say of a service whose latencies follow from arithmetic.
+"""Truth: what generators report for a service whose latencies are known.
 
-The steady service answers each request after d = 5 ms: p50 = p99 = d.
+The steady service responds after d = 5 ms: p50 = p99 = d.
 
-The other one does nothing for S = 1 s in every T = 10 s. Say that a stall is from 0 to S. A request
-due at t in it is read at S and answered at S + d: after S - t + d. One due in the d before it waits
-for its answer until S: after more than S. All others are answered after d. So latencies above a
-limit L between d and S belong to requests due from -d to S + d - L: a share of (S + 2 d - L) / T.
-p99 is where that share is 1 %: L = S + 2 d - T / 100 = 0.91 s. 90 % take d, so p50 = d.
+The other one does nothing for S = 1 s in every T = 10 s. Let a stall last from 0 to S. A request due
+at t in the stall is read at S and gets its response at S + d: its latency is S - t + d. One due less
+than d before the stall waits for its response until S: its latency is above S. All others take d. So
+latencies above a limit L between d and S belong to requests due from -d to S + d - L, which is a
+share of (S + 2 d - L) / T. p99 is where that share is 1 %: L = S + 2 d - T / 100 = 0.91 s. 90 % take
+d, so p50 = d.
 """
 
 from collections.abc import Callable
@@ -19,17 +20,17 @@ RATE = 500
 STALL = 1.0
 ROUNDS = 3
 WITHIN = 0.05
-# The open model needs as many connections as requests can be due in a stall. What has none keeps
-# about the rate with as many as are under way at a time.
+# The open model needs as many connections as requests are due in a stall. A closed-model generator
+# keeps about this rate with as many connections as requests are in flight.
 OPEN_CONNECTIONS = 600
 CLOSED_CONNECTIONS = 3
 HEADERS = ("Generator", "sent", "p50", "p50 off by", "p99", "p99 off by", "service late, p50", "p99")
 
 
 def run() -> None:
-    _compare("Truth: answers after 5 ms", 0.0, 10, delayed.DELAY)
+    _compare("Truth: responses after 5 ms", 0.0, 10, delayed.DELAY)
     tail = STALL + 2 * delayed.DELAY - delayed.PERIOD / 100
-    _compare("Truth: answers after 5 ms, and stalls 1 s in every 10 s", STALL, 20, tail)
+    _compare("Truth: responses after 5 ms, and stalls of 1 s in every 10 s", STALL, 20, tail)
 
 
 def _compare(title: str, stall: float, seconds: int, p99: float) -> None:

@@ -1,4 +1,4 @@
-"""A small shop, and what it promises under load: run `pytest examples`."""
+"""Load tests of a small shop: run `pytest examples`."""
 
 import threading
 import time
@@ -11,10 +11,10 @@ from pytest_loadgen import Load, hold, ramp
 
 
 class Shop(BaseHTTPRequestHandler):
-    """Finds tea in about 2 ms, and takes orders."""
+    """Searches for tea in about 2 ms, and takes orders."""
 
-    protocol_version = "HTTP/1.1"  # keeps connections
-    wbufsize = -1  # sends head and body together
+    protocol_version = "HTTP/1.1"  # keep-alive
+    wbufsize = -1  # send head and body together
 
     def do_GET(self) -> None:
         time.sleep(0.002)
@@ -32,12 +32,12 @@ class Shop(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: there will be thousands."""
+        """Log nothing: there will be thousands of requests."""
 
 
 @pytest.fixture(scope="session")
 def load_target() -> Iterator[str]:
-    """Start the service; relative addresses are relative to what this gives."""
+    """Start the service; relative addresses of load() are relative to this URL."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Shop) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"

@@ -101,6 +101,9 @@ class Duration(Quantity):
         return f"{_three_digits(shown / 1e-6):g}us" if shown else "0s"
 
 
+NO_TIME = Duration(0)
+
+
 class NoAnswer(Duration):
     """How long a request took that nothing answered: longer than any limit.
 

@@ -1,52 +1,64 @@
+"""Fixtures that most tests use, and how a test is skipped or waits.
+
+What is under test is imported in the fixtures: under xdist, coverage begins after this file is loaded.
+"""
+
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trustme
 
-from pytest_loadgen.generators.embedded import Embedded
-from pytest_loadgen.testing.service import Server
+if TYPE_CHECKING:
+    from pytest_loadgen.generators.embedded import Embedded
+    from pytest_loadgen.testing.service import Server
 
 pytest_plugins = ["pytester"]
 
 
-# Published outputs of other projects, which this repository does not include.
+# Outputs of real programs whose licenses do not allow a copy in this repository: a folder beside it has them.
 RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
 
 
 def recording(name: str) -> Path:
-    """Return a published output; skip the test, by name, if it is not here."""
+    """Give the path of a recorded output, or skip the test if it is missing."""
     path = RECORDINGS / name
     if not path.exists():
-        pytest.skip(f"the published recording {name} is not in {RECORDINGS}")
+        pytest.skip(f"no recording {name}")
     return path
 
 
 def needs(program: str) -> pytest.MarkDecorator:
-    """Skip, by name, what needs a program that is not here."""
+    """Skip a test if a program it needs is not installed."""
     return pytest.mark.skipif(not shutil.which(program), reason=f"{program} is not installed")
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> "Iterator[Server]":
+    """A service that answers, counts what it receives, and can be told to misbehave."""
+    from pytest_loadgen.testing.service import Server
+
     with Server() as server:
         yield server
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10) -> float:
-    """Wait until it has come to that, and tell how long it took."""
-    begun = time.monotonic()
+    """Wait until a condition is true, and return how long that took."""
+    started = time.monotonic()
     while not condition():
-        assert time.monotonic() < begun + seconds, "it did not come to that"
+        assert time.monotonic() < started + seconds, f"not within {seconds} s"
         time.sleep(0.01)
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
 @pytest.fixture(scope="session")
-def embedded() -> Iterator[Embedded]:
-    """One generator for all tests, as in a session: its process is reused."""
+def embedded() -> "Iterator[Embedded]":
+    """One generator for all tests: like a session of pytest, they reuse its process."""
+    from pytest_loadgen.generators.embedded import Embedded
+
     generator = Embedded()
     yield generator
     generator.close()

@@ -16,7 +16,7 @@ from pytest_loadgen.traffic.options import plan_of
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_first_command_of_the_readme_tells_of_four_loads() -> None:
+def test_the_first_command_of_the_readme_reports_four_loads() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "examples", "-p", "no:cacheprovider"],
         capture_output=True,
@@ -31,7 +31,7 @@ def test_the_first_command_of_the_readme_tells_of_four_loads() -> None:
 def test_an_example_that_is_not_installed_is_skipped(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By name, whatever programs are there."""
+    """The reason for the skip names the command that installs it."""
     found = metadata.distributions
     monkeypatch.setattr(metadata, "distributions", lambda **only: [] if only else found())
     pytester.makepyfile(test_hey=(ROOT / "examples" / "own_generator" / "test_hey.py").read_text())
@@ -42,7 +42,7 @@ def test_an_example_that_is_not_installed_is_skipped(
 
 @pytest.fixture
 def hey() -> Any:
-    """Give the generator of the example, be it installed or not."""
+    """Load the generator of the example, whether it is installed or not."""
     spec = spec_from_file_location("hey", ROOT / "examples" / "own_generator" / "pytest_loadgen_hey.py")
     assert spec
     assert spec.loader
@@ -62,15 +62,15 @@ def hey() -> Any:
     ],
 )
 def test_hey_shares_a_load_among_workers(hey: Any, rate: int, connections: int, arguments: list[str]) -> None:
-    """At least half as many workers as connections, which send as many each; few more than was asked for."""
+    """The load is divided among at least half as many workers as connections, with few extra requests."""
     asked = plan_of("http://127.0.0.1:9/", {"rate": rate, "duration": 1, "connections": connections})
     assert hey.argv(asked)[:6] == arguments
 
 
-def test_hey_that_tells_of_more_than_was_asked_for_has_no_failures(hey: Any) -> None:
+def test_hey_may_report_more_requests_than_planned(hey: Any) -> None:
     asked = plan_of("http://127.0.0.1:9/", {"rate": 2, "duration": 1})
-    told = "response-time,offset,status-code\n" + "0.1,0.2,200\n" * 3
-    assert [dict(each.outcomes) for each in hey.parse(CommandOutput(told, "", 0, 1.0, 0.1, ROOT), asked)] == [
+    output = "response-time,offset,status-code\n" + "0.1,0.2,200\n" * 3
+    assert [dict(each.outcomes) for each in hey.parse(CommandOutput(output, "", 0, 1.0, 0.1, ROOT), asked)] == [
         {"200": 3},
         {"failed": 0},
     ]

@@ -1,7 +1,8 @@
-"""Which way imports go: the table of packages, and that the code keeps it."""
+"""The direction of imports, as a table of packages, and a check of it."""
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ import pytest
 import pytest_loadgen
 
 ROOT = Path(pytest_loadgen.__file__).parent
+TESTS = Path(__file__).parent
 
-# A package imports from packages of the rows above its own only.
+# A package imports only from packages in rows above its own.
 LAYERS = """
     errors redaction wording
     units
@@ -27,7 +29,7 @@ LAYERS = """
     __init__ __main__
 """
 RANKS = {package: rank for rank, line in enumerate(LAYERS.split("\n")) for package in line.split()}
-# Each third-party library is imported by one module, or by the modules of one package.
+# The modules that import each third-party library.
 OWNERS = {
     "httpx": {"traffic.target", "generators.fortio_server"},
     "hdrh": {"figures.histogram"},
@@ -58,7 +60,7 @@ def package(module: str) -> str:
 
 
 def imports(tree: ast.AST, *, everywhere: bool = True) -> Iterator[str]:
-    """Name what is imported at run time; without `everywhere`, what importing the module itself imports."""
+    """Yield the modules imported at run time; without `everywhere`, only those imported with the module itself."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue
@@ -69,7 +71,7 @@ def imports(tree: ast.AST, *, everywhere: bool = True) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.module
             assert not node.level
-            # What is imported from a package may be a module.
+            # A name imported from a package may be a module.
             yield from (
                 whole
                 if (whole := f"{node.module}.{alias.name}").removeprefix("pytest_loadgen.") in MODULES
@@ -88,14 +90,14 @@ def ours(names: set[str]) -> set[str]:
     return {name.removeprefix("pytest_loadgen.") for name in names if name.startswith("pytest_loadgen.")}
 
 
-def test_every_package_has_its_place() -> None:
-    """The table names every package, and no other."""
+def test_every_package_is_in_the_table() -> None:
+    """The table has every package, and no others."""
     assert RANKS.keys() == {package(module) for module in MODULES}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_go_one_way(module: str) -> None:
-    """A module imports from packages further up in the table, and from its own."""
+    """A module imports from its own package and from packages above it in the table."""
     wrong = {
         name
         for name in ours(IMPORTS[module])
@@ -106,7 +108,7 @@ def test_imports_go_one_way(module: str) -> None:
 
 @pytest.mark.parametrize("name", sorted({package(module) for module in MODULES if "." in module}))
 def test_no_circles_in_a_package(name: str) -> None:
-    """The modules of a package import one another in one direction."""
+    """The modules of a package do not import each other in a circle."""
     inside = {module: ours(IMPORTS[module]) for module in MODULES if package(module) == name}
     graph = {module: {other for other in names if other in inside} for module, names in inside.items()}
     try:
@@ -115,22 +117,22 @@ def test_no_circles_in_a_package(name: str) -> None:
         pytest.fail(f"circle: {' -> '.join(error.args[1])}")
 
 
-def test_pytest_is_on_top() -> None:
-    """What sends, counts and judges knows nothing of pytest."""
+def test_only_the_top_imports_pytest() -> None:
+    """Sending, counting and judging do not depend on pytest."""
     users = {package(module) for module, names in IMPORTS.items() if "pytest" in names}
     assert users == {"plugin", "testing", "__main__"}
 
 
 @pytest.mark.parametrize("library", sorted(OWNERS))
-def test_few_modules_know_a_library(library: str) -> None:
-    """Each library is imported where it is known to be, and replaced there."""
+def test_libraries_are_imported_in_one_place(library: str) -> None:
+    """Each library is imported only by the modules in the table, so that it can be replaced there."""
     users = {module for module, names in IMPORTS.items() if library in {name.partition(".")[0] for name in names}}
     assert users == OWNERS[library]
 
 
 @pytest.mark.parametrize("statement", ["from pytest_loadgen import *", "import pytest_loadgen.plugin"])
 def test_heavy_libraries_are_imported_when_used(statement: str) -> None:
-    """Who imports all public names, or runs pytest without a load, does not pay for what a load takes."""
+    """Importing all public names, or starting pytest with the plugin, imports no heavy library."""
     script = f"import sys; {statement}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert "pytest_loadgen" in loaded
@@ -138,13 +140,13 @@ def test_heavy_libraries_are_imported_when_used(statement: str) -> None:
 
 
 def test_a_session_without_a_load_imports_little(tmp_path: Path) -> None:
-    """pytest's start-up pays for the options and hooks, not for statistics, histograms or plans."""
+    """A session without a load imports the options and hooks only: no statistics, histograms or plans."""
     script = (
         "import sys, pytest; pytest.main(['-q', '-p', 'pytest_loadgen.plugin', '-p', 'no:cacheprovider', sys.argv[1]]);"
         "print(*sys.modules)"
     )
     (tmp_path / "test_nothing.py").write_text("def test_nothing(): pass")
-    # Other plugins that are installed may bring load generators.
+    # Other installed plugins may import more.
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     argv = [sys.executable, "-c", script, str(tmp_path)]
     shown = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment)
@@ -163,3 +165,11 @@ def test_a_session_without_a_load_imports_little(tmp_path: Path) -> None:
             "wording",
         )
     }
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_no_test_module_is_imported(path: Path) -> None:
+    """What several test modules need is in tests/builders or beside it, so that each can change alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    statements = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert not [statement for statement in statements if re.search(r"\btests\b.*\btest_", statement)]

@@ -1,4 +1,4 @@
-"""What is public, and that it stays so."""
+"""The public names."""
 
 import importlib.metadata
 from importlib.resources import files
@@ -51,7 +51,7 @@ def test_names() -> None:
 
 @pytest.mark.parametrize("name", pytest_loadgen.__all__)
 def test_documented(name: str) -> None:
-    """What is public says in a sentence what it is, in words of its own."""
+    """Each public name has a docstring that starts with a sentence, not with a generated signature."""
     public = getattr(pytest_loadgen, name)
     sentence = (public.__doc__ or "").strip().partition("\n")[0]
     assert sentence.endswith((".", ":", "``."))
@@ -60,24 +60,24 @@ def test_documented(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["GeneratorError", "InvalidRun", "PlanError", "ServiceError"])
 def test_errors(name: str) -> None:
-    """Whatever goes wrong with a load is caught as a LoadError."""
+    """Every error of a load is a LoadError."""
     kind = getattr(pytest_loadgen, name)
     assert issubclass(kind, pytest_loadgen.LoadError)
     assert issubclass(kind, ValueError) == (kind is pytest_loadgen.PlanError)
 
 
 def test_a_miss() -> None:
-    """A missed objective is a failed assertion, and nothing that went wrong with the load."""
+    """A missed objective is a failed assertion, not an error of the load."""
     assert issubclass(pytest_loadgen.SLOMissed, AssertionError)
     assert not issubclass(pytest_loadgen.SLOMissed, pytest_loadgen.LoadError)
 
 
 def test_typed() -> None:
-    """Type checkers are told that the package has types."""
+    """The package is marked as typed."""
     assert files(pytest_loadgen).joinpath("py.typed").is_file()
 
 
 def test_found_by_pytest() -> None:
-    """Installed, the plugin is found by pytest itself."""
+    """pytest finds the installed plugin."""
     (entry,) = importlib.metadata.entry_points(group="pytest11", name="loadgen")
     assert entry.value == "pytest_loadgen.plugin"

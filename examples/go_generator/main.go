@@ -1,5 +1,5 @@
-// A load generator for pytest-loadgen, written against loadgen.proto alone: HTTP/1.1, at a rate or as
-// fast as answers come, in one file.
+// A load generator for pytest-loadgen that needs only loadgen.proto: HTTP/1.1, open and closed model, in
+// one file.
 package main
 
 import (
@@ -35,24 +35,24 @@ import (
 )
 
 const (
-	name    = "go"
-	highest = int64(time.Hour)
+	name       = "go"
+	maxLatency = int64(time.Hour)
 )
 
 var features = []string{"http", "rate", "max", "body"}
 
 func main() {
-	// Without TLS and a token it is for this machine only.
-	listen := flag.String("listen", "127.0.0.1:0", "where to listen")
+	// Loopback only: there is no TLS and no token.
+	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
 	flag.Parse()
 	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		log.Fatal(err)
 	}
-	alive := 5 * time.Second
+	keepaliveTime := 5 * time.Second
 	server := grpc.NewServer(
 		grpc.MaxRecvMsgSize(64<<20),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: alive, Timeout: alive}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTime}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second}),
 	)
 	pb.RegisterLoadGeneratorServer(server, generator{})
@@ -70,82 +70,82 @@ func (generator) Describe(_ context.Context, request *pb.DescribeRequest) (*pb.D
 		Name:             name,
 		Version:          "1.0",
 		Features:         features,
-		LatencyFrom:            pb.LatencyFrom_LATENCY_FROM_SCHEDULED,
-		StreamsIntervals:             true,
+		LatencyFrom:      pb.LatencyFrom_LATENCY_FROM_SCHEDULED,
+		StreamsIntervals: true,
 		Generators:       []string{name},
-	}, known(request.Generator)
+	}, checkName(request.Generator)
 }
 
 func (generator) Run(plan *pb.Plan, stream grpc.ServerStreamingServer[pb.Interval]) error {
-	load, err := read(plan)
+	load, err := newLoad(plan)
 	if err == nil {
-		err = load.find(stream.Context())
+		err = load.connect(stream.Context())
 	}
 	if err != nil {
 		return err
 	}
-	// When the client cancels, or is gone, the context is done, and with it every request.
+	// The context is cancelled when the client cancels the call or dies; this cancels all requests.
 	ctx, stop := context.WithCancel(stream.Context())
 	defer load.close()
 	defer stop()
 	return load.run(ctx, stream.Send)
 }
 
-func known(generator string) error {
+func checkName(generator string) error {
 	if generator != "" && generator != name {
-		return status.Errorf(codes.NotFound, "there is no load generator %q at that machine: there is %q", generator, name)
+		return status.Errorf(codes.NotFound, "there is no load generator %q on that machine: there is %q", generator, name)
 	}
 	return nil
 }
 
-// load is one plan, and what came of it so far.
+// load is a running plan and its figures.
 type load struct {
-	request     *http.Request
-	body        []byte
-	address     string
-	client      *http.Client
-	connections int
-	rate        float64 // per second; 0: as fast as answers come
-	phase       float64 // how far the first request is behind the start, in requests
-	warmup      time.Duration
-	duration    time.Duration
-	timeout     time.Duration
-	ready       time.Duration
-	start       time.Time
-	received    atomic.Uint64
+	request      *http.Request
+	body         []byte
+	address      string
+	client       *http.Client
+	connections  int
+	rate         float64 // requests per second; 0 for the closed model
+	phase        float64 // when the first request is due, in requests
+	warmup       time.Duration
+	duration     time.Duration
+	timeout      time.Duration
+	readyTimeout time.Duration
+	start        time.Time
+	received     atomic.Uint64
 
 	mutex     sync.Mutex
 	open      map[net.Conn]bool
-	stretches map[int]*stretch
-	sent      int // how many intervals were sent
-	cpu       time.Duration
-	looked    time.Time
+	intervals map[int]*interval
+	sent      int           // how many intervals were sent
+	cpu       time.Duration // at the end of the last interval
+	cpuTime   time.Time     // when that was
 }
 
-func read(plan *pb.Plan) (*load, error) {
-	impossible := func(why string) (*load, error) {
-		return nil, status.Errorf(codes.InvalidArgument, "%s cannot do this plan: %s", name, why)
+func newLoad(plan *pb.Plan) (*load, error) {
+	invalid := func(reason string) (*load, error) {
+		return nil, status.Errorf(codes.InvalidArgument, "%s does not support this plan: %s", name, reason)
 	}
 	target := plan.GetTarget()
-	if err := known(plan.Generator); err != nil {
+	if err := checkName(plan.Generator); err != nil {
 		return nil, err
 	}
 	if target.GetScheme() != "http" || target.Http2 {
-		return impossible("it speaks HTTP/1.1 only")
+		return invalid("only HTTP/1.1")
 	}
 	if !bytes.HasPrefix(target.Path, []byte("/")) {
-		return impossible("its path does not begin with /")
+		return invalid("the path does not start with /")
 	}
 	if plan.Arrivals == pb.Arrivals_ARRIVALS_POISSON || len(plan.Stages) == 0 {
-		return impossible("its arrivals are constant")
+		return invalid("only constant arrivals")
 	}
 	if plan.Connections == 0 || plan.Parts == 0 || !(plan.Timeout > 0) {
-		return impossible("it has no connections, no parts or no time-out")
+		return invalid("no connections, no parts or no timeout")
 	}
 	rate, seconds := plan.Stages[0].Start, 0.0
 	for _, stage := range plan.Stages {
 		if !same(stage.Start, rate) || !same(stage.End, rate) {
-			return impossible("its rate is always the same")
+			return invalid("only a constant rate")
 		}
 		seconds += stage.Seconds
 	}
@@ -153,21 +153,21 @@ func read(plan *pb.Plan) (*load, error) {
 	if rate != nil {
 		exact, ok := new(big.Rat).SetString(*rate)
 		if perSecond, _ = exact.Float64(); !ok || !(perSecond > 0) {
-			return impossible("a rate is a fraction above 0")
+			return invalid("the rate must be greater than 0")
 		}
 	}
 	load := &load{
-		body:        target.Body,
-		address:     net.JoinHostPort(target.Host, strconv.Itoa(int(target.Port))),
-		connections: int(plan.Connections),
-		rate:        perSecond,
-		phase:       float64(plan.Part) / float64(plan.Parts),
-		warmup:      span(plan.Warmup),
-		duration:    span(seconds),
-		timeout:     span(plan.Timeout),
-		ready:       span(plan.ReadyTimeout),
-		open:        map[net.Conn]bool{},
-		stretches:   map[int]*stretch{},
+		body:         target.Body,
+		address:      net.JoinHostPort(target.Host, strconv.Itoa(int(target.Port))),
+		connections:  int(plan.Connections),
+		rate:         perSecond,
+		phase:        float64(plan.Part) / float64(plan.Parts),
+		warmup:       duration(plan.Warmup),
+		duration:     duration(seconds),
+		timeout:      duration(plan.Timeout),
+		readyTimeout: duration(plan.ReadyTimeout),
+		open:         map[net.Conn]bool{},
+		intervals:    map[int]*interval{},
 	}
 	load.request = &http.Request{
 		Method: target.Method,
@@ -178,7 +178,7 @@ func read(plan *pb.Plan) (*load, error) {
 		switch key := string(header.Name); strings.ToLower(key) {
 		case "host":
 			load.request.Host = string(header.Value)
-		case "content-length": // of the body, and that is written anyway
+		case "content-length": // net/http sets it
 		default:
 			load.request.Header[key] = append(load.request.Header[key], string(header.Value))
 		}
@@ -202,44 +202,44 @@ func same(one, other *string) bool {
 	return (one == nil) == (other == nil) && (one == nil || *one == *other)
 }
 
-func span(seconds float64) time.Duration {
+func duration(seconds float64) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// find waits until the service accepts connections, and refuses one that is neither here nor private.
-func (l *load) find(ctx context.Context) error {
-	deadline := time.Now().Add(l.ready)
+// connect waits until the service accepts connections, and refuses one that is neither local nor private.
+func (l *load) connect(ctx context.Context) error {
+	deadline := time.Now().Add(l.readyTimeout)
 	for {
 		connection, err := (&net.Dialer{Control: allowed, Timeout: 2 * time.Second}).DialContext(ctx, "tcp", l.address)
 		if err == nil {
 			l.address = connection.RemoteAddr().String()
 			return connection.Close()
 		}
-		if errors.Is(err, errForbidden) {
-			return status.Errorf(codes.PermissionDenied, "%s: %s", l.address, errForbidden)
+		if errors.Is(err, errNotAllowed) {
+			return status.Errorf(codes.PermissionDenied, "%s: %s", l.address, errNotAllowed)
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
-			return status.Errorf(codes.FailedPrecondition, "%s accepts no connections: %v", l.address, err)
+			return status.Errorf(codes.FailedPrecondition, "%s does not accept connections: %v", l.address, err)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-var errForbidden = errors.New("it is neither this machine nor in a private network, and a load there may harm others")
+var errNotAllowed = errors.New("it is neither this machine nor in a private network, and a load may harm others")
 
-// Where clouds have what may be secret, in private networks all the same.
+// The metadata services of clouds, which have private addresses.
 var metadata = []string{"fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe"}
 
 func allowed(_, address string, _ syscall.RawConn) error {
 	host, _, _ := net.SplitHostPort(address)
 	if ip := net.ParseIP(host); ip == nil || slices.Contains(metadata, ip.String()) || !(ip.IsLoopback() || ip.IsPrivate()) {
-		return errForbidden
+		return errNotAllowed
 	}
 	return nil
 }
 
-// run carries out the plan, and tells of each second when it is over.
-func (l *load) run(ctx context.Context, tell func(*pb.Interval) error) error {
+// run sends the load, and reports each interval.
+func (l *load) run(ctx context.Context, report func(*pb.Interval) error) error {
 	if now := time.Now().Add(l.warmup); l.start.Before(now) {
 		l.start = now
 	}
@@ -253,37 +253,37 @@ func (l *load) run(ctx context.Context, tell func(*pb.Interval) error) error {
 		go func() {
 			defer workers.Done()
 			if l.rate > 0 {
-				l.atRate(ctx, &next)
+				l.sendAtRate(ctx, &next)
 			} else {
-				l.asFastAsItGoes(ctx)
+				l.sendAtMax(ctx)
 			}
 		}()
 	}
 	done := make(chan struct{})
 	go func() { workers.Wait(); close(done) }()
-	return l.tell(ctx, done, tell)
+	return l.report(ctx, done, report)
 }
 
-// atRate sends one after another of the requests that the workers share, each when it is due.
-func (l *load) atRate(ctx context.Context, next *atomic.Int64) {
+// sendAtRate takes requests of the schedule that the workers share, and sends each when it is due.
+func (l *load) sendAtRate(ctx context.Context, next *atomic.Int64) {
 	for {
 		free := time.Now()
-		offset := span((float64(next.Add(1)-1) + l.phase) / l.rate)
+		offset := duration((float64(next.Add(1)-1) + l.phase) / l.rate)
 		if offset >= l.duration || !sleep(ctx, time.Until(l.start.Add(offset))) {
 			return
 		}
 		due, now := l.start.Add(offset), time.Now()
-		late := now.Sub(due)
+		lag := now.Sub(due)
 		if free.After(due) {
-			// That no worker was free is the service's fault; only what came then is the generator's.
-			late = now.Sub(free)
+			// Until then no connection was free, which is not the generator's fault.
+			lag = now.Sub(free)
 		}
-		l.send(ctx, due, late, offset >= 0)
+		l.send(ctx, due, lag, offset >= 0)
 	}
 }
 
-// asFastAsItGoes sends a request as soon as the one before is answered.
-func (l *load) asFastAsItGoes(ctx context.Context) {
+// sendAtMax sends a request as soon as the previous one has a response.
+func (l *load) sendAtMax(ctx context.Context) {
 	sleep(ctx, time.Until(l.start.Add(-l.warmup)))
 	for now := time.Now(); ctx.Err() == nil && now.Before(l.start.Add(l.duration)); now = time.Now() {
 		l.send(ctx, now, -1, !now.Before(l.start))
@@ -302,8 +302,8 @@ func sleep(ctx context.Context, wait time.Duration) bool {
 	}
 }
 
-// send makes one request, and counts what came of it.
-func (l *load) send(ctx context.Context, due time.Time, late time.Duration, counts bool) {
+// send sends one request and counts its outcome.
+func (l *load) send(ctx context.Context, due time.Time, lag time.Duration, counts bool) {
 	bounded, stop := context.WithDeadline(ctx, due.Add(l.timeout))
 	defer stop()
 	attempts, sent := 0, time.Now()
@@ -318,22 +318,22 @@ func (l *load) send(ctx context.Context, due time.Time, late time.Duration, coun
 	}
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	if late >= 0 {
-		record(&l.at(due).lag, late)
+	if lag >= 0 {
+		record(&l.at(due).lag, lag)
 	}
-	stretch := l.at(end)
-	stretch.outcomes[outcome]++
-	stretch.retried += uint64(max(0, attempts-1))
+	interval := l.at(end)
+	interval.outcomes[outcome]++
+	interval.retried += uint64(max(0, attempts-1))
 	if neverSent {
-		stretch.neverSent++
+		interval.neverSent++
 	}
 	if outcome[0] >= '0' && outcome[0] <= '9' {
-		record(&stretch.latency, end.Sub(due))
-		record(&stretch.service, end.Sub(sent))
+		record(&interval.latency, end.Sub(due))
+		record(&interval.service, end.Sub(sent))
 	}
 }
 
-// exchange sends the request and reads the answer to its end, and gives its status, or the kind of failure.
+// exchange sends the request, reads the response completely, and returns its status or the kind of failure.
 func (l *load) exchange(ctx context.Context) string {
 	request := l.request.Clone(ctx)
 	if len(l.body) > 0 {
@@ -379,7 +379,7 @@ func failure(err error) string {
 	return "failed"
 }
 
-// dial opens a connection to the address that was found, and counts what is read from it.
+// dial connects to the address that was checked, and counts the bytes that are read.
 func (l *load) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	connection, err := (&net.Dialer{Timeout: l.timeout}).DialContext(ctx, "tcp", l.address)
 	if err != nil {
@@ -395,7 +395,7 @@ func (l *load) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return &counted{connection, l}, nil
 }
 
-// close leaves nothing open.
+// close closes all connections.
 func (l *load) close() {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -423,40 +423,40 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
-// stretch is what becomes an interval.
-type stretch struct {
+// interval has the figures of one interval.
+type interval struct {
 	latency, service, lag *hdrhistogram.Histogram
 	outcomes              map[string]uint64
-	retried, neverSent        uint64
+	retried, neverSent    uint64
 }
 
-// whole tells in how many stretches requests are sent: of a second each, the last of up to one and a half.
-func (l *load) whole() int {
+// sending returns in how many intervals requests are sent: of a second each, the last of up to one and a half.
+func (l *load) sending() int {
 	return max(1, int(l.duration.Seconds()+0.5))
 }
 
-// at gives the stretch of a moment, or the first that has not been told of yet.
-func (l *load) at(moment time.Time) *stretch {
+// at returns the interval of a moment, or the first one that was not sent yet.
+func (l *load) at(moment time.Time) *interval {
 	since := moment.Sub(l.start)
-	number := min(max(0, int(since.Seconds())), l.whole()-1)
+	number := min(max(0, int(since.Seconds())), l.sending()-1)
 	if since >= l.duration {
-		number = l.whole() + int((since - l.duration).Seconds())
+		number = l.sending() + int((since - l.duration).Seconds())
 	}
 	number = max(number, l.sent)
-	if l.stretches[number] == nil {
-		l.stretches[number] = &stretch{outcomes: map[string]uint64{}}
+	if l.intervals[number] == nil {
+		l.intervals[number] = &interval{outcomes: map[string]uint64{}}
 	}
-	return l.stretches[number]
+	return l.intervals[number]
 }
 
-// tell sends each interval when it has ended, and those of late answers.
-func (l *load) tell(ctx context.Context, done <-chan struct{}, tell func(*pb.Interval) error) error {
+// report sends each interval when it has ended, and those after the duration for late responses.
+func (l *load) report(ctx context.Context, done <-chan struct{}, send func(*pb.Interval) error) error {
 	sleep(ctx, time.Until(l.start))
-	l.cpu, l.looked = used(), l.start
+	l.cpu, l.cpuTime = cpuUsed(), l.start
 	l.received.Store(0)
 	for number := 0; ; number++ {
-		if number < l.whole() {
-			if !sleep(ctx, time.Until(l.start.Add(span(l.end(number))))) {
+		if number < l.sending() {
+			if !sleep(ctx, time.Until(l.start.Add(duration(l.end(number))))) {
 				return ctx.Err()
 			}
 		} else {
@@ -464,70 +464,71 @@ func (l *load) tell(ctx context.Context, done <-chan struct{}, tell func(*pb.Int
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-done:
-				if !l.more() {
+				if !l.hasMore() {
 					return nil
 				}
 			case <-time.After(time.Second):
 			}
 		}
-		if err := tell(l.interval(number)); err != nil {
+		if err := send(l.take(number)); err != nil {
 			return err
 		}
 	}
 }
 
 func (l *load) end(number int) float64 {
-	if number == l.whole()-1 {
+	if number == l.sending()-1 {
 		return l.duration.Seconds()
 	}
 	return float64(number + 1)
 }
 
-func (l *load) more() bool {
+func (l *load) hasMore() bool {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	return len(l.stretches) > 0
+	return len(l.intervals) > 0
 }
 
-func (l *load) interval(number int) *pb.Interval {
+// take removes an interval and returns its message.
+func (l *load) take(number int) *pb.Interval {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	ended := l.stretches[number]
+	ended := l.intervals[number]
 	if ended == nil {
-		ended = &stretch{}
+		ended = &interval{}
 	}
-	delete(l.stretches, number)
+	delete(l.intervals, number)
 	l.sent = number + 1
-	interval := &pb.Interval{
+	message := &pb.Interval{
 		Start:       float64(number),
-		Latency:     encoded(ended.latency),
-		ServiceTime: encoded(ended.service),
-		Lag:         encoded(ended.lag),
+		Latency:     encode(ended.latency),
+		ServiceTime: encode(ended.service),
+		Lag:         encode(ended.lag),
 		Outcomes:    ended.outcomes,
 		Received:    l.received.Swap(0),
-		Retried:      ended.retried,
-		NeverSent:      ended.neverSent,
+		Retried:     ended.retried,
+		NeverSent:   ended.neverSent,
 	}
-	if number >= l.whole() {
-		interval.Start = l.duration.Seconds() + float64(number-l.whole())
-		return interval
+	if number >= l.sending() {
+		message.Start = l.duration.Seconds() + float64(number-l.sending())
+		return message
 	}
-	interval.Seconds = l.end(number) - interval.Start
-	now, cpu := time.Now(), used()
-	interval.Cpu = math.Max(0, (cpu-l.cpu).Seconds()/now.Sub(l.looked).Seconds())
-	l.looked, l.cpu = now, cpu
-	return interval
+	message.Seconds = l.end(number) - message.Start
+	now, cpu := time.Now(), cpuUsed()
+	message.Cpu = math.Max(0, (cpu-l.cpu).Seconds()/now.Sub(l.cpuTime).Seconds())
+	l.cpuTime, l.cpu = now, cpu
+	return message
 }
 
 func record(histogram **hdrhistogram.Histogram, taken time.Duration) {
 	if *histogram == nil {
-		*histogram = hdrhistogram.New(1, highest, 3)
+		*histogram = hdrhistogram.New(1, maxLatency, 3)
 	}
-	_ = (*histogram).RecordValue(min(max(0, int64(taken)), highest))
+	_ = (*histogram).RecordValue(min(max(0, int64(taken)), maxLatency))
 }
 
-// encoded writes a histogram as HdrHistogram V2; its library does so in base64.
-func encoded(histogram *hdrhistogram.Histogram) *pb.Histogram {
+// encode returns a histogram in the V2 encoding; the library adds base64.
+func encode(histogram *hdrhistogram.Histogram) *pb.Histogram {
 	if histogram == nil {
 		return nil
 	}
@@ -542,8 +543,8 @@ func encoded(histogram *hdrhistogram.Histogram) *pb.Histogram {
 	return &pb.Histogram{Hdr: hdr}
 }
 
-// used tells the CPU time of this process.
-func used() time.Duration {
+// cpuUsed returns the CPU time of this process.
+func cpuUsed() time.Duration {
 	var usage syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())

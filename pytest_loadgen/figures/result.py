@@ -13,15 +13,12 @@ from pytest_loadgen.figures.interval import Interval, count_outcomes
 from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.problems import LATE, find_problems
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.units import Duration, NoAnswer, Rate, Share
+from pytest_loadgen.units import NO_TIME, Duration, NoAnswer, Rate, Share
 from pytest_loadgen.wording import counted
 
 LatencyFrom = Literal["scheduled", "sent", "corrected"]
 """From when a generator counts latency: from when a request was due, or only from when it was sent
 (what waited to be sent is not in it), or the same with samples made up for what was not sent."""
-
-
-NO_TIME = Duration(0)
 
 
 @dataclass(frozen=True, repr=False)

@@ -13,9 +13,9 @@ from typing import Any, Protocol, Self
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.interval import Interval
-from pytest_loadgen.figures.result import NO_TIME, LatencyFrom
+from pytest_loadgen.figures.result import LatencyFrom
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.units import Duration
+from pytest_loadgen.units import NO_TIME, Duration
 
 PARSE_ERRORS = (LookupError, TypeError, AttributeError, ValueError, OSError, ArithmeticError, RecursionError)
 """What reading a malformed result can raise, PlanError included: a ValueError that is not the user's mistake."""

@@ -1,4 +1,4 @@
-"""What a container's limits are, and how long that of the CPU has kept this process waiting."""
+"""The limits of the container that this process runs in (cgroup v2)."""
 
 from contextlib import suppress
 from functools import cache
@@ -6,8 +6,8 @@ from pathlib import Path
 
 
 def throttled() -> float:
-    """Give the seconds so far; 0 where there is no limit, or no cgroup of version 2."""
-    path = _statistics()
+    """Return how long the CPU limit has stopped the container so far, in seconds; 0 if there is no limit."""
+    path = _cpu_stat()
     if path is None:
         return 0.0
     try:
@@ -18,27 +18,28 @@ def throttled() -> float:
 
 
 def limits() -> str:
-    """Give the limits of CPU and memory, as the kernel writes them; nothing where there is none."""
-    path = _statistics()
+    """Return the limits of CPU and memory as the kernel writes them; empty if there are none."""
+    path = _cpu_stat()
     if path is None:
         return ""
     found = []
     for name in ("cpu.max", "memory.max"):
         with suppress(OSError):
             text = (path.parent / name).read_text(encoding="ascii").strip()
-            found += [f"{name} {text}"] * (not text.startswith("max"))
+            if not text.startswith("max"):
+                found.append(f"{name} {text}")
     return ", ".join(found)
 
 
 @cache
-def _statistics() -> Path | None:
+def _cpu_stat() -> Path | None:
     try:
         groups = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
     for group in groups:
         if group.startswith("0::"):
-            # In a container, its own group is the root of what it sees.
+            # Inside a container, its own group is the root of the file system.
             for path in (Path("/sys/fs/cgroup" + group[3:]), Path("/sys/fs/cgroup")):
                 if (path / "cpu.stat").is_file():
                     return path / "cpu.stat"

@@ -15,8 +15,8 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import PARSE_ERRORS, Running
 from pytest_loadgen.generators.process import CommandOutput, Process, excerpt
 from pytest_loadgen.redaction import redact
-from pytest_loadgen.traffic.plan import NO_TIME, Plan
-from pytest_loadgen.units import Duration
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.units import NO_TIME, Duration
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.command import Command

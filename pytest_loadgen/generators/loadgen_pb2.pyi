@@ -95,7 +95,7 @@ class Stage(_message.Message):
     def __init__(self, start: _Optional[str] = ..., end: _Optional[str] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class Target(_message.Message):
-    __slots__ = ("url", "scheme", "host", "port", "method", "path", "headers", "body", "verify", "authorities", "http2")
+    __slots__ = ("url", "scheme", "host", "port", "method", "path", "headers", "body", "verify", "ca_certificates", "http2")
     URL_FIELD_NUMBER: _ClassVar[int]
     SCHEME_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
@@ -105,7 +105,7 @@ class Target(_message.Message):
     HEADERS_FIELD_NUMBER: _ClassVar[int]
     BODY_FIELD_NUMBER: _ClassVar[int]
     VERIFY_FIELD_NUMBER: _ClassVar[int]
-    AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
+    CA_CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
     HTTP2_FIELD_NUMBER: _ClassVar[int]
     url: str
     scheme: str
@@ -116,9 +116,9 @@ class Target(_message.Message):
     headers: _containers.RepeatedCompositeFieldContainer[Header]
     body: bytes
     verify: bool
-    authorities: bytes
+    ca_certificates: bytes
     http2: bool
-    def __init__(self, url: _Optional[str] = ..., scheme: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., method: _Optional[str] = ..., path: _Optional[bytes] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., verify: bool = ..., authorities: _Optional[bytes] = ..., http2: bool = ...) -> None: ...
+    def __init__(self, url: _Optional[str] = ..., scheme: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., method: _Optional[str] = ..., path: _Optional[bytes] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., verify: bool = ..., ca_certificates: _Optional[bytes] = ..., http2: bool = ...) -> None: ...
 
 class Header(_message.Message):
     __slots__ = ("name", "value")

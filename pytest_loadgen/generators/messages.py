@@ -1,4 +1,4 @@
-"""Plans, intervals and descriptions as the messages of loadgen.proto, and back."""
+"""Convert plans, intervals and descriptions to messages of loadgen.proto and back."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ _LATENCY_FROM: dict[LatencyFrom, pb.LatencyFrom] = {
     "sent": pb.LATENCY_FROM_SENT,
     "corrected": pb.LATENCY_FROM_CORRECTED,
 }
-_AUTHORITIES = "authorities.pem"
-# A number of more digits than any plan comes to would take long to read.
+_CA_FILE = "ca.pem"
+# Longer numbers would take long to parse; no plan has any.
 _RATE = re.compile(r"\d{1,100}(/0*[1-9]\d{0,99})?", re.ASCII)
-# What no load needs more of: seconds (and those until the year 2286), stages, connections from one address to another.
+# Limits that no load needs to exceed: a day in seconds, a time in the year 2286, stages, and connections to one port.
 _DAY = 86_400.0
-_LATEST = 1e10
-_STAGES = 1000
-_CONNECTIONS = 65_535
-# What other programs may call themselves and their outcomes: all of it is printed.
-_NAME = 100
+_MAX_START_AT = 1e10
+_MAX_STAGES = 1000
+_MAX_CONNECTIONS = 65_535
+# Names and outcomes of other programs are printed: only these are accepted.
+_MAX_NAME = 100
 _OUTCOME = re.compile(r"[1-9]\d\d|[1-5]xx|[A-Z][A-Z_]{0,31}", re.ASCII)
-_KINDS = 100
-_SHORTEST = 1.0
-# What reports can still count exactly, as JSON's numbers are floats.
-_MOST = 1 << 53
+_MAX_OUTCOMES = 100
+_MIN_MAX_DURATION = 1.0
+# JSON's numbers are floats, exact up to here.
+_MAX_COUNT = 1 << 53
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a generator says of itself, and which others can be had where it is."""
+    """A generator, and the names of all generators on its server."""
 
     name: str
     version: str
@@ -64,7 +64,7 @@ class Description:
 
     @classmethod
     def of(cls, generator: LoadGenerator, names: Iterable[str]) -> Self:
-        """Describe a generator among those of these names. Raises GeneratorError where it is not there."""
+        """Describe a generator of a server with these generators. Raises GeneratorError if it is not installed."""
         return cls(
             name=generator.name,
             version=generator.version(),
@@ -77,7 +77,7 @@ class Description:
         )
 
     def message(self) -> pb.Description:
-        """Write it."""
+        """Convert it to a message."""
         return pb.Description(
             interface_version=self.interface_version,
             name=self.name,
@@ -92,18 +92,18 @@ class Description:
 
     @classmethod
     def read(cls, message: pb.Description) -> Self:
-        """Read one. Raises ValueError where it makes no sense."""
+        """Convert a message. Raises ValueError if it is invalid."""
         latency_from = next(
             (latency_from for latency_from, number in _LATENCY_FROM.items() if number == message.latency_from), None
         )
         max_duration = message.max_duration if message.HasField("max_duration") else math.inf
-        if latency_from is None or not 0 <= message.added_latency < math.inf or not max_duration >= _SHORTEST:
-            raise ValueError(
-                "this describes no generator: its latency_from, added_latency or max_duration load is none"
-            )
+        if latency_from is None or not 0 <= message.added_latency < math.inf or not max_duration >= _MIN_MAX_DURATION:
+            raise ValueError("invalid description: bad latency_from, added_latency or max_duration")
         names = message.name, message.version, *message.generators
-        if not all(name.isprintable() and len(name) <= _NAME for name in names):
-            raise ValueError(f"this describes no generator: a name or version is none, or longer than {_NAME}")
+        if not all(name.isprintable() and len(name) <= _MAX_NAME for name in names):
+            raise ValueError(
+                f"invalid description: a name or version is not printable or longer than {_MAX_NAME} characters"
+            )
         return cls(
             name=message.name,
             version=message.version,
@@ -118,7 +118,7 @@ class Description:
 
 
 def write_plan(plan: Plan, generator: str) -> pb.Plan:
-    """Write a plan for a generator. Raises PlanError where its file of certificates cannot be read."""
+    """Convert a plan for a generator. Raises PlanError if its CA certificates cannot be read."""
     return pb.Plan(
         generator=generator,
         target=_write_target(plan.target),
@@ -137,8 +137,8 @@ def write_plan(plan: Plan, generator: str) -> pb.Plan:
 
 
 def read_plan(message: pb.Plan, folder: Path) -> Plan:
-    """Read a plan, whoever wrote it; certificates go into a file of this folder. Raises PlanError."""
-    _require(len(message.stages) <= _STAGES, f"it has more than {_STAGES:,} stages")
+    """Convert an untrusted message; CA certificates are written to a file in the folder. Raises PlanError."""
+    _require(len(message.stages) <= _MAX_STAGES, f"more than {_MAX_STAGES:,} stages")
     plan = Plan(
         target=_read_target(message.target, folder),
         stages=tuple(_read_stage(stage) for stage in message.stages),
@@ -153,23 +153,23 @@ def read_plan(message: pb.Plan, folder: Path) -> Plan:
         parts=message.parts,
         start_at=message.start_at if message.HasField("start_at") else None,
     )
-    _require(bool(plan.stages), "it has no stages")
-    _require(len({stage.start is None for stage in plan.stages}) == 1, "some stages have a rate, and some have none")
-    _require(not (plan.closed and plan.arrivals == "poisson"), "where no rate is set there are no arrivals")
-    _require(plan.duration <= _DAY, "it takes more than a day")
-    _require(not plan.warmup or plan.stages[0].start != 0, "its warm-up has the rate 0/s")
-    _require(plan.connections > 0, "it has no connections")
-    _require(plan.connections <= _CONNECTIONS, f"it has more than {_CONNECTIONS:,} connections")
-    _require(0 <= plan.part < plan.parts, f"there is no part {plan.part} of {plan.parts}")
-    _require(0 < plan.timeout <= _DAY, f"its time-out is {float(plan.timeout)} s")
-    for name, seconds in ("warm-up", plan.warmup), ("time to be ready", plan.ready_timeout):
-        _require(0 <= seconds <= _DAY, f"its {name} is {float(seconds)} s")
-    _require(0 <= (plan.start_at or 0) <= _LATEST, f"its start is {plan.start_at} s")
+    _require(bool(plan.stages), "no stages")
+    _require(len({stage.start is None for stage in plan.stages}) == 1, "some stages have a rate, others have none")
+    _require(not (plan.closed and plan.arrivals == "poisson"), "Poisson arrivals need a rate")
+    _require(plan.duration <= _DAY, "longer than a day")
+    _require(not plan.warmup or plan.stages[0].start != 0, "the warm-up has the rate 0/s")
+    _require(plan.connections > 0, "no connections")
+    _require(plan.connections <= _MAX_CONNECTIONS, f"more than {_MAX_CONNECTIONS:,} connections")
+    _require(0 <= plan.part < plan.parts, f"invalid part {plan.part} of {plan.parts}")
+    _require(0 < plan.timeout <= _DAY, f"invalid timeout {float(plan.timeout)} s")
+    for name, seconds in ("warmup", plan.warmup), ("ready_timeout", plan.ready_timeout):
+        _require(0 <= seconds <= _DAY, f"invalid {name} {float(seconds)} s")
+    _require(0 <= (plan.start_at or 0) <= _MAX_START_AT, f"invalid start_at {plan.start_at} s")
     return plan
 
 
 def write_interval(interval: Interval) -> pb.Interval:
-    """Write an interval."""
+    """Convert an interval."""
     return pb.Interval(
         start=interval.start,
         seconds=interval.seconds,
@@ -186,7 +186,7 @@ def write_interval(interval: Interval) -> pb.Interval:
 
 
 def read_interval(message: pb.Interval) -> Interval:
-    """Read an interval, whoever wrote it. Raises ValueError where it makes no sense."""
+    """Convert an untrusted message. Raises ValueError if it is invalid."""
     interval = Interval(
         start=message.start,
         seconds=message.seconds,
@@ -200,28 +200,29 @@ def read_interval(message: pb.Interval) -> Interval:
         retried=message.retried,
         never_sent=message.never_sent,
     )
-    if flaw := next(_flaws(interval), ""):
-        raise ValueError(flaw)
+    if error := next(_errors(interval), ""):
+        raise ValueError(error)
     return interval
 
 
-def _flaws(interval: Interval) -> Iterator[str]:
-    """Tell what cannot be, whatever the plan was."""
+def _errors(interval: Interval) -> Iterator[str]:
+    """Find what is wrong, whatever the plan was."""
     times = interval.start, interval.seconds, interval.cpu, interval.throttled
     if not all(0 <= each < math.inf for each in times):
-        yield f"its start, seconds, cpu and throttled are {times}"
-    kinds = interval.outcomes
-    if len(kinds) > _KINDS or not all(kind in FAILURES or _OUTCOME.fullmatch(kind) for kind in kinds):
-        yield "its outcomes have names that there are not"
-    if max(interval.requests, interval.lag.count, interval.received, interval.retried) >= _MOST:
-        yield "it counts more than there can be"
-    answers = interval.requests - interval.unanswered
-    latencies, served = interval.latency.count, interval.service_time.count
+        yield f"invalid start, seconds, cpu or throttled: {times}"
+    outcomes = interval.outcomes
+    if len(outcomes) > _MAX_OUTCOMES or not all(name in FAILURES or _OUTCOME.fullmatch(name) for name in outcomes):
+        yield "too many or unknown outcomes"
+    if max(interval.requests, interval.lag.count, interval.received, interval.retried) >= _MAX_COUNT:
+        yield "counts are too large"
+    responses = interval.requests - interval.unanswered
+    latencies, service_times = interval.latency.count, interval.service_time.count
     # A generator need not know when it sent a request.
-    if latencies != answers or served not in {0, answers}:
-        yield f"it has {answers:,} answers, {latencies:,} latencies and {served:,} service times"
-    if interval.never_sent > kinds.get("timeout", 0):
-        yield f"it has {interval.never_sent:,} time-outs that were never sent, of {kinds.get('timeout', 0):,}"
+    if latencies != responses or service_times not in {0, responses}:
+        yield f"responses: {responses:,}, latencies: {latencies:,}, service times: {service_times:,}"
+    timeouts = outcomes.get("timeout", 0)
+    if interval.never_sent > timeouts:
+        yield f"never sent: {interval.never_sent:,}, timeouts: {timeouts:,}"
 
 
 def _write_target(target: Target) -> pb.Target:
@@ -235,13 +236,13 @@ def _write_target(target: Target) -> pb.Target:
         headers=[pb.Header(name=name, value=value) for name, value in target.headers],
         body=target.body,
         verify=bool(target.verify),
-        authorities=_pem(target.verify) if isinstance(target.verify, str) else b"",
+        ca_certificates=_pem(target.verify) if isinstance(target.verify, str) else b"",
         http2=target.http2,
     )
 
 
 def _pem(path: str) -> bytes:
-    """Read the certificates of a file, or of a folder as OpenSSL takes it."""
+    """Read the certificates in a file, or in a folder as OpenSSL uses it."""
     given = Path(path)
     try:
         files = sorted(given.iterdir()) if given.is_dir() else [given]
@@ -251,25 +252,25 @@ def _pem(path: str) -> bytes:
 
 
 def _read_target(message: pb.Target, folder: Path) -> Target:
-    _require(message.scheme in SCHEMES, f"there is no scheme {message.scheme!r}")
-    _require(message.host.isprintable() and message.host != "", "its host is none")
-    _require(0 < message.port < 1 << 16 or message.scheme.endswith("+unix"), f"there is no port {message.port}")
-    # What goes into a request line or a log must not end it.
-    _require(re.fullmatch(r"\S+", message.url) is not None and message.url.isprintable(), "its address is none")
-    _require(_TOKEN.fullmatch(message.method.encode()) is not None, "its method is none")
-    # Behind "host:port" other things than a path would make another host of it.
-    _require(_path(message.scheme, message.method).fullmatch(message.path) is not None, "its path is none")
+    _require(message.scheme in SCHEMES, f"unknown scheme {message.scheme!r}")
+    _require(message.host.isprintable() and message.host != "", "invalid host")
+    _require(0 < message.port < 1 << 16 or message.scheme.endswith("+unix"), f"invalid port {message.port}")
+    # A line break would end the request line, or the line of a log.
+    _require(re.fullmatch(r"\S+", message.url) is not None and message.url.isprintable(), "invalid URL")
+    _require(_TOKEN.fullmatch(message.method.encode()) is not None, "invalid method")
+    # After "host:port", anything but a path could become part of another host's name.
+    _require(_path(message.scheme, message.method).fullmatch(message.path) is not None, "invalid path")
     headers = tuple((header.name, header.value) for header in message.headers)
     for name, value in headers:
-        _require(_TOKEN.fullmatch(name) is not None and not re.search(rb"[\r\n\0]", value), "a header is none")
+        _require(_TOKEN.fullmatch(name) is not None and not re.search(rb"[\r\n\0]", value), "invalid header")
     found = _of_url(message.url)
     same = (found.scheme, found.host, found.port) == (message.scheme, message.host, message.port)
-    _require(same, "its address is another service's")
+    _require(same, "the URL does not match scheme, host and port")
     verify: bool | str = message.verify
-    if verify and message.authorities:
-        authorities = folder / _AUTHORITIES
-        authorities.write_bytes(message.authorities)
-        verify = str(authorities)
+    if verify and message.ca_certificates:
+        ca_file = folder / _CA_FILE
+        ca_file.write_bytes(message.ca_certificates)
+        verify = str(ca_file)
     return Target(
         url=message.url,
         method=message.method,
@@ -285,15 +286,15 @@ def _read_target(message: pb.Target, folder: Path) -> Target:
 
 
 def _of_url(url: str) -> Target:
-    """Read the address that is shown, and by which some programs find the service."""
+    """Parse the URL, which is shown to users and used by some programs."""
     try:
         return Target.of(url)
     except PlanError:
-        raise PlanError("this plan is impossible: its address is none") from None
+        raise PlanError("invalid plan: invalid URL") from None
 
 
 def _path(scheme: str, method: str) -> re.Pattern[bytes]:
-    """Tell what a path looks like."""
+    """Return what the path has to match."""
     if scheme.startswith("http"):
         return re.compile(rb"/[!-~]*|\*" if method == "OPTIONS" else rb"/[!-~]*")
     return re.compile(rb"(/[!-~]*)?" if scheme.startswith("grpc") else rb"/?")
@@ -308,12 +309,12 @@ def _read_stage(message: pb.Stage) -> Stage:
     start = _read_rate(message.start) if message.HasField("start") else None
     end = _read_rate(message.end) if message.HasField("end") else None
     _require((start is None) == (end is None), "a stage has a rate at one end only")
-    _require(0 < message.seconds <= _DAY, f"a stage takes {message.seconds} s")
+    _require(0 < message.seconds <= _DAY, f"a stage has an invalid duration of {message.seconds} s")
     return Stage(start, end, Duration(message.seconds))
 
 
 def _read_rate(text: str) -> Fraction:
-    _require(_RATE.fullmatch(text) is not None, "a rate is no fraction, as in '1000/3'")
+    _require(_RATE.fullmatch(text) is not None, "a rate is not a number or a fraction such as '1000/3'")
     rate = Fraction(text)
     _require(rate <= HIGHEST_RATE, f"a rate is above {HIGHEST_RATE:,}/s")
     return rate
@@ -333,10 +334,10 @@ def _read_histogram(message: pb.Histogram) -> Histogram:
     wide = ",".join(f"{each.low}-{each.high}x{each.count}" for each in message.ranges)
     try:
         return Histogram.decode(f"{base64.b64encode(message.hdr).decode()};{wide}")
-    except (OverflowError, LookupError) as error:  # what its library lets through of a broken one
+    except (OverflowError, LookupError) as error:  # what the library raises for corrupt data
         raise ValueError(f"not an HdrHistogram: {error}") from None
 
 
-def _require(true: bool, otherwise: str) -> None:
-    if not true:
-        raise PlanError(f"this plan is impossible: {otherwise}")
+def _require(condition: bool, error: str) -> None:
+    if not condition:
+        raise PlanError(f"invalid plan: {error}")

@@ -13,8 +13,8 @@ from pytest_loadgen.generators.base import PARSE_ERRORS, LoadGenerator, Running
 from pytest_loadgen.generators.nighthawk_options import ADDED_LATENCY, FEATURES, NighthawkOptions, drain_time
 from pytest_loadgen.generators.nighthawk_result import NighthawkResult
 from pytest_loadgen.redaction import redact, without_password
-from pytest_loadgen.traffic.plan import NO_TIME, Plan
-from pytest_loadgen.units import Duration
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.units import NO_TIME, Duration
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.nighthawk_pb2 import ExecutionRequest

@@ -15,7 +15,15 @@ from pytest_loadgen.errors import GeneratorError, LoadError, PlanError, ServiceE
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import LatencyFrom
 from pytest_loadgen.generators.base import LoadGenerator, Running
-from pytest_loadgen.generators.channel import DEFAULT_PORT, SERVICE, Call, CallError, Channel, host_and_port
+from pytest_loadgen.generators.channel import (
+    DEFAULT_PORT,
+    DESCRIBE_TIMEOUT,
+    SERVICE,
+    Call,
+    CallError,
+    Channel,
+    host_and_port,
+)
 from pytest_loadgen.redaction import redact, without_password
 from pytest_loadgen.traffic.plan import FEATURES, HIGHEST_RATE, Plan
 from pytest_loadgen.units import Duration
@@ -24,37 +32,38 @@ if TYPE_CHECKING:
     from pytest_loadgen.generators.messages import Description
 
 SCHEME = "remote://"
-"""How an address begins that is a generator's name."""
+"""The scheme of an address that is used as a generator's name."""
 
-_TOKEN = "LOADGEN_TOKEN"  # noqa: S105  # where it may be
-# What is wrong with the load, or with the service, and not with the generator.
-_KINDS: Mapping[str, type[LoadError]] = {
+_TOKEN_ENV = "LOADGEN_TOKEN"  # noqa: S105  # the name of a variable
+# The status codes that do not mean that the generator failed.
+_ERRORS: Mapping[str, type[LoadError]] = {
     "INVALID_ARGUMENT": PlanError,
     "NOT_FOUND": PlanError,
     "PERMISSION_DENIED": ServiceError,
     "FAILED_PRECONDITION": ServiceError,
 }
-# How long a load may wait there for others, and what else it may take beyond its plan, in seconds.
-_WAIT = 4000.0
-_SHOWN = 1000
-# By how much intervals may overlap, and how long after its last time-out a load may go on, in seconds;
-# and on how many cores at once a container's limit may hold it up.
-_OVERLAP = 0.5
-_OVERRUN = 10.0
-_CORES = 1000
-# Which part of its requests, and how many of them, a program may leave out for its rounding; what more it may
-# that tells at its end only: what was due in so many seconds before; and how late is the generator's own fault.
-_ROUNDING = 0.05, 2
-_JUST_DUE = 0.05
+# How much longer than its plan a load may take, mostly in the server's queue, in seconds.
+_QUEUE_TIMEOUT = 4000.0
+_MAX_MESSAGE = 1000
+# How much intervals may overlap, and how long after its last timeout a load may continue, in seconds;
+# and how many cores a container's limit may throttle at once.
+_MAX_OVERLAP = 0.5
+_SHUTDOWN_TIME = 10.0
+_MAX_CORES = 1000
+# How many of the planned requests may be missing because a program rounds: a share and a number. A program that
+# reports at its end only may also miss those that were due in the last moment before, in seconds.
+_MAX_MISSING = 0.05, 2
+_LAST_MOMENT = 0.05
+# From which lag on a missing request is explained by the generator's own lateness, in seconds.
 _LATE = 0.010
 
 
 class Remote(LoadGenerator):
-    """A generator that ``python -m pytest_loadgen serve`` lends, or any other program that keeps to loadgen.proto.
+    """A generator of ``python -m pytest_loadgen serve``, or of any other server that implements loadgen.proto.
 
-    The service is found, and loaded, from there. A load that is closed is cancelled, and there it stops within
-    a second. There is no word for ending it more gently: so requests that are in flight when a load
-    ends early are in no figure.
+    The service's name is resolved, and the load is sent, on the server's machine. Closing a load cancels it, and
+    it stops there within a second. The interface cannot finish a load gracefully: if it ends early, requests
+    that are still in flight are not reported.
     """
 
     name = "remote"
@@ -69,21 +78,23 @@ class Remote(LoadGenerator):
     }
 
     address: str = f"127.0.0.1:{DEFAULT_PORT}"
-    """Where it is: host and port."""
+    """Host and port of the server."""
     generator: str = ""
-    """Which of the generators there; by default its first."""
+    """Which of the server's generators to use; by default its first."""
     token: str = ""
-    """What it wants to be told; better, the environment has it."""
+    """The token that the server requires; preferably set in the environment instead."""
     token_env: str = ""
-    """Which variable of the environment has the token; LOADGEN_TOKEN may have it anyway."""
+    """The environment variable with the token; by default LOADGEN_TOKEN."""
     tls: bool | str | None = None
-    """Whether it speaks TLS, or a file of the authorities to trust; by default, wherever it is not this machine."""
+    """Whether to use TLS, or a file of CA certificates to trust; by default, unless the host is this machine."""
     cert: Sequence[str] = ()
-    """The files of a certificate to show to it, and of its key."""
+    """The files of a client certificate and its key."""
+    describe_timeout: float = DESCRIBE_TIMEOUT
+    """How long the server may take to describe the generator, in seconds."""
 
     @classmethod
     def at(cls, url: str) -> Self:
-        """Make the one of an address, ``remote://host:port/NAME``, which is its name. Raises PlanError."""
+        """Return the generator at ``remote://host:port/NAME``, which is also its name. Raises PlanError."""
         remote = cls()
         remote.name = url
         try:
@@ -93,163 +104,162 @@ class Remote(LoadGenerator):
         except ValueError:  # a PlanError is one
             parts = None
         if not parts or parts.query or parts.fragment:
-            # What is wrong may be a password.
-            raise PlanError(f"not the address of a load generator: write '{SCHEME}host:port/NAME'")
+            # The address is not shown: it may contain a password.
+            raise PlanError(f"invalid address of a load generator: write '{SCHEME}host:port/NAME'")
         return remote
 
     @cached_property
     def description(self) -> Description:
-        """What it says of itself, asked once. Raises GeneratorError or PlanError."""
-        self._check()
+        """The server's description of the generator, requested once. Raises GeneratorError or PlanError."""
+        self._require_libraries()
         from pytest_loadgen.generators import loadgen_pb2 as pb
         from pytest_loadgen.generators import messages
 
         with self._call() as channel:
-            message = channel.describe(pb.DescribeRequest(generator=self.generator))
+            message = channel.describe(pb.DescribeRequest(generator=self.generator), self.describe_timeout)
         try:
             description = messages.Description.read(message)
         except ValueError as error:
-            raise GeneratorError(f"{self._who} does not say what it is: {error}") from None
+            raise GeneratorError(f"{self._label}: {error}") from None
         if description.interface_version != messages.VERSION:
             raise GeneratorError(
-                f"{self._who} speaks version {description.interface_version} of the interface, and this is "
-                f"version {messages.VERSION}: use versions of pytest-loadgen that go together on both sides."
+                f"{self._label} has interface version {description.interface_version}, this machine has "
+                f"{messages.VERSION}: install compatible versions of pytest-loadgen on both."
             )
         return description
 
     @property
-    def features(self) -> frozenset[str]:  # type: ignore[override]  # not to be set, here and below
-        """What it can do; it has no client certificates to show to services."""
+    def features(self) -> frozenset[str]:  # type: ignore[override]  # read-only, here and below
+        """What the generator supports; client certificates are not sent to it."""
         return self.description.features & FEATURES - {"cert"}
 
     @property
     def latency_from(self) -> LatencyFrom:  # type: ignore[override]
-        """From when it counts latency."""
+        """Where latency starts."""
         return self.description.latency_from
 
     @property
     def sent_from(self) -> str:  # type: ignore[override]
-        """Where it is."""
+        """Its address and name."""
         return f"{self.address}/{self.description.name}"
 
     @property
     def added_latency(self) -> Duration:  # type: ignore[override]
-        """How much it may add to a latency itself."""
+        """The most that the generator itself may add to a latency."""
         return self.description.added_latency
 
     @property
     def streams_intervals(self) -> bool:  # type: ignore[override]
-        """Whether intervals come as they end."""
+        """Whether it sends intervals as they end."""
         return self.description.streams_intervals
 
     @property
     def max_duration(self) -> float:  # type: ignore[override]
-        """How long a load it can do in one piece, in seconds."""
+        """The longest load that it supports in one call, in seconds."""
         return self.description.max_duration
 
     def version(self) -> str:
-        """Tell which generator is there, and its version. Raises GeneratorError."""
+        """Return the name and the version of the generator on the server. Raises GeneratorError."""
         return f"{self.description.name} {self.description.version}".strip()
 
-    def run(self, plan: Plan) -> _Run:
-        """Have it run a plan, when the first interval is asked for."""
-        return _Run(self, plan)
+    def run(self, plan: Plan) -> _RemoteLoad:
+        """Send the plan to the server when the first interval is requested."""
+        return _RemoteLoad(self, plan)
 
     def start(self, plan: Plan) -> Call:
-        """Send it a plan. Raises PlanError or GeneratorError."""
-        self._check()
+        """Send a plan to the server. Raises PlanError or GeneratorError."""
+        self._require_libraries()
         from pytest_loadgen.generators import messages
 
-        limit = _WAIT + plan.ready_timeout + plan.warmup + plan.duration + 2 * plan.timeout
+        timeout = _QUEUE_TIMEOUT + plan.ready_timeout + plan.warmup + plan.duration + 2 * plan.timeout
         with self._call() as channel:
-            return channel.run(messages.write_plan(plan, self.generator), limit)
+            return channel.run(messages.write_plan(plan, self.generator), timeout)
 
     def read(self, call: Call, plan: Plan) -> Generator[Interval]:
-        """Read its intervals as they come. Raises PlanError, ServiceError or GeneratorError."""
+        """Read the intervals as they arrive. Raises PlanError, ServiceError or GeneratorError."""
         from pytest_loadgen.generators import messages
 
-        heard = False
-        account = _Account(plan)
+        received = False
+        checker = _PlanChecker(plan)
         try:
             for message in call:
-                heard = True
+                received = True
                 interval = messages.read_interval(message)
-                account.add(interval)
+                checker.add(interval)
                 yield interval
         except CallError as error:
-            raise self._error(error, plan, heard) from None
+            raise self._error(error, plan, received) from None
         except ValueError as error:
-            raise GeneratorError(f"{self._who} sent an interval that cannot be read: {error}") from None
-        if not plan.closed and account.requests < account.least(self.streams_intervals):
-            raise GeneratorError(
-                f"{self._who} was to make {plan.requests:,} requests and tells of {account.requests:,}"
-            )
+            raise GeneratorError(f"{self._label} sent an invalid interval: {error}") from None
+        if not plan.closed and checker.requests < checker.min_requests(self.streams_intervals):
+            raise GeneratorError(f"{self._label} reported {checker.requests:,} of {plan.requests:,} planned requests")
 
     @contextmanager
     def _call(self) -> Iterator[Channel]:
-        """Give the way there, and say what goes wrong on it. Raises PlanError or GeneratorError."""
+        """Yield a channel, and translate its errors. Raises PlanError or GeneratorError."""
         try:
-            yield Channel(self.address, self.tls, tuple(self.cert), self._secret)
+            yield Channel(self.address, self.tls, tuple(self.cert), self._resolved_token)
         except CallError as error:
             raise self._error(error) from None
         except PlanError as error:
-            raise PlanError(f"{self._who}: {error}") from None
+            raise PlanError(f"{self._label}: {error}") from None
 
     @property
-    def _secret(self) -> str:
-        token = self.token or os.environ.get(self.token_env or _TOKEN, "")
+    def _resolved_token(self) -> str:
+        token = self.token or os.environ.get(self.token_env or _TOKEN_ENV, "")
         if self.token_env and not token:
-            raise GeneratorError(f"{self.name}: the environment has no {self.token_env}, where the token is to be")
+            raise GeneratorError(f"{self.name}: the environment variable {self.token_env} (token_env=) is not set")
         return token
 
     @property
-    def _who(self) -> str:
+    def _label(self) -> str:
         if self.name.startswith(SCHEME):
             return without_password(self.name)
         return f"{self.name} ({without_password(self.address)})"
 
-    def _check(self) -> None:
-        """Look whether the libraries are there. Raises GeneratorError."""
+    def _require_libraries(self) -> None:
+        """Raise GeneratorError if gRPC is not installed."""
         try:
             import google.protobuf  # noqa: F401
             import grpc  # noqa: F401
         except ImportError:
             raise GeneratorError(f"{self.name} needs grpcio: pip install 'pytest-loadgen[remote]'") from None
 
-    def _error(self, error: CallError, plan: Plan | None = None, heard: bool = False) -> LoadError:
-        """Say what went wrong, without secrets."""
+    def _error(self, error: CallError, plan: Plan | None = None, received: bool = False) -> LoadError:
+        """Translate an error, without secrets."""
         details = "".join(filter(str.isprintable, " ".join(error.details.split())))
         if plan:
-            details = redact(details, (*plan.target.secrets, self._secret))
-        return _KINDS.get(error.code, GeneratorError)(self._said(error.code, details[:_SHOWN], heard))
+            details = redact(details, (*plan.target.secrets, self._resolved_token))
+        return _ERRORS.get(error.code, GeneratorError)(self._message(error.code, details[:_MAX_MESSAGE], received))
 
-    def _said(self, code: str, details: str, heard: bool) -> str:
+    def _message(self, code: str, details: str, received: bool) -> str:
         if code == "CANCELLED":
-            # Not by this side, or nobody would ask.
-            code, details = "UNAVAILABLE", "it is going down"
-        # What helps at this machine need not help at that one.
+            # By the server: if this side had cancelled the call, it would not read on.
+            code, details = "UNAVAILABLE", "it is shutting down"
+        # The server's hint is about its own machine.
         details = details.replace("--load-generator=embedded", f"--load-generator={SCHEME}{self.address}/embedded")
-        said = f": {details or code}"
-        match code, heard:
+        message = f": {details or code}"
+        match code, received:
             case "UNAVAILABLE", True:
-                said = f" was lost in the middle of the load: {details}"
+                message = f" was lost during the load: {details}"
             case "UNAVAILABLE", False:
-                hint = "" if details.endswith("?") else ". Is 'python -m pytest_loadgen serve' running there?"
-                said = f" is not available: {details}{hint}"
+                message = f" is not available: {details}"
+                if not details.endswith("?") and "shutting down" not in details:
+                    message += ". Is 'python -m pytest_loadgen serve' running there?"
             case "UNIMPLEMENTED", _:
-                said = f" does not know {SERVICE}: is it a server of load generators, and of this version?"
+                message = f" does not offer {SERVICE}: is it a pytest-loadgen server of a compatible version?"
             case "DEADLINE_EXCEEDED", True:
-                said = " did not end the load"
+                message = " did not end the load in time"
             case "DEADLINE_EXCEEDED", False:
-                said = " does not answer: is it a server of load generators?"
+                message = " does not respond: is it a pytest-loadgen server?"
             case "UNAUTHENTICATED", _:
-                how = "does not take this token" if self._secret else "wants a token"
-                said = f": it {how} ({_TOKEN} or token=/token_env=)"
-        return f"{self._who}{said}"
+                reason = "does not accept this token" if self._resolved_token else "requires a token"
+                message = f" {reason} ({_TOKEN_ENV} or token=/token_env=)"
+        return f"{self._label}{message}"
 
 
-class _Run(Running):
-    """A load elsewhere, whose intervals come from there; stopped, it is over there within a second."""
+class _RemoteLoad(Running):
+    """A load on a server; it stops there within a second after it was closed here."""
 
     def __init__(self, remote: Remote, plan: Plan) -> None:
         super().__init__()
@@ -265,7 +275,7 @@ class _Run(Running):
         with closing(remote.start(plan)) as call:
             self._call = call
             if self._stopped.is_set():
-                return  # before it could be cancelled
+                return  # it was stopped before there was a call to cancel
             try:
                 yield from remote.read(call, plan)
             except LoadError:
@@ -273,37 +283,37 @@ class _Run(Running):
                     raise
 
 
-class _Account:
-    """What was told of a load, held against its plan: who tells may be wrong."""
+class _PlanChecker:
+    """Checks the intervals of a server, which may be wrong, against the plan."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._end = self._spent = 0.0
+        self._end = self._total_latency = 0.0
         self._late = 0
         self.requests = 0
 
     def add(self, interval: Interval) -> None:
-        """Take what follows. Raises ValueError where it cannot."""
-        last = self._plan.duration + self._plan.timeout + _OVERRUN
+        """Check the next interval. Raises ValueError if it cannot be one of this plan."""
+        last = self._plan.duration + self._plan.timeout + _SHUTDOWN_TIME
         start, end = interval.start, interval.start + interval.seconds
-        if not (self._end - _OVERLAP <= start and end <= last):
-            raise ValueError(f"it goes from {start:g} s to {end:g} s, and the one before to {self._end:g} s")
-        if interval.throttled > _CORES * last or interval.requests > HIGHEST_RATE * last:
-            raise ValueError(f"it counts {interval.requests:,} requests, and {interval.throttled:g} s without CPU")
+        if not (self._end - _MAX_OVERLAP <= start and end <= last):
+            raise ValueError(f"it spans {start:g} s to {end:g} s, the one before ended at {self._end:g} s")
+        if interval.throttled > _MAX_CORES * last or interval.requests > HIGHEST_RATE * last:
+            raise ValueError(f"it has {interval.requests:,} requests and was throttled for {interval.throttled:g} s")
         self._end = max(self._end, end)
-        self._spent += interval.latency.mean * interval.latency.count + self._plan.timeout * interval.unanswered
+        self._total_latency += interval.latency.mean * interval.latency.count + self._plan.timeout * interval.unanswered
         self._late += interval.lag.over(_LATE)
         self.requests += interval.requests
 
-    def least(self, streams_intervals: bool) -> float:
-        """Tell how many requests there have to be, at the end of a load at a set rate."""
+    def min_requests(self, streams_intervals: bool) -> float:
+        """Return how many requests a load at a set rate has to report at least."""
         planned = self._plan.requests
-        share, few = _ROUNDING
-        spare = share * planned + few
+        share, number = _MAX_MISSING
+        missing = share * planned + number
         if self._plan.arrivals == "poisson":
-            spare += 5 * math.sqrt(planned)
+            missing += 5 * math.sqrt(planned)
         if not streams_intervals:
-            # A program cannot tell what was under way, or waited for that, when it ended.
-            spare += self._plan.rate * (2 * self._spent / max(1, self.requests) + _JUST_DUE)
-        # Nor need what the generator says that it was too late for be there: the verdict is of that.
-        return planned - spare - self._late
+            # A program does not report what was in flight, or waited for a connection, when it ended.
+            missing += self._plan.rate * (2 * self._total_latency / max(1, self.requests) + _LAST_MOMENT)
+        # Nor what its own lag, which it reports, kept it from sending: the verdict takes care of that.
+        return planned - missing - self._late

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.figures.result import NO_TIME, Result
+from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.baseline import Baseline
 from pytest_loadgen.objectives.comparison import Ratio, moved, ratio
 from pytest_loadgen.objectives.sample import Shares, sample
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import ALPHA, Outcome, Verdict, judge, stretches
-from pytest_loadgen.units import Change, Duration, Share
+from pytest_loadgen.units import NO_TIME, Change, Duration, Share
 from pytest_loadgen.wording import counted
 
 # How many times the floor of this machine a limit must be to be judged.

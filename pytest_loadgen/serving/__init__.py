@@ -1,1 +1,1 @@
-"""Lending this machine's load generators to others."""
+"""A server that offers this machine's load generators over gRPC."""

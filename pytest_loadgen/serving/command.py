@@ -1,4 +1,4 @@
-"""``python -m pytest_loadgen serve``: lending this machine's load generators until it is told to end."""
+"""``python -m pytest_loadgen serve``: offer this machine's load generators until a signal arrives."""
 
 from __future__ import annotations
 
@@ -15,59 +15,59 @@ from typing import TYPE_CHECKING
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.channel import host_and_port
 from pytest_loadgen.generators.registry import Registry
+from pytest_loadgen.serving.log import LOG
 
 if TYPE_CHECKING:
     from pytest_loadgen.serving.server import Access, Server
 
-LOG = logging.getLogger("pytest_loadgen.serve")
-
-_TICK = 0.05
-# How long loads have to end when the server ends at once, in seconds.
-_AT_ONCE = 3.0
+_POLL = 0.05
+# How long the current load has to end after the second signal, in seconds.
+_STOP_TIMEOUT = 3.0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the options of the command."""
     parser.add_argument(
         "--bind",
         default="127.0.0.1:50051",
         metavar="HOST:PORT",
-        help="where to listen; port 0 is a free one (%(default)s)",
+        help="address to listen on; port 0 takes a free port (default: %(default)s)",
     )
-    parser.add_argument("--tls-cert", default="", metavar="PATH", help="speak TLS, with this certificate (PEM)")
-    parser.add_argument("--tls-key", default="", metavar="PATH", help="its key (PEM)")
+    parser.add_argument("--tls-cert", default="", metavar="PATH", help="certificate of the server (PEM); enables TLS")
+    parser.add_argument("--tls-key", default="", metavar="PATH", help="private key of the certificate (PEM)")
     parser.add_argument(
-        "--tls-client-ca", default="", metavar="PATH", help="let in whose certificate one of these has signed (PEM)"
+        "--tls-client-ca",
+        default="",
+        metavar="PATH",
+        help="require client certificates signed by one of these CAs (PEM)",
     )
     token = parser.add_mutually_exclusive_group()
-    token.add_argument(
-        "--token-env", metavar="NAME", help="let in who has the token in this variable of the environment"
-    )
-    token.add_argument("--token-file", type=Path, metavar="PATH", help="let in who has the token in this file")
+    token.add_argument("--token-env", metavar="NAME", help="require the token in this environment variable")
+    token.add_argument("--token-file", type=Path, metavar="PATH", help="require the token in this file")
     parser.add_argument(
         "--allowed-hosts",
         nargs="+",
         default=[],
         metavar="PATTERN",
-        help="hosts that may be loaded though neither local nor private, and unix sockets (names, or patterns)",
+        help="public hosts and unix sockets that may be loaded (names or patterns)",
     )
 
 
 def serve(options: argparse.Namespace, registry: Registry) -> int:
-    """Serve until a signal comes; then finish the load that is under way, and give the exit status.
+    """Serve until a signal arrives, finish the current load, and return the exit status.
 
-    Raises LoadError where this cannot be, or would not be safe.
+    Raises LoadError if the server cannot start, or would not be safe.
     """
-    # It logs each failed handshake in its own words.
+    # gRPC would print a line for each failed handshake.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        from pytest_loadgen.serving.generator_service import Lender
+        from pytest_loadgen.serving.generator_service import GeneratorService
         from pytest_loadgen.serving.server import Server
     except ImportError as error:
         raise LoadError(f"serve needs {error.name}: pip install 'pytest-loadgen[remote]'") from None
     access = _access(options)
-    lender = Lender(registry, options.allowed_hosts)
-    server = Server(access, lender)
+    service = GeneratorService(registry, options.allowed_hosts)
+    server = Server(access, service)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 
@@ -77,19 +77,19 @@ def serve(options: argparse.Namespace, registry: Registry) -> int:
     for number in signal.SIGTERM, signal.SIGINT:
         signal.signal(number, note)
     server.start()
-    print(f"lending {', '.join(lender.names)} at {server.address}", flush=True)  # noqa: T201  # for who started it
+    print(f"serving {', '.join(service.names)} at {server.address}", flush=True)  # noqa: T201  # the port may be a free one
     signals.get()
     return _end(server, signals)
 
 
 def _end(server: Server, signals: queue.SimpleQueue[int]) -> int:
-    """Finish the load that is under way, or at the next signal end at once."""
+    """Finish the current load; exit immediately on the next signal."""
     stopped = server.drain()
-    LOG.info("taking no more loads, and ending when that under way has ended, or at the next signal")
-    while not stopped.wait(_TICK):
+    LOG.info("taking no more loads; exiting when the current load has ended, or immediately on the next signal")
+    while not stopped.wait(_POLL):
         if not signals.empty():
-            server.stop().wait(_AT_ONCE)
-            # Past what waits for threads; what they started has been ended.
+            server.stop().wait(_STOP_TIMEOUT)
+            # Without waiting for threads; the load has been stopped.
             os._exit(1)
     return 0
 
@@ -98,28 +98,28 @@ def _access(options: argparse.Namespace) -> Access:
     from pytest_loadgen.serving.server import Access
 
     try:
-        # A port that is left out is a caller's to know, and not where to listen.
+        # Clients have a default port; where to listen has to be said.
         if not re.search(r":\d+$", options.bind):
-            raise LoadError("it has no port")
+            raise LoadError("no port")
         host, port = host_and_port(options.bind)
     except LoadError:
-        raise LoadError(f"--bind {options.bind}: write HOST:PORT") from None
+        raise LoadError(f"--bind {options.bind}: expected HOST:PORT") from None
     return Access(host, port, options.tls_cert, options.tls_key, options.tls_client_ca, _token(options))
 
 
 def _token(options: argparse.Namespace) -> str:
-    token, where = "", ""
+    token, source = "", ""
     if options.token_file:
-        where = f"the file {options.token_file}"
+        source = f"the file {options.token_file}"
         try:
             token = options.token_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeError) as error:
             raise LoadError(f"--token-file {options.token_file}: {error}") from None
     elif options.token_env:
-        where = f"the environment's {options.token_env}"
+        source = f"the environment variable {options.token_env}"
         if not (token := os.environ.get(options.token_env, "").strip()):
             name = options.token_env
-            raise LoadError(f"the environment has no {name}: export {name}=$(openssl rand -hex 32)")
-    if where and not (token and token.isascii() and token.isprintable()):
-        raise LoadError(f"{where} has no token: write one line of ASCII")
+            raise LoadError(f"the environment variable {name} is not set: export {name}=$(openssl rand -hex 32)")
+    if source and not (token and token.isascii() and token.isprintable()):
+        raise LoadError(f"{source} does not contain a token: write one line of ASCII")
     return token

@@ -1,4 +1,4 @@
-"""Loads that stand in line for a machine."""
+"""The queue of the loads that wait for a machine."""
 
 from __future__ import annotations
 
@@ -8,47 +8,50 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 
-class Full(Exception):  # noqa: N818  # no error
-    """So many wait already that no more may."""
+class QueueFull(Exception):  # noqa: N818  # not an error of this machine
+    """No more loads may wait."""
 
 
 @dataclass(eq=False)
-class _Place:
+class _Entry:
     load: Hashable
 
 
-class Line:
-    """The one load that has the machine, and behind it those that wait; the parts of a load have it together."""
+class LoadQueue:
+    """Loads in order of arrival: the first one runs, the others wait; the parts of a load run together."""
 
-    def __init__(self, most: int) -> None:
-        """Start with none; so many may wait."""
-        self.most = most
-        self._places: list[_Place] = []
+    def __init__(self, max_waiting: int) -> None:
+        """Let at most this many wait."""
+        self.max_waiting = max_waiting
+        self._entries: list[_Entry] = []
         self._changed = threading.Condition()
 
     @contextmanager
-    def turn(self, load: Hashable, seconds: float, gone: Callable[[], bool]) -> Iterator[bool]:
-        """Wait for the turn of a load, for so long and until it is gone; tell whether it came. Raises Full."""
-        place = _Place(load)
+    def wait_for_turn(self, load: Hashable, timeout: float, cancelled: Callable[[], bool]) -> Iterator[bool]:
+        """Wait until a load is first, and hold that place; yields False after a timeout or if cancelled.
+
+        Raises QueueFull.
+        """
+        entry = _Entry(load)
         with self._changed:
-            waiting = [place.load for place in self._places if not self._first(place.load)]
-            if self._places and not self._first(load) and len(waiting) >= self.most:
-                raise Full
-            self._places.append(place)
+            waiting = sum(not self._is_first(other.load) for other in self._entries)
+            if self._entries and not self._is_first(load) and waiting >= self.max_waiting:
+                raise QueueFull
+            self._entries.append(entry)
         try:
             with self._changed:
-                self._changed.wait_for(lambda: gone() or self._first(load), seconds)
-                has_it = not gone() and self._first(load)
-            yield has_it
+                self._changed.wait_for(lambda: cancelled() or self._is_first(load), timeout)
+                is_first = not cancelled() and self._is_first(load)
+            yield is_first
         finally:
             with self._changed:
-                self._places.remove(place)
-            self.look()
+                self._entries.remove(entry)
+            self.wake()
 
-    def look(self) -> None:
-        """Let those who wait look again whether it is their turn, or they are gone."""
+    def wake(self) -> None:
+        """Let all waiting loads check whether they are first, or cancelled."""
         with self._changed:
             self._changed.notify_all()
 
-    def _first(self, load: Hashable) -> bool:
-        return self._places[0].load == load
+    def _is_first(self, load: Hashable) -> bool:
+        return self._entries[0].load == load

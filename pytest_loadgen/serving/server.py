@@ -1,4 +1,4 @@
-"""The server by which load generators are lent: gRPC, encryption and who is let in."""
+"""The gRPC server: where it listens, encryption and authentication."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from grpc_reflection.v1alpha import reflection
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators import loadgen_pb2 as pb
 from pytest_loadgen.generators.channel import OPTIONS, SERVICE, is_loopback
-from pytest_loadgen.serving.generator_service import LOG, Lender
+from pytest_loadgen.serving.generator_service import GeneratorService
+from pytest_loadgen.serving.log import LOG
 
-# Each caller that waits for its turn keeps a thread waiting.
-_CALLERS = 64
+# Each call takes a thread, also while it waits in the queue.
+_MAX_CALLS = 64
 _OPTIONS = (
     *OPTIONS,
-    # Two servers at one port would share its callers.
+    # Two servers on one port would share its clients.
     ("grpc.so_reuseport", 0),
-    # A caller asks for a sign of life as often as it likes.
+    # Clients may ping often.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
 )
@@ -34,59 +35,58 @@ _OPTIONS = (
 
 @dataclass(frozen=True)
 class Access:
-    """Where callers come in, and who is let in."""
+    """Where the server listens, and which clients it accepts."""
 
     host: str
     port: int
     certificate: str = ""
     key: str = ""
     authorities: str = ""
-    """The file of those whose certificate a caller has to have."""
+    """A file of CA certificates; a client needs a certificate that one of them has signed."""
     token: str = field(default="", repr=False)
 
     def check(self) -> None:
-        """Refuse what would let in anybody. Raises LoadError."""
+        """Refuse settings that would accept anybody. Raises LoadError."""
         if bool(self.certificate) != bool(self.key):
-            raise LoadError("a certificate needs its key: give both --tls-cert and --tls-key")
+            raise LoadError("--tls-cert and --tls-key must be given together")
         if self.authorities and not self.certificate:
-            raise LoadError("callers can have certificates where there is TLS only: give --tls-cert and --tls-key, too")
+            raise LoadError("--tls-client-ca needs TLS: give --tls-cert and --tls-key, too")
         if not is_loopback(self.host) and not (self.certificate and (self.token or self.authorities)):
             raise LoadError(
-                f"other machines reach {self.host}: load generators are lent to them by TLS only "
-                "(--tls-cert, --tls-key), and only where they have a token (--token-env, --token-file) "
-                "or a certificate (--tls-client-ca)"
+                f"{self.host} is reachable from other machines: this requires TLS (--tls-cert, --tls-key), and "
+                "a token (--token-env, --token-file) or client certificates (--tls-client-ca)"
             )
 
     def credentials(self) -> grpc.ServerCredentials:
         """Read the certificates. Raises LoadError."""
         try:
-            # gRPC would say nothing of files that are none.
+            # gRPC would not report invalid files.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.certificate, self.key, lambda: "")
             if self.authorities:
                 context.load_verify_locations(self.authorities)
             pair = Path(self.key).read_bytes(), Path(self.certificate).read_bytes()
             authorities = Path(self.authorities).read_bytes() if self.authorities else None
-        except OSError as error:  # that of TLS is one
+        except OSError as error:  # an SSLError is one
             files = ", ".join(filter(None, [self.certificate, self.key, self.authorities]))
             raise LoadError(f"cannot use {files} for TLS ({error.strerror or error})") from None
         return grpc.ssl_server_credentials([pair], authorities, require_client_auth=bool(self.authorities))
 
 
 class Server:
-    """Takes calls until it is told to stop."""
+    """Serves load generators until it is stopped."""
 
-    def __init__(self, access: Access, lender: Lender) -> None:
+    def __init__(self, access: Access, service: GeneratorService) -> None:
         """Listen. Raises LoadError."""
         access.check()
-        self._lender = lender
+        self._service = service
         self._server = server = grpc.server(
-            ThreadPoolExecutor(_CALLERS, "call"),
+            ThreadPoolExecutor(_MAX_CALLS, "call"),
             options=_OPTIONS,
-            interceptors=[_Token(access.token)] if access.token else None,
-            maximum_concurrent_rpcs=_CALLERS,
+            interceptors=[_TokenInterceptor(access.token)] if access.token else None,
+            maximum_concurrent_rpcs=_MAX_CALLS,
         )
-        server.add_generic_rpc_handlers([_methods(lender)])
+        server.add_generic_rpc_handlers([_methods(service)])
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         for name in "", SERVICE:
@@ -96,16 +96,16 @@ class Server:
         """Host and port."""
 
     def start(self) -> None:
-        """Take calls from now on."""
+        """Accept calls."""
         self._server.start()
 
     def drain(self) -> threading.Event:
-        """Take no more loads; what this gives is set when the one under way has ended, too."""
+        """Take no more loads; the event is set when the current one has ended."""
         self._health.enter_graceful_shutdown()
-        return self._server.stop(self._lender.drain())
+        return self._server.stop(self._service.drain())
 
     def stop(self) -> threading.Event:
-        """Stop the load that is under way, too."""
+        """Stop the current load, too."""
         return self._server.stop(None)
 
     def _listen(self, access: Access) -> str:
@@ -119,41 +119,41 @@ class Server:
                 port = self._server.add_insecure_port(address)
             return f"{host}:{port}"
         except RuntimeError:
-            raise LoadError(f"cannot listen at {address}: is it taken, or not an address of this machine?") from None
+            raise LoadError(f"cannot listen on {address}: it is in use, or not an address of this machine") from None
 
 
-def _methods(lender: Lender) -> grpc.GenericRpcHandler:
+def _methods(service: GeneratorService) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(
         SERVICE,
         {
             "Describe": grpc.unary_unary_rpc_method_handler(
-                lender.describe, pb.DescribeRequest.FromString, pb.Description.SerializeToString
+                service.describe, pb.DescribeRequest.FromString, pb.Description.SerializeToString
             ),
-            "Run": grpc.unary_stream_rpc_method_handler(lender.run, pb.Plan.FromString, pb.Interval.SerializeToString),
+            "Run": grpc.unary_stream_rpc_method_handler(service.run, pb.Plan.FromString, pb.Interval.SerializeToString),
         },
     )
 
 
-class _Token(grpc.ServerInterceptor):
-    """Lets in those who have the token; how the server is may be asked by anybody."""
+class _TokenInterceptor(grpc.ServerInterceptor):
+    """Refuses calls without the token; the health check needs none."""
 
     def __init__(self, token: str) -> None:
-        self._right = f"Bearer {token}".encode()
+        self._expected = f"Bearer {token}".encode()
 
     def intercept_service(self, continuation: Callable[..., Any], details: grpc.HandlerCallDetails) -> Any:
         given = dict(details.invocation_metadata).get("authorization", "")
         given = given.encode() if isinstance(given, str) else given
-        if details.method.startswith(f"/{health.SERVICE_NAME}/") or hmac.compare_digest(given, self._right):
+        if details.method.startswith(f"/{health.SERVICE_NAME}/") or hmac.compare_digest(given, self._expected):
             return continuation(details)
-        # As a stream of requests, so that not one of them is read.
-        return grpc.stream_stream_rpc_method_handler(_refuse if given else _refuse_silence)
+        # A handler for a stream of requests, so that no request is read.
+        return grpc.stream_stream_rpc_method_handler(_refuse_wrong_token if given else _refuse_missing_token)
 
 
-def _refuse(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-    LOG.warning("%s: refused, as its token is wrong", context.peer())
-    context.abort(grpc.StatusCode.UNAUTHENTICATED, "it does not take this token")
+def _refuse_wrong_token(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+    LOG.warning("%s: refused: wrong token", context.peer())
+    context.abort(grpc.StatusCode.UNAUTHENTICATED, "wrong token")
 
 
-def _refuse_silence(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-    LOG.warning("%s: refused, as it has no token", context.peer())
-    context.abort(grpc.StatusCode.UNAUTHENTICATED, "it wants a token")
+def _refuse_missing_token(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+    LOG.warning("%s: refused: no token", context.peer())
+    context.abort(grpc.StatusCode.UNAUTHENTICATED, "a token is required")

@@ -10,19 +10,19 @@ from pytest_loadgen.wording import did_you_mean
 
 
 def profile(folder: Path, name: str) -> Options:
-    """Read a profile: options for every load. Raises PlanError."""
+    """Return the options of a profile. Raises PlanError."""
     path = folder / "pyproject.toml"
     profiles = _tables(path, "profiles")
     if name not in profiles:
         known = did_you_mean(name, profiles) if profiles else "it has no [tool.pytest-loadgen.profiles.NAME]."
-        raise PlanError(f"there is no profile {name!r} in {path}: {known}")
+        raise PlanError(f"no profile {name!r} in {path}: {known}")
     return check(profiles[name], f"the profile {name!r} in {path}")
 
 
 def generators(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the configured generators: settings by name. Raises PlanError."""
+    """Return the settings of the configured generators by name. Raises PlanError."""
     found = _tables(folder / "pyproject.toml", "generators")
-    # Files beside the configuration are meant from there, wherever pytest is called.
+    # Paths are relative to pyproject.toml, wherever pytest is called.
     for settings in found.values():
         program = settings.get("program")
         if isinstance(program, str) and os.sep in program:
@@ -39,14 +39,14 @@ def _located(folder: Path, file: str) -> str:
 
 
 def _tables(path: Path, kind: str) -> dict[str, dict[str, Any]]:
-    """Read the tables of a kind, by name."""
+    """Return the tables of one kind by name."""
     tables = _table(path).get(kind, {})
     if not isinstance(tables, dict):
-        raise PlanError(f"{path}: {kind} is no table: write [tool.pytest-loadgen.{kind}.NAME]")
+        raise PlanError(f"{path}: {kind} must be a table: write [tool.pytest-loadgen.{kind}.NAME]")
     for name, table in tables.items():
         if not isinstance(table, dict):
             where = f"the {kind.removesuffix('s')} {name!r} in {path}"
-            raise PlanError(f"{where} is no table: write [tool.pytest-loadgen.{kind}.{name}]")
+            raise PlanError(f"{where} must be a table: write [tool.pytest-loadgen.{kind}.{name}]")
     return tables
 
 

@@ -1,4 +1,4 @@
-"""When each request is due: arithmetic, no clock."""
+"""The schedule of a plan: when each request is due. Arithmetic only, no clock."""
 
 import math
 import random
@@ -8,11 +8,11 @@ from pytest_loadgen.traffic.plan import Plan, Stage
 
 
 def schedule(plan: Plan, start: int = 0) -> Iterator[int]:
-    """Tell when each request is due, in ns, where the warm-up ends and the plan starts at `start`.
+    """Yield when each request is due, in ns; the warm-up ends, and the plan starts, at `start`.
 
-    Request n is due when the area under the rate reaches n: at constant arrivals the numbers are
-    0, 1, 2, …; at Poisson arrivals the gaps between them are exponential with mean 1, which gives
-    a Poisson process of that rate by inversion (Çinlar 1975).
+    A request is due when the area under the rate reaches its number. With constant arrivals the
+    numbers are 0, 1, 2, …; with Poisson arrivals they are an exponential step with mean 1 apart,
+    which gives a Poisson process of that rate by inversion (Çinlar 1975).
     """
     if plan.warmup and not plan.closed:
         rate = plan.stages[0].start
@@ -24,8 +24,8 @@ def schedule(plan: Plan, start: int = 0) -> Iterator[int]:
 def _due(plan: Plan, stages: tuple[Stage, ...], begin: int, seed: int) -> Iterator[int]:
     poisson = random.Random(f"{plan.seed} {plan.part} {seed}") if plan.arrivals == "poisson" else None  # noqa: S311  # no secret
     next_one = poisson.expovariate(1.0) if poisson else 0.0
-    # What of the first request's number is left to wait for when a stage starts; exact, so that
-    # the parts of a split plan make each request once.
+    # The area from the start of a stage to its first request; exact, so that the parts of a split
+    # plan send each request once.
     ahead = plan.phase
     for stage in stages:
         if stage.start is None or stage.end is None:
@@ -54,7 +54,7 @@ def _due(plan: Plan, stages: tuple[Stage, ...], begin: int, seed: int) -> Iterat
 
 
 def _when(area: float, start: float, end: float, span: int) -> int:
-    """Tell when the area under a line of rate reaches a value: a quadratic, solved without cancellation."""
+    """Return when the area under a linear rate reaches a value, in ns: a quadratic, solved without cancellation."""
     slope = (end - start) / (span / 1e9)
     root = math.sqrt(max(0.0, start * start + 2 * slope * area))
     return min(span, int(2 * area / (start + root) * 1e9)) if area else 0

@@ -1,4 +1,4 @@
-"""What a load shall be: which request, how often, for how long."""
+"""A plan: which request to send, at what rate, for how long."""
 
 from __future__ import annotations
 
@@ -12,31 +12,30 @@ from typing import Any, Literal, Self
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.target import SCHEMES, Target
-from pytest_loadgen.units import Duration, Rate, exactly
+from pytest_loadgen.units import NO_TIME, Duration, Rate, exactly
 from pytest_loadgen.wording import did_you_mean
 
 DEFAULT_RATE = 100
 DEFAULT_DURATION = 5.0
 HIGHEST_RATE = 10_000_000
-NO_TIME = Duration(0)
 FIVE_SECONDS = Duration(5)
 OPEN_CONNECTIONS = 100
 CLOSED_CONNECTIONS = 10
 
 FEATURES = frozenset({*SCHEMES, "rate", "max", "stages", "poisson", "http2", "body", "cert"})
-"""What a plan may need of a generator: a scheme, a rate or as fast as it goes, and more."""
+"""Everything that a plan can need of a generator: a scheme, a set rate or ``rate="max"``, and so on."""
 
 Status = int | str
-"""A status or a class of them: ``404``, ``"2xx"``; of gRPC, ``"NOT_SERVING"``."""
+"""An expected status: a code (``404``), a class (``"2xx"``) or a name of gRPC (``"NOT_SERVING"``)."""
 _WORD = re.compile("[A-Z][A-Z_]+")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A straight line of rate: from start to end requests per second, in so many seconds.
+    """A part of a plan in which the rate goes in a straight line from `start` to `end`, in requests per second.
 
-    Start and end are exact, so that the parts of a plan add up to it; they are None where each
-    connection sends as soon as it is answered (``rate="max"``).
+    Both are exact, so that the parts of a split plan add up to the whole. Both are None for
+    ``rate="max"``, where each connection sends again as soon as it has a response.
     """
 
     start: Fraction | None
@@ -45,13 +44,13 @@ class Stage:
 
     @property
     def requests(self) -> Fraction:
-        """How many requests are due in it; not a whole number, as stages join seamlessly."""
+        """How many requests are due; a fraction, because the next stage continues where this one ends."""
         if self.start is None or self.end is None:
             return Fraction(0)
         return (self.start + self.end) / 2 * exactly(self.seconds)
 
     def between(self, start: float, end: float) -> Stage:
-        """Give the part of the line from one moment to another, in seconds from its start."""
+        """Return the part between two times, in seconds from the start of the stage."""
         if self.start is None or self.end is None:
             return replace(self, seconds=Duration(end - start))
         slope = (self.end - self.start) / exactly(self.seconds)
@@ -71,19 +70,19 @@ class Stage:
 
 
 def hold(rate: float | str, duration: float | str) -> Stage:
-    """Make a stage that keeps one rate: ``hold("500/s", "30s")``. Raises PlanError."""
+    """Make a stage with a constant rate: ``hold("500/s", "30s")``. Raises PlanError."""
     exact = None if rate == "max" else _rate(rate)
     return Stage(exact, exact, _positive("duration", duration))
 
 
 def ramp(start: float | str, end: float | str, duration: float | str) -> Stage:
-    """Make a stage that goes evenly from one rate to another. Raises PlanError."""
+    """Make a stage whose rate changes linearly from `start` to `end`. Raises PlanError."""
     return Stage(_rate(start), _rate(end), _positive("duration", duration))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a load generator is asked to do. Times are in seconds, from the end of the warm-up."""
+    """What a load generator has to do. Times are in seconds, counted from the end of the warm-up."""
 
     target: Target
     stages: tuple[Stage, ...]
@@ -94,12 +93,12 @@ class Plan:
     expect: tuple[str, ...] = ("2xx", "3xx")
     ready_timeout: Duration = FIVE_SECONDS
     seed: int = field(default=0, compare=False)
-    """What the moments of Poisson arrivals are drawn from: the same seed, the same moments."""
+    """The seed of Poisson arrivals: the same seed gives the same schedule."""
     part: int = 0
-    """Which part of a split plan this is; request n of the whole is made by part n modulo parts."""
+    """The number of this part in a split plan: request n of the whole plan belongs to part n modulo `parts`."""
     parts: int = 1
     start_at: float | None = field(default=None, compare=False)
-    """When the parts of a split plan start together, as in ``time.time()``; at once where None."""
+    """When all parts of a split plan start, as ``time.time()``; None means at once."""
 
     @classmethod
     def of(
@@ -116,18 +115,20 @@ class Plan:
         expect: Status | Sequence[Status] | None = None,
         ready_timeout: float | str = 5,
     ) -> Self:
-        """Read a plan as people write it. Raises PlanError where it is impossible."""
+        """Build a plan from the options of ``load()``. Raises PlanError if they make no sense."""
         if stages is None:
             rate = DEFAULT_RATE if rate is None else rate
             stages = [hold(rate, DEFAULT_DURATION if duration is None else duration)]
         elif rate is not None or duration is not None:
-            raise PlanError("stages already say rate and duration: give either these or those")
+            raise PlanError("stages= sets the rate and duration: give either stages= or rate= and duration=")
         stages = _stages(stages)
         closed = stages[0].start is None
         if arrivals not in ("constant", "poisson"):
             raise PlanError(f"arrivals={arrivals!r}: {did_you_mean(str(arrivals), ['constant', 'poisson'])}")
         if closed and arrivals == "poisson":
-            raise PlanError("rate='max' has no arrivals: each connection sends when it was answered")
+            raise PlanError(
+                "arrivals='poisson' needs a rate: with rate='max', each connection sends again once it has a response"
+            )
         if connections is None:
             connections = CLOSED_CONNECTIONS if closed else OPEN_CONNECTIONS
         if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:
@@ -144,19 +145,21 @@ class Plan:
             seed=random.randrange(2**31),  # noqa: S311  # no secret
         )
         if plan.warmup and not closed and plan.stages[0].start == 0:
-            raise PlanError("a warm-up keeps the rate at which the first stage starts, and that is 0/s")
+            raise PlanError(
+                "warmup= keeps the rate at which the first stage starts, which is 0/s: raise it, or leave warmup= out"
+            )
         if not closed and not plan.requests:
-            raise PlanError(f"{plan}: not one request is due; raise the rate or the duration")
+            raise PlanError(f"{plan}: this plan sends no requests; raise the rate or the duration")
         return plan
 
     @property
     def closed(self) -> bool:
-        """Whether each connection sends again once answered, rather than at a set rate."""
+        """Whether each connection sends again once it has a response, instead of at a set rate."""
         return self.stages[0].start is None
 
     @property
     def steady(self) -> bool:
-        """Whether its rate is the same from beginning to end."""
+        """Whether the rate never changes."""
         return len({rate for stage in self.stages for rate in (stage.start, stage.end)}) == 1
 
     @property
@@ -174,18 +177,18 @@ class Plan:
 
     @property
     def requests(self) -> int:
-        """How many requests are due at even arrivals; 0 for ``rate="max"``, where none is."""
+        """How many requests are due with constant arrivals; 0 for ``rate="max"``, which has no schedule."""
         due = sum((stage.requests for stage in self.stages), Fraction(0))
         return max(0, math.ceil(due - self.phase))
 
     @property
     def phase(self) -> Fraction:
-        """How far the first request is behind the start, in requests of this part."""
+        """How long after the start the first request is due, in requests of this part."""
         return Fraction(self.part, self.parts)
 
     @property
     def needs(self) -> frozenset[str]:
-        """What a generator must be able to do for this plan, named as its features are."""
+        """The features that a generator needs for this plan."""
         needs = {self.target.scheme, "max" if self.closed else "rate"}
         if self.target.http2:
             needs.add("http2")
@@ -200,18 +203,18 @@ class Plan:
         return frozenset(needs)
 
     def expects(self, status: str) -> bool:
-        """Whether an outcome is the right one; kinds of failure (``"timeout"``) never are."""
+        """Whether an outcome counts as success; failures (``"timeout"``) never do."""
         return status in self.expect or (f"{status[:1]}xx" in self.expect and status.isdigit())
 
     def lengthened(self, seconds: float) -> Plan:
-        """Give a steady plan that goes on for so much longer."""
+        """Return a steady plan that lasts this many seconds longer."""
         if not seconds:
             return self
         rate = self.stages[-1].end
         return replace(self, stages=(*self.stages, Stage(rate, rate, Duration(seconds))))
 
     def between(self, start: float, end: float) -> Plan:
-        """Give the part of the plan from one moment to another, in seconds; only the first has a warm-up."""
+        """Return the part between two times, in seconds; only a part that starts at 0 has the warm-up."""
         stages, begin = [], 0.0
         for stage in self.stages:
             first, last = max(start, begin), min(end, begin + stage.seconds)
@@ -227,9 +230,9 @@ class Plan:
         return replace(self, stages=(stage,), warmup=NO_TIME)
 
     def split(self, parts: int) -> list[Plan]:
-        """Share the plan out evenly; rates, connections and requests add up to exactly this plan.
+        """Divide the plan evenly: rates, connections and requests add up to exactly this plan.
 
-        The parts' requests interleave: all of them together keep this plan's schedule.
+        The parts' requests interleave: together they keep this plan's schedule. Raises PlanError.
         """
         if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
             raise PlanError(f"workers={parts!r}: write a whole number, 1 or more")
@@ -254,7 +257,7 @@ class Plan:
         return ", ".join(str(stage) for stage in self.stages)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the plan as JSON can hold it, without secrets."""
+        """Return the plan as JSON types, without secrets."""
         return {
             "target": self.target.as_dict(),
             "stages": [
@@ -272,7 +275,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Read what `as_dict` wrote."""
+        """Read the output of `as_dict`."""
 
         def rate(text: str | None) -> Fraction | None:
             return None if text is None else Fraction(text)
@@ -291,18 +294,18 @@ class Plan:
 
 
 def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
-    # No iterator: a mark is read twice.
+    # The arguments of a mark are read twice, so an iterator would be empty.
     found = tuple(stages) if isinstance(stages, Sequence) else (stages,)
     if not found or not all(isinstance(stage, Stage) for stage in found):
         raise PlanError("stages takes a list of hold(rate, duration) and ramp(start, end, duration)")
     if len({stage.start is None for stage in found}) > 1:
-        raise PlanError("stages at a set rate and stages at rate='max' cannot follow one another")
+        raise PlanError("stages with a set rate and stages with rate='max' cannot be combined")
     return found
 
 
 def _rate(value: float | str) -> Fraction:
     if value == "max":
-        raise PlanError("a ramp needs two rates; only hold('max', duration) goes as fast as it can")
+        raise PlanError("ramp() needs two rates: only hold() takes 'max'")
     try:
         rate = Rate.exactly(value)
     except PlanError as error:
@@ -313,20 +316,24 @@ def _rate(value: float | str) -> Fraction:
 
 
 def _positive(name: str, value: float | str) -> Duration:
-    duration = _not_negative(name, value)
-    if not duration:
-        raise PlanError(f"{name}={value!r}: write a time longer than 0")
+    duration = _duration(name, value)
+    if not 0 < duration < math.inf:
+        raise PlanError(f"{name}={value!r}: must be a finite time > 0")
     return duration
 
 
 def _not_negative(name: str, value: float | str) -> Duration:
+    duration = _duration(name, value)
+    if not 0 <= duration < math.inf:
+        raise PlanError(f"{name}={value!r}: must be a finite time >= 0")
+    return duration
+
+
+def _duration(name: str, value: float | str) -> Duration:
     try:
-        duration = Duration(value)
+        return Duration(value)
     except PlanError as error:
         raise PlanError(f"{name}: {error}") from None
-    if duration < 0 or math.isinf(duration):
-        raise PlanError(f"{name}={value!r}: write a time from 0 upwards that ends")
-    return duration
 
 
 def _expected(target: Target) -> tuple[str, ...]:
@@ -343,5 +350,5 @@ def _expect(expect: Status | Sequence[Status]) -> tuple[str, ...]:
         if digits not in "12345" or len(rest) != 2 or not (rest == "xx" or rest.isdigit()):
             raise PlanError(f"expect={text!r}: write a status (204), a class ('2xx') or a list of these")
     if not texts:
-        raise PlanError("expect=[]: with no right status every answer would be wrong")
+        raise PlanError("expect=[]: give at least one status; with none, every response would be an error")
     return texts

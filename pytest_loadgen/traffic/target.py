@@ -1,4 +1,4 @@
-"""What is loaded: one request to one service."""
+"""The target of a load: one request to one service."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ _PUBLIC_HEADERS = frozenset(
 )
 
 Address = tuple[str, int] | str
-"""Where to connect: an IP address and port, or the path of a unix socket."""
+"""Where to connect: an IP address and port, or the path of a Unix socket."""
 
 
 @dataclass(frozen=True)
 class Target:
     """One HTTP request, ready to be sent any number of times.
 
-    What may be secret (headers, body, query, user name, password) is in no repr and no ``url``.
+    Whatever may be secret (headers, body, query, user name, password) is left out of its repr and its ``url``.
     """
 
     url: str
-    """As it may be shown: without user name, password, query and fragment."""
+    """The URL for display: without user name, password, query and fragment."""
     method: str
     scheme: str
     host: str
     port: int
     path: bytes = field(repr=False)
-    """What stands in the request line: path and query, percent-encoded."""
+    """Path and query as in the request line, percent-encoded."""
     headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
     verify: bool | str = True
     cert: tuple[str, ...] | None = field(default=None, repr=False)
     http2: bool = False
     address: Address | None = None
-    """Where to connect once the name is looked up; none before."""
+    """Where to connect; None until the host name is resolved."""
 
     @classmethod
     def of(
@@ -62,9 +62,9 @@ class Target:
         http2: bool = False,
         **ingredients: Any,
     ) -> Target:
-        """Build the request as httpx would: same names, same meaning.
+        """Build the request as httpx does: the options have the same names and the same meaning.
 
-        Without a method it is GET, or POST where there is a body. Raises PlanError.
+        The method defaults to GET, or to POST if there is a body. Raises PlanError.
         """
         scheme, socket_path = _split(url)
         if scheme in _RAW:
@@ -83,20 +83,20 @@ class Target:
             parsed = httpx.URL(url)
             request = httpx.Request(method, parsed.copy_with(fragment=None), **ingredients)
             if parsed.port is not None and not 0 < parsed.port < 2**16:
-                raise ValueError(f"there is no port {parsed.port}")
+                raise ValueError(f"port {parsed.port} is not between 1 and 65535")
             in_url = (parsed.username, parsed.password) if parsed.userinfo else None
             request = _authenticated(request, auth if auth is not None else in_url)
             body = request.read()
-            # An auth may give another request; what does not begin so would be part of the host's name.
+            # auth may return another request; without the slash, its path would become part of the host name.
             if not request.url.raw_path.startswith(b"/"):
-                raise ValueError("its address is relative")
+                raise ValueError("its URL is relative")
         except httpx.InvalidURL as error:
-            # What is wrong may be a piece of a password.
-            why = "are user name and password percent-encoded?" if "@" in url else str(error)
-            raise PlanError(f"not an address that httpx can read: {why}") from None
+            # httpx quotes what it cannot read, which may be a part of the password.
+            why = "user name and password must be percent-encoded" if "@" in url else str(error)
+            raise PlanError(f"invalid URL: {why}") from None
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise PlanError(f"httpx cannot build this request: {error}") from error
-        # Percent-encoded, so that no line break of it gets into a table.
+        # Percent-encoded, so that it brings no line break into a table.
         shown_path = request.url.raw_path.decode().partition("?")[0]
         return cls(
             url=f"{scheme}://{netloc.rpartition('@')[2]}{shown_path}",
@@ -114,24 +114,24 @@ class Target:
 
     @classmethod
     def _raw(cls, scheme: str, url: str, *, verify: Any, cert: Any, **ingredients: Any) -> Target:
-        """Build what is sent by another protocol than HTTP: metadata and JSON by gRPC, or bytes."""
+        """Build a request of another protocol: metadata and JSON for gRPC, bytes for TCP and UDP."""
         grpc = scheme.startswith("grpc")
         takes = {"headers", "json", "content"} if grpc else {"content"}
         given = {name: value for name, value in ingredients.items() if value is not None}
         if wrong := given.keys() - takes:
-            raise PlanError(f"{scheme}:// takes no {min(wrong)}: it takes {', '.join(sorted(takes))}")
+            raise PlanError(f"{scheme}:// does not support {min(wrong)}=: it supports {', '.join(sorted(takes))}")
         parts = urlsplit(url)
         try:
             port = parts.port or SCHEMES[scheme]
         except ValueError as error:
-            raise PlanError(f"not an address: {error}") from None
+            raise PlanError(f"invalid URL: {error}") from None
         if not port or parts.username is not None or parts.query or (parts.path.strip("/") and not grpc):
             path = "/shop.Orders/Get" if grpc else ""
-            raise PlanError(f"not an address of {scheme}: write '{scheme}://localhost:8000{path}'")
+            raise PlanError(f"invalid {scheme}:// URL: write '{scheme}://localhost:8000{path}'")
         import httpx
 
         try:
-            # As httpx writes bodies.
+            # httpx encodes the body, as for HTTP.
             request = httpx.Request("POST", "http://localhost", **given)
             body, metadata = request.read(), httpx.Headers(given.get("headers")).raw
         except (AttributeError, TypeError, ValueError, RuntimeError) as error:
@@ -151,12 +151,12 @@ class Target:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: the service, without what is asked of it."""
+        """Scheme, host and port: the service without the path."""
         return "/".join(self.url.split("/", 3)[:3])
 
     @property
     def name(self) -> str:
-        """How the request is called in a table: ``GET /search``."""
+        """The name of the request in tables: ``GET /search``."""
         return f"{self.method} /{self.url.split('/', 3)[3]}"
 
     @property
@@ -173,13 +173,13 @@ class Target:
 
     @property
     def unix(self) -> bool:
-        """Whether the host is the path of a unix socket."""
+        """Whether the host is the path of a Unix socket."""
         return self.scheme.endswith("+unix")
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Build what TLS trusts: as httpx (certifi, ``SSL_CERT_FILE``), or the file in verify.
+        """Build the TLS settings. They trust what httpx trusts (certifi, ``SSL_CERT_FILE``), or the CAs in `verify`.
 
-        Raises PlanError where a certificate file cannot be read.
+        Raises PlanError if a certificate file cannot be read.
         """
         import httpx
 
@@ -192,10 +192,10 @@ class Target:
             else:
                 context = httpx.create_ssl_context(verify=self.verify)
         except (OSError, ssl.SSLError) as error:
-            raise PlanError(f"verify={self.verify!r}: not a file of CA certificates ({error})") from None
+            raise PlanError(f"verify={self.verify!r}: cannot read CA certificates ({error})") from None
         try:
             if self.cert:
-                # Without a password OpenSSL would ask for one at the terminal, and wait.
+                # Without a password, OpenSSL would prompt for one at the terminal and wait.
                 certificate, key, password = (*self.cert, None, None)[:3]
                 context.load_cert_chain(certificate or "", key, password or (lambda: ""))
         except (OSError, ssl.SSLError, TypeError) as error:
@@ -205,12 +205,12 @@ class Target:
         return context
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what may be shown: no headers, no body, no query."""
+        """Return what may be shown: no headers, no body, no query."""
         return {"url": self.url, "method": self.method}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Target:
-        """Read what `as_dict` wrote; such a target names a request but cannot be sent."""
+        """Read the output of `as_dict`; such a target describes a request but cannot be sent."""
         scheme, socket_path = _split(data["url"])
         parts = urlsplit(data["url"])
         return cls(
@@ -224,16 +224,16 @@ class Target:
 
 
 def absolute(url: str) -> bool:
-    """Tell whether an address stands for itself; others are relative to a base. Raises PlanError."""
+    """Return whether a URL is absolute. Raises PlanError if it is not a string."""
     if not isinstance(url, str):
-        raise PlanError(f"{url!r} is no address: write text, as 'http://localhost:8000/'")
+        raise PlanError(f"{url!r} is not a URL: write a string such as 'http://localhost:8000/'")
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", url) is not None
 
 
 def join(base: str | None, url: str) -> str:
-    """Make an address absolute: relative to the base as in httpx's base_url."""
+    """Make a URL absolute: a relative one continues the base, as with httpx's base_url. Raises PlanError."""
     if not isinstance(base, str | None):
-        raise PlanError(f"load_target must return text ('http://localhost:8000'), not {type(base).__name__}")
+        raise PlanError(f"load_target must return a string ('http://localhost:8000'), not {type(base).__name__}")
     for address in (url, base or ""):
         if re.match(r"[\w.-]+:\d+(/|$)", address):
             raise PlanError(f"{address!r} has no scheme: write 'http://{address}'")
@@ -241,27 +241,27 @@ def join(base: str | None, url: str) -> str:
         return url
     if not base:
         raise PlanError(
-            f"{url!r} is relative to nothing: write a whole address ('http://localhost:8000/{url.lstrip('/')}'), "
-            "define a load_target fixture that returns one, or use --load-target."
+            f"{url!r} is a relative URL, and no base URL is set: write 'http://localhost:8000/{url.lstrip('/')}', "
+            "define a load_target fixture that returns the base URL, or use --load-target."
         )
     return f"{base.rstrip('/')}/{url.lstrip('/')}" if url else base
 
 
 def _split(url: str) -> tuple[str, str | None]:
-    """Tell scheme and, for a unix socket, its path; refuse what is no address of HTTP."""
+    """Return the scheme and, for a Unix socket, its path. Raises PlanError for an invalid URL."""
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise PlanError(f"not an address: {error}") from None
+        raise PlanError(f"invalid URL: {error}") from None
     if parts.scheme not in SCHEMES:
-        raise PlanError(f"cannot load {parts.scheme}:// addresses: {did_you_mean(parts.scheme, SCHEMES)}")
+        raise PlanError(f"unknown scheme {parts.scheme}://: {did_you_mean(parts.scheme, SCHEMES)}")
     host = parts.netloc.rpartition("@")[2]
     if parts.scheme.endswith("+unix"):
         if not host:
-            raise PlanError(f"an address needs a socket: '{parts.scheme}://%2Frun%2Fmy.sock/'")
+            raise PlanError(f"the URL has no socket: write '{parts.scheme}://%2Frun%2Fmy.sock/'")
         return parts.scheme, unquote(host)
     if not parts.hostname:
-        raise PlanError(f"an address needs a host: '{parts.scheme}://localhost:8000/'")
+        raise PlanError(f"the URL has no host: write '{parts.scheme}://localhost:8000/'")
     return parts.scheme, None
 
 
@@ -270,7 +270,7 @@ def _cert(cert: Any) -> tuple[str, ...] | None:
     if not files:
         return None
     if not isinstance(files, (tuple, list)) or not all(isinstance(file, (str, os.PathLike)) for file in files):
-        raise PlanError("cert takes the path of a file, or (certificate, key)")
+        raise PlanError("cert must be the path of a file, or (certificate, key)")
     return tuple(os.fspath(file) for file in files)
 
 
@@ -279,32 +279,36 @@ def _verify(verify: bool | str | os.PathLike[str]) -> bool | str:
         return os.fspath(verify)
     if not isinstance(verify, (bool, str)):
         raise PlanError(
-            f"verify takes True, False or the path of a file of CA certificates, not {type(verify).__name__}: "
-            "the generator is another process, and an SSLContext cannot go there."
+            f"verify must be True, False or the path of CA certificates, not {type(verify).__name__}: "
+            "the generator is another process, and an SSLContext cannot be sent to it."
         )
     return verify
 
 
 def _authenticated(request: httpx.Request, auth: Any) -> httpx.Request:
-    """Let httpx's auth put its header on the request, once for all requests."""
+    """Let httpx's auth add its header, once for all requests."""
     import httpx
 
     if auth is None:
         return request
     if callable(auth) and not isinstance(auth, httpx.Auth):
         return cast("httpx.Request", auth(request))
-    if isinstance(auth, (tuple, list)):  # a profile in toml can only write a list
+    if isinstance(auth, (tuple, list)):  # TOML has no tuples
         auth = httpx.BasicAuth(*auth)
     if isinstance(auth, httpx.DigestAuth) or not isinstance(auth, httpx.Auth):
-        raise TypeError(f"auth takes (user, password), a function or a basic httpx.Auth, not {type(auth).__name__}")
+        raise TypeError(
+            f"auth must be (user, password), a function or an httpx.Auth such as BasicAuth, not {type(auth).__name__}"
+        )
     return next(auth.sync_auth_flow(request))
 
 
 def _headers(request: httpx.Request, body: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """Complete the headers, and refuse those that would smuggle in another request."""
+    """Add the headers that are missing. Raises PlanError for one that would smuggle in another request."""
     for name, value in request.headers.raw:
         if not re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(rb"[\r\n\0]", value):
-            raise PlanError(f"{name.decode(errors='replace')!r}: not a header that HTTP can carry")
+            raise PlanError(
+                f"invalid header {name.decode(errors='replace')!r}: HTTP forbids a character in its name or value"
+            )
     headers = [pair for pair in request.headers.raw if pair[0].lower() != b"transfer-encoding"]
     present = {name.lower() for name, _ in headers}
     if body and b"content-length" not in present:

@@ -1,1 +1,1 @@
-"""A load shared among processes and machines."""
+"""Running one load on several workers: on this machine or on a Dask cluster."""

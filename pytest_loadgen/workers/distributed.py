@@ -1,4 +1,4 @@
-"""One plan shared by several workers: any load generator, on this machine or on a cluster."""
+"""One plan split among several workers, for any load generator."""
 
 from __future__ import annotations
 
@@ -8,212 +8,208 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Self
 
 from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.figures.interval import Interval
-from pytest_loadgen.generators.base import Intervals, LoadGenerator, Wrapper, finish
+from pytest_loadgen.generators.base import Intervals, LoadGenerator, Running, Wrapper, finish
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.workers.hub import Channel, Hub, Message, Sign, Unwanted
-from pytest_loadgen.workers.local import Loopback
+from pytest_loadgen.workers.hub import Cancelled, Hub, Message, Signal, WorkerConnection
+from pytest_loadgen.workers.local import LocalHub
 
 Workers = int | str | Sequence[Executor]
-"""So many threads of this process, the address of a Dask scheduler, or executors of this machine."""
+"""A number of workers on this machine, the address of a Dask scheduler, or executors of this machine."""
 
-# How long workers have to come up, to end when told, and to tell why they ended, in seconds.
-_COME_UP = 60.0
-_END = 5.0
-_LAST_WORDS = 1.0
+# How long workers may take to start, to end after they were stopped, and to report why they ended, in seconds.
+_START_TIMEOUT = 60.0
+_STOP_TIMEOUT = 5.0
+_REASON_TIMEOUT = 1.0
 
 
 class Distributed(Wrapper):
-    """A load generator that has another do the parts of a plan, and adds up what they give."""
+    """A load generator that runs the parts of a plan on several workers and merges their intervals."""
 
     def __init__(self, generator: LoadGenerator, workers: Workers) -> None:
-        """Take as many workers as there are executors, or the cluster has."""
+        """Run another generator on these workers."""
         super().__init__(generator)
         self._workers = workers
         if isinstance(workers, str):
             self.sent_from = "a Dask cluster"
 
     def version(self) -> str:
-        """Tell its version, or nothing for a cluster: what is here need not be what is there."""
+        """Return the generator's version; empty for a cluster, which may have another than this machine."""
         return "" if isinstance(self._workers, str) else super().version()
 
-    def run(self, plan: Plan) -> _Parts:
-        """Run the parts side by side; an interval is yielded when all parts have given theirs.
+    def run(self, plan: Plan) -> _SharedLoad:
+        """Run the parts in parallel; an interval is yielded once all workers have sent theirs.
 
-        Raises GeneratorError where a worker is lost; the others are stopped.
+        Raises GeneratorError if a worker is lost; the others are then stopped.
         """
-        return _Parts(self._generator, self._workers, plan)
+        return _SharedLoad(self._generator, self._workers, plan)
 
 
-class _Parts:
-    """A running plan: an iterator over the intervals that its parts come to."""
+class _SharedLoad(Running):
+    """A load whose parts run on workers."""
 
     def __init__(self, generator: LoadGenerator, workers: Workers, plan: Plan) -> None:
-        self._started: Hub | None = None
-        self._intervals = self._run(generator, workers, plan)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Interval:
-        return next(self._intervals)
-
-    def close(self) -> None:
-        self._intervals.close()
+        super().__init__()
+        self._generator, self._workers, self._plan = generator, workers, plan
+        self._hub: Hub | None = None
 
     def finish(self) -> None:
-        if self._started:
-            self._started.tell(Sign.FINISH)
+        """Send no more requests, and wait for those in flight."""
+        if hub := self._hub:
+            hub.broadcast(Signal.FINISH)
 
-    def _run(self, generator: LoadGenerator, given: Workers, plan: Plan) -> Generator[Interval]:
-        with _opened(given, plan) as (executors, hub):
-            parts = plan.split(len(executors))
+    def _stop(self) -> None:
+        """Do nothing: `_run` never waits for longer than a moment."""
+
+    def _run(self) -> Generator[Interval]:
+        with suppress(Cancelled), _opened(self._workers, self._plan) as (executors, hub):
+            parts = self._plan.split(len(executors))
             workers: list[_Worker] = []
             try:
                 for number, (executor, part) in enumerate(zip(executors, parts, strict=True)):
-                    future = executor.submit(_work, generator, part, hub.entrance(number))
+                    future = executor.submit(_work, self._generator, part, hub.connector(number))
                     workers.append(_Worker(hub.names[number], future))
-                _gather(hub, workers)
-                hub.tell(hub.soon())
-                self._started = hub
-                yield from _merged(hub, workers)
+                self._wait_until_ready(hub, workers)
+                hub.broadcast(hub.start_time())
+                self._hub = hub
+                yield from self._merged(hub, workers)
             finally:
+                self._hub = None
                 hub.stop()
-                wait([worker.future for worker in workers if worker.here and not worker.gone], _END)
+                wait([worker.future for worker in workers if worker.ready and not worker.lost], _STOP_TIMEOUT)
                 for worker in workers:
                     worker.future.cancel()
+
+    def _wait_until_ready(self, hub: Hub, workers: list[_Worker]) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while missing := ", ".join(worker.name for worker in workers if not worker.ready):
+            self._receive(hub, workers)
+            if time.monotonic() > deadline:
+                raise GeneratorError(
+                    f"{missing} did not start within {_START_TIMEOUT:g} s; does the executor have free slots?"
+                )
+
+    def _merged(self, hub: Hub, workers: list[_Worker]) -> Iterator[Interval]:
+        """Merge the workers' intervals of the same second, once all workers have sent theirs."""
+        while True:
+            while all(worker.done or worker.intervals for worker in workers):
+                queues = [worker.intervals for worker in workers if worker.intervals]
+                if not queues:
+                    return
+                first = min(intervals[0].start for intervals in queues)
+                yield Interval.merge_parallel([each.pop(0) for each in queues if each[0].start < first + 0.5])
+            self._receive(hub, workers)
+
+    def _receive(self, hub: Hub, workers: list[_Worker]) -> None:
+        """Handle the workers' messages, and notice workers that ended without one. Raises Cancelled."""
+        if self._stopped.is_set():
+            raise Cancelled
+        ended = [worker for worker in workers if worker.future.done()]
+        for number, message in hub.receive():
+            workers[number].handle(message)
+        for worker in ended:
+            worker.check()
 
 
 @contextmanager
 def _opened(workers: Workers, plan: Plan) -> Iterator[tuple[Sequence[Executor], Hub]]:
     """Find the workers, and open the hub that reaches them. Raises PlanError or GeneratorError."""
     if isinstance(workers, str):
-        from pytest_loadgen.workers.dask import Cluster
+        from pytest_loadgen.workers.dask import DaskHub
 
-        with closing(Cluster(workers)) as cluster:
+        with closing(DaskHub(workers)) as cluster:
             cluster.check(plan.target)
             yield cluster.executors, cluster
     elif isinstance(workers, int):
         count = len(plan.split(workers))
-        # Before the threads are waited for, their work must have an end.
-        with ThreadPoolExecutor(count) as pool, closing(Loopback(count)) as loopback:
-            yield [pool] * count, loopback
+        # The hub is closed before the pool waits for its threads: a closed hub ends them.
+        with ThreadPoolExecutor(count) as pool, closing(LocalHub(count)) as hub:
+            yield [pool] * count, hub
     else:
-        with closing(Loopback(len(workers))) as loopback:
-            yield workers, loopback
+        with closing(LocalHub(len(workers))) as hub:
+            yield workers, hub
 
 
 @dataclass
 class _Worker:
-    """One worker, as it is seen from here."""
+    """The state of one worker, as known here."""
 
     name: str
     future: Future[None]
-    here: bool = False
+    ready: bool = False
     done: bool = False
-    gone: bool = False
+    lost: bool = False
     intervals: list[Interval] = field(default_factory=list)
 
-    def take(self, message: Message) -> None:
-        """Take what it says; raises what went wrong with it."""
+    def handle(self, message: Message) -> None:
+        """Update the state; raises the worker's error."""
         if isinstance(message, Interval):
             self.intervals.append(message)
         elif isinstance(message, LoadError):
             message.args = (f"{self.name}: {message}",)
             raise message
-        elif message is Sign.HERE:
-            self.here = True
-        elif message is Sign.DONE:
+        elif message is Signal.READY:
+            self.ready = True
+        elif message is Signal.DONE:
             self.done = True
-        elif message is Sign.GONE:
-            self.gone = True
+        elif message is Signal.LOST:
+            self.lost = True
             self.check()
 
     def check(self) -> None:
-        """Raise what kept it, now that it has ended, from doing its part."""
+        """Raise GeneratorError if the worker, which has ended, has not finished its part."""
         if not self.done:
-            how = "was lost" if self.here else "did not come up"
+            how = "was lost" if self.ready else "did not start"
             raise GeneratorError(f"{self.name} {how}{self._reason()}")
 
     def _reason(self) -> str:
-        # The future of a worker that is lost may never end.
+        # The future of a lost worker may never end.
         with suppress(TimeoutError, CancelledError):
-            error = self.future.exception(_LAST_WORDS)
+            error = self.future.exception(_REASON_TIMEOUT)
             return f": {type(error).__name__}: {error}" if error else ""
         return ""
 
 
-def _gather(hub: Hub, workers: list[_Worker]) -> None:
-    """Wait until each worker has come up."""
-    deadline = time.monotonic() + _COME_UP
-    while missing := ", ".join(worker.name for worker in workers if not worker.here):
-        _listen(hub, workers)
-        if time.monotonic() > deadline:
-            raise GeneratorError(f"{missing} did not come up in {_COME_UP:g} s: are there free places in the executor?")
-
-
-def _listen(hub: Hub, workers: list[_Worker]) -> None:
-    """Take what the workers say, and notice those that have ended without a word."""
-    ended = [worker for worker in workers if worker.future.done()]
-    for number, message in hub.hear():
-        workers[number].take(message)
-    for worker in ended:
-        worker.check()
-
-
-def _merged(hub: Hub, workers: list[_Worker]) -> Iterator[Interval]:
-    """Add up what the workers did in the same second, as soon as all have told of it."""
-    while True:
-        while all(worker.done or worker.intervals for worker in workers):
-            ahead = [worker.intervals for worker in workers if worker.intervals]
-            if not ahead:
-                return
-            first = min(intervals[0].start for intervals in ahead)
-            yield Interval.merge_parallel([each.pop(0) for each in ahead if each[0].start < first + 0.5])
-        _listen(hub, workers)
-
-
-def _work(generator: LoadGenerator, plan: Plan, enter: Callable[[], Channel]) -> None:
-    """Run a part, wherever an executor has put this call."""
-    with suppress(Unwanted), closing(enter()) as channel:
+def _work(generator: LoadGenerator, plan: Plan, connect: Callable[[], WorkerConnection]) -> None:
+    """Run a part; this is what the executor calls, wherever it is."""
+    with suppress(Cancelled), closing(connect()) as connection:
         try:
-            # Where a worker has no such program, no other worker is to have started.
+            # If one worker lacks the program, this fails before any worker has started.
             generator.version()
-            channel.send(Sign.HERE)
-            while (start := channel.hear()) is None:
+            connection.send(Signal.READY)
+            while (start := connection.receive()) is None:
                 pass
             if isinstance(start, float):
-                _carry_out(generator, replace(plan, start_at=channel.local(start)), channel)
-            channel.send(Sign.DONE)
+                _run_part(generator, replace(plan, start_at=connection.local_time(start)), connection)
+            connection.send(Signal.DONE)
         except LoadError as error:
-            channel.send(error)
+            connection.send(error)
 
 
-def _carry_out(generator: LoadGenerator, plan: Plan, channel: Channel) -> None:
+def _run_part(generator: LoadGenerator, plan: Plan, connection: WorkerConnection) -> None:
     running = generator.run(plan)
     ended = threading.Event()
-    watcher = threading.Thread(target=_obey, args=(running, channel, ended))
-    watcher.start()
+    listener = threading.Thread(target=_listen, args=(running, connection, ended))
+    listener.start()
     try:
         for interval in running:
-            channel.send(interval)
+            connection.send(interval)
     finally:
         running.close()
         ended.set()
-        watcher.join()
+        listener.join()
 
 
-def _obey(running: Intervals, channel: Channel, ended: threading.Event) -> None:
-    """Finish a load when told, and stop it when it is not wanted any more."""
+def _listen(running: Intervals, connection: WorkerConnection, ended: threading.Event) -> None:
+    """Finish the load on command, and stop it when it is cancelled."""
     while not ended.is_set():
-        # A generator function cannot be closed while it runs; it is after its next interval.
+        # A generator function cannot be closed while it runs; it is closed after its next interval.
         with suppress(ValueError):
             try:
-                if channel.hear() is Sign.FINISH:
+                if connection.receive() is Signal.FINISH:
                     finish(running)
-            except Unwanted:
+            except Cancelled:
                 running.close()
                 return

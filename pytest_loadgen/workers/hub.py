@@ -1,4 +1,4 @@
-"""What passes between the one who shares out a plan and the workers that run its parts."""
+"""The protocol between the process that splits a plan and the workers that run its parts."""
 
 from __future__ import annotations
 
@@ -10,66 +10,66 @@ from pytest_loadgen.errors import LoadError
 from pytest_loadgen.figures.interval import Interval
 
 
-class Sign(Enum):
-    """What is said without figures."""
+class Signal(Enum):
+    """A message without figures."""
 
-    HERE = "here"
-    """A worker has come up, and waits for the start."""
+    READY = "ready"
+    """The worker has started and waits for its start time."""
     DONE = "done"
-    """It has run its part to the end."""
-    GONE = "gone"
-    """It can say nothing any more; the hub says so for it."""
+    """The worker has finished its part."""
+    LOST = "lost"
+    """The connection to the worker has ended; the hub sends this in its place."""
     FINISH = "finish"
-    """To the workers: send no more, and wait for what is open."""
+    """To the workers: send no more requests, and wait for those in flight."""
 
 
-Message = Interval | LoadError | Sign
-"""What a worker says."""
-Word = float | Sign
-"""What workers are told: when to start, and to finish."""
+Message = Interval | LoadError | Signal
+"""What a worker sends."""
+Command = float | Signal
+"""What a worker receives: its start time, by the hub's clock, or `Signal.FINISH`."""
 
 
-class Unwanted(Exception):  # noqa: N818  # no error: it is how a worker learns that the load was stopped
-    """Nobody waits any more for what a worker does."""
+class Cancelled(Exception):  # noqa: N818  # not an error: the load was stopped
+    """The load was stopped; nobody waits for the result."""
 
 
-class Channel(Protocol):
-    """A worker's end of the line to the hub; both threads of a worker use it."""
+class WorkerConnection(Protocol):
+    """A worker's end of its connection to the hub; both threads of a worker use it."""
 
     def send(self, message: Message) -> None:
-        """Say something. Raises Unwanted."""
+        """Send a message. Raises Cancelled."""
 
-    def hear(self) -> Word | None:
-        """Wait a moment for the next word. Raises Unwanted."""
+    def receive(self) -> Command | None:
+        """Wait a moment for the next command; None if there is none. Raises Cancelled."""
 
-    def local(self, moment: float) -> float:
-        """Tell a moment of the hub's clock in the time of this machine's."""
+    def local_time(self, moment: float) -> float:
+        """Convert a time of the hub's clock to this machine's clock."""
 
     def close(self) -> None:
-        """Say nothing more."""
+        """Close the connection."""
 
 
 class Hub(Protocol):
-    """Where the channels of all workers end; these are known by their numbers, from 0."""
+    """Where the connections of all workers end; workers are numbered from 0."""
 
     @property
     def names(self) -> Sequence[str]:
-        """How messages call the workers."""
+        """The names of the workers, for messages."""
 
-    def entrance(self, number: int) -> Callable[[], Channel]:
-        """Give what a worker calls to have its channel, wherever it is sent. It raises Unwanted."""
+    def connector(self, number: int) -> Callable[[], WorkerConnection]:
+        """Return a picklable function that a worker calls to connect; it raises Cancelled."""
 
-    def soon(self) -> float:
-        """Tell a moment, by the hub's clock, that is far enough ahead for all workers to start together."""
+    def start_time(self) -> float:
+        """Return a time of the hub's clock, late enough for all workers to start together."""
 
-    def tell(self, word: Word) -> None:
-        """Tell all workers; those that are lost do not hear it."""
+    def broadcast(self, command: Command) -> None:
+        """Send a command to all workers; lost workers are ignored."""
 
-    def hear(self) -> Iterator[tuple[int, Message]]:
-        """Wait a moment for what workers say, and give all that they have said. Raises GeneratorError."""
+    def receive(self) -> Iterator[tuple[int, Message]]:
+        """Wait a moment, and yield all messages with the numbers of their workers. Raises GeneratorError."""
 
     def stop(self) -> None:
-        """Let the workers know that what they do is not wanted any more."""
+        """Cancel the load on all workers."""
 
     def close(self) -> None:
-        """Leave nothing open."""
+        """Close all connections."""

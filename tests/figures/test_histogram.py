@@ -15,16 +15,10 @@ from hypothesis import strategies as st
 
 from pytest_loadgen.figures.histogram import MASKS, Histogram, rank
 from pytest_loadgen.units import NoAnswer
+from tests.builders.figures import histogram
 
 HOUR = 3600
 LATENCIES = st.floats(0, HOUR)
-
-
-def histogram(*latencies: float) -> Histogram:
-    made = Histogram()
-    for latency in latencies:
-        made.record(latency)
-    return made
 
 
 HISTOGRAMS = st.lists(LATENCIES, max_size=20).map(lambda latencies: histogram(*latencies))

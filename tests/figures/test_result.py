@@ -12,20 +12,10 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.outcomes import FAILURES, is_answer
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.records.run import Run
-from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import NoAnswer
 from pytest_loadgen.wording import counted
-from tests.figures.test_histogram import histogram
-from tests.traffic.test_plan import plan
-
-
-def interval(outcomes: dict[str, int], *, ms: int = 10, lag: float = 0, **rest: Any) -> Interval:
-    """Make an interval of a second in which whoever was answered was after so many ms."""
-    latency, late = Histogram(), Histogram()
-    latency.record(ms / 1000, sum(count for outcome, count in outcomes.items() if is_answer(outcome)))
-    late.record(lag, sum(outcomes.values()))
-    made: dict[str, Any] = {"start": 0, "seconds": 1, "service_time": latency, **rest}
-    return Interval(latency=latency, outcomes=outcomes, lag=late, **made)
+from tests.builders.figures import histogram, interval, result
+from tests.builders.traffic import plan
 
 
 def sometimes_late(outcomes: dict[str, int], **rest: Any) -> Interval:
@@ -35,13 +25,6 @@ def sometimes_late(outcomes: dict[str, int], **rest: Any) -> Interval:
     late.record(0.0001, 19 * each)
     late.record(0.05, each)
     return replace(interval(outcomes, **rest), lag=late)
-
-
-PLAN = plan()
-
-
-def result(*intervals: Interval, plan: Plan = PLAN, **rest: Any) -> Result:
-    return Result(plan, "mine", intervals, **rest)
 
 
 FIRST = interval({"200": 60, "timeout": 2}, ms=10, cpu=0.2, received=600, retried=1, lag=0.001)

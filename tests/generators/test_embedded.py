@@ -1,4 +1,4 @@
-"""What the embedded generator promises, against real services that behave and misbehave."""
+"""The embedded generator against real services, good and bad ones."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(embedded: Embedded, server: Server) -> Run:
-    """Load a path of the server; small and quick unless told otherwise."""
+    """Load a path of the server with a small, short load by default."""
 
     def run(url: str = "/", /, watch: Callable[[Interval], None] = lambda _: None, **options: Any) -> Result:
         chosen = cast(Options, {"rate": 200, "duration": 0.25, "timeout": 2, **options})
@@ -44,7 +44,7 @@ def run(embedded: Embedded, server: Server) -> Run:
     return run
 
 
-# The answer, whole.
+# Responses and failures.
 
 
 @pytest.mark.parametrize(
@@ -76,22 +76,22 @@ def run(embedded: Embedded, server: Server) -> Run:
     ],
 )
 @pytest.mark.parametrize("model", ["open", "closed"])
-def test_each_way_to_answer_is_counted_under_its_name(run: Run, path: str, outcome: str, model: str) -> None:
+def test_each_outcome_is_counted_by_name(run: Run, path: str, outcome: str, model: str) -> None:
     result = run(path, rate=100 if model == "open" else "max", connections=4)
     assert set(result.outcomes) == {outcome}
 
 
 @pytest.mark.parametrize("path", ["/silent", "/endless"])
 @pytest.mark.parametrize("model", ["open", "closed"])
-def test_what_never_ends_is_a_timeout(run: Run, path: str, model: str) -> None:
+def test_a_response_that_never_ends_is_a_timeout(run: Run, path: str, model: str) -> None:
     begun = time.monotonic()
     result = run(path, rate=50 if model == "open" else "max", timeout=0.3, connections=4)
     assert set(result.outcomes) == {"timeout"}
     assert str(result.p50) == ">300ms"
-    assert time.monotonic() - begun < 0.25 + 0.3 + 1 + 1  # duration, time-out, one second, a slow start
+    assert time.monotonic() - begun < 0.25 + 0.3 + 1 + 1  # duration, timeout, one second, a slow start
 
 
-def test_a_request_counts_once_however_it_ends(run: Run, server: Server) -> None:
+def test_each_request_is_counted_once(run: Run, server: Server) -> None:
     paths = ["/", "/503", "/reset", "/close", "/cut-short", "/chunked", "/garbage", "/hang-up"]
     server.choose = lambda path, count: paths[count % len(paths)]
     result = run(rate=400, duration=1)
@@ -100,27 +100,27 @@ def test_a_request_counts_once_however_it_ends(run: Run, server: Server) -> None
     assert result.total.latency.count == result.requests - result.total.unanswered
 
 
-def test_an_answer_to_head_has_no_body(run: Run, server: Server) -> None:
+def test_a_response_to_head_has_no_body(run: Run, server: Server) -> None:
     result = run("/head", method="HEAD", connections=1)
     assert result.outcomes == {"200": 50}
-    assert server.connections <= 2  # the look whether it is ready, and one that is kept
+    assert server.connections <= 2  # the check that it is ready, and one that is reused
 
 
-def test_an_answer_that_nobody_asked_for_does_not_count(run: Run, server: Server) -> None:
+def test_an_unrequested_response_is_not_counted(run: Run, server: Server) -> None:
     assert run("/twice", connections=1).requests == 50
     assert server.requests["/twice"] == 50
 
 
-def test_an_answer_on_an_idle_connection_does_not_count(run: Run, server: Server) -> None:
+def test_a_response_on_an_idle_connection_is_not_counted(run: Run, server: Server) -> None:
     result = run("/408", rate=10, duration=1, connections=1)
     assert result.outcomes == {"200": server.requests.total()} == {"200": 10}
 
 
-def test_a_refusal_of_a_large_body_is_heard(run: Run) -> None:
+def test_an_early_response_to_a_large_body_is_read(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def refuse() -> None:
-            for _ in range(4):  # the look whether it is ready, and three requests
+            for _ in range(4):  # the check that it is ready, and three requests
                 connection, _ = listening.accept()
                 with connection:
                     if connection.recv(1000):
@@ -134,27 +134,27 @@ def test_a_refusal_of_a_large_body_is_heard(run: Run) -> None:
     assert result.outcomes == {"413": 3}
 
 
-def test_one_early_close_does_not_end_all_keeping(run: Run, server: Server) -> None:
-    # The ready look makes no request; so the first request is the first connection's first.
+def test_one_early_close_does_not_disable_reuse(run: Run, server: Server) -> None:
+    # The check that it is ready sends no request: the first request is of the load.
     server.choose = lambda path, count: "/silent-close" if count == 0 else "/"
     result = run(rate="max", connections=4, duration=0.5)
     assert set(result.outcomes) <= {"200", "closed", "reset"}
     assert server.connections <= 1 + 4 + 4
 
 
-def test_an_overload_ends_in_time_and_counts_all(run: Run) -> None:
+def test_an_overload_ends_in_time_and_counts_all_requests(run: Run) -> None:
     result = run(rate=2_000_000, duration=0.5, timeout=0.5)
     assert result.requests == 1_000_000
     assert result.total.never_sent > 500_000
     assert result.fell_behind
 
 
-def test_bodies_are_counted(run: Run) -> None:
+def test_received_bytes_are_counted(run: Run) -> None:
     result = run("/large", rate=20, duration=0.5)
     assert result.total.received == pytest.approx(10 * 1_000_000, rel=0.01)
 
 
-def test_what_httpx_builds_is_what_is_sent(run: Run, server: Server) -> None:
+def test_the_request_is_sent_as_httpx_builds_it(run: Run, server: Server) -> None:
     run("/?a=1", params={"b": "2 3"}, method="PUT", json={"x": 1}, headers={"X-Test": "yes"}, auth=("me", "secret"))
     head, _, body = server.last_request.partition(b"\r\n\r\n")
     assert head.startswith(b"PUT /?b=2%203 HTTP/1.1\r\n") or head.startswith(b"PUT /?b=2+3 HTTP/1.1\r\n")
@@ -163,7 +163,7 @@ def test_what_httpx_builds_is_what_is_sent(run: Run, server: Server) -> None:
     assert body == b'{"x":1}'
 
 
-def test_a_body_larger_than_the_sockets_buffers_arrives(run: Run, server: Server) -> None:
+def test_a_body_larger_than_the_socket_buffers_arrives(run: Run, server: Server) -> None:
     body = os.urandom(5_000_000)
     result = run("/", rate=4, duration=0.5, content=body, timeout=10)
     assert result.outcomes == {"200": 2}
@@ -173,7 +173,7 @@ def test_a_body_larger_than_the_sockets_buffers_arrives(run: Run, server: Server
 # The schedule.
 
 
-def test_each_due_request_is_made_exactly_once(run: Run, server: Server) -> None:
+def test_each_scheduled_request_is_sent_once(run: Run, server: Server) -> None:
     result = run(rate=1000, duration=1.5)
     assert result.requests == server.requests.total() == 1500
     assert result.rate == pytest.approx(1000, rel=1e-6)
@@ -192,13 +192,13 @@ def test_stages_follow_one_another(run: Run) -> None:
     assert [interval.requests for interval in result.intervals] == pytest.approx([100, 300, 500], abs=30)
 
 
-def test_the_warmup_is_in_no_figure(run: Run, server: Server) -> None:
+def test_the_warmup_is_not_counted(run: Run, server: Server) -> None:
     result = run(rate=200, duration=1, warmup=0.5)
     assert result.requests == 200
     assert server.requests.total() == 300
 
 
-def test_the_warmup_of_the_closed_model_is_in_no_figure(run: Run, server: Server) -> None:
+def test_the_warmup_of_the_closed_model_is_not_counted(run: Run, server: Server) -> None:
     result = run("/delay/0.01", rate="max", duration=0.5, warmup=0.5, connections=2)
     assert 0 < result.requests < server.requests.total()
 
@@ -208,7 +208,7 @@ def test_poisson_arrivals_have_the_rate(run: Run) -> None:
 
 
 def test_latency_counts_from_when_a_request_was_due(run: Run) -> None:
-    # One connection, 100 ms an answer, 20 in a second: each waits for those before it.
+    # One connection, 100 ms per response, 20 requests due in a second: each waits for the earlier ones.
     result = run("/delay/0.1", rate=20, duration=1, connections=1, timeout=10)
     assert result.requests == 20
     assert result.max > 0.9
@@ -216,40 +216,40 @@ def test_latency_counts_from_when_a_request_was_due(run: Run) -> None:
     assert result.rate == pytest.approx(10, rel=0.25)
 
 
-def test_a_stall_is_in_the_latency_of_all_that_were_due_in_it(run: Run, server: Server) -> None:
+def test_a_stall_is_in_the_latency_of_all_requests_that_were_due_in_it(run: Run, server: Server) -> None:
     stalled = threading.Event()
     begun = count()
 
     def stall(path: str, _: int) -> str:
         if next(begun) == 100:
             stalled.set()
-            time.sleep(1.0)  # in the service's only thread
+            time.sleep(1.0)  # blocks the service's only thread
         return path
 
     server.choose = stall
     result = run(rate=200, duration=3, timeout=5)
     assert stalled.is_set()
-    # Of 600 requests the 200 due in the stall waited, evenly from 1 s down to 0.
+    # Of 600 requests, the 200 due during the stall waited, evenly from 1 s down to 0.
     assert result.total.latency.over(0.5) == pytest.approx(100, abs=15)
     assert result.total.latency.over(0.1) == pytest.approx(180, abs=25)
 
 
-def test_connections_are_kept(run: Run, server: Server) -> None:
+def test_connections_are_reused(run: Run, server: Server) -> None:
     run(rate=200, duration=1, connections=3)
     assert server.connections <= 1 + 3
 
 
 def test_the_closed_model_keeps_all_connections_busy(run: Run) -> None:
     result = run("/delay/0.05", rate="max", connections=5, duration=1)
-    # Never more than each connection can do, and nearly that.
+    # At most what each connection can do, and nearly that.
     assert 50 <= result.requests <= 105
     assert result.total.service_time == result.total.latency
 
 
-# A service that goes away.
+# Services that stop or close connections.
 
 
-def test_requests_to_a_dead_service_are_refused_and_those_after_it_is_back_answered(run: Run, server: Server) -> None:
+def test_a_service_that_stops_and_starts_again(run: Run, server: Server) -> None:
     seconds = count()
 
     def watch(_: Interval) -> None:
@@ -266,30 +266,30 @@ def test_requests_to_a_dead_service_are_refused_and_those_after_it_is_back_answe
     assert set(result.intervals[-1].outcomes) == {"200"}
 
 
-def test_a_dead_service_is_not_stormed(run: Run, server: Server) -> None:
+def test_a_dead_service_is_not_flooded(run: Run, server: Server) -> None:
     server.choose = lambda path, count: "/reset"
     result = run(rate="max", connections=5, duration=0.5)
     assert result.requests <= 5 * 51
 
 
-def test_a_kept_connection_that_the_service_closed_is_no_error(run: Run, server: Server) -> None:
+def test_a_close_after_each_response_is_not_an_error(run: Run, server: Server) -> None:
     result = run("/silent-close", rate="max", connections=2, duration=0.5)
     assert set(result.outcomes) == {"200"}
 
 
-def test_what_may_not_be_sent_twice_is_not(run: Run, server: Server) -> None:
+def test_requests_that_are_not_idempotent_are_not_retried(run: Run, server: Server) -> None:
     result = run("/silent-close", rate="max", connections=2, duration=0.5, content=b"order")
     assert result.total.retried == 0
-    assert result.errors <= 4  # after three it is known that none is kept; two may be under way
+    assert result.errors <= 4  # after three failures connections are not reused; two requests may be in flight
 
 
-def test_no_load_is_sent_where_nothing_listens(run: Run, server: Server) -> None:
+def test_a_service_that_is_not_running(run: Run, server: Server) -> None:
     server.die()
-    with pytest.raises(ServiceError, match=r"accepts no connections for 100ms: connection refused"):
+    with pytest.raises(ServiceError, match=r"does not accept connections after 100ms: connection refused"):
         run(ready_timeout=0.1)
 
 
-# Ways to the service.
+# TLS, IPv6 and unix sockets.
 
 
 @pytest.fixture
@@ -300,32 +300,28 @@ def tls_server(authority: trustme.CA) -> Iterator[Server]:
         yield server
 
 
-def test_tls_is_verified_against_the_named_authority(run: Run, tls_server: Server, authority_file: Path) -> None:
+def test_tls_is_verified_with_the_given_ca(run: Run, tls_server: Server, authority_file: Path) -> None:
     for path in ("/", "/large", "/chunked"):
         assert set(run(tls_server.url + path, verify=str(authority_file), rate=20).outcomes) == {"200"}
 
 
-def test_an_untrusted_certificate_stops_before_the_load(run: Run, tls_server: Server) -> None:
-    with pytest.raises(ServiceError, match=r"not to be trusted: .*\. Use verify='ca\.pem'"):
+def test_an_untrusted_certificate_is_an_error_before_the_load(run: Run, tls_server: Server) -> None:
+    with pytest.raises(ServiceError, match=r"is not trusted: .*\. Use verify='ca\.pem'"):
         run(tls_server.url)
 
 
-def test_verify_false_trusts_any(run: Run, tls_server: Server) -> None:
+def test_verify_false_trusts_any_certificate(run: Run, tls_server: Server) -> None:
     assert set(run(tls_server.url, verify=False).outcomes) == {"200"}
 
 
-def test_a_name_that_is_not_in_the_certificate_is_refused(
-    run: Run, authority: trustme.CA, authority_file: Path
-) -> None:
+def test_a_certificate_for_another_host_is_refused(run: Run, authority: trustme.CA, authority_file: Path) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("elsewhere.example").configure_cert(context)
-    with Server(tls=context) as server, pytest.raises(ServiceError, match="not to be trusted"):
+    with Server(tls=context) as server, pytest.raises(ServiceError, match="is not trusted"):
         run(server.url, verify=str(authority_file))
 
 
-def test_the_service_sees_the_clients_certificate(
-    run: Run, authority: trustme.CA, authority_file: Path, tmp_path: Path
-) -> None:
+def test_the_client_certificate_is_sent(run: Run, authority: trustme.CA, authority_file: Path, tmp_path: Path) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.configure_trust(context)
@@ -350,16 +346,16 @@ def test_ipv6(run: Run) -> None:
         assert set(run(server.url).outcomes) == {"200"}
 
 
-def test_localhost_is_found_at_whichever_address_it_listens(run: Run, server: Server) -> None:
+def test_localhost(run: Run, server: Server) -> None:
     assert set(run(server.url.replace("127.0.0.1", "localhost")).outcomes) == {"200"}
 
 
-def test_a_unix_socket_whose_path_has_capitals(run: Run, tmp_path: Path) -> None:
+def test_a_unix_socket(run: Run, tmp_path: Path) -> None:
     with Server(unix=str(tmp_path / "Service.sock")) as server:
         assert set(run(server.url + "/chunked").outcomes) == {"200"}
 
 
-# The process.
+# The worker process.
 
 
 def test_the_process_is_reused(run: Run, embedded: Embedded) -> None:
@@ -378,7 +374,7 @@ def test_closing_the_iterator_stops_the_load(embedded: Embedded, server: Server)
     assert server.requests.total() <= sent + 1
 
 
-def test_figures_of_a_load_that_was_torn_away_are_not_the_next_ones(server: Server) -> None:
+def test_an_interrupted_load_leaves_no_intervals_for_the_next_one(server: Server) -> None:
     generator = Embedded()
     intervals = generator.run(small_plan(server, duration=60))
     next(intervals)
@@ -389,7 +385,7 @@ def test_figures_of_a_load_that_was_torn_away_are_not_the_next_ones(server: Serv
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "_settle", interrupt)  # a second Ctrl-C, as the first is tidied up
+        patch.setattr(worker, "_settle", interrupt)  # a second Ctrl-C, while the first one is handled
         with pytest.raises(KeyboardInterrupt):
             intervals.close()
     result = runner.run(small_plan(server, duration=0.2), generator)
@@ -398,7 +394,7 @@ def test_figures_of_a_load_that_was_torn_away_are_not_the_next_ones(server: Serv
     assert not worker.alive
 
 
-def test_a_killed_process_is_an_error_that_says_so(embedded: Embedded, server: Server) -> None:
+def test_a_killed_process_is_an_error(embedded: Embedded, server: Server) -> None:
     intervals = embedded.run(small_plan(server, duration=60))
     next(intervals)
     assert intervals._worker
@@ -434,24 +430,24 @@ def _start_a_load(url: str, pipe: Any) -> None:
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-        # A child of init that nobody has waited for yet is dead too.
+        # A zombie is dead, too.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
 
 
-def test_out_of_file_handles_is_the_generators_fault(server: Server) -> None:
+def test_running_out_of_file_handles_is_a_generator_problem(server: Server) -> None:
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     context = get_context("spawn")
     with ProcessPoolExecutor(1, context, _few_file_handles) as pool:
-        outcomes, health = pool.submit(_load_with_many_connections, server.url).result()
+        outcomes, problems = pool.submit(_load_with_many_connections, server.url).result()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
     assert "filehandles" in outcomes
-    assert any("ran out of file handles" in ailment for ailment in health)
+    assert any("ran out of file handles" in problem for problem in problems)
 
 
-def test_a_full_disk_is_no_obstacle(server: Server) -> None:
+def test_a_full_disk_does_not_matter(server: Server) -> None:
     with ProcessPoolExecutor(1, get_context("spawn"), _full_disk) as pool:
         assert pool.submit(_load, server.url).result() == {"200": 20}
 
@@ -498,11 +494,11 @@ def small_plan(server: Server, **options: Any) -> Plan:
     return plan_of(server.url, cast(Options, {"rate": 50, **options}))
 
 
-# Several workers.
+# Several workers (see also tests/workers).
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_workers_share_a_plan_exactly(embedded: Embedded, server: Server, workers: int) -> None:
+def test_workers_split_a_plan_exactly(embedded: Embedded, server: Server, workers: int) -> None:
     plan = plan_of(server.url, {"rate": 301, "duration": 2, "connections": 7})
     result = runner.run(plan, Distributed(embedded, workers))
     assert result.requests == server.requests.total() == 602
@@ -516,23 +512,23 @@ def test_workers_may_be_processes_of_an_executor(embedded: Embedded, server: Ser
     assert result.requests == server.requests.total() == 100
 
 
-def test_a_lost_worker_ends_the_load_and_is_named(server: Server) -> None:
+def test_the_error_names_the_lost_worker(server: Server) -> None:
     class Watched(Embedded):
-        def lend(self) -> Worker:
-            lent.append(super().lend())
-            return lent[-1]
+        def acquire(self) -> Worker:
+            workers.append(super().acquire())
+            return workers[-1]
 
-    lent: list[Worker] = []
+    workers: list[Worker] = []
     generator = Watched()
 
     def kill(_: Interval) -> None:
-        os.kill(lent[0]._process.pid, signal.SIGKILL)
+        os.kill(workers[0]._process.pid, signal.SIGKILL)
 
     with pytest.raises(GeneratorError, match=r"worker \d of 2: embedded: its process was killed by SIGKILL"):
         runner.run(plan_of(server.url, {"duration": 30}), Distributed(generator, 2), kill)
     generator.close()
-    assert len(lent) == 2
-    assert not any(worker.alive for worker in lent)
+    assert len(workers) == 2
+    assert not any(worker.alive for worker in workers)
 
 
 def test_closing_stops_all_workers(embedded: Embedded, server: Server) -> None:

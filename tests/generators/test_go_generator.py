@@ -1,4 +1,4 @@
-"""That loadgen.proto is enough: a generator in Go, written against nothing else, keeps what every one must keep."""
+"""The example generator in Go, which needs only loadgen.proto, passes the tests for every generator."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from pytest_loadgen.testing import GeneratorTests
 from pytest_loadgen.testing.service import OK, Server
 from pytest_loadgen.workers.distributed import Distributed
 from tests.conftest import needs
-from tests.lending import plan_for
+from tests.serving.builders import plan_for
 
 pytestmark = needs("go")
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ PROTO = Path("pytest_loadgen/generators/loadgen.proto")
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build it as its README says, from the sources alone; what it needs is kept by go for the next time."""
+    """Build it with the commands in its README; go caches its dependencies."""
     pytest.importorskip("grpc_tools", reason="grpcio-tools is not installed")
     root = tmp_path_factory.mktemp("go")
     (root / PROTO).parent.mkdir(parents=True)
@@ -42,7 +42,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = {"cwd": root / EXAMPLE, "env": {**os.environ, **here}, "capture_output": True, "text": True}
     loaded = subprocess.run(["go", "mod", "download"], check=False, **run)  # type: ignore[call-overload]
     if loaded.returncode:
-        pytest.skip(f"Go modules are not to be had here: {loaded.stderr.strip()}")
+        pytest.skip(f"cannot download Go modules: {loaded.stderr.strip()}")
     built = subprocess.run(["sh", "-e", "-c", commands], check=False, **run)  # type: ignore[call-overload]
     assert built.returncode == 0, built.stderr
     return root / EXAMPLE / "bin" / "loadgen"
@@ -63,13 +63,13 @@ class TestGo(GeneratorTests):
         return remote
 
 
-def test_what_it_is(remote: Remote) -> None:
+def test_its_description(remote: Remote) -> None:
     assert remote.version() == "go 1.0"
     assert remote.features == {"http", "rate", "max", "body"}
 
 
-def test_it_counts_what_the_embedded_one_counts(remote: Remote, embedded: LoadGenerator, server: Server) -> None:
-    """The same load has the same requests in the same seconds, and the warm-up in none."""
+def test_it_counts_like_the_embedded_generator(remote: Remote, embedded: LoadGenerator, server: Server) -> None:
+    """The same load has the same requests in the same intervals, without the warm-up."""
     plan = plan_for(server, rate=40, duration=1.6, warmup=0.3)
     for result in (runner.run(plan, generator) for generator in (embedded, remote)):
         sending = [each for each in result.intervals if each.seconds]
@@ -79,8 +79,8 @@ def test_it_counts_what_the_embedded_one_counts(remote: Remote, embedded: LoadGe
         assert result.total.received == pytest.approx(64 * len(OK), abs=3 * len(OK))
 
 
-def test_what_is_open_at_the_end_is_waited_for(remote: Remote, server: Server) -> None:
-    """And told of after the duration."""
+def test_requests_in_flight_at_the_end_are_counted(remote: Remote, server: Server) -> None:
+    """In intervals after the duration."""
     result = runner.run(plan_for(server, "/delay/0.4", rate=10), remote)
     assert (result.requests, result.errors) == (10, 0)
     assert sum(interval.requests for interval in result.intervals if not interval.seconds) == pytest.approx(4, abs=1)
@@ -91,18 +91,18 @@ def test_its_parts_keep_the_schedule(remote: Remote, server: Server) -> None:
     assert (result.requests, result.errors) == (30, 0)
 
 
-def test_what_it_refuses(remote: Remote, server: Server) -> None:
-    """A load that it cannot do, a service that is forbidden or not there, a name that it does not have."""
+def test_its_errors(remote: Remote, server: Server) -> None:
+    """Unsupported plans, services that are not allowed or not running, and unknown names."""
     plan = plan_for(server, ready_timeout=0.1)
-    with pytest.raises(PlanError, match="go cannot do this plan: its arrivals are constant"):
+    with pytest.raises(PlanError, match="go does not support this plan: only constant arrivals"):
         list(remote.run(replace(plan, arrivals="poisson")))
-    with pytest.raises(PlanError, match="its path does not begin with /"):
+    with pytest.raises(PlanError, match="the path does not start with /"):
         list(remote.run(replace(plan, target=replace(plan.target, path=b"@127.0.0.2/"))))
     with pytest.raises(ServiceError, match=r"192\.0\.2\.1:80: it is neither this machine nor in a private network"):
         list(remote.run(replace(plan, target=replace(plan.target, host="192.0.2.1", port=80))))
     server.die()
-    with pytest.raises(ServiceError, match=r"accepts no connections: .*refused"):
+    with pytest.raises(ServiceError, match=r"does not accept connections: .*refused"):
         list(remote.run(plan))
-    with pytest.raises(PlanError, match='there is no load generator "gone" at that machine: there is "go"'):
+    with pytest.raises(PlanError, match='there is no load generator "gone" on that machine: there is "go"'):
         Registry([])[f"remote://{remote.address}/gone"].version()
     assert server.requests.total() == 0

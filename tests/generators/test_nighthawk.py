@@ -19,7 +19,7 @@ from pytest_loadgen.generators.nighthawk_result import NighthawkResult, Statisti
 from pytest_loadgen.generators.process import CommandOutput
 from pytest_loadgen.testing.service import Server
 from pytest_loadgen.traffic.plan import Plan
-from tests.builders_nighthawk import URL, at, output, plan, second, statistic
+from tests.builders.nighthawk import URL, at, output, plan, second, statistic
 from tests.conftest import RECORDINGS, recording, wait_for
 
 PUBLISHED = RECORDINGS / "nighthawk"
@@ -145,7 +145,7 @@ def test_a_status_of_an_expected_class_may_be_expected_too() -> None:
     assert Nighthawk().argv(plan(expect=["2xx", 204]))
 
 
-# Its result.
+# What it tells.
 
 
 def read(told: Mapping[str, Any], asked: Plan | None = None, took: float = 5.6) -> Interval:
@@ -383,6 +383,12 @@ def program(tmp_path: Path) -> Program:
     return write
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs have less time to end."""
+    monkeypatch.setattr("pytest_loadgen.generators.command._GRACE", 0.2)
+
+
 def test_a_load(program: Program) -> None:
     """One run is one interval."""
     (interval,) = program(f"assert flags['--rps'] == '100' and flags['--duration'] == '1'\n{OK}").run(second())
@@ -527,7 +533,7 @@ def suite(pytester: pytest.Pytester, server: Server, program: Program, tmp_path:
     ("answers", "options", "message"),
     [
         ({"2xx": 99, "5xx": 1}, "slo='status 5xx < 2'", "*test_load *GET /tea *100 *100/s *10ms *1%: 1 × 5xx *1 met*"),
-        ({"5xx": 100}, "", "*GET /tea: all 100 requests failed: 100 × 5xx. Expected was 2xx or 3xx (expect=).*"),
+        ({"5xx": 100}, "", "*GET /tea: all 100 requests failed: 100 × 5xx. Expected 2xx or 3xx (expect=).*"),
         ({"2xx": 100}, "expect=200", "*PlanError: Nighthawk cannot tell 200 from other 2xx statuses: *"),
     ],
 )

@@ -18,7 +18,7 @@ from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.nighthawk_service import NighthawkService
 from pytest_loadgen.traffic.plan import Plan
-from tests.builders_nighthawk import at, output, plan, second
+from tests.builders.nighthawk import at, output, plan, second
 from tests.conftest import wait_for
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")

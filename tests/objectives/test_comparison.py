@@ -14,9 +14,8 @@ from pytest_loadgen.objectives.baseline import Baseline
 from pytest_loadgen.objectives.comparison import Ratio, moved, ratio
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.slo import SLO
-from tests.figures.test_result import interval, result
-from tests.objectives.test_verdict import means, rates
-from tests.traffic.test_plan import plan
+from tests.builders.figures import interval, means, rates, result
+from tests.builders.traffic import plan
 
 
 def lognormal(seed: int, median: float, *, seconds: int = 12, rate: int = 100, tail: float = 1.0) -> Result:

@@ -19,9 +19,8 @@ from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.stats import FEWEST_BATCHES
 from pytest_loadgen.objectives.verdict import ALPHA, Outcome, judge
 from pytest_loadgen.traffic.plan import Plan, hold, ramp
-from tests.figures.test_result import interval
-from tests.objectives.test_verdict import second
-from tests.traffic.test_plan import plan
+from tests.builders.figures import interval, second
+from tests.builders.traffic import plan
 
 # What is asked of a load.
 

@@ -10,10 +10,8 @@ from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.units import Duration
-from tests.figures.test_histogram import histogram
-from tests.figures.test_result import interval
-from tests.objectives.test_verdict import seconds, statuses
-from tests.traffic.test_plan import plan
+from tests.builders.figures import histogram, interval, seconds, statuses
+from tests.builders.traffic import plan
 
 
 def judged(*intervals: Interval, **rest: Any) -> JudgedResult:

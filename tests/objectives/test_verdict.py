@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatch
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,39 +16,8 @@ from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Verdict, judge, last
-from tests.figures.test_result import interval, result
-from tests.traffic.test_plan import plan
-
-
-def second(start: int, slow: int, of: int = 100, *, ms: int = 10, served: bool = True, **failed: int) -> Interval:
-    """Make a second of requests, some slow (500 ms) and some without an answer; slow to serve, or only late."""
-    latency, service = Histogram(), Histogram()
-    for recorded, late in (latency, slow), (service, slow if served else 0):
-        recorded.record(ms / 1000, of - late)
-        recorded.record(0.5, late)
-    lag = Histogram()
-    lag.record(0.0001, of)
-    return Interval(start, 1, latency, service, {"200": of, **failed}, lag, cpu=0.1)
-
-
-def seconds(*slow: int, of: int = 100, **rest: Any) -> Result:
-    """Make a result of so many seconds, each with so many slow requests."""
-    return result(*(second(at, each, of, **rest) for at, each in enumerate(slow)), plan=plan(rate=of))
-
-
-def statuses(*bad: int, kind: str = "503", of: int = 100) -> Result:
-    """Make a result of so many seconds, in each of which so many requests end in a kind of failure."""
-    made = (interval({"200": of - each, kind: each}, start=at) for at, each in enumerate(bad))
-    return result(*made, plan=plan(rate=of))
-
-
-def rates(*answered: int) -> Result:
-    return result(*(interval({"200": each}, start=at) for at, each in enumerate(answered)))
-
-
-def means(*ms: int) -> Result:
-    return result(*(interval({"200": 100}, ms=each, start=at) for at, each in enumerate(ms)))
-
+from tests.builders.figures import interval, means, rates, result, second, seconds, statuses
+from tests.builders.traffic import plan
 
 CLUSTERED = seconds(*[0] * 9, 20, of=200)
 

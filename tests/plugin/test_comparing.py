@@ -166,7 +166,10 @@ def test_of_itself(suite: pytest.Pytester) -> None:
     [
         ("against='/x'", "PlanError: against='/x': expected the address of the other service ('http://old:8000')"),
         ("against=5", "PlanError: against=5: expected the address *"),
-        ("against='http://127.0.0.1:1', ready_timeout=0", "ServiceError: http://127.0.0.1:1 accepts no connections: *"),
+        (
+            "against='http://127.0.0.1:1', ready_timeout=0",
+            "ServiceError: http://127.0.0.1:1 does not accept connections: *",
+        ),
         (
             "against='http://1.1.1.1'",
             "NotAllowedError: 1.1.1.1 (1.1.1.1) is neither this machine nor in a private network, *",

@@ -19,8 +19,8 @@ from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.records.store import Baselines, Comparison, checked, differences, write_whole
 from pytest_loadgen.traffic.plan import hold, ramp
-from tests.objectives.test_verdict import means
-from tests.traffic.test_plan import plan
+from tests.builders.figures import means
+from tests.builders.traffic import plan
 
 HERE = Fingerprint("Linux 6 x86_64", "Quick 9000", 2, "CPython 3.12.1", "")
 THERE = replace(HERE, processor="Slow 100", cores=4)

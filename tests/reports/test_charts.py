@@ -10,8 +10,8 @@ from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports.charts import charts
 from pytest_loadgen.traffic.plan import hold, ramp
+from tests.builders.traffic import plan
 from tests.reports.examples import CLOSED, HOSTILE, ILL, NOTHING, UNANSWERED, WELL
-from tests.traffic.test_plan import plan
 
 
 @pytest.mark.parametrize("percent", [10, 50, 90, 99, 99.9])

@@ -22,8 +22,8 @@ from pytest_loadgen.records.record import SCHEMA, Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
+from tests.builders.traffic import HERE, OPEN_PLANS
 from tests.reports.examples import EMPTY, ODD, RECORD
-from tests.traffic.test_plan import HERE, OPEN_PLANS
 
 DOCUMENT = json.loads(files(pytest_loadgen).joinpath("records", "schema.json").read_text(encoding="utf-8"))
 

@@ -1,4 +1,4 @@
-"""Finding the service: waiting for it, and never knocking at a door that may be somebody else's."""
+"""Waiting for the service, and refusing hosts that may be somebody else's."""
 
 import re
 import socket
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pytest_loadgen.errors import ServiceError
-from pytest_loadgen.service import reachability as service
-from pytest_loadgen.service.reachability import find
+from pytest_loadgen.service import reachability
+from pytest_loadgen.service.reachability import check_allowed, find
 from pytest_loadgen.traffic.target import Address, Target
 
 PRIVATE = ["127.0.0.1", "127.9.9.9", "10.1.2.3", "172.16.0.1", "192.168.1.1"]
@@ -25,23 +25,23 @@ def target(host: str, port: int = 80) -> Target:
 
 
 def local() -> list[str]:
-    """Tell what localhost is on this machine: 127.0.0.1, ::1, or both."""
+    """Return what localhost is on this machine: 127.0.0.1, ::1, or both."""
     return list(dict.fromkeys(str(address[0]) for *_, address in socket.getaddrinfo("localhost", 0)))
 
 
 @pytest.fixture
 def no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """See to it that a test that fails sends nothing either."""
+    """Make sure that a failing test sends nothing either."""
 
     def connect(self: socket.socket, address: object) -> None:
-        pytest.fail(f"a connection to {address} was tried")
+        pytest.fail(f"tried to connect to {address}")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
 
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """Keep a port at which nothing listens, until a test does."""
+    """Reserve a port on which nothing listens until the test does."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder
@@ -49,43 +49,43 @@ def silent() -> Iterator[socket.socket]:
 
 @pytest.mark.usefixtures("no_connection")
 @pytest.mark.parametrize("host", PUBLIC)
-def test_public_hosts(host: str) -> None:
-    """A load at a public host is refused before a packet is sent, without waiting, and the way out named."""
+def test_a_public_host_is_refused(host: str) -> None:
+    """At once, before a packet is sent; the message says how to allow it."""
     message = (
-        f"{host} ({host}) is neither this machine nor in a private network, and a load there may harm others. "
-        f"If it is yours, say so in the ini-file: load_allowed_hosts = {host}"
+        f"{host} ({host}) is neither this machine nor in a private network, and a load may harm others. "
+        f"If it is yours, allow it in the ini file: load_allowed_hosts = {host}"
     )
     with pytest.raises(ServiceError) as caught:
-        service._check(target(host), [(host, 80)], ())
+        check_allowed(target(host), [(host, 80)], ())
     assert str(caught.value) == message
     with pytest.raises(ServiceError, match=re.escape(message)):
         find(target(host), 3600, ["localhost", "10.*", "*.test.example"])
 
 
 @pytest.mark.parametrize("host", PRIVATE + PRIVATE_V6)
-def test_private_hosts(host: str) -> None:
-    """This machine and private networks may be loaded, however the address is written."""
-    service._check(target("some.name"), [(host, 80)], ())
+def test_private_hosts_are_allowed(host: str) -> None:
+    """However the address is written."""
+    check_allowed(target("some.name"), [(host, 80)], ())
 
 
 @pytest.mark.parametrize("address", METADATA_V6)
-def test_metadata_of_clouds(address: str) -> None:
-    """A cloud's metadata service is refused where it has a private address, too."""
+def test_cloud_metadata_services_are_refused(address: str) -> None:
+    """Although their addresses are private."""
     with pytest.raises(ServiceError, match="is neither this machine"):
-        service._check(target("some.name"), [(address, 80)], ())
+        check_allowed(target("some.name"), [(address, 80)], ())
 
 
 @pytest.mark.parametrize("mapped", ["::ffff:203.0.113.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe"])
-def test_mapped_hosts(mapped: str) -> None:
-    """A public address stays one in the clothes of IPv6."""
+def test_mapped_public_addresses_are_refused(mapped: str) -> None:
+    """An IPv4 address written as IPv6 is judged as the IPv4 address."""
     with pytest.raises(ServiceError, match="is neither this machine"):
-        service._check(target("some.name"), [(mapped, 80)], ())
+        check_allowed(target("some.name"), [(mapped, 80)], ())
 
 
-def test_mixed_names() -> None:
-    """A name that leads to a public host too is refused, as the load might go there."""
+def test_a_name_with_a_public_address_is_refused() -> None:
+    """Even if its other addresses are private: the load might go there."""
     with pytest.raises(ServiceError, match=r"^some\.name \(203\.0\.113\.1\) is neither"):
-        service._check(target("some.name"), [("127.0.0.1", 80), ("203.0.113.1", 80)], ())
+        check_allowed(target("some.name"), [("127.0.0.1", 80), ("203.0.113.1", 80)], ())
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,10 @@ def test_mixed_names() -> None:
     ],
 )
 def test_allowed_hosts(host: str, patterns: list[str], allowed: bool) -> None:
-    """A host that the ini-file lists, by name or pattern, passes; nothing that only looks like it does."""
+    """A host is allowed by name or pattern, ignoring case; similar names are not."""
     address: Address = ("203.0.113.1", 80)
     try:
-        service._check(target(host), [address], tuple(patterns))
+        check_allowed(target(host), [address], tuple(patterns))
     except ServiceError:
         assert not allowed
     else:
@@ -120,24 +120,22 @@ def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
 
 
 @pytest.mark.parametrize("host", local())
-def test_localhost(host: str) -> None:
-    """A service on localhost is found at whichever of its addresses listens."""
+def test_localhost_is_found_at_the_address_that_listens(host: str) -> None:
     with listen(host) as listening:
         port = listening.getsockname()[1]
         found = find(target("localhost", port), 10)
     assert (found.address, found.host) == ((host, port), "localhost")
 
 
-def test_the_next_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a name's first address does not listen, the next one is tried."""
+def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name may have several addresses, and the service may listen on one of them."""
     with listen() as listening:
         port = listening.getsockname()[1]
-        monkeypatch.setattr(service, "_addresses", lambda _: [("::1", port), ("127.0.0.1", port)])
+        monkeypatch.setattr(reachability, "_addresses", lambda _: [("::1", port), ("127.0.0.1", port)])
         assert find(target("localhost", port), 0).address == ("127.0.0.1", port)
 
 
-def test_waiting(silent: socket.socket) -> None:
-    """A service that comes up while it is waited for is found."""
+def test_a_service_that_starts_late_is_found(silent: socket.socket) -> None:
     address = silent.getsockname()
     late = threading.Timer(0.3, silent.listen)
     late.start()
@@ -145,31 +143,30 @@ def test_waiting(silent: socket.socket) -> None:
     late.join()
 
 
-@pytest.mark.parametrize(("wait", "waited"), [(0, ""), (0.2, " for 200ms")])
-def test_nothing_listens(silent: socket.socket, wait: float, waited: str) -> None:
-    """Where nothing comes up, it says where was looked, for how long, and what was in the way."""
+@pytest.mark.parametrize(("wait", "waited"), [(0, ""), (0.2, " after 200ms")])
+def test_a_service_that_does_not_start(silent: socket.socket, wait: float, waited: str) -> None:
+    """The message says where, after how long, why, and what to do."""
     begun, address = time.monotonic(), silent.getsockname()
     with pytest.raises(ServiceError) as caught:
         find(target(*address), wait)
     assert wait <= time.monotonic() - begun
     assert str(caught.value) == (
-        f"http://127.0.0.1:{address[1]} accepts no connections{waited}: connection refused. "
-        "Is the service up, and is this its address? (ready_timeout= says how long to wait.)"
+        f"http://127.0.0.1:{address[1]} does not accept connections{waited}: connection refused. "
+        "Check that the service is running at this address, or wait longer for it with ready_timeout=."
     )
 
 
 @pytest.mark.usefixtures("no_connection")
 @pytest.mark.parametrize("host", ["nonexistent.invalid", "a..b", "x" * 70])
-def test_unknown_names(host: str) -> None:
-    """A name that cannot be looked up is said to be the trouble."""
+def test_a_name_that_cannot_be_resolved(host: str) -> None:
     with pytest.raises(
-        ServiceError, match=rf"^http://{host}:80 accepts no connections: the name cannot be looked up \("
+        ServiceError, match=rf"^http://{host}:80 does not accept connections: cannot resolve the name \("
     ):
         find(target(host), 0)
 
 
 def test_unix_socket(tmp_path: Path) -> None:
-    """A service behind a unix socket is found by the path, capitals and all."""
+    """The path may contain capital letters."""
     path = str(tmp_path / "My.Sock")
     url = f"http+unix://{path.replace('/', '%2F')}"
     with socket.socket(socket.AF_UNIX) as listening:
@@ -177,5 +174,5 @@ def test_unix_socket(tmp_path: Path) -> None:
         listening.listen()
         assert find(Target.of(url), 10).address == path
     missing = Target.of(f"{url}2")
-    with pytest.raises(ServiceError, match="accepts no connections: no such file or directory"):
+    with pytest.raises(ServiceError, match="does not accept connections: no such file or directory"):
         find(missing, 0)

@@ -1,4 +1,4 @@
-"""What is read from pyproject.toml, and how it is refused."""
+"""The tables of pyproject.toml: what is read from them, and what is refused."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def toml(tmp_path: Path) -> Path:
 
 
 def test_profiles(toml: Path) -> None:
-    """A profile gives the options of its table, and those of no other."""
+    """A profile has the options of its own table only."""
     toml.write_text("""
         [tool.other]
         profiles = 5
@@ -37,21 +37,21 @@ HERE = "[tool.pytest-loadgen.profiles.smoke]\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "there is no profile 'smok' in {toml}: it has no [tool.pytest-loadgen.profiles.NAME]."),
-        ("", "there is no profile 'smok' in {toml}: it has no [tool.pytest-loadgen.profiles.NAME]."),
-        (HERE, "there is no profile 'smok' in {toml}: did you mean 'smoke'?"),
-        ("[tool.pytest-loadgen.profiles.x]", "there is no profile 'smok' in {toml}: there are: x."),
+        (None, "no profile 'smok' in {toml}: it has no [tool.pytest-loadgen.profiles.NAME]."),
+        ("", "no profile 'smok' in {toml}: it has no [tool.pytest-loadgen.profiles.NAME]."),
+        (HERE, "no profile 'smok' in {toml}: did you mean 'smoke'?"),
+        ("[tool.pytest-loadgen.profiles.x]", "no profile 'smok' in {toml}: there are: x."),
         (
             "[tool.pytest-loadgen.profiles.smok]\nrat = 5",
             "the profile 'smok' in {toml} has no option 'rat': did you mean 'rate'?",
         ),
         (
             "[tool.pytest-loadgen.profiles]\nsmok = 5",
-            "the profile 'smok' in {toml} is no table: write [tool.pytest-loadgen.profiles.smok]",
+            "the profile 'smok' in {toml} must be a table: write [tool.pytest-loadgen.profiles.smok]",
         ),
         (
             "[tool.pytest-loadgen]\nprofiles = 5",
-            "{toml}: profiles is no table: write [tool.pytest-loadgen.profiles.NAME]",
+            "{toml}: profiles must be a table: write [tool.pytest-loadgen.profiles.NAME]",
         ),
         (
             "[tool.pytest-loadgen.profile.smok]",
@@ -64,7 +64,7 @@ HERE = "[tool.pytest-loadgen.profiles.smoke]\n"
     ],
 )  # fmt: skip
 def test_refusing(toml: Path, text: str | None, message: str) -> None:
-    """What is not there or not meant is refused with the file's name and the word that may be meant."""
+    """An unknown name or a wrong type is refused with the path of the file and the nearest known name."""
     if text is not None:
         toml.write_text(text, encoding="utf-8")
     with pytest.raises(PlanError) as caught:
@@ -74,7 +74,7 @@ def test_refusing(toml: Path, text: str | None, message: str) -> None:
 
 @pytest.mark.parametrize("content", [b"[tool.pytest-loadgen", b"a = \xff", b"a = 1\na = 2"])
 def test_broken(toml: Path, content: bytes) -> None:
-    """A file that is no TOML is refused by name."""
+    """A file that is not TOML is named in the error."""
     toml.write_bytes(content)
     with pytest.raises(PlanError) as caught:
         profile(toml.parent, "smoke")
@@ -82,7 +82,7 @@ def test_broken(toml: Path, content: bytes) -> None:
 
 
 def test_unreadable(toml: Path) -> None:
-    """What is there but no file is not taken for no profile."""
+    """A pyproject.toml that cannot be read is an error, not an empty one."""
     toml.mkdir()
     with pytest.raises(PlanError) as caught:
         profile(toml.parent, "smoke")
@@ -90,7 +90,7 @@ def test_unreadable(toml: Path) -> None:
 
 
 def test_files_are_beside_the_configuration(toml: Path) -> None:
-    """Paths of programs and certificates are relative to pyproject.toml; names on PATH, and what is no path, stay."""
+    """Paths of programs and certificates are relative to pyproject.toml; other values stay."""
     toml.write_text("""
         [tool.pytest-loadgen.generators.far]
         program = "bin/fortio"

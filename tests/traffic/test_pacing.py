@@ -1,4 +1,4 @@
-"""When requests are due: at even steps of the area under the rate, and never lost or made twice."""
+"""The schedule: requests are due at even steps of the area under the rate, each exactly once."""
 
 import heapq
 from itertools import pairwise
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytest_loadgen.traffic.pacing import schedule
 from pytest_loadgen.traffic.plan import Plan, hold, ramp
 from pytest_loadgen.traffic.target import Target
-from tests.traffic.test_plan import HERE
+from tests.builders.traffic import HERE
 
 RATES = st.integers(0, 500).map(lambda tenths: tenths / 10)
 TIMES = st.integers(1, 50).map(lambda tenths: tenths / 10)
@@ -21,35 +21,35 @@ PLANS = st.builds(Plan, st.just(HERE), STAGES.map(tuple), connections=st.integer
 
 
 def due(**options: Any) -> list[float]:
-    """When requests are due, in ms."""
+    """Return when requests are due, in ms."""
     return [ns / 1e6 for ns in schedule(Plan.of(HERE, **options))]
 
 
 @pytest.mark.parametrize(
     ("options", "milliseconds"),
     [
-        # From the start on, and none at the very end.
+        # The first request is due at the start, none at the very end.
         ({"rate": 5, "duration": 1}, [0, 200, 400, 600, 800]),
         ({"rate": 3, "duration": 1}, [0, 333.333, 666.667]),
         ({"rate": "30/m", "duration": 5}, [0, 2000, 4000]),
-        # Request n is due at sqrt(n / 2) of the way up to 4/s, and so on the way down, from its end.
+        # On the way up to 4/s, request n is due at sqrt(n / 2); on the way down it is the mirror image.
         ({"stages": ramp(0, 4, 1)}, [0, 707.107]),
         ({"stages": ramp(4, 0, 1)}, [0, 292.893]),
         ({"stages": ramp(0, 8, 1)}, [0, 500, 707.107, 866.025]),
         ({"stages": ramp(2, 6, 1)}, [0, 366.025, 618.034, 822.876]),
-        # Stages join: what one leaves of the way to the next request is gone in the following.
+        # Stages join: the next one continues on the way to the next request.
         ({"stages": [hold(2, 1), hold(4, 0.5)]}, [0, 500, 1000, 1250]),
         ({"stages": [hold(1, 0.5), hold(2, 1)]}, [0, 750, 1250]),
         ({"stages": [ramp(0, 2, 1), hold(2, 1)]}, [0, 1000, 1500]),
-        # A pause only moves what comes after it.
+        # A pause only delays what comes after it.
         ({"stages": [hold(2, 1), hold(0, 3), hold(2, 1)]}, [0, 500, 4000, 4500]),
         ({"stages": [hold(1, 0.5), hold(0, 1), hold(1, 1)]}, [0, 2000]),
         ({"stages": [hold(0, 1), hold(1, 1)]}, [1000]),
-        # The warm-up keeps the first rate, before the plan begins and on top of its requests.
+        # The warm-up sends at the first rate before the plan starts, in addition to its requests.
         ({"rate": 2, "duration": 1, "warmup": 1}, [-1000, -500, 0, 500]),
         ({"rate": 2, "duration": 1, "warmup": 0.7}, [-700, -200, 0, 500]),
         ({"stages": ramp(2, 6, 0.5), "warmup": 0.5}, [-500, 0, 309.017]),
-        # Where each connection sends as it is answered, nothing is due.
+        # In the closed model, there is no schedule.
         ({"rate": "max", "duration": 1, "warmup": 1}, []),
     ],
 )
@@ -60,7 +60,7 @@ def test_due(options: dict[str, Any], milliseconds: list[float]) -> None:
 
 @given(PLANS)
 def test_schedules(plan: Plan) -> None:
-    """Each request that a plan counts is due once, in order, and before the plan is over."""
+    """Each request of a plan is due once, in order, and before the plan ends."""
     times = list(schedule(plan))
     assert len(times) == plan.requests
     assert times == sorted(times)
@@ -68,8 +68,8 @@ def test_schedules(plan: Plan) -> None:
 
 
 @given(PLANS, TIMES)
-def test_warming_up(plan: Plan, warmup: float) -> None:
-    """A warm-up is all before the plan, and changes nothing in it."""
+def test_warmup(plan: Plan, warmup: float) -> None:
+    """A warm-up is over before the plan starts, and does not change it."""
     warm = Plan.of(HERE, stages=(hold(1, 1), *plan.stages), warmup=warmup)
     cold = Plan.of(HERE, stages=warm.stages)
     times = list(schedule(warm))
@@ -81,14 +81,14 @@ def test_warming_up(plan: Plan, warmup: float) -> None:
 @settings(deadline=None)
 @given(PLANS, st.integers(1, 6), st.integers(1, 6))
 def test_parts(plan: Plan, parts: int, more: int) -> None:
-    """The schedules of a plan's parts together are the plan's, and those of their parts theirs."""
+    """The schedules of the parts add up to the plan's; those of the parts of a part, to that part's."""
     for whole, into in ((plan, parts), *((part, more) for part in plan.split(parts))):
         merged = list(heapq.merge(*map(schedule, whole.split(into))))
         assert merged == pytest.approx(list(schedule(whole)), abs=2, rel=0)
 
 
 def poisson(**options: Any) -> list[Plan]:
-    """A hundred different random plans: the parts of one, each of the rate that is asked for."""
+    """Make a hundred plans with different random schedules at this rate: the parts of one plan."""
     return Plan.of(Target.of("http://localhost"), arrivals="poisson", connections=100, **options).split(100)
 
 
@@ -97,14 +97,14 @@ def poisson(**options: Any) -> list[Plan]:
     [{"rate": 10_000, "duration": 1}, {"stages": [ramp(0, 10_000, 1), hold(0, 1), hold(5000, 1)]}],
 )
 def test_random_counts(options: dict[str, Any]) -> None:
-    """Poisson arrivals are as many as even ones on average, and vary as a Poisson count does."""
+    """Poisson arrivals have the mean and the spread of a Poisson count."""
     counts = [len(list(schedule(part))) for part in poisson(**options)]
     assert abs(sum(counts) - 10_000) < 5 * 10_000**0.5
     assert pstdev(counts) == pytest.approx(10, rel=0.3)
 
 
 def test_random_gaps() -> None:
-    """The gaps between Poisson arrivals are exponential: spread as wide as they are long on average."""
+    """The gaps between Poisson arrivals are exponential: their standard deviation equals their mean."""
     times = [ns / 1e9 for ns in schedule(Plan.of(HERE, rate=1000, duration=20, arrivals="poisson"))]
     gaps = [after - before for before, after in pairwise(times)]
     assert mean(gaps) == pytest.approx(0.001, rel=0.04)
@@ -113,7 +113,7 @@ def test_random_gaps() -> None:
 
 
 def test_random_times() -> None:
-    """Poisson arrivals are in order, within the plan, the same in each run, and other than a part's."""
+    """Poisson arrivals are in order, within the plan, reproducible, and different in each part."""
     whole = Plan.of(HERE, stages=[ramp(9, 99, 3), hold(50, 1)], arrivals="poisson", warmup=2)
     times = list(schedule(whole))
     assert times == sorted(times) == list(schedule(whole))

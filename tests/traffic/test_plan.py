@@ -1,4 +1,4 @@
-"""What a plan promises: it is read as people write it, refused where impossible, split without loss."""
+"""A plan: reads options as users write them, refuses impossible ones, and splits without loss."""
 
 import json
 import math
@@ -14,23 +14,11 @@ from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.plan import Plan, Stage, hold, ramp
 from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
-
-HERE = Target.of("http://localhost/")
-
-RATES = st.integers(0, 20_000).map(lambda tenths: tenths / 10)
-TIMES = st.integers(1, 200).map(lambda tenths: tenths / 10)
-STAGES = st.lists(st.builds(hold, RATES, TIMES) | st.builds(ramp, RATES, RATES, TIMES), min_size=1, max_size=4)
-OPEN_PLANS = st.builds(
-    Plan, st.just(HERE), STAGES.map(tuple), connections=st.integers(36, 200), arrivals=st.just("constant")
-)
-
-
-def plan(**options: Any) -> Plan:
-    return Plan.of(HERE, **options)
+from tests.builders.traffic import HERE, OPEN_PLANS, plan
 
 
 def test_defaults() -> None:
-    """Where nothing is said, a load is 100/s for 5 s over enough connections, and 2xx and 3xx are right."""
+    """By default, a load sends 100/s for 5 s over enough connections, and expects 2xx and 3xx."""
     assert plan() == Plan(HERE, (hold(100, 5),), connections=100, timeout=Duration("5s"), expect=("2xx", "3xx"))
     assert plan(rate="max").connections == 10
     assert str(plan()) == "100/s for 5s"
@@ -48,12 +36,12 @@ def test_defaults() -> None:
     ],
 )
 def test_stages(stage: Stage, start: Fraction | None, end: Fraction | None, requests: Fraction, text: str) -> None:
-    """A stage is an exact straight line of rate, with the area under it as its requests."""
+    """The rate of a stage is an exact straight line; the area under it is the number of requests."""
     assert (stage.start, stage.end, stage.requests, str(stage)) == (start, end, requests, text)
 
 
 def test_sums() -> None:
-    """Duration, rate and requests of a plan are those of its stages together."""
+    """Duration, rate and requests of a plan are totals over its stages."""
     whole = plan(stages=[hold(100, 1), ramp(100, 300, 2), hold(0, 1)])
     assert (whole.duration, whole.rate, whole.requests, whole.closed) == (4.0, 125.0, 500, False)
     endless = plan(rate="max", duration="2s")
@@ -68,51 +56,54 @@ SECONDS = "is not a duration: write seconds (0.2) or text ('200ms', '5s', '1m30s
     ("options", "message"),
     [
         ({"duration": "5"}, "duration: '5' needs a unit of time: is it 5ms or 5s?"),
-        ({"duration": 0}, "duration=0: write a time longer than 0"),
-        ({"duration": math.inf}, "duration=inf: write a time from 0 upwards that ends"),
-        ({"timeout": -1}, "timeout=-1: write a time from 0 upwards that ends"),
+        ({"duration": 0}, "duration=0: must be a finite time > 0"),
+        ({"duration": math.inf}, "duration=inf: must be a finite time > 0"),
+        ({"timeout": -1}, "timeout=-1: must be a finite time > 0"),
         ({"timeout": None}, f"timeout: None {SECONDS}"),
         ({"warmup": "x"}, f"warmup: 'x' {SECONDS}"),
-        ({"ready_timeout": -1}, "ready_timeout=-1: write a time from 0 upwards that ends"),
+        ({"ready_timeout": -1}, "ready_timeout=-1: must be a finite time >= 0"),
         ({"rate": -5}, "rate=-5: write 0 to 10,000,000 per second, or 'max'"),
         ({"rate": "5"}, "rate: '5' is not a rate: write a number per second (500) or text ('500/s', '30/m')"),
         ({"rate": math.inf}, "rate: a plan cannot be endless: 'inf' is neither a duration nor a rate"),
-        ({"rate": 0}, "0/s for 5s: not one request is due; raise the rate or the duration"),
-        ({"stages": [hold(1, 1)], "rate": 5}, "stages already say rate and duration: give either these or those"),
+        ({"rate": 0}, "0/s for 5s: this plan sends no requests; raise the rate or the duration"),
+        (
+            {"stages": [hold(1, 1)], "rate": 5},
+            "stages= sets the rate and duration: give either stages= or rate= and duration=",
+        ),
         ({"stages": []}, "stages takes a list of hold(rate, duration) and ramp(start, end, duration)"),
         ({"stages": 5}, "stages takes a list of hold(rate, duration) and ramp(start, end, duration)"),
         (
             {"stages": [hold(1, 1), hold("max", 1)]},
-            "stages at a set rate and stages at rate='max' cannot follow one another",
+            "stages with a set rate and stages with rate='max' cannot be combined",
         ),
         ({"arrivals": "poison"}, "arrivals='poison': did you mean 'poisson'?"),
         (
             {"rate": "max", "arrivals": "poisson"},
-            "rate='max' has no arrivals: each connection sends when it was answered",
+            "arrivals='poisson' needs a rate: with rate='max', each connection sends again once it has a response",
         ),
         ({"connections": 0}, "connections=0: write a whole number, 1 or more"),
         ({"connections": 1.5}, "connections=1.5: write a whole number, 1 or more"),
         ({"connections": True}, "connections=True: write a whole number, 1 or more"),
         (
             {"stages": [ramp(0, 9, 9)], "warmup": 1},
-            "a warm-up keeps the rate at which the first stage starts, and that is 0/s",
+            "warmup= keeps the rate at which the first stage starts, which is 0/s: raise it, or leave warmup= out",
         ),
         ({"expect": "2x"}, "expect='2x': write a status (204), a class ('2xx') or a list of these"),
         ({"expect": [200, 600]}, "expect='600': write a status (204), a class ('2xx') or a list of these"),
         ({"expect": 2.5}, "expect='2.5': write a status (204), a class ('2xx') or a list of these"),
-        ({"expect": []}, "expect=[]: with no right status every answer would be wrong"),
+        ({"expect": []}, "expect=[]: give at least one status; with none, every response would be an error"),
     ],
 )
 def test_refusing(options: dict[str, Any], message: str) -> None:
-    """An impossible load is refused with what to write instead."""
+    """An impossible plan is refused; the message says what to write instead."""
     with pytest.raises(PlanError) as caught:
         plan(**options)
     assert str(caught.value) == message
 
 
 def test_ramps_have_two_rates() -> None:
-    """There is no way from as fast as it can to a rate."""
-    with pytest.raises(PlanError, match=r"a ramp needs two rates; only hold\('max', duration\)"):
+    """A ramp cannot start or end at "max"."""
+    with pytest.raises(PlanError, match=r"^ramp\(\) needs two rates: only hold\(\) takes 'max'$"):
         ramp("max", 5, 1)
 
 
@@ -127,12 +118,12 @@ def test_ramps_have_two_rates() -> None:
     ],
 )
 def test_needs(options: dict[str, Any], needs: set[str]) -> None:
-    """A plan tells which features it takes, and no others."""
+    """A plan needs exactly the features that it uses."""
     assert plan(**options).needs == needs
 
 
 def test_needs_of_the_target() -> None:
-    """The way to the service is among the needs."""
+    """The scheme and HTTP/2 are among the needs."""
     target = Target.of("https+unix://%2Frun%2Fs/", http2=True)
     assert Plan.of(target).needs == {"https+unix", "http2", "rate"}
 
@@ -144,11 +135,11 @@ def test_needs_of_the_target() -> None:
         (404, {"404"}, {"200", "403", "4xx"}),
         (["2XX", "503"], {"200", "503"}, {"302", "500"}),
         ("2xx", {"299"}, {"300", "2-no-status"}),
-        (["2xx", 404], {"2xx", "404"}, {"3xx", "4xx"}),  # where no more than the class is known
+        (["2xx", 404], {"2xx", "404"}, {"3xx", "4xx"}),  # as from a generator that reports classes only
     ],
 )
 def test_expecting(expect: Any, right: set[str], wrong: set[str]) -> None:
-    """An outcome is right if it is an expected status, or of an expected class."""
+    """An outcome is a success if it is an expected status, or in an expected class."""
     asked = plan(expect=expect)
     assert {outcome for outcome in right | wrong if asked.expects(outcome)} == right
 
@@ -158,7 +149,7 @@ def test_expecting(expect: Any, right: set[str], wrong: set[str]) -> None:
     [{}, {"rate": "max", "duration": "1m"}, {"stages": [hold("1/m", 60), ramp(0, 0.1, 99)], "arrivals": "poisson"}],
 )
 def test_as_json(options: dict[str, Any]) -> None:
-    """A plan comes back from JSON, and from a pickle, as it went in, rates exact."""
+    """JSON and pickle keep a plan, with exact rates."""
     original = plan(**options, timeout="2s", ready_timeout=0, expect=[200, "4xx"])
     back = Plan.from_dict(json.loads(json.dumps(original.as_dict())))
     assert back.as_dict() == original.as_dict()
@@ -167,20 +158,20 @@ def test_as_json(options: dict[str, Any]) -> None:
 
 
 def rates(plans: list[Plan]) -> list[tuple[Fraction | int, Fraction | int]]:
-    """Add up what the plans do at both ends of each stage."""
+    """Add up the rates of the plans at the start and end of each stage."""
     together = zip(*(each.stages for each in plans), strict=True)
     return [(sum(stage.start or 0 for stage in same), sum(stage.end or 0 for stage in same)) for same in together]
 
 
 @given(OPEN_PLANS, st.integers(1, 6), st.integers(1, 6))
 def test_splitting(whole: Plan, parts: int, more: int) -> None:
-    """The parts of a plan add up to exactly the plan, and the parts of its parts to them."""
-    for plan, into in ((whole, parts), *((part, more) for part in whole.split(parts))):
-        plans = plan.split(into)
+    """The parts add up to exactly the plan; the parts of a part, to exactly that part."""
+    for one, into in ((whole, parts), *((part, more) for part in whole.split(parts))):
+        plans = one.split(into)
         assert len(plans) == into
-        assert rates(plans) == rates([plan])
-        assert sum(part.connections for part in plans) == plan.connections
-        assert sum(part.requests for part in plans) == plan.requests
+        assert rates(plans) == rates([one])
+        assert sum(part.connections for part in plans) == one.connections
+        assert sum(part.requests for part in plans) == one.requests
 
 
 @pytest.mark.parametrize(
@@ -192,7 +183,7 @@ def test_splitting(whole: Plan, parts: int, more: int) -> None:
     ],
 )
 def test_refusing_to_split(workers: Any, message: str) -> None:
-    """A plan is not split into more parts than it has connections, nor into none."""
+    """A plan is split into at least 1 and at most as many parts as it has connections."""
     with pytest.raises(PlanError) as caught:
         plan(rate="max").split(workers)
     assert str(caught.value) == message

@@ -1,4 +1,4 @@
-"""What a target promises: httpx's requests, byte for byte, and no secret where it can be seen."""
+"""A target: builds the requests that httpx builds, byte for byte, and shows no secret."""
 
 import json
 import pickle
@@ -41,7 +41,7 @@ def headers(target: Target) -> dict[str, str]:
     ],
 )
 def test_ingredients(ingredients: dict[str, Any]) -> None:
-    """A request is what httpx builds of the same words; but for a body's length, headers only fill gaps."""
+    """A request is what httpx builds from the same options; only missing headers are added."""
     target = Target.of(URL, method="PUT", **ingredients)
     request = httpx.Request("PUT", URL, **ingredients)
     assert (target.path, target.body) == (request.url.raw_path, request.read())
@@ -49,7 +49,7 @@ def test_ingredients(ingredients: dict[str, Any]) -> None:
 
 
 def test_streams() -> None:
-    """A body that comes in pieces is sent whole, each time, with its length."""
+    """A streamed body is read once and sent as a whole, with its length."""
     target = Target.of(URL, content=iter([b"a", b"b"]))
     assert target.body == b"ab"
     assert headers(target)["content-length"] == "2"
@@ -69,7 +69,7 @@ def test_streams() -> None:
     ],
 )
 def test_method(options: dict[str, Any], method: str) -> None:
-    """Without a method it is GET, or POST where there is a body."""
+    """The method defaults to GET, or to POST if there is a body."""
     assert Target.of(URL, **options).method == method
 
 
@@ -94,7 +94,7 @@ BASIC = {"authorization": "Basic bWU6c2VjcmV0"}
     ],
 )
 def test_auth(url: str, auth: Any, sent: dict[str, str]) -> None:
-    """Whoever is named, in httpx's ways or in the address, is on the request; what is said nearer wins."""
+    """Credentials from auth= or from the URL are on the request; auth= wins."""
     assert headers(Target.of(url, auth=auth)).items() >= sent.items()
 
 
@@ -111,7 +111,7 @@ SECRET = "hunter2"
     ],
 )
 def test_secrets(make: Callable[[], Target]) -> None:
-    """What may be secret is in nothing that is shown or written to a file."""
+    """Nothing that is shown or written to a file contains a secret."""
     target = make()
     assert SECRET not in f"{target!r} {target.url} {target.name} {target.origin} {target.as_dict()}"
 
@@ -129,8 +129,8 @@ def test_secrets(make: Callable[[], Target]) -> None:
         ("http+unix://unix/x", "http+unix", "unix", 0, b"/x"),
     ],
 )
-def test_addresses(url: str, scheme: str, host: str, port: int, path: bytes) -> None:
-    """An address is read into where to connect and what to ask for."""
+def test_urls(url: str, scheme: str, host: str, port: int, path: bytes) -> None:
+    """A URL is split into what to connect to and what to request."""
     target = Target.of(url)
     assert (target.scheme, target.host, target.port, target.path) == (scheme, host, port, path)
     assert (target.tls, target.unix) == ("https" in scheme, "unix" in scheme)
@@ -141,65 +141,66 @@ def test_addresses(url: str, scheme: str, host: str, port: int, path: bytes) -> 
 
 
 def test_names() -> None:
-    """A target is called by method and path, its service by scheme, host and port."""
+    """The name of a target is its method and path; the origin is scheme, host and port."""
     target = Target.of(URL, json={})
     assert (target.name, target.origin) == ("POST /search", "http://localhost:8000")
     assert Target.of("http+unix://%2Frun%2Fs/a/b").origin == "http+unix://%2Frun%2Fs"
 
 
 CANNOT = "httpx cannot build this request: "
+CHARACTER = "HTTP forbids a character in its name or value"
 
 
 @pytest.mark.parametrize(
     ("url", "options", "message"),
     [
-        ("htp://localhost", {}, "cannot load htp:// addresses: did you mean 'http'?"),
+        ("htp://localhost", {}, "unknown scheme htp://: did you mean 'http'?"),
         (
             "ws://localhost",
             {},
-            "cannot load ws:// addresses: there are: grpc, grpcs, http, http+unix, https, https+unix, tcp, udp.",
+            "unknown scheme ws://: there are: grpc, grpcs, http, http+unix, https, https+unix, tcp, udp.",
         ),
-        ("http:///x", {}, "an address needs a host: 'http://localhost:8000/'"),
-        ("https://me@:80/", {}, "an address needs a host: 'https://localhost:8000/'"),
-        ("http+unix:///x", {}, "an address needs a socket: 'http+unix://%2Frun%2Fmy.sock/'"),
-        ("http://[::1/", {}, "not an address: Invalid IPv6 URL"),
-        ("http://localhost:abc/", {}, "not an address that httpx can read: Invalid port: 'abc'"),
-        ("http://localhost:99999/", {}, f"{CANNOT}there is no port 99999"),
+        ("http:///x", {}, "the URL has no host: write 'http://localhost:8000/'"),
+        ("https://me@:80/", {}, "the URL has no host: write 'https://localhost:8000/'"),
+        ("http+unix:///x", {}, "the URL has no socket: write 'http+unix://%2Frun%2Fmy.sock/'"),
+        ("http://[::1/", {}, "invalid URL: Invalid IPv6 URL"),
+        ("http://localhost:abc/", {}, "invalid URL: Invalid port: 'abc'"),
+        ("http://localhost:99999/", {}, f"{CANNOT}port 99999 is not between 1 and 65535"),
         (
             URL,
             {"method": "GET / HTTP/1.1\r\nX"},
             r"'GET / HTTP/1.1\r\nX' is not an HTTP method: write 'GET', 'POST', …",
         ),
         (URL, {"method": 5}, "5 is not an HTTP method: write 'GET', 'POST', …"),
-        (URL, {"headers": {"X": "a\r\nEvil: 1"}}, "'X': not a header that HTTP can carry"),
-        (URL, {"headers": {"X\r\nEvil": "1"}}, r"'X\r\nEvil': not a header that HTTP can carry"),
-        (URL, {"headers": {"X ": "1"}}, "'X ': not a header that HTTP can carry"),
+        (URL, {"headers": {"X": "a\r\nEvil: 1"}}, f"invalid header 'X': {CHARACTER}"),
+        (URL, {"headers": {"X\r\nEvil": "1"}}, rf"invalid header 'X\r\nEvil': {CHARACTER}"),
+        (URL, {"headers": {"X ": "1"}}, f"invalid header 'X ': {CHARACTER}"),
         (URL, {"json": {1, 2}}, f"{CANNOT}Object of type set is not JSON serializable"),
         (URL, {"params": 5}, f"{CANNOT}'int' object has no attribute 'items'"),
         (URL, {"auth": lambda request: None}, f"{CANNOT}'NoneType' object has no attribute 'read'"),
-        (URL, {"auth": lambda request: httpx.Request("GET", "@other/")}, f"{CANNOT}its address is relative"),
+        (URL, {"auth": lambda request: httpx.Request("GET", "@other/")}, f"{CANNOT}its URL is relative"),
         (
             URL,
             {"auth": httpx.DigestAuth("me", "secret")},
-            f"{CANNOT}auth takes (user, password), a function or a basic httpx.Auth, not DigestAuth",
+            f"{CANNOT}auth must be (user, password), a function or an httpx.Auth such as BasicAuth, not DigestAuth",
         ),
         (
             URL,
             {"verify": 5},
-            "verify takes True, False or the path of a file of CA certificates, not int: "
-            "the generator is another process, and an SSLContext cannot go there.",
+            "verify must be True, False or the path of CA certificates, not int: "
+            "the generator is another process, and an SSLContext cannot be sent to it.",
         ),
     ],
 )
 def test_refusing(url: str, options: dict[str, Any], message: str) -> None:
-    """A request that cannot be sent as it is meant is refused, and what is near is proposed."""
+    """A request that cannot be sent as written is refused; the message proposes what can."""
     with pytest.raises(PlanError) as caught:
         Target.of(url, **options)
     assert str(caught.value) == message
 
 
 def test_certificates(tmp_path: Path, authority: trustme.CA, authority_file: Path) -> None:
-    """TLS trusts the file that verify names, and shows the certificate of cert."""
+    """TLS trusts the CAs in verify=, and presents the certificate in cert=."""
     pem = tmp_path / "me.pem"
     authority.issue_cert("me").private_key_and_cert_chain_pem.write_to_path(pem)
     context = Target.of("https://localhost/", verify=str(authority_file), cert=str(pem)).ssl_context()
@@ -210,15 +211,15 @@ def test_certificates(tmp_path: Path, authority: trustme.CA, authority_file: Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"verify": "no.pem"}, r"verify='no\.pem': not a file of CA certificates \("),
-        ({"verify": __file__}, r"verify='.*': not a file of CA certificates \("),
+        ({"verify": "no.pem"}, r"verify='no\.pem': cannot read CA certificates \("),
+        ({"verify": __file__}, r"verify='.*': cannot read CA certificates \("),
         ({"cert": ("no.pem", "no.key")}, r"cert: cannot use no\.pem, no\.key as certificate and key \("),
         ({"cert": __file__}, "cert: cannot use .* as certificate and key"),
         ({"cert": ["a", "b", "c", "d"]}, "cert: cannot use a, b as certificate and key"),
     ],
 )
-def test_no_certificates(options: dict[str, Any], message: str) -> None:
-    """A certificate that cannot be read is named."""
+def test_unreadable_certificates(options: dict[str, Any], message: str) -> None:
+    """The message names a certificate file that cannot be read."""
     with pytest.raises(PlanError, match=message):
         Target.of("https://localhost/", **options).ssl_context()
 
@@ -238,18 +239,18 @@ def test_no_certificates(options: dict[str, Any], message: str) -> None:
     ],
 )
 def test_joining(base: str | None, url: str, whole: str) -> None:
-    """A relative address goes below its base, as httpx's base_url has it; a whole one stands for itself."""
+    """A relative URL continues the base, as with httpx's base_url; an absolute one replaces it."""
     assert join(base, url) == whole
     if base and url and "//" not in url[:9]:
         assert str(httpx.Client(base_url=base).build_request("GET", url).url) == whole
 
 
 @pytest.mark.parametrize("base", [None, ""])
-def test_relative_to_nothing(base: str | None) -> None:
-    """A relative address without a base is refused with the ways to give one."""
+def test_no_base(base: str | None) -> None:
+    """A relative URL without a base is refused; the message lists the ways to set one."""
     with pytest.raises(PlanError) as caught:
         join(base, "x")
     assert str(caught.value) == (
-        "'x' is relative to nothing: write a whole address ('http://localhost:8000/x'), "
-        "define a load_target fixture that returns one, or use --load-target."
+        "'x' is a relative URL, and no base URL is set: write 'http://localhost:8000/x', "
+        "define a load_target fixture that returns the base URL, or use --load-target."
     )

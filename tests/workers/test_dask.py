@@ -1,7 +1,8 @@
-"""Loads over a Dask cluster: a real scheduler and real workers, in processes of their own."""
+"""Loads on a Dask cluster: a real scheduler and real workers, each in its own process."""
 
 import fcntl
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -28,18 +30,19 @@ from pytest_loadgen.running import runner
 from pytest_loadgen.testing.service import Server
 from pytest_loadgen.traffic.options import Options, plan_of
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.workers import clock
 from pytest_loadgen.workers import dask as cluster
-from pytest_loadgen.workers.dask import ahead
+from pytest_loadgen.workers.clock import offset
 from pytest_loadgen.workers.distributed import Distributed
-from tests.delayed import Network, namespaces
+from tests.networks import Network, namespaces
 
-ROOT = Path(__file__).parents[1]
-# How long what is soon done may take on a busy machine, in seconds.
+ROOT = Path(__file__).parents[2]
+# How long short waits may take on a busy machine, in seconds.
 PATIENCE = 30.0
 
 
 class Dask:
-    """A scheduler and its workers; none outlives the test."""
+    """A scheduler and its workers; all end with the test."""
 
     def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self._folder = folder
@@ -50,7 +53,7 @@ class Dask:
         self.scheduler = self._start("scheduler", "--host", host, "--port", port)
 
     def worker(self, name: str, *args: str, network: Network | None = None) -> "Process":
-        """Start a worker, which may be elsewhere."""
+        """Start a worker, on another network if one is given."""
         return self._start(
             *("worker", self.address, "--no-nanny", "--nthreads", "1", "--name", name),
             *("--host", network.there if network else "127.0.0.1", *args),
@@ -59,7 +62,7 @@ class Dask:
 
     @contextmanager
     def another(self, name: str, *args: str) -> Iterator["Process"]:
-        """Have one worker more, and be without it again."""
+        """Start one more worker, and end it again."""
         with self.client() as client:
             before = len(client.nthreads())
         worker = self.worker(name, *args)
@@ -117,7 +120,7 @@ def plan(server: Server, **options: Any) -> Plan:
 
 
 def is_idle(server: Server) -> bool:
-    """Tell whether the workers have hung up."""
+    """Wait until the workers have closed their connections; return whether they did."""
     deadline = time.monotonic() + PATIENCE
     while server.open and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -128,7 +131,7 @@ def is_idle(server: Server) -> bool:
 
 
 def test_workers_share_a_plan_exactly(dask: Dask, server: Server) -> None:
-    """Requests, rates and connections add up to what was asked for, second by second, while it runs."""
+    """Requests, rates and connections add up to the plan, second by second, while it runs."""
     seen: list[Interval] = []
     result = runner.run(plan(server, duration=2), Distributed(Embedded(), dask.address), seen.append)
     assert result.requests == server.requests.total() == 602
@@ -138,7 +141,7 @@ def test_workers_share_a_plan_exactly(dask: Dask, server: Server) -> None:
 
 
 def test_finish_reaches_the_workers(dask: Dask, server: Server) -> None:
-    """A load that is known enough after its first second sends little more, and all of it counts."""
+    """A load that is finished after its first second sends little more, and all of it counts."""
     generator = Distributed(Embedded(), dask.address)
     result = runner.run(plan(server, duration=60), generator, lambda _: True)
     assert result.requests == server.requests.total()
@@ -146,7 +149,7 @@ def test_finish_reaches_the_workers(dask: Dask, server: Server) -> None:
 
 
 def test_closing_stops_all_workers(dask: Dask, server: Server) -> None:
-    """Nothing is sent any more once the load is closed."""
+    """No request is sent once the load is closed."""
     intervals = Distributed(Embedded(), dask.address).run(plan(server, duration=60))
     next(intervals)
     intervals.close()
@@ -156,10 +159,13 @@ def test_closing_stops_all_workers(dask: Dask, server: Server) -> None:
 
 
 def test_workers_stop_when_this_process_dies(dask: Dask, server: Server) -> None:
-    """Nobody has to tell them."""
+    """They notice it themselves."""
     script = (
-        "import sys; from tests import test_cluster as t; "
-        "list(t.Distributed(t.Embedded(), sys.argv[1]).run(t.plan_of(sys.argv[2], {'duration': 60})))"
+        "import sys\n"
+        "from pytest_loadgen.generators.embedded import Embedded\n"
+        "from pytest_loadgen.traffic.options import plan_of\n"
+        "from pytest_loadgen.workers.distributed import Distributed\n"
+        "list(Distributed(Embedded(), sys.argv[1]).run(plan_of(sys.argv[2], {'duration': 60})))"
     )
     process = subprocess.Popen([sys.executable, "-c", script, dask.address, server.url], env=ENVIRONMENT)
     deadline = time.monotonic() + PATIENCE
@@ -170,10 +176,10 @@ def test_workers_stop_when_this_process_dies(dask: Dask, server: Server) -> None
     assert is_idle(server)
 
 
-def test_a_load_over_a_cluster_has_its_turn(
+def test_a_load_on_a_cluster_holds_the_lock(
     dask: Dask, server: Server, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other loads, and under xdist other tests, wait meanwhile; its objectives are judged over all workers."""
+    """Other loads wait meanwhile; its objectives are judged over all workers."""
     monkeypatch.setattr(tempfile, "tempdir", str(pytester.path))
     had: set[bool] = set()
 
@@ -198,7 +204,7 @@ def test_a_load_over_a_cluster_has_its_turn(
 
 
 def is_locked(path: Path) -> bool:
-    """Tell whether somebody has the lock by which loads take turns."""
+    """Return whether a load holds the lock that serializes loads."""
     with path.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -220,7 +226,7 @@ def test_a_lost_worker_ends_the_load_and_is_named(dask: Dask, server: Server) ->
 
 
 def test_a_lost_scheduler_ends_the_load(tmp_path: Path, server: Server) -> None:
-    """It is named, and the workers stop."""
+    """The message names it, and the workers stop."""
     with closing(Dask(tmp_path)) as dask:
         dask.worker("one")
         dask.wait_for(1)
@@ -231,14 +237,14 @@ def test_a_lost_scheduler_ends_the_load(tmp_path: Path, server: Server) -> None:
 
 
 def test_a_scheduler_without_workers(dask: Dask, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cluster without workers is told from one that does not answer."""
+    """That is another error than a scheduler that does not respond."""
     monkeypatch.setattr(Client, "scheduler_info", lambda _, n_workers: {"workers": {}})
     with pytest.raises(GeneratorError, match=rf"^the Dask scheduler {dask.address} has no workers: start some"):
         next(Distributed(Embedded(), dask.address).run(plan(server)))
 
 
 def test_no_scheduler(server: Server) -> None:
-    """Where nothing answers, that is an error at once."""
+    """If nothing listens, that is an error at once."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
     with pytest.raises(GeneratorError, match=rf"^there is no Dask scheduler at {address}: Connection refused$"):
@@ -246,43 +252,47 @@ def test_no_scheduler(server: Server) -> None:
 
 
 def test_without_dask(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has no Dask here is told how to get it."""
+    """The message says how to install it."""
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(GeneratorError) as caught:
         next(Distributed(Embedded(), "tcp://127.0.0.1:1").run(plan(server)))
-    said = "workers='tcp://127.0.0.1:1' needs Dask, which is not installed: pip install 'pytest-loadgen[dask]'"
-    assert str(caught.value) == said
+    message = "workers='tcp://127.0.0.1:1' needs Dask, which is not installed: pip install 'pytest-loadgen[dask]'"
+    assert str(caught.value) == message
 
 
 def test_a_worker_without_the_package(dask: Dask, server: Server, tmp_path: Path) -> None:
-    """It is named, with what it has not, and lives on."""
+    """The message names the worker and what it lacks; the worker stays alive."""
     (tmp_path / "bare.py").write_text("import sys\nsys.modules['pytest_loadgen'] = None\n")
-    said = r"^worker bare \(tcp://127\.0\.0\.1:\d+\) did not come up: ModuleNotFoundError: No module named 'pytest_load"
+    message = (
+        r"^worker bare \(tcp://127\.0\.0\.1:\d+\) did not start: ModuleNotFoundError: No module named 'pytest_load"
+    )
     with dask.another("bare", "--preload", str(tmp_path / "bare.py")) as worker:
-        with pytest.raises(GeneratorError, match=said):
+        with pytest.raises(GeneratorError, match=message):
             next(Distributed(Embedded(), dask.address).run(plan(server)))
         assert worker.poll() is None
 
 
 def test_a_worker_with_another_version(dask: Dask, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its figures might mean something else."""
+    """Its figures could mean something else."""
     monkeypatch.setattr(cluster, "version", lambda _: "9.9")
-    with pytest.raises(GeneratorError, match=r"it has pytest-loadgen .*, and this machine 9\.9: install"):
+    with pytest.raises(
+        GeneratorError, match=r"version mismatch: the worker has pytest-loadgen .*, this machine has 9\.9; install"
+    ):
         next(Distributed(Embedded(), dask.address).run(plan(server)))
 
 
 def test_a_worker_without_the_program(dask: Dask, server: Server) -> None:
-    """No worker starts where one has no such program, and that one is named."""
+    """No worker starts if one lacks the program; the message names that one."""
     generator = Fortio()
     generator.program = "/nowhere/fortio"
-    said = r"^worker (one|two) \(tcp://127\.0\.0\.1:\d+\): fortio: '/nowhere/fortio' does not exist\. Install it"
-    with pytest.raises(GeneratorError, match=said):
+    message = r"^worker (one|two) \(tcp://127\.0\.0\.1:\d+\): fortio: '/nowhere/fortio' does not exist\. Install it"
+    with pytest.raises(GeneratorError, match=message):
         next(Distributed(generator, dask.address).run(plan(server)))
     assert server.requests.total() == 0
 
 
 def test_a_generator_that_cannot_be_sent(dask: Dask, server: Server) -> None:
-    """It is an error that says why."""
+    """The error says why."""
 
     class Local(Embedded):
         def __reduce__(self) -> Any:
@@ -294,9 +304,7 @@ def test_a_generator_that_cannot_be_sent(dask: Dask, server: Server) -> None:
 
 @pytest.mark.parametrize("generator", built_in(), ids=lambda generator: generator.name)
 def test_built_in_generators_can_be_sent(generator: LoadGenerator) -> None:
-    """As they were configured."""
-    import pickle
-
+    """With their configuration."""
     if isinstance(generator, Command):
         generator.args = ["-a"]
     sent = pickle.loads(pickle.dumps(generator))
@@ -305,25 +313,24 @@ def test_built_in_generators_can_be_sent(generator: LoadGenerator) -> None:
 
 @pytest.mark.parametrize("worker", ["tcp://203.0.113.7:4000", "tls://[2001:db8::7]:4000"])
 @pytest.mark.parametrize(("service", "refused"), [("127.0.0.1", True), ("::1", True), ("10.0.0.1", False)])
-def test_a_service_of_this_machine_alone_is_refused(worker: str, service: str, refused: bool) -> None:
+def test_a_service_on_loopback_is_refused_if_a_worker_is_on_another_machine(
+    worker: str, service: str, refused: bool
+) -> None:
     """Workers on other machines would look for it on their own."""
-    from dataclasses import replace
-
     target = plan_of("http://localhost", {}).target
-    known = cluster.Cluster.__new__(cluster.Cluster)
-    known._workers, known.names = ["tcp://127.0.0.1:1", worker], ["worker a", "worker b"]
+    workers = [("tcp://127.0.0.1:1", "worker a"), (worker, "worker b")]
     if refused:
-        with pytest.raises(PlanError, match=r"^http://localhost is found on this machine only, and worker b is"):
-            known.check(replace(target, address=(service, 80)))
+        with pytest.raises(PlanError, match=r"^http://localhost is reachable from this machine only, and worker b is"):
+            cluster.check_reachable(replace(target, address=(service, 80)), workers)
     else:
-        known.check(replace(target, address=(service, 80)))
+        cluster.check_reachable(replace(target, address=(service, 80)), workers)
 
 
-# One moment for all.
+# Starting together.
 
 
 class Moments(LoadGenerator):
-    """Tells as its only outcome when it started, in µs of a clock that all processes of a machine share."""
+    """Its only outcome is its start time, in µs of a clock that all processes of a machine share."""
 
     name = "moments"
     features = Embedded.features
@@ -336,7 +343,7 @@ class Moments(LoadGenerator):
 
 
 def apart(address: str, within: float) -> float:
-    """Start the workers together, and tell how far apart they did, in seconds; a busy machine has three tries."""
+    """Start the workers, and return how far apart they started, in seconds; a busy machine gets three tries."""
     found = [within]
     while min(found) >= within and len(found) <= 3:
         (interval,) = Distributed(Moments(), address).run(plan_of("http://localhost", {}))
@@ -349,14 +356,14 @@ def apart(address: str, within: float) -> float:
 @pytest.mark.parametrize(
     ("there", "back", "found"),
     [
-        ([0.1], [0.1], 100),  # as long there as back: exact
+        ([0.1], [0.1], 100),  # symmetric: exact
         ([0.1], [0.3], 99.9),  # off by half the difference
-        ([0.5, 0.1, 0.2], [0.1, 0.1, 0.9], 100),  # the quickest reading counts
+        ([0.5, 0.1, 0.2], [0.1, 0.1, 0.9], 100),  # the fastest reading counts
         ([0.0], [0.0], 100),
     ],
 )
-def test_how_far_a_clock_is_ahead(there: list[float], back: list[float], found: float) -> None:
-    """The quickest of several readings tells it, taken for as long there as back."""
+def test_the_offset_of_a_clock(there: list[float], back: list[float], found: float) -> None:
+    """The fastest of several readings counts; its request and its response are taken to be equally fast."""
     now = 0.0
     tries = 0
 
@@ -369,11 +376,11 @@ def test_how_far_a_clock_is_ahead(there: list[float], back: list[float], found: 
         now += back[at]
         return said
 
-    assert ahead(read, lambda: now) == pytest.approx(found)
+    assert offset(read, lambda: now) == pytest.approx(found)
 
 
-def test_workers_start_at_one_moment(dask: Dask) -> None:
-    """Whatever their clocks say: one of them is an hour ahead."""
+def test_workers_start_together(dask: Dask) -> None:
+    """Even if the clock of one of them is an hour ahead."""
     with dask.client() as client:
         first = min(client.nthreads())
         client.run(turn_clock, 3600.0, workers=[first])
@@ -384,17 +391,17 @@ def test_workers_start_at_one_moment(dask: Dask) -> None:
 
 
 def turn_clock(seconds: float) -> None:
-    """Put what a worker takes for the time ahead; runs there."""
+    """Put a worker's clock ahead; runs on the worker."""
 
-    def clock() -> float:
+    def now() -> float:
         return time.time() + seconds
 
-    Moments.clock = staticmethod(clock)
-    cluster.ahead = partial(ahead, clock=clock)
+    Moments.clock = staticmethod(now)
+    clock.offset = partial(offset, now=now)
 
 
-def test_workers_far_away_start_at_one_moment(tmp_path: Path) -> None:
-    """A word takes 20 ms to them, and they start within less."""
+def test_workers_far_away_start_together(tmp_path: Path) -> None:
+    """Packets take 20 ms to them, and they start within less."""
     with namespaces(2, delay=0.02) as networks, closing(Dask(tmp_path, networks[0].here)) as dask:
         for number, network in enumerate(networks):
             dask.worker(f"far-{number}", network=network)

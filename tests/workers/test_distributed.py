@@ -1,8 +1,11 @@
-"""What sharing a plan promises, whatever the generator; with workers that are threads."""
+"""Splitting a plan among workers that are threads of this process."""
 
 import socket
 import threading
+import time
 from collections.abc import Generator
+from contextlib import closing
+from itertools import count
 
 import pytest
 
@@ -11,15 +14,15 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.traffic.options import plan_of
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.workers import local as loopback
 from pytest_loadgen.workers.distributed import Distributed
-from pytest_loadgen.workers.hub import Sign
+from pytest_loadgen.workers.hub import Signal
+from pytest_loadgen.workers.local import LocalHub
 
 PLAN = plan_of("http://localhost", {"rate": 90, "duration": 3})
 
 
 class Script(LoadGenerator):
-    """Does what its first part, or any other, is told to."""
+    """Yields, or raises, what its first part and its other parts were given."""
 
     name = "script"
     features = frozenset({"http", "rate"})
@@ -42,32 +45,32 @@ def second(start: float, requests: int = 1) -> Interval:
     return Interval(start, 1, outcomes={"200": requests})
 
 
-def test_the_same_second_is_added_up() -> None:
-    """Also where a worker has none of it, or one that begins a little later."""
+def test_intervals_of_the_same_second_are_merged() -> None:
+    """Even if a worker has no interval for that second, or one that starts a little later."""
     generator = Script([second(0, 1), second(2, 1)], [second(0.1, 10), second(1.1, 10), second(2.1, 10)])
     found = list(Distributed(generator, 3).run(PLAN))
     assert [(interval.start, interval.requests) for interval in found] == [(0, 21), (1.1, 20), (2, 21)]
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (GeneratorError("no luck"), "worker 1 of 2: no luck"),
         (ZeroDivisionError("by zero"), "worker 1 of 2 was lost: ZeroDivisionError: by zero"),
     ],
 )
-def test_what_one_raises_ends_all(error: Exception, said: str) -> None:
-    """It is named, and nothing runs on."""
+def test_an_error_of_one_worker_ends_the_load(error: Exception, message: str) -> None:
+    """The message names the worker, and all workers are stopped."""
     generator = Script([second(0), error], [second(0), *map(second, range(1, 1000))])
     with pytest.raises(GeneratorError) as caught:
         list(Distributed(generator, 2).run(PLAN))
-    assert str(caught.value) == said
+    assert str(caught.value) == message
     assert generator.stopped.acquire(timeout=0)
     assert generator.stopped.acquire(timeout=0)
 
 
-def test_no_worker_starts_where_one_is_without_the_generator() -> None:
-    """What it is without is told with its name."""
+def test_no_worker_starts_if_one_lacks_the_program() -> None:
+    """The message names the worker and the program."""
 
     class Missing(Script):
         def version(self) -> str:
@@ -79,17 +82,34 @@ def test_no_worker_starts_where_one_is_without_the_generator() -> None:
     assert not generator.stopped.acquire(timeout=0)
 
 
-@pytest.mark.parametrize("said", [b"", b"x" * 40, b"x" * 4000])
-def test_strangers_are_not_listened_to(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who does not know the token is no worker, whatever it says."""
-    monkeypatch.setattr(loopback, "_STRANGER", 0.05)
-    hub = loopback.Loopback(1)
-    with socket.create_connection(hub._server.getsockname()) as stranger:
-        stranger.sendall(len(said).to_bytes(4) + said)
-        assert list(hub.hear()) == []
-        line = hub.entrance(0)()
-        line.send(Sign.HERE)
-        heard = list(hub.hear()) or list(hub.hear())
-        assert heard == [(0, Sign.HERE)]
-    line.close()
-    hub.close()
+@pytest.mark.parametrize("greeting", [b"", b"x" * 40, b"x" * 4000])
+def test_a_connection_without_the_token_is_ignored(greeting: bytes) -> None:
+    """Whatever it sends, the workers still get in."""
+    with closing(LocalHub(1, handshake_timeout=0.05)) as hub, socket.create_connection(hub.address) as stranger:
+        stranger.sendall(len(greeting).to_bytes(4) + greeting)
+        assert list(hub.receive()) == []
+        with closing(hub.connector(0)()) as worker:
+            worker.send(Signal.READY)
+            received = list(hub.receive()) or list(hub.receive())
+    assert received == [(0, Signal.READY)]
+
+
+def test_another_thread_may_close_the_load() -> None:
+    """The thread that iterates sees the load end, and the workers stop."""
+
+    class Endless(Script):
+        def run(self, plan: Plan) -> Generator[Interval]:
+            try:
+                for number in count():
+                    yield second(number)
+                    time.sleep(0.01)
+            finally:
+                self.stopped.release()
+
+    running = Distributed(endless := Endless([], []), 2).run(PLAN)
+    next(running)
+    threading.Timer(0.2, running.close).start()
+    for _ in running:
+        pass
+    assert endless.stopped.acquire(timeout=5)
+    assert endless.stopped.acquire(timeout=5)

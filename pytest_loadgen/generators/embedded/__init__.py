@@ -15,7 +15,7 @@ from pytest_loadgen.traffic.plan import Plan
 
 
 class Embedded(LoadGenerator):
-    """HTTP/1.1 over TCP, TLS and unix sockets, from a process of its own on this machine."""
+    """Sends HTTP/1.1 over TCP, TLS and unix sockets, from its own processes on this machine."""
 
     name = "embedded"
     features = frozenset(
@@ -29,15 +29,15 @@ class Embedded(LoadGenerator):
         atexit.register(self.close)
 
     def version(self) -> str:
-        """Tell the version of this package."""
+        """Return the version of this package."""
         return version("pytest-loadgen")
 
-    def run(self, plan: Plan) -> Load:
-        """Run a plan in a process that is free, or in a new one. Raises GeneratorError."""
-        return Load(self, plan)
+    def run(self, plan: Plan) -> EmbeddedLoad:
+        """Run a plan in an idle process, or in a new one. Raises GeneratorError."""
+        return EmbeddedLoad(self, plan)
 
-    def lend(self) -> Worker:
-        """Give a process that has nothing to do."""
+    def acquire(self) -> Worker:
+        """Return an idle process, or a new one. Raises GeneratorError."""
         with self._lock:
             worker = self._idle.pop() if self._idle else None
         if worker and not worker.alive:
@@ -45,8 +45,8 @@ class Embedded(LoadGenerator):
             worker = None
         return worker or Worker()
 
-    def take_back(self, worker: Worker) -> None:
-        """Keep a process for the next plan."""
+    def release(self, worker: Worker) -> None:
+        """Keep a process for the next plan, if it can take one."""
         if worker.alive:
             with self._lock:
                 self._idle.append(worker)
@@ -54,18 +54,18 @@ class Embedded(LoadGenerator):
             worker.close()
 
     def close(self) -> None:
-        """End the processes."""
+        """End the idle processes."""
         with self._lock:
             while self._idle:
                 self._idle.pop().close()
 
     def __reduce__(self) -> tuple[Callable[[], Embedded], tuple[()]]:
-        # Where it is sent, it starts processes of its own, once.
+        # Unpickled in another process, it is one generator that starts its own workers.
         return _of_this_process, ()
 
 
-class Load(Running):
-    """A plan that a process carries out."""
+class EmbeddedLoad(Running):
+    """A load that runs in a worker process."""
 
     def __init__(self, generator: Embedded, plan: Plan) -> None:
         """Start nothing yet."""
@@ -74,18 +74,18 @@ class Load(Running):
         self._worker: Worker | None = None
 
     def finish(self) -> None:
-        """Send no more, and wait for what is open."""
+        """Send no more requests, and wait for those in flight."""
         if self._worker:
             self._worker.finish()
 
     def _run(self) -> Generator[Interval]:
-        self._worker = worker = self._generator.lend()
+        self._worker = worker = self._generator.acquire()
         try:
             if not self._stopped.is_set():
                 yield from worker.run(self._plan)
         finally:
             self._worker = None
-            self._generator.take_back(worker)
+            self._generator.release(worker)
 
     def _stop(self) -> None:
         if worker := self._worker:

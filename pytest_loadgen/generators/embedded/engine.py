@@ -1,4 +1,4 @@
-"""The embedded generator's loop: keeps the schedule, and counts what comes of it."""
+"""The embedded generator's event loop: sends requests on schedule and counts their outcomes."""
 
 from __future__ import annotations
 
@@ -8,91 +8,70 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 from time import perf_counter_ns as clock
-from typing import NamedTuple
 
 from pytest_loadgen.figures.histogram import MASKS
 from pytest_loadgen.generators.cgroup import throttled
-from pytest_loadgen.generators.embedded.http1 import NEVER, Connection, Wire
+from pytest_loadgen.generators.embedded.http1 import IDLE, Connection, Endpoint
+from pytest_loadgen.generators.embedded.protocol import Bucket, Figures
 from pytest_loadgen.generators.embedded.readiness import poller
 from pytest_loadgen.traffic.pacing import schedule
 from pytest_loadgen.traffic.plan import Plan
 
 _SECOND = 1_000_000_000
-# A connection of the closed model that failed rests a little: a dead service is not to be stormed.
-_REST = _SECOND // 100
-# How many requests at the most are taken up before the sockets are looked at again.
-_BATCH = 64
-_OPENINGS = 8
-
-
-Bucket = int
-"""The lower edge of a histogram's bucket, in ns."""
-
-
-class Figures(NamedTuple):
-    """What an interval came to, as plain values that cross a pipe quickly."""
-
-    start: float
-    seconds: float
-    latency: dict[Bucket, int]
-    service_time: dict[Bucket, int]
-    outcomes: dict[int | str, int]
-    lag: dict[Bucket, int]
-    cpu: float
-    throttled: float
-    received: int
-    retried: int
-    never_sent: int
+# How long a failed connection of the closed model pauses, so that a dead service is not flooded.
+_FAILURE_PAUSE = _SECOND // 100
+# How many requests are dispatched, and how many waiting ones get a connection, before the sockets are polled.
+_MAX_DISPATCHED = 64
+_MAX_ASSIGNED = 8
 
 
 class Engine:
     """One run of a plan, from one thread, with one poller."""
 
     def __init__(self, plan: Plan, emit: Callable[[Figures], None]) -> None:
-        """Prepare; nothing is opened yet."""
+        """Prepare the run; no connection is opened yet."""
         self._plan = plan
         self._emit = emit
-        self._wire = Wire(plan.target)
-        self._closed = plan.closed
+        self._endpoint = Endpoint(plan.target)
+        self._closed_model = plan.closed
         self._timeout = round(plan.timeout * _SECOND)
-        # How long nobody looks for time-outs: a tenth of the time-out, from 1 ms to 100 ms.
-        self._patience = max(_SECOND // 1000, min(_SECOND // 10, self._timeout // 10))
-        # What a connection sees of its owner.
+        # How often requests are checked for timeouts: a tenth of the timeout, from 1 ms to 100 ms.
+        self._tick_interval = max(_SECOND // 1000, min(_SECOND // 10, self._timeout // 10))
+        # See ConnectionOwner.
         self.poller = poller(precise=not plan.closed)
         self.handlers: dict[int, Callable[[], None]] = {}
         self.received = 0
         self.retried = 0
-        self.kept = False  # whether any connection was answered on twice
-        self.drops = 0  # how many were closed after the first answer before one was kept
-        self.keep = True  # whether connections are used again
-        # Every connection that is open or opening; those that wait for a request; and requests
-        # that wait for a connection, by when they were due.
+        self.reuse_seen = False
+        self.reuse = True
+        self.closed_after_first = 0
+        # All connections, those without a request, and the due times of requests without a connection.
         self._connections: set[Connection] = set()
         self._free: list[Connection] = []
         self._queue: deque[int] = deque()
-        # What is still to come, when; set when the run begins.
-        self._begin = self._end = self._busy_until = 0
-        self._coming: deque[int] = deque()
-        self._due_times: Iterator[int] = iter(())
-        # How many were taken up, in the intervals before this one; how late, in this one.
-        self._taken = 0
+        # Set when the run starts: its times, and the due times of requests that are not dispatched yet.
+        self._start = self._end = self._busy_until = 0
+        self._upcoming: deque[int] = deque()
+        self._schedule: Iterator[int] = iter(())
+        # How many were dispatched in earlier intervals, and how late they were in this one.
+        self._dispatched = 0
         self._lag: defaultdict[Bucket, int] = defaultdict(int)
         self._stopped = False
 
-    def watch(self, fd: int, obey: Callable[[], None]) -> None:
-        """Do something whenever a descriptor has input."""
-        self.handlers[fd] = obey
+    def watch(self, fd: int, handler: Callable[[], None]) -> None:
+        """Call a function whenever a file descriptor is readable."""
+        self.handlers[fd] = handler
         self.poller.add(fd)
 
     def stop(self) -> None:
-        """End the run now; the figures so far are still emitted."""
+        """End the run now; the last interval is still emitted."""
         self._stopped = True
 
     def finish(self) -> None:
-        """Send no more, and wait for what is open."""
-        self._end = self._busy_until = max(self._begin, min(self._end, clock()))
-        self._coming.clear()
-        self._due_times = iter(())
+        """Send no more requests, and wait for those in flight."""
+        self._end = self._busy_until = max(self._start, min(self._end, clock()))
+        self._upcoming.clear()
+        self._schedule = iter(())
 
     def run(self) -> None:
         """Send the load, and emit an interval for each second of it."""
@@ -110,61 +89,61 @@ class Engine:
         wait, handlers, free, queue = self.poller.wait, self.handlers, self._free, self._queue
         connections, limit = self._connections, self._plan.connections
         zero = clock() + self._delay()
-        self._begin = begin = zero + round(self._plan.warmup * _SECOND)
-        self._end = self._busy_until = begin + round(self._plan.duration * _SECOND)
-        self._clear(zero)
-        self._next_cut = begin if begin > zero else self._after(begin)
-        # When requests are to be taken up: in the open model as the schedule says, in the closed
-        # model once per connection, and again when one was lost.
-        self._coming = coming = deque([zero] * limit if self._closed else ())
-        self._due_times = schedule(self._plan, begin)
-        next_look = zero
+        self._start = start = zero + round(self._plan.warmup * _SECOND)
+        self._end = self._busy_until = start + round(self._plan.duration * _SECOND)
+        self._begin_interval(zero)
+        self._next_interval = start if start > zero else self._interval_end(start)
+        # When to dispatch requests: on schedule in the open model; in the closed model once for each
+        # connection, and again after a connection was closed.
+        self._upcoming = upcoming = deque([zero] * limit if self._closed_model else ())
+        self._schedule = schedule(self._plan, start)
+        next_tick = zero
         while not self._stopped:
-            if not coming:
-                coming.extend(islice(self._due_times, 1024))
+            if not upcoming:
+                upcoming.extend(islice(self._schedule, 1024))
             now = clock()
-            if now >= next_look:
-                if self._look(now):
+            if now >= next_tick:
+                if self._tick(now):
                     return
-                # Past the end, what is still open decides when all is done.
-                next_look = now + (self._patience if now < self._end else _SECOND // 1000)
-                next_look = min(next_look, self._next_cut)
-            # A bounded number at once, so that the sockets are looked at while there is a backlog;
-            # opening a connection takes long enough to keep those waiting that are due.
-            for _ in range(_OPENINGS):
+                # After the end, requests in flight decide when the run is over.
+                next_tick = now + (self._tick_interval if now < self._end else _SECOND // 1000)
+                next_tick = min(next_tick, self._next_interval)
+            # A limited number at once, so that the sockets are polled during a backlog, and opening
+            # connections, which takes long, does not delay requests that are due.
+            for _ in range(_MAX_ASSIGNED):
                 if not queue or not (free or len(connections) < limit):
                     break
                 self._assign(queue.popleft())
-            for _ in range(_BATCH):
-                if not coming or coming[0] > now:
+            for _ in range(_MAX_DISPATCHED):
+                if not upcoming or upcoming[0] > now:
                     break
-                self._take_up(coming.popleft())
-            due = now if queue and (free or len(connections) < limit) else coming[0] if coming else NEVER
-            for fd in wait((min(due, next_look) - clock()) / _SECOND):
+                self._dispatch(upcoming.popleft())
+            due = now if queue and (free or len(connections) < limit) else upcoming[0] if upcoming else next_tick
+            for fd in wait((min(due, next_tick) - clock()) / _SECOND):
                 handlers[fd]()
-        self._cut(clock())
+        self._emit_interval(clock())
 
     def _delay(self) -> int:
-        """Tell how long to wait for the moment at which all parts of the plan start, in ns."""
+        """Return the time until all parts of the plan start, in ns."""
         if self._plan.start_at is None:
             return 0
         return max(0, round((self._plan.start_at - time.time()) * 1e9))
 
-    # What becomes of a request.
+    # Requests.
 
-    def _take_up(self, due: int) -> None:
+    def _dispatch(self, due: int) -> None:
         now = clock()
-        if self._closed:
+        if self._closed_model:
             if now >= self._end:
                 return
             due = now
-        elif due >= self._begin:
+        elif due >= self._start:
             lag = now - due
             self._lag[lag & MASKS[lag.bit_length()]] += 1
             if lag > self._timeout:
-                # Too late to be answered in time, whatever the service does: not sent.
+                # It would time out whatever the service does: not sent.
                 self._count("timeout")
-                self._unsent += 1
+                self._never_sent += 1
                 return
         if self._free or len(self._connections) < self._plan.connections:
             self._assign(due)
@@ -178,35 +157,35 @@ class Engine:
             connection.sent = clock()
             connection.send()
         else:
-            connection = Connection(self._wire, self)
+            connection = Connection(self._endpoint, self)
             self._connections.add(connection)
             connection.due = due
             connection.open()
 
-    def answered(self, connection: Connection, status: int, reusable: bool) -> None:
-        """Count an answer, and give the connection its next request."""
+    def on_response(self, connection: Connection, status: int, reusable: bool) -> None:
+        """Count a response, and give the connection its next request."""
         now = clock()
         due = connection.due
-        if due >= self._begin:
-            took = now - due
-            if took > self._timeout:
+        if due >= self._start:
+            elapsed = now - due
+            if elapsed > self._timeout:
                 self._count("timeout")
             else:
-                self._latency[took & MASKS[took.bit_length()]] += 1
-                if not self._closed:
-                    took = now - connection.sent
-                    self._service_time[took & MASKS[took.bit_length()]] += 1
+                self._latency[elapsed & MASKS[elapsed.bit_length()]] += 1
+                if not self._closed_model:
+                    elapsed = now - connection.sent
+                    self._service_time[elapsed & MASKS[elapsed.bit_length()]] += 1
                 self._outcomes[status] += 1
-        connection.due = NEVER
-        if connection.answered:
-            self.kept = True
-        connection.answered = now
-        if not (reusable and self.keep):
+        connection.due = IDLE
+        if connection.last_response:
+            self.reuse_seen = True
+        connection.last_response = now
+        if not (reusable and self.reuse):
             connection.close()
             self._connections.discard(connection)
-            if self._closed:
-                self._coming.appendleft(now)
-        elif self._closed:
+            if self._closed_model:
+                self._upcoming.appendleft(now)
+        elif self._closed_model:
             if now < self._end:
                 connection.due = connection.sent = now
                 connection.send()
@@ -219,16 +198,16 @@ class Engine:
         else:
             self._free.append(connection)
 
-    def failed(self, connection: Connection, kind: str) -> None:
-        """Count a request that got no answer."""
-        if connection.due >= self._begin:
+    def on_failure(self, connection: Connection, kind: str) -> None:
+        """Count a failed request."""
+        if connection.due >= self._start:
             self._count(kind)
         self._connections.discard(connection)
-        if self._closed:
-            self._coming.append(clock() + _REST)
+        if self._closed_model:
+            self._upcoming.append(clock() + _FAILURE_PAUSE)
 
-    def lost(self, connection: Connection) -> None:
-        """Forget an idle connection that the service closed."""
+    def on_idle_close(self, connection: Connection) -> None:
+        """Forget the connection."""
         self._connections.discard(connection)
         if connection in self._free:
             self._free.remove(connection)
@@ -236,50 +215,50 @@ class Engine:
     def _count(self, kind: str) -> None:
         self._outcomes[kind] += 1
 
-    # What is looked at now and then: time-outs, the ends of intervals and of the run.
+    # Timeouts, intervals, and the end of the run.
 
-    def _look(self, now: int) -> bool:
-        """Give up on what took too long, and emit the interval if it is over; say if all is done."""
-        abort_reason = now - self._timeout
-        while self._queue and self._queue[0] < abort_reason:
-            if self._queue.popleft() >= self._begin:
+    def _tick(self, now: int) -> bool:
+        """Expire requests, and emit the interval if it is over; return whether the run is over."""
+        expired = now - self._timeout
+        while self._queue and self._queue[0] < expired:
+            if self._queue.popleft() >= self._start:
                 self._count("timeout")
-                self._unsent += 1
-        for connection in [late for late in self._connections if late.due < abort_reason]:
+                self._never_sent += 1
+        for connection in [late for late in self._connections if late.due < expired]:
             connection.close()
-            self.failed(connection, "timeout")
+            self.on_failure(connection, "timeout")
         busy = len(self._connections) > len(self._free)
         if now > self._end + self._timeout:
-            self._write_off()
-        if now >= self._end and (self._queue or self._coming or (busy and self._closed)):
+            self._expire_undispatched()
+        if now >= self._end and (self._queue or self._upcoming or (busy and self._closed_model)):
             self._busy_until = now
-        done = now >= self._end and not self._queue and not busy and (self._closed or not self._coming)
-        if done or now >= self._next_cut:
-            self._cut(now)
+        done = now >= self._end and not self._queue and not busy and (self._closed_model or not self._upcoming)
+        if done or now >= self._next_interval:
+            self._emit_interval(now)
         return done
 
-    def _write_off(self) -> None:
-        """Count what was not even taken up when the last of it was to be answered, as it never will be."""
-        taken = self._taken + sum(self._lag.values())
-        if not self._closed and (missing := self._plan.requests - taken) > 0 and self._coming:
+    def _expire_undispatched(self) -> None:
+        """Count, after the last timeout, the requests that were not even dispatched."""
+        dispatched = self._dispatched + sum(self._lag.values())
+        if not self._closed_model and (missing := self._plan.requests - dispatched) > 0 and self._upcoming:
             self._outcomes["timeout"] += missing
-            self._unsent += missing
-            self._taken += missing
-        self._coming.clear()
-        self._due_times = iter(())
+            self._never_sent += missing
+            self._dispatched += missing
+        self._upcoming.clear()
+        self._schedule = iter(())
 
-    def _after(self, cut: int) -> int:
-        """Tell when to cut next: after a second; the last before the end takes half of one more.
+    def _interval_end(self, start: int) -> int:
+        """Return when an interval is over: after a second; the last one takes up to half a second more.
 
-        What is open at the end has a second to come in before it is an interval of its own.
+        Responses in the second after the end of the duration are in the last interval.
         """
-        following = cut + _SECOND
-        return following if following + _SECOND // 2 <= self._end else max(self._end, cut) + _SECOND
+        end = start + _SECOND
+        return end if end + _SECOND // 2 <= self._end else max(self._end, start) + _SECOND
 
-    def _cut(self, now: int) -> None:
-        """End the interval, and emit it; at the end of the warm-up, start to count."""
-        if self._cut_at < self._begin:
-            until = self._begin
+    def _emit_interval(self, now: int) -> None:
+        """Emit the interval, unless it was the warm-up, and begin the next one."""
+        if self._interval_start < self._start:
+            until = self._start
         else:
             if now >= self._end:
                 until = self._busy_until
@@ -287,37 +266,37 @@ class Engine:
                 until = now
             else:
                 latest = min(now, self._end - _SECOND // 2)
-                until = latest - (latest - self._begin) % _SECOND
-            seconds = max(0, until - self._cut_at) / _SECOND
-            cpu = (time.process_time_ns() - self._cpu) / max(1, now - self._clock)
+                until = latest - (latest - self._start) % _SECOND
+            seconds = max(0, until - self._interval_start) / _SECOND
+            cpu = (time.process_time_ns() - self._cpu_start) / max(1, now - self._clock_start)
             if seconds or self._outcomes:
                 self._emit(
                     Figures(
-                        start=(self._cut_at - self._begin) / _SECOND,
+                        start=(self._interval_start - self._start) / _SECOND,
                         seconds=seconds,
                         latency=dict(self._latency),
                         service_time=dict(self._service_time),
                         outcomes=dict(self._outcomes),
                         lag=dict(self._lag),
                         cpu=cpu,
-                        throttled=throttled() - self._throttled,
+                        throttled=throttled() - self._throttled_start,
                         received=self.received,
                         retried=self.retried,
-                        never_sent=self._unsent,
+                        never_sent=self._never_sent,
                     )
                 )
-            until = max(until, self._cut_at) if until < self._end else now
-        self._clear(until)
-        self._next_cut = self._after(until)
+            until = max(until, self._interval_start) if until < self._end else now
+        self._begin_interval(until)
+        self._next_interval = self._interval_end(until)
 
-    def _clear(self, cut: int) -> None:
-        """Start to count anew."""
-        self._taken += sum(self._lag.values())
+    def _begin_interval(self, start: int) -> None:
+        """Reset all counts."""
+        self._dispatched += sum(self._lag.values())
         self._latency: defaultdict[Bucket, int] = defaultdict(int)
         # In the closed model a request is due when it is sent.
-        self._service_time = self._latency if self._closed else defaultdict(int)
+        self._service_time = self._latency if self._closed_model else defaultdict(int)
         self._outcomes: defaultdict[int | str, int] = defaultdict(int)
         self._lag = defaultdict(int)
-        self.received = self.retried = self._unsent = 0
-        self._throttled = throttled()
-        self._cut_at, self._clock, self._cpu = cut, max(cut, clock()), time.process_time_ns()
+        self.received = self.retried = self._never_sent = 0
+        self._throttled_start = throttled()
+        self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()

@@ -1,4 +1,4 @@
-"""Which sockets can go on, and waiting for them until a precise moment."""
+"""Waiting for sockets, with precise timeouts."""
 
 import contextlib
 import select
@@ -6,40 +6,40 @@ import selectors
 from pathlib import Path
 from typing import Protocol
 
-_NAP = 20e-6
+_MIN_SLEEP = 20e-6
 
 
 class Poller(Protocol):
-    """Tells which file descriptors are ready; they are told again until they no longer are."""
+    """Reports which file descriptors are ready (level-triggered)."""
 
     def add(self, fd: int, *, write: bool = False) -> None:
-        """Watch for input, or for input and room for output."""
+        """Watch for reading, or for reading and writing."""
 
     def change(self, fd: int, *, write: bool) -> None:
-        """Watch for something else."""
+        """Change what to watch for."""
 
-    def forget(self, fd: int) -> None:
-        """Stop watching; to be called just before the descriptor is closed."""
+    def remove(self, fd: int) -> None:
+        """Stop watching; call it just before the descriptor is closed."""
 
     def wait(self, seconds: float) -> list[int]:
-        """Give what is ready, at the latest after so many seconds."""
+        """Return the descriptors that are ready, after at most this time."""
 
     def close(self) -> None:
-        """Give the poller's own descriptor back."""
+        """Close the poller's own descriptor."""
 
 
 def poller(precise: bool) -> Poller:
-    """Choose the best that this system has; a precise one wakes to the microsecond."""
+    """Return the best poller of this system; a precise one waits with microsecond resolution."""
     return EpollPoller(precise) if hasattr(select, "epoll") else SelectorPoller()
 
 
 class EpollPoller:
-    """Linux."""
+    """For Linux."""
 
     _READ, _WRITE = 1, 5  # EPOLLIN, EPOLLIN | EPOLLOUT
 
     def __init__(self, precise: bool) -> None:
-        """Be precise where requests are due at set times; else save the system call that it takes."""
+        """Create a poller; a precise one takes another system call for each wait."""
         self._epoll = select.epoll()
         self._precise = precise
         self._self = [self._epoll.fileno()]
@@ -53,14 +53,13 @@ class EpollPoller:
     def change(self, fd: int, *, write: bool) -> None:
         self._epoll.modify(fd, self._WRITE if write else self._READ)
 
-    def forget(self, fd: int) -> None:
-        """Nothing: closing a descriptor takes it out."""
+    def remove(self, fd: int) -> None:
+        """Do nothing: closing a descriptor removes it."""
 
     def wait(self, seconds: float) -> list[int]:
-        # epoll rounds its time-out up to whole milliseconds, select does not: so wait with select
-        # for the epoll descriptor itself to become readable.
-        # Not worth it for less than it takes to fall asleep and wake.
-        if self._precise and seconds > _NAP:
+        # epoll rounds its timeout up to whole milliseconds, select does not: so select waits for the
+        # epoll descriptor to become readable. Falling asleep and waking up takes longer than _MIN_SLEEP.
+        if self._precise and seconds > _MIN_SLEEP:
             select.select(self._self, (), (), seconds)
         if self._precise:
             seconds = 0
@@ -71,7 +70,7 @@ class EpollPoller:
 
 
 class SelectorPoller:
-    """macOS and others: kqueue waits precisely by itself."""
+    """For macOS and others: kqueue is precise by itself."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -82,7 +81,7 @@ class SelectorPoller:
     def change(self, fd: int, *, write: bool) -> None:
         self._selector.modify(fd, self._events(write))
 
-    def forget(self, fd: int) -> None:
+    def remove(self, fd: int) -> None:
         self._selector.unregister(fd)
 
     def wait(self, seconds: float) -> list[int]:

@@ -1,7 +1,7 @@
-"""The process in which the embedded generator runs, and how to talk to it.
+"""A worker process of the embedded generator, as seen by the process that starts it.
 
-The service may live in a thread of the test process, and would share the interpreter's lock with
-a generator there. The process is started once and takes one plan after another.
+The service may run in a thread of the test process, and would share the GIL with a generator in the same
+process. A worker is started once and runs one plan after another.
 """
 
 from __future__ import annotations
@@ -10,32 +10,27 @@ import contextlib
 import marshal
 import os
 import pickle
-import resource
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
-import traceback
 import weakref
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from pytest_loadgen.errors import GeneratorError, LoadError
+from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
-from pytest_loadgen.generators.embedded.engine import Engine, Figures
+from pytest_loadgen.generators.embedded.protocol import DONE, ERROR, FINISH, STOP, Environment, Figures
 from pytest_loadgen.traffic.plan import Plan
 
-# How long a worker may take to end what it was told to end, in seconds.
+# How long a worker may take to stop a run, or to exit, in seconds.
 _GRACE = 1.0
-_LONGEST_POLL = 3600.0
-# Messages to the process: a pickled plan, or one of these in the middle of a run.
-_STOP, _FINISH = b"stop", b"finish"
-# Messages from the process, by their first byte: figures, all done, or an error.
-_FIGURES, _DONE, _ERROR = b"f", b"d", b"e"
+# poll(2) accepts no more than 24 days.
+_MAX_POLL = 3600.0
+_CHILD = "pytest_loadgen.generators.embedded.child"
 
 
 class Worker:
@@ -46,91 +41,90 @@ class Worker:
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:
-            raise GeneratorError(f"embedded: cannot talk to another process: {error}") from error
+            raise GeneratorError(f"embedded: cannot create a socket pair: {error}") from error
         with theirs:
-            # The child finds the modules where this process found them.
-            start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main({theirs.fileno()})"
+            # The child has the same module search path as this process.
+            start = f"import sys; sys.path[:] = {sys.path!r}; from {_CHILD} import main; main({theirs.fileno()})"
             try:
-                self._process = subprocess.Popen(  # noqa: S603  # this interpreter, our own text
+                self._process = subprocess.Popen(  # noqa: S603  # this interpreter, our own code
                     [sys.executable, "-P", "-c", start],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
-                    start_new_session=True,  # Ctrl-C is this process's to handle
+                    start_new_session=True,  # this process handles Ctrl-C
                 )
             except OSError as error:
                 ours.close()
                 raise GeneratorError(f"embedded: cannot start {sys.executable}: {error}") from error
-        self._channel = Connection(ours.detach())
+        self._pipe = Connection(ours.detach())
         self._busy = False
         _ALL.add(self)
 
     @property
     def alive(self) -> bool:
-        """Whether it can take another plan: it lives, and nothing of the last one is still to come."""
+        """Whether it can run another plan: it is alive, and the last run has ended."""
         return not self._busy and self._process.poll() is None
 
     def run(self, plan: Plan) -> Iterator[Interval]:
-        """Run a plan; closing the iterator stops it, and Ctrl-C does after the last interval."""
+        """Run a plan; closing the iterator stops it, and so does Ctrl-C, after one last interval."""
         try:
             self._busy = True
-            self._channel.send_bytes(pickle.dumps((_surroundings(), plan)))
+            self._pipe.send_bytes(pickle.dumps((_environment(), plan)))
             try:
-                yield from self._intervals(_longest(plan))
+                yield from self._intervals(_max_duration(plan))
             except KeyboardInterrupt:
                 self.stop()
                 yield from self._intervals(_GRACE)
                 raise
         except TimeoutError:
-            raise  # no channel raises it: it is an alarm of the test's own
+            raise  # not from the pipe, but from a timeout of the test itself
         except (EOFError, OSError) as error:
-            raise GeneratorError(f"embedded: its process {self._epitaph()}") from error
+            raise GeneratorError(f"embedded: its process {self._describe_exit()}") from error
         finally:
             if self._busy:
                 self._settle()
 
     def stop(self) -> None:
-        """Let the run end now, also from another thread than it is iterated in."""
+        """Stop the run; any thread may do this."""
         with contextlib.suppress(OSError):
-            self._channel.send_bytes(_STOP)
+            self._pipe.send_bytes(STOP)
 
     def finish(self) -> None:
-        """Let the run send no more, and end when what is open has ended."""
+        """Send no more requests, and wait for those in flight."""
         with contextlib.suppress(OSError):
-            self._channel.send_bytes(_FINISH)
+            self._pipe.send_bytes(FINISH)
 
     def _intervals(self, seconds: float) -> Iterator[Interval]:
         deadline = time.monotonic() + seconds
         while True:
-            # Ctrl-C comes while waiting, not between the halves of a message.
-            # In pieces, as poll(2) takes no more than 24 days.
-            while not self._channel.poll(min(_LONGEST_POLL, max(0.0, deadline - time.monotonic()))):
+            # Ctrl-C interrupts the wait, not the reading of a message.
+            while not self._pipe.poll(min(_MAX_POLL, max(0.0, deadline - time.monotonic()))):
                 if time.monotonic() >= deadline:
                     raise EOFError
-            message = self._channel.recv_bytes()
+            message = self._pipe.recv_bytes()
             kind, content = message[:1], message[1:]
-            if kind == _DONE:
+            if kind == DONE:
                 self._busy = False
                 return
-            if kind == _ERROR:
+            if kind == ERROR:
                 self._busy = False
-                raise pickle.loads(content)  # noqa: S301  # from our own process
+                raise pickle.loads(content)  # noqa: S301  # from our own worker
             yield _interval(Figures(*marshal.loads(content)))  # noqa: S302  # likewise
 
     def _settle(self) -> None:
-        """Stop the run that is under way, or the process if it does not."""
+        """Stop the current run, or the process if the run does not stop."""
         self.stop()
         with contextlib.suppress(EOFError, OSError):
-            while self._channel.poll(_GRACE):
-                if self._channel.recv_bytes()[:1] in (_DONE, _ERROR):
+            while self._pipe.poll(_GRACE):
+                if self._pipe.recv_bytes()[:1] in (DONE, ERROR):
                     self._busy = False
                     return
         self.close()
 
     def close(self) -> None:
         """End the process."""
-        self._channel.close()
+        self._pipe.close()
         try:
             self._process.wait(_GRACE)
         except subprocess.TimeoutExpired:
@@ -139,53 +133,40 @@ class Worker:
         if self._process.stderr:
             self._process.stderr.close()
 
-    def _epitaph(self) -> str:
-        """Tell how the process ended."""
+    def _describe_exit(self) -> str:
+        """Return how the process ended, and what it printed."""
         try:
             _, output = self._process.communicate(timeout=_GRACE)
         except subprocess.TimeoutExpired:
-            return "does not answer, and was ended"
+            return "did not respond and was killed"
         code = self._process.returncode
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
-        said = output.decode(errors="replace").strip()[-2000:] if output else ""
-        return f"{how}\n{said}" if said else how
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+        text = output.decode(errors="replace").strip()[-2000:] if output else ""
+        return f"{how}\n{text}" if text else how
 
 
 _ALL: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
-def _forget_all() -> None:
-    """Close, in a forked child, what would keep the processes alive when their parent dies."""
+def _close_inherited() -> None:
+    """Close the pipes in a forked child: open ones would keep the workers alive when their parent dies."""
     for worker in _ALL:
-        worker._channel.close()
+        worker._pipe.close()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+os.register_at_fork(after_in_child=_close_inherited)
 
 
-def _surroundings() -> tuple[str | None, dict[str, str | None]]:
-    """Tell what relative paths and `verify=True` mean now; a test may change it between loads."""
+def _environment() -> Environment:
     try:
         folder = str(Path.cwd())
     except OSError:
         folder = None
-    return folder, {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
+    return Environment(folder, {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")})
 
 
-def _move(surroundings: tuple[str | None, dict[str, str | None]]) -> None:
-    folder, variables = surroundings
-    if folder:
-        with contextlib.suppress(OSError):
-            os.chdir(folder)
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-def _longest(plan: Plan) -> float:
-    """Tell after how many seconds a process that has not said that it is done must be stuck."""
+def _max_duration(plan: Plan) -> float:
+    """Return the time after which a worker that has not finished must be stuck, in seconds."""
     delay = max(0.0, plan.start_at - time.time()) if plan.start_at else 0.0
     return delay + plan.warmup + plan.duration + plan.timeout + 10 * _GRACE
 
@@ -204,81 +185,3 @@ def _interval(figures: Figures) -> Interval:
         retried=figures.retried,
         never_sent=figures.never_sent,
     )
-
-
-def main(fd: int) -> None:
-    """Run plans that arrive on a descriptor until the other end closes it."""
-    channel = Connection(fd)
-    _raise_file_limit()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            message = channel.recv_bytes()
-            # A word that crossed the end of the run that it meant is for nobody.
-            if message not in (_STOP, _FINISH):
-                surroundings, plan = pickle.loads(message)  # noqa: S301  # from the process that started this one
-                _move(surroundings)
-                _run(channel, plan)
-    # At once: what a run left behind needs no tidying.
-    os._exit(0)
-
-
-class _Outbox:
-    """Messages on their way; a reader that is busy with other things keeps no load waiting."""
-
-    def __init__(self, channel: Connection) -> None:
-        self._socket = socket.socket(fileno=os.dup(channel.fileno()))
-        self._pending = b""
-
-    def put(self, message: bytes) -> None:
-        """Send as much as there is room for now, and keep the rest."""
-        # In the form in which `Connection` reads messages.
-        self._pending += struct.pack("!i", len(message)) + message
-        with contextlib.suppress(BlockingIOError):
-            while self._pending:
-                self._pending = self._pending[self._socket.send(self._pending, socket.MSG_DONTWAIT) :]
-
-    def close(self) -> None:
-        """Send what is left, however long that takes."""
-        with self._socket:
-            self._socket.sendall(self._pending)
-
-
-def _run(channel: Connection, plan: Plan) -> None:
-    outbox = _Outbox(channel)
-
-    def emit(figures: Figures) -> None:
-        outbox.put(_FIGURES + marshal.dumps(figures[:]))
-
-    def obey() -> None:
-        try:
-            message = channel.recv_bytes()
-        except (EOFError, OSError):
-            message = _STOP
-        if message == _FINISH:
-            engine.finish()
-        else:
-            engine.stop()
-
-    end = _DONE
-    try:
-        engine = Engine(plan, emit)
-        engine.watch(channel.fileno(), obey)
-        engine.run()
-    except LoadError as error:
-        end = _ERROR + pickle.dumps(error)
-    except OSError:
-        raise
-    except Exception:
-        flaw = GeneratorError(f"embedded: this should not have happened\n{traceback.format_exc()}")
-        end = _ERROR + pickle.dumps(flaw)
-    outbox.put(end)
-    outbox.close()
-
-
-def _raise_file_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        # macOS says that there is no limit, and takes no more than this.
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (10_240 if hard == resource.RLIM_INFINITY else hard, hard))

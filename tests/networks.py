@@ -1,6 +1,6 @@
-"""Networks that are far away: namespaces of this machine, behind lines with a delay.
+"""Networks with a delay: namespaces of this machine behind TUN devices.
 
-A line is two TUN devices, between which a process carries packets, each after its delay.
+A link is two TUN devices; a process forwards packets between them, each after the delay.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ _MTU = 1500
 
 
 class Network(NamedTuple):
-    """A namespace: both ends of the line to it (this one is the same for all), and what runs a command there."""
+    """A namespace: the addresses of this machine and of the namespace, and a prefix that runs a command there."""
 
     here: str
     there: str
@@ -32,12 +32,12 @@ class Network(NamedTuple):
 
 @contextmanager
 def namespaces(count: int, delay: float) -> Iterator[list[Network]]:
-    """Make namespaces, packets to and from which take so many seconds; skip where that is not possible."""
+    """Create namespaces with a delay in seconds for packets in each direction; skip if that is not possible."""
     with ExitStack() as stack:
         try:
             networks = [stack.enter_context(_namespace(number, delay)) for number in range(count)]
         except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"no network namespaces can be made here: {error}")
+            pytest.skip(f"cannot create network namespaces: {error}")
         yield networks
 
 
@@ -55,17 +55,17 @@ def _namespace(number: int, delay: float) -> Iterator[Network]:
             _run(*command, "ip", "address", "add", address, "peer", other, "dev", device)
             _run(*command, "ip", "link", "set", device, "up")
         _run(*inside, "ip", "link", "set", "lo", "up")
-        carrier = subprocess.Popen(
+        forwarder = subprocess.Popen(
             [sys.executable, __file__, str(near.descriptor), str(far.descriptor), str(delay)],
             pass_fds=(near.descriptor, far.descriptor),
         )
-        stack.callback(carrier.wait)
-        stack.callback(carrier.kill)
+        stack.callback(forwarder.wait)
+        stack.callback(forwarder.kill)
         yield Network(here, there, inside)
 
 
 class Tun(NamedTuple):
-    """A network device whose packets go to a descriptor."""
+    """A network device whose packets are read and written at a file descriptor."""
 
     name: str
     descriptor: int
@@ -85,21 +85,21 @@ def _run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _carry(near: int, far: int, delay: float) -> None:
-    """Hand packets from each to the other, for ever."""
+def _forward(near: int, far: int, delay: float) -> None:
+    """Forward packets in both directions until killed."""
     other = {near: far, far: near}
-    coming: deque[tuple[float, int, bytes]] = deque()
+    pending: deque[tuple[float, int, bytes]] = deque()
     with selectors.DefaultSelector() as selector:
         for descriptor in other:
             selector.register(descriptor, selectors.EVENT_READ)
         while True:
-            wait = max(0.0, coming[0][0] - time.monotonic()) if coming else None
+            wait = max(0.0, pending[0][0] - time.monotonic()) if pending else None
             for key, _ in selector.select(wait):
-                coming.append((time.monotonic() + delay, other[key.fd], os.read(key.fd, _MTU + 100)))
-            while coming and coming[0][0] <= time.monotonic():
-                _, to, packet = coming.popleft()
+                pending.append((time.monotonic() + delay, other[key.fd], os.read(key.fd, _MTU + 100)))
+            while pending and pending[0][0] <= time.monotonic():
+                _, to, packet = pending.popleft()
                 os.write(to, packet)
 
 
 if __name__ == "__main__":
-    _carry(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+    _forward(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

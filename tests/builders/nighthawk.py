@@ -1,4 +1,4 @@
-"""Plans for Nighthawk, and results as it writes them."""
+"""Nighthawk's plans and its output."""
 
 import math
 from bisect import bisect_right
@@ -18,16 +18,17 @@ def plan(url: str = URL, **options: Any) -> Plan:
 
 
 def at(asked: Plan, *address: Any) -> Plan:
-    """A plan whose service has this address."""
+    """Set the address that the service was found at."""
     return replace(asked, target=replace(asked.target, address=address))
 
 
 def second(**options: Any) -> Plan:
+    """Make a plan of one second."""
     return plan(**{"duration": 1, "timeout": 1, **options})
 
 
 def statistic(name: str, times: Sequence[float]) -> dict[str, Any]:
-    """A statistic as Nighthawk writes it: five percentiles per halving of the remainder."""
+    """Write latencies as Nighthawk does: five percentiles for each halving of the distance to 100 %."""
     found = sorted(round(each * 1e9) for each in times)
 
     def row(percentile: float, value: int) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def output(
     seconds: float = 5.0,
     more: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """A result as Nighthawk writes it: responses by class, their latencies, other counters."""
+    """Write the output of a run: responses by class, their latencies, those of failed requests, other counters."""
     times = [0.01] * sum(answers.values()) if times is None else times
     counters = {f"benchmark.http_{kind}": count for kind, count in answers.items()}
     counters = {"upstream_rq_total": sum(answers.values()), **counters, **(more or {})}

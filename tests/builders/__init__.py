@@ -1,0 +1,1 @@
+"""What tests are made of: plans, results and programs' outputs, built in one place. Test modules import no other."""
