@@ -10,7 +10,7 @@ from pytest_loadgen import Command, CommandOutput, Interval, LoadGenerator, Plan
 
 
 class Hey(Command):
-    """hey keeps a rate on each connection, and counts from when a request was sent."""
+    """hey keeps a rate on each connection, and measures latency from when a request was sent."""
 
     name = "hey"
     features = frozenset({"http", "https", "http2", "rate", "body"})
@@ -31,22 +31,22 @@ class Hey(Command):
         return {"body": plan.target.body}
 
     def parse(self, output: CommandOutput, plan: Plan) -> list[Interval]:
-        timeline, answers = Timeline(plan), list(csv.DictReader(output.stdout.splitlines()))
-        for answer in answers:
-            took = float(answer["response-time"])
-            timeline.add_response(float(answer["offset"]) + took, answer["status-code"], took, took)
-        # What got no answer is not in its table.
-        timeline.add_failure(plan.duration, "failed", max(0, shared(plan)[1] - len(answers)))
+        timeline, responses = Timeline(plan), list(csv.DictReader(output.stdout.splitlines()))
+        for response in responses:
+            took = float(response["response-time"])
+            timeline.add_response(float(response["offset"]) + took, response["status-code"], took, took)
+        # Requests without a response are not in its output.
+        timeline.add_failure(plan.duration, "failed", max(0, shared(plan)[1] - len(responses)))
         return timeline.intervals(output.cpu / output.seconds)
 
 
 def shared(plan: Plan) -> tuple[int, int]:
-    # Each worker sends as many as the others: as many workers as add no more than 2 % to the requests.
+    # All workers send the same number: choose the most workers that add at most 2 % to the requests.
     requests, most = plan.requests, max(1, min(plan.connections, plan.requests))
     workers = min(range((most + 1) // 2, most + 1), key=lambda count: (max(-requests % count, requests / 50), -count))
     return workers, requests + -requests % workers
 
 
-@pytest.hookimpl(optionalhook=True)  # pytest goes on without pytest-loadgen, too
+@pytest.hookimpl(optionalhook=True)  # pytest also works without pytest-loadgen
 def pytest_loadgen_generators() -> list[LoadGenerator]:
     return [Hey()]

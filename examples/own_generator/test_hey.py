@@ -1,4 +1,4 @@
-"""That hey keeps what every load generator must: `pip install examples/own_generator && pytest examples`."""
+"""hey passes the tests of load generators: `pip install examples/own_generator && pytest examples`."""
 
 import shutil
 from importlib import import_module, metadata
@@ -9,7 +9,9 @@ from pytest_loadgen import Load, LoadGenerator
 from pytest_loadgen.testing import GeneratorTests
 from pytest_loadgen.testing.service import Server
 
-if not any(metadata.distributions(name="pytest-loadgen-hey")):  # pytest would find it here, and not know of it
+if not any(
+    metadata.distributions(name="pytest-loadgen-hey")
+):  # pytest could import it from here, but would not have registered it
     pytest.skip("pip install examples/own_generator", allow_module_level=True)
 hey = import_module("pytest_loadgen_hey")
 pytestmark = pytest.mark.skipif(not shutil.which("hey"), reason="hey is not installed")

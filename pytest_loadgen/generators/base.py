@@ -1,14 +1,15 @@
-"""What a load generator is."""
+"""The interface of load generators."""
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from types import UnionType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.interval import Interval
@@ -16,9 +17,12 @@ from pytest_loadgen.figures.result import LatencyFrom
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import NO_TIME, Duration
 
+PARSE_ERRORS = (LookupError, TypeError, AttributeError, ValueError, OSError, ArithmeticError, RecursionError)
+"""What reading a malformed result can raise, PlanError included: a ValueError that is not the user's mistake."""
+
 
 class Intervals(Protocol):
-    """What a running load yields; a generator function's iterator is one."""
+    """What `LoadGenerator.run` returns; a generator function's iterator is one."""
 
     def __iter__(self) -> Self: ...
 
@@ -29,10 +33,10 @@ class Intervals(Protocol):
 
 
 class Running(ABC):
-    """A load under way: an iterator over what `_run` yields, that any thread may close."""
+    """A running load: an iterator over what `_run` yields, which any thread may close."""
 
     def __init__(self) -> None:
-        """Start nothing yet: the first interval that is asked for does."""
+        """Start nothing yet: asking for the first interval does."""
         self._stopped = threading.Event()
         self._intervals = self._run()
 
@@ -46,69 +50,77 @@ class Running(ABC):
         """Stop the load."""
         self._stopped.set()
         self._stop()
-        with suppress(ValueError):  # another thread is in it, and finds that the load has ended
+        with suppress(ValueError):  # another thread is executing it, and will find that the load was stopped
             self._intervals.close()
 
     @abstractmethod
     def _run(self) -> Generator[Interval]:
-        """Carry out the load; where it has been stopped, yield nothing more."""
+        """Carry out the load; yield nothing more once it is stopped."""
 
     @abstractmethod
     def _stop(self) -> None:
-        """End what the thread in `_run` waits for, if there is one."""
+        """Wake the thread that executes `_run`, if there is one."""
 
     def _wait_for_start(self, plan: Plan) -> None:
-        """Wait until the plan is to start, or it is stopped."""
+        """Wait until the plan's start time, or until the load is stopped."""
         if plan.start_at is not None:
             self._stopped.wait(max(0.0, plan.start_at - time.time() - plan.warmup))
 
 
 def finish(intervals: Intervals) -> None:
-    """Let a load end early: send no more, and wait for what is open, where the generator can."""
+    """End a load early: send nothing more, and wait for open requests if the generator can."""
     getattr(intervals, "finish", intervals.close)()
 
 
 class LoadGenerator(Protocol):
-    """Turns a plan into intervals. Inherit from it, and say what differs from what is here."""
+    """Turns a plan into intervals. Inherit from it, and override what differs from these defaults."""
 
     name: str
-    """How users choose it."""
+    """The name by which users select it."""
     features: frozenset[str]
-    """What it can do, in the words of `Plan.needs`."""
+    """What it supports, in the words of `Plan.needs`."""
     latency_from: LatencyFrom = "scheduled"
-    """From when it counts latency."""
+    """The moment from which it measures latency."""
     added_latency: Duration = NO_TIME
-    """How much it may add to a latency itself."""
+    """How much it may add to a latency itself, at most."""
     streams_intervals: bool = True
-    """Whether intervals come as they end; or else all at the end of the load."""
+    """Whether it yields each interval as it ends; otherwise all of them at the end of the load."""
     max_duration: float = float("inf")
-    """How long a load it can do in one piece, in seconds."""
+    """The longest load that it can run in one piece, in seconds."""
     remote: bool = False
-    """Whether it runs elsewhere: it then finds the service itself, from there."""
+    """Whether it runs on another machine, and looks up the service from there."""
     sent_from: str = ""
-    """Where it runs, if not on this machine: what it measures from there is not what is measured from here."""
+    """Where it runs, if not on this machine: latencies from different places are not comparable."""
     settings: Mapping[str, type | UnionType] = {}
-    """What a table of pyproject.toml may set, each an attribute of this name and type."""
+    """What pyproject.toml may set: names of attributes, and their types."""
 
     def version(self) -> str:
-        """Tell its version, or nothing. Raises GeneratorError where it is not there."""
+        """Return its version, or an empty string if unknown. Raises GeneratorError if it is not available."""
         return ""
+
+    def configured(self, name: str, settings: Mapping[str, Any]) -> Self:
+        """Return a copy with this name and these values for its settings."""
+        generator = copy.copy(self)
+        generator.name = name
+        for setting, value in settings.items():
+            setattr(generator, setting, value)
+        return generator
 
     def run(self, plan: Plan) -> Intervals:
         """Load the service, yielding each interval as it ends; closing the iterator stops the load.
 
-        The iterator may have a method `finish()` too, to send no more and wait for what is open.
-        Raises PlanError, before anything is sent, where it cannot do what the plan says; else
-        GeneratorError. Several plans may run at the same time, each from its own thread.
+        The iterator may also have a method `finish()`, which sends nothing more and waits for open
+        requests. Raises PlanError, before anything is sent, if it cannot run the plan; otherwise
+        GeneratorError. Several plans may run at the same time, each in a thread of its own.
         """
         ...
 
 
 class Wrapper(LoadGenerator):
-    """A load generator that has another do its work, and is what that one is."""
+    """A load generator that lets another one do the work, and describes itself as that one."""
 
     def __init__(self, generator: LoadGenerator) -> None:
-        """Take over what it says of itself."""
+        """Copy the description of the other one."""
         self._generator = generator
         self.name, self.features, self.streams_intervals = (
             generator.name,
@@ -123,14 +135,14 @@ class Wrapper(LoadGenerator):
         self.remote, self.sent_from = generator.remote, generator.sent_from
 
     def version(self) -> str:
-        """Tell its version."""
+        """Return the version of the other one."""
         return self._generator.version()
 
 
 def check(generator: LoadGenerator, plan: Plan, others: Iterable[LoadGenerator] = ()) -> None:
-    """Refuse a plan that a generator cannot do, and say which of others can. Raises PlanError."""
+    """Refuse a plan that a generator does not support, and name those of the others that do. Raises PlanError."""
     if missing := plan.needs - generator.features:
-        # Those elsewhere would have to be asked, and may not be there.
-        can = ", ".join(sorted(other.name for other in others if not other.remote and plan.needs <= other.features))
-        hint = f" These can: {can}." if can else ""
-        raise PlanError(f"{generator.name} cannot do: {', '.join(sorted(missing))}.{hint}")
+        # A remote generator would have to be asked, and may not be reachable.
+        able = ", ".join(sorted(other.name for other in others if not other.remote and plan.needs <= other.features))
+        hint = f" Supported by: {able}." if able else ""
+        raise PlanError(f"{generator.name} does not support: {', '.join(sorted(missing))}.{hint}")

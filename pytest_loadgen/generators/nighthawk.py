@@ -11,17 +11,17 @@ from typing import ClassVar
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.command import Command
-from pytest_loadgen.generators.nighthawk_options import FEATURES, FLOOR, Asked, drain
-from pytest_loadgen.generators.nighthawk_output import Told
+from pytest_loadgen.generators.nighthawk_options import ADDED_LATENCY, FEATURES, NighthawkOptions, drain_time
+from pytest_loadgen.generators.nighthawk_result import NighthawkResult
 from pytest_loadgen.generators.process import CommandOutput
 from pytest_loadgen.traffic.plan import Plan
 
 _CONCURRENCY = "--concurrency"
-# What the configuration may say otherwise; of a flag that is there twice the program wants to know nothing.
-_USUAL = {_CONCURRENCY: "1", "--verbosity": "warn", "--sequencer-idle-strategy": "sleep"}
-_SHORT = {"-v": "--verbosity"}
-# What is not to be configured, and what says it instead.
-_OWN = {
+# Defaults that args may override; the program refuses a flag that is given twice.
+_DEFAULTS = {_CONCURRENCY: "1", "--verbosity": "warn", "--sequencer-idle-strategy": "sleep"}
+_LONG = {"-v": "--verbosity"}
+# Options that args may not contain, and what to use instead.
+_RESERVED = {
     "--rps": "rate=", "--duration": "duration=", "--connections": "connections=", "--timeout": "timeout=",
     "--request-method": "method=", "--protocol": "http2=", "--output-format": "", "--open-loop": "",
     "--no-default-failure-predicates": "", "--max-pending-requests": "", "--max-active-requests": "",
@@ -32,68 +32,68 @@ _OWN = {
 class Nighthawk(Command):
     """``nighthawk_client`` in its open loop, with latency from when each request was released.
 
-    In open loop nothing of the service holds a release back, and a request that finds no connection
-    free waits for one; so that is from when it was due, as long as the program keeps up. What it
-    never came to release are time-outs. `Told.interval` says how latency is told from failures.
+    In the open loop the service cannot delay a release, and a request that finds no free connection
+    waits for one; so that is when it was due, as long as the program keeps up. Requests that it
+    never released are timeouts. `NighthawkResult.interval` separates latencies from failures.
 
-    What is open at the end of the duration may take the time-out longer. Nighthawk tells nothing
-    more of it: where all of it ended in time it is in no figure, or else it is time-outs. (Builds
-    from before July 2026 do not tell these apart, and wait in any case: all of it is time-outs.)
+    Requests that are open at the end of the duration get the length of the timeout to end. Nighthawk
+    does not report them: if all of them ended in time they do not count, otherwise all are timeouts.
+    (Builds from before July 2026 do not distinguish these and always wait: all of them are timeouts.)
 
-    It trusts any certificate; whether it is to be trusted was seen when the service was looked for.
+    It trusts any certificate; the check of the service before the load verifies it.
     """
 
     name = "nighthawk"
     features = FEATURES
-    added_latency = FLOOR
+    added_latency = ADDED_LATENCY
     program = "nighthawk_client"
     install_hint: ClassVar = "https://github.com/envoyproxy/nighthawk"
-    reserved_args: ClassVar = _OWN
+    reserved_args: ClassVar = _RESERVED
 
     def argv(self, plan: Plan) -> list[str]:
-        """Give Nighthawk's arguments. Raises PlanError."""
-        asked = Asked.of(plan, self._workers())
+        """Return Nighthawk's arguments. Raises PlanError."""
+        options = NighthawkOptions.of(plan, self._workers())
         return [
             *("--output-format", "json", "--open-loop", "--no-default-failure-predicates"),
-            *("--rps", str(asked.rate), "--duration", str(asked.seconds), "--timeout", str(asked.timeout)),
-            *("--connections", str(asked.connections)),
-            *("--max-pending-requests", str(asked.waiting), "--max-active-requests", str(asked.waiting)),
-            *("--protocol", "http2" if asked.http2 else "http1", "--address-family", asked.family),
-            *("--request-method", asked.method),
-            *(word for name, value in asked.headers for word in ("--request-header", f"{name}: {value}")),
-            *self._usual(),
-            asked.url,
+            *("--rps", str(options.rate), "--duration", str(options.seconds), "--timeout", str(options.timeout)),
+            *("--connections", str(options.connections)),
+            *("--max-pending-requests", str(options.max_queue), "--max-active-requests", str(options.max_queue)),
+            *("--protocol", "http2" if options.http2 else "http1", "--address-family", options.address_family),
+            *("--request-method", options.method),
+            *(word for name, value in options.headers for word in ("--request-header", f"{name}: {value}")),
+            *self._defaults(),
+            options.url,
             *self.args,
         ]
 
     def parse(self, output: CommandOutput, plan: Plan) -> list[Interval]:
-        """Read the one result."""
-        interval = Told.read(json.loads(output.stdout)).interval(plan, output.seconds)
+        """Read the result, as one interval."""
+        interval = NighthawkResult.read(json.loads(output.stdout)).interval(plan, output.seconds)
         return [replace(interval, cpu=output.cpu / output.seconds)]
 
     def check(self, output: CommandOutput) -> None:
-        """Refuse a program that ended badly and has no result: with one it may say so of the service's answers."""
+        """Refuse a program that failed without a result; its exit status may only mean that responses were errors."""
         if not output.stdout.lstrip().startswith("{"):
             super().check(output)
 
-    def overrun(self, plan: Plan) -> float:
-        """Tell how long it may wait at its end: in older builds each worker after the other."""
-        return float(drain(plan) * self._workers())
+    def shutdown_time(self, plan: Plan) -> float:
+        """Return how long it may wait at its end: in older builds one worker after the other."""
+        return float(drain_time(plan) * self._workers())
 
     def _workers(self) -> int:
         """Read the number of workers from the configuration. Raises PlanError."""
-        text = self._configured().get(_CONCURRENCY, "1")
+        text = self._flags().get(_CONCURRENCY, "1")
         if not text.isascii() or not text.isdigit() or not int(text):
-            raise PlanError(f"{_CONCURRENCY} {text}: {self.name} has to know how many workers share the load: write 2")
+            raise PlanError(f"{self.name}: args: {_CONCURRENCY} must be a number of workers (got {text!r})")
         return int(text)
 
-    def _usual(self) -> Iterator[str]:
-        configured = self._configured()
-        for flag, value in _USUAL.items():
-            if flag not in configured:
+    def _defaults(self) -> Iterator[str]:
+        flags = self._flags()
+        for flag, value in _DEFAULTS.items():
+            if flag not in flags:
                 yield from (flag, value)
 
-    def _configured(self) -> dict[str, str]:
-        """Find the flags that the configuration gives, each with what comes behind it."""
+    def _flags(self) -> dict[str, str]:
+        """Return the flags in `args`, each with the word that follows."""
         words = [word for arg in self.args for word in arg.split("=", 1)]
-        return {_SHORT.get(flag, flag): value for flag, value in pairwise([*words, ""])}
+        return {_LONG.get(flag, flag): value for flag, value in pairwise([*words, ""])}

@@ -24,9 +24,8 @@ from pytest_loadgen.generators.channel import (
     Channel,
     host_and_port,
 )
-from pytest_loadgen.generators.command import without_secrets
+from pytest_loadgen.redaction import redact, without_password
 from pytest_loadgen.traffic.plan import FEATURES, HIGHEST_RATE, Plan
-from pytest_loadgen.traffic.target import without_password
 from pytest_loadgen.units import Duration
 
 if TYPE_CHECKING:
@@ -230,7 +229,7 @@ class Remote(LoadGenerator):
         """Translate an error, without secrets."""
         details = "".join(filter(str.isprintable, " ".join(error.details.split())))
         if plan:
-            details = without_secrets(details, plan.target, [self._resolved_token])
+            details = redact(details, (*plan.target.secrets, self._resolved_token))
         return _ERRORS.get(error.code, GeneratorError)(self._message(error.code, details[:_MAX_MESSAGE], received))
 
     def _message(self, code: str, details: str, received: bool) -> str:

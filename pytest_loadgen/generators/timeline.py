@@ -1,4 +1,4 @@
-"""Requests that a generator tells of one by one, put into the intervals in which they ended."""
+"""Single requests, collected into the intervals in which they ended."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ class _Second:
 
 
 class Timeline:
-    """The seconds of a load. All times are in seconds from its start."""
+    """The seconds of a load, for a generator that reports each request. All times are in seconds from its start."""
 
     def __init__(self, plan: Plan) -> None:
-        """Start with none."""
+        """Start without requests."""
         self._plan = plan
         self._duration = float(plan.duration)
-        # As in the embedded generator, the last second takes up to half of one more.
-        self._whole = max(1, int(self._duration + 0.5))
+        # As in the embedded generator, the last interval is up to half a second longer.
+        self._whole_seconds = max(1, int(self._duration + 0.5))
         self._seconds: defaultdict[int, _Second] = defaultdict(_Second)
 
     def add_response(self, end: float, outcome: str, latency: float, service_time: float) -> None:
-        """Add a request by when it was answered; one that took too long was given up."""
+        """Add a response by when it came, with its status; above the timeout of the plan it is a failure."""
         if latency > self._plan.timeout:
             self.add_failure(end, "timeout")
             return
         second = self._at(end)
         second.outcomes[outcome] += 1
-        second.latency[_edge(latency)] += 1
-        second.service_time[_edge(service_time)] += 1
+        second.latency[_lower_edge(latency)] += 1
+        second.service_time[_lower_edge(service_time)] += 1
 
     def add_failure(self, end: float, kind: str, count: int = 1, *, sent: bool = True) -> None:
-        """Add requests that got no answer."""
+        """Add requests that got no response, and whether they were sent at all."""
         second = self._at(end)
         second.outcomes[kind] += count
         second.never_sent += 0 if sent else count
 
     def add_lag(self, due: float, lag: float) -> None:
-        """Add how late the generator itself was."""
-        self._at(due).lag[_edge(lag)] += 1
+        """Add how late the generator itself sent a request."""
+        self._at(due).lag[_lower_edge(lag)] += 1
 
     def intervals(self, cpu: float = 0.0) -> list[Interval]:
-        """Give the seconds, each with the share of a core that was used in all of them."""
+        """Return the intervals, each with this share of a core as the CPU use of the generator."""
         last = max(self._seconds, default=0)
-        return [self._interval(number, cpu) for number in range(max(self._whole, last + 1))]
+        return [self._interval(number, cpu) for number in range(max(self._whole_seconds, last + 1))]
 
     def _interval(self, number: int, cpu: float) -> Interval:
         second = self._seconds.get(number, _Second())
-        sending = number < self._whole
-        start = float(number) if sending else self._duration + number - self._whole
-        end = self._duration if number == self._whole - 1 else start + 1
+        sending = number < self._whole_seconds
+        start = float(number) if sending else self._duration + number - self._whole_seconds
+        end = self._duration if number == self._whole_seconds - 1 else start + 1
         return Interval(
             start=start,
             seconds=end - start if sending else 0.0,
@@ -73,10 +73,11 @@ class Timeline:
 
     def _at(self, moment: float) -> _Second:
         if moment < self._duration:
-            return self._seconds[min(max(0, int(moment)), self._whole - 1)]
-        return self._seconds[self._whole + int(moment - self._duration)]
+            return self._seconds[min(max(0, int(moment)), self._whole_seconds - 1)]
+        return self._seconds[self._whole_seconds + int(moment - self._duration)]
 
 
-def _edge(seconds: float) -> int:
+def _lower_edge(seconds: float) -> int:
+    """Round down to the precision of histograms, in ns: equal values are then counted once."""
     ns = max(0, round(seconds * 1e9))
     return ns & MASKS[ns.bit_length()]

@@ -1,5 +1,5 @@
--- What pytest-loadgen has wrk and wrk2 do: send one request, byte for byte as it is in a file, and
--- tell at the end, in one line of JSON, all that came of it.
+-- The hook of pytest-loadgen in wrk and wrk2: it sends the request in a file, byte for byte, and
+-- prints the figures of the run in one line of JSON at the end.
 
 local function content(name)
    local file = assert(io.open(name, "rb"))
@@ -9,9 +9,9 @@ local function content(name)
 end
 
 local bytes, address = content("request"), content("address")
-local is_wrk2 = wrk.time_us ~= nil -- which only wrk2 has
+local is_wrk2 = wrk.time_us ~= nil -- only wrk2 has it
 
--- The name in the URL is for TLS; the address that was found for it is where to connect.
+-- The host name in the URL is for TLS; the connection goes to the address that was checked.
 local lookup = wrk.lookup
 function wrk.lookup(_, service)
    return lookup(address, service)
@@ -21,20 +21,20 @@ function wrk.format()
    return bytes
 end
 
--- They send again what was lost, and do not tell how often: so what is sent is counted here.
+-- The programs send lost requests again and do not report how often: so requests are counted here.
 sent, answered = 0, 0
 
--- How late wrk2 was itself, it does not tell either. What is sure: for so long a request was due, and
--- nothing was under way on any connection of the thread, so that it waited for no answer. When it
--- was due is learnt: all connections have the same period, so that in each the requests come at the
--- same moments, and none comes too early.
-local connections, period, settled, last_moments -- of the thread, and in microseconds; of wrk nothing
+-- Nor does wrk2 report how late it was itself. It certainly was late while a request was due and the
+-- thread had no request in flight on any connection, so that it was not waiting for a response. When
+-- requests are due is learnt: all connections have the same period, so the requests of each come at
+-- the same offset in every period, and never early.
+local connections, period, settled, last_moments -- of the thread, times in microseconds; nil in wrk
 local started, counted_from, earliest = nil, 0, {}
 local idle_from, idle_to = {}, {}
 answered_at = 0
 
--- What is under way shortly before the end: then, or when next something happens.
-local function look(now)
+-- Counts the requests in flight shortly before the end, at the first event from then on.
+local function count_in_flight(now)
    if now > last_moments and not under_way then
       under_way = sent - answered
    end
@@ -51,7 +51,7 @@ end
 
 local function note_lateness(now)
    started = started or now
-   if now - started < settled then -- not all connections are open yet
+   if now - started < settled then -- some connections are not open yet
       counted_from = sent
       return
    end
@@ -72,7 +72,7 @@ end
 function request()
    local now = period and sent >= 0 and wrk.time_us()
    if now then
-      look(now)
+      count_in_flight(now)
    end
    sent = sent + 1
    if now then
@@ -81,7 +81,7 @@ function request()
    return bytes
 end
 
--- The time in microseconds, which wrk does not tell; without LuaJIT there is none.
+-- The time in microseconds, which wrk does not provide; unavailable without LuaJIT.
 local function clock()
    local ffi = require("ffi")
    ffi.cdef([[
@@ -101,9 +101,9 @@ if not is_wrk2 then
    time_us = found and its or nil
 end
 
--- wrk2 sleeps for up to a second where it looks for its next timer a millisecond too late, unless
--- something is read or written meanwhile. So the loop of each thread gets a clock that wakes it each
--- millisecond: a descriptor that it waits for, and has nothing to do for.
+-- wrk2 sleeps for up to a second if it checks its next timer a millisecond too late, unless something
+-- is read or written meanwhile. So each thread's event loop gets a timer that wakes it each millisecond:
+-- a descriptor that it waits for, without a handler.
 local function wake_up_each_millisecond()
    local ffi = require("ffi")
    ffi.cdef([[
@@ -116,7 +116,7 @@ local function wake_up_each_millisecond()
    ]])
    local MONOTONIC, ADD, READABLE, EACH_TIME = 1, 1, 1, 2 ^ 31
    local clock = ffi.C.timerfd_create(MONOTONIC, 0)
-   assert(0 < clock and clock < 10) -- wrk2's tables have room for so many descriptors at the least
+   assert(0 < clock and clock < 10) -- wrk2's tables have room for at least that many descriptors
    assert(ffi.C.timerfd_settime(clock, 0, ffi.new("loadgen_timer", 0, 1e6, 0, 1e6), nil) == 0)
    local target, loops = ffi.new("char[64]"), 0
    for fd = 3, clock do
@@ -129,8 +129,8 @@ local function wake_up_each_millisecond()
    assert(loops > 0)
 end
 
--- After the URL there are, for wrk2, how many connections a thread has, how far apart the requests of
--- each are, and how long it takes until all are open and until the last moments, in microseconds.
+-- For wrk2 the arguments after the URL are: connections per thread, the period of each, and the time
+-- until all of them are open and until the run is nearly over, in microseconds.
 function init(args)
    if is_wrk2 then
       pcall(wake_up_each_millisecond)
@@ -139,7 +139,7 @@ function init(args)
    end
 end
 
--- One plain number for each status, as wrk2 cannot hand tables from its threads.
+-- One plain number for each status, because wrk2 cannot pass tables from its threads.
 local names = {}
 function response(status)
    local name = names[status]
@@ -152,14 +152,14 @@ function response(status)
       answered_at = time_us()
    end
    if period then
-      look(answered_at)
+      count_in_flight(answered_at)
    end
    answered = answered + 1
 end
 
 local threads = {}
 function setup(thread)
-   -- The first one's request is asked for once more, to be looked at.
+   -- The program asks the first thread for one more request, to validate it.
    thread:set("sent", #threads == 0 and -1 or 0)
    threads[#threads + 1] = thread
 end
@@ -172,7 +172,7 @@ local function over_threads(name)
    return total
 end
 
--- All there are of a numbered name, each written by a format of number and count.
+-- Formats the number and count of each global with a numbered name.
 local function counted(name, last, format)
    local found = {}
    for number = 0, last do
@@ -192,7 +192,7 @@ local function still_under_way()
    return total
 end
 
--- How long before now the last answer came, in microseconds; 0 where there was none, or is no clock.
+-- How long ago the last response came, in microseconds; 0 if there was none, or without a clock.
 local function silence()
    local last = 0
    for _, thread in ipairs(threads) do
@@ -205,9 +205,9 @@ local function row(value, count)
    return string.format("[%.0f,%.0f]", value, count)
 end
 
--- Of wrk, latency(i) is the i-th different value, and how often there is. Of wrk2, latency[rank] is a
--- value; the last rank of one is found in steps that double, and then by halving what is left. Each
--- look counts from the start, which takes seconds where there are many.
+-- In wrk, latency(i) returns the i-th distinct value and its count. In wrk2, latency[rank] is a value;
+-- the last rank of each is found in doubling steps, then by bisection. Each access counts from the
+-- start, which takes seconds if there are many.
 local function by_asking(latency)
    local rows, first, total = {}, 1, #latency
    while not is_wrk2 and first <= total do
@@ -232,9 +232,9 @@ local function by_asking(latency)
    return rows
 end
 
--- So they are read from memory in one pass, where LuaJIT can and what is found there is what the
--- program says of it: wrk's array has a place for each microsecond; wrk2's histogram, for each of
--- twice `half`, then for each second, fourth, eighth and so on, `half` places each.
+-- So the values are read from memory in one pass, if LuaJIT is there and the memory matches what the
+-- program reports of it. wrk's array has a slot for each microsecond; wrk2's histogram has 2 * half
+-- slots of 1 us, then half slots of 2 us, half of 4 us, and so on.
 local function from_memory(latency)
    local ffi = require("ffi")
    ffi.cdef([[
@@ -281,7 +281,7 @@ local function rows_of(latency)
 end
 
 function done(summary, latency)
-   local cpu, silent = os.clock(), silence() -- before what follows takes some
+   local cpu, silent = os.clock(), silence() -- before the following uses some
    local errors = summary.errors
    io.write("pytest-loadgen: ", string.format(
       '{"microseconds":%.0f,"requests":%.0f,"sent":%.0f,"under_way":%.0f,"silent":%.0f,"received":%.0f,"cpu":%.3f,' ..

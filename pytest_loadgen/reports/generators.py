@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.base import LoadGenerator
-from pytest_loadgen.traffic.target import without_password
+from pytest_loadgen.redaction import without_password
 
 _LATENCY_FROM = {"scheduled": "schedule", "sent": "send", "corrected": "send, corrected"}
 

@@ -19,8 +19,8 @@ from pytest_loadgen.errors import LoadError, PlanError, ServiceError
 from pytest_loadgen.generators import loadgen_pb2 as pb
 from pytest_loadgen.generators import messages
 from pytest_loadgen.generators.base import Intervals, LoadGenerator, check
-from pytest_loadgen.generators.command import without_secrets
 from pytest_loadgen.generators.registry import Registry
+from pytest_loadgen.redaction import redact
 from pytest_loadgen.service.reachability import NotAllowedError, find
 from pytest_loadgen.serving.log import LOG, LogEntry
 from pytest_loadgen.serving.queue import LoadQueue, QueueFull
@@ -223,4 +223,4 @@ def _close(running: Intervals) -> None:
 
 
 def _without_secrets(text: str, plan: Plan | None) -> str:
-    return without_secrets(text, plan.target) if plan else text
+    return redact(text, plan.target.secrets) if plan else text

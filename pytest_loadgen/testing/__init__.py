@@ -1,4 +1,4 @@
-"""What every load generator must keep, as tests to inherit."""
+"""Tests that every load generator has to pass, to be inherited."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ _SECONDS = 1
 
 
 class GeneratorTests:
-    """The promises of a load generator, each a test.
+    """The requirements of a load generator, each as a test.
 
-    Inherit them, and say which generator is meant::
+    Inherit from this class, and define a fixture that returns the generator::
 
         class TestMine(GeneratorTests):
             @pytest.fixture
             def generator(self) -> LoadGenerator:
                 return Mine()
 
-    They load a service of their own on this machine, in about twenty seconds.
+    The tests load a service of their own on this machine, and take about twenty seconds.
     """
 
     @pytest.fixture
     def generator(self) -> LoadGenerator:
-        """Give the generator under test."""
-        pytest.fail("define a fixture generator that gives the load generator under test")
+        """Return the generator under test."""
+        pytest.fail("define a fixture named generator that returns the load generator under test")
 
     @pytest.fixture
     def service(self) -> Iterator[Server]:
@@ -53,7 +53,7 @@ class GeneratorTests:
 
     @pytest.fixture
     def load(self, generator: LoadGenerator, service: Server) -> Callable[..., Result]:
-        """Load a path of the service for a second, at 50/s or else as fast as the generator can."""
+        """Load a path of the service for a second: at 50/s, or as fast as possible without the feature rate."""
 
         def load(path: str = "/", **options: Any) -> Result:
             return self.run(generator, self.plan(generator, service, path, **options))
@@ -61,7 +61,7 @@ class GeneratorTests:
         return load
 
     def plan(self, generator: LoadGenerator, service: Server, path: str = "/", **options: Any) -> Plan:
-        """Make a plan that the generator can do."""
+        """Build a plan that the generator supports."""
         rate = 50 if "rate" in generator.features else "max"
         chosen: Any = {"rate": rate, "duration": _SECONDS, "connections": 4, "timeout": 2, **options}
         plan = plan_of(service.url + path, chosen)
@@ -76,15 +76,15 @@ class GeneratorTests:
             running.close()
 
     def tried(self, generator: LoadGenerator, plan: Plan) -> tuple[Result | None, str]:
-        """Run a plan that may go wrong, and give what came of it and what is said of that."""
+        """Run a plan that may fail; return the result, if there is one, and its description or the error."""
         try:
             result = self.run(generator, plan)
-        except (GeneratorError, ServiceError) as error:  # one that runs elsewhere finds the service itself
+        except (GeneratorError, ServiceError) as error:  # a remote generator checks the service itself
             return None, str(error)
         return result, repr(result)
 
-    def test_it_says_what_it_is(self, generator: LoadGenerator) -> None:
-        """It has a name, and says in known words what it can do."""
+    def test_it_describes_itself(self, generator: LoadGenerator) -> None:
+        """It has a name, and its features are known ones."""
         assert generator.name
         assert generator.name == generator.name.strip()
         assert generator.features <= FEATURES
@@ -92,10 +92,10 @@ class GeneratorTests:
         assert isinstance(generator.version(), str)
 
     def test_a_rate_is_kept_or_refused(self, generator: LoadGenerator, service: Server) -> None:
-        """It sends as many requests as were asked for, or says before that it cannot."""
+        """It sends the requested number of requests, or is refused because it does not keep a rate."""
         plan = self.plan(generator, service, rate=50)
         if "rate" not in generator.features:
-            with pytest.raises(PlanError, match=f"{generator.name} cannot do: rate"):
+            with pytest.raises(PlanError, match=f"{generator.name} does not support: rate"):
                 check(generator, plan)
             return
         result = self.run(generator, plan)
@@ -104,7 +104,7 @@ class GeneratorTests:
         assert service.requests["/"] >= result.requests - result.total.unanswered
 
     def test_counts_add_up(self, load: Callable[..., Result], service: Server) -> None:
-        """Each answer has one latency and one outcome, whatever its status."""
+        """Each response has one latency and one outcome, whatever its status."""
         service.choose = lambda path, before: "/503" if before % 4 == 1 else path
         result = load()
         assert result.requests
@@ -114,11 +114,11 @@ class GeneratorTests:
         failed = sum(count for outcome, count in result.outcomes.items() if outcome.startswith("5"))
         assert failed == pytest.approx(result.requests / 4, abs=2 + 0.01 * result.requests)
         assert result.errors == failed
-        # A service sees a few that a generator does not count: to warm up, or when it ends.
+        # The service gets a few requests that do not count: before the load, or at its end.
         assert 0 <= service.requests.total() - result.requests <= 20 + 0.05 * result.requests
 
-    def test_latency_is_as_long_as_it_took(self, load: Callable[..., Result]) -> None:
-        """No answer comes before the service gave it."""
+    def test_latency_includes_the_delay_of_the_service(self, load: Callable[..., Result]) -> None:
+        """No response looks faster than the service was."""
         result = load("/delay/0.05")
         assert result.errors == 0
         assert result.percentile(0) >= 0.045
@@ -127,9 +127,9 @@ class GeneratorTests:
     def test_a_stall_is_in_the_latencies(
         self, generator: LoadGenerator, load: Callable[..., Result], service: Server
     ) -> None:
-        """It counts from when requests were due, where it says so: a pause delays all that are due in it."""
+        """If it measures from when requests were due, a stall delays all that are due in it."""
         if "rate" not in generator.features or generator.latency_from != "scheduled":
-            pytest.skip(f"{generator.name} counts from {generator.latency_from}, or keeps no rate")
+            pytest.skip(f"{generator.name} measures latency from {generator.latency_from}, or does not keep a rate")
 
         def choose(path: str, before: int) -> str:
             if before == 20:
@@ -138,12 +138,12 @@ class GeneratorTests:
 
         service.choose = choose
         result = load("/", rate=50, duration=2)
-        # 40 of them are due in the first 0.8 s of the pause.
+        # 40 of them are due in the first 0.8 s of the stall.
         assert result.total.latency.over(0.2) + result.total.unanswered >= 32
 
     @pytest.mark.parametrize("path", ["/silent", "/hang-up", "/reset", "/garbage"])
     def test_failures_are_named(self, load: Callable[..., Result], path: str) -> None:
-        """What is not answered is a failure with a known name, and never an answer."""
+        """A request without a response is a failure of a known kind."""
         result = load(path, timeout=1)
         assert result.requests
         assert result.outcomes.keys() <= FAILURES.keys()
@@ -151,8 +151,8 @@ class GeneratorTests:
         if path == "/silent":
             assert result.outcomes.keys() <= {"timeout", "failed"}
 
-    def test_no_data_is_no_result(self, generator: LoadGenerator, service: Server) -> None:
-        """A service that is gone makes an error, or failures: nothing that looks like an answer."""
+    def test_no_data_is_an_error(self, generator: LoadGenerator, service: Server) -> None:
+        """A service that is gone causes an error, or failures: nothing that looks like a response."""
         plan = self.plan(generator, service, ready_timeout=0.5)
         service.die()
         result, message = self.tried(generator, plan)
@@ -160,9 +160,9 @@ class GeneratorTests:
         assert not result or result.requests == result.errors == result.total.unanswered
 
     def test_closing_stops_it(self, generator: LoadGenerator, service: Server) -> None:
-        """A load that is closed ends within a second, from whatever thread, and leaves nothing running."""
+        """A load that any thread closes ends within a second, and leaves nothing running."""
         self.run(generator, self.plan(generator, service))
-        before = _children()  # what it keeps for the next load may stay
+        before = _children()  # processes that it keeps for the next load may stay
         running = generator.run(self.plan(generator, service, duration=8))
         iterating = threading.Thread(target=_exhaust, args=(running,), daemon=True)
         iterating.start()
@@ -174,8 +174,8 @@ class GeneratorTests:
         assert time.monotonic() - closed < 2  # one, and one for a busy machine
         _wait_for(lambda: service.open == 0 and _children() <= before)
 
-    def test_secrets_are_kept(self, generator: LoadGenerator, service: Server) -> None:
-        """What headers say is in no figure and in no message."""
+    def test_secrets_are_redacted(self, generator: LoadGenerator, service: Server) -> None:
+        """Headers and query are neither in the result nor in a message."""
         headers = {"Authorization": f"Bearer {_SECRET}", "Cookie": f"id={_SECRET}"}
         plan = self.plan(generator, service, f"/garbage?key={_SECRET}", headers=headers)
         result, message = self.tried(generator, plan)
@@ -192,12 +192,12 @@ def _exhaust(running: Iterator[Interval]) -> None:
 def _wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.01)
 
 
 def _children() -> set[str]:
-    """Name the processes that this one has started; nothing where the system does not tell."""
+    """Return the processes that this one has started; empty if the system does not list them."""
     found: set[str] = set()
     for task in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):  # that thread has just ended

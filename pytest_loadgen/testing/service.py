@@ -1,4 +1,4 @@
-"""A service whose delay, errors, resets, garbage and death a test can set."""
+"""An HTTP service for tests, which can be slow, fail, send garbage or die."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Self
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
-# What is answered by path; every answer goes out in one write.
+# Responses by path; each is sent in one write.
 ANSWERS = {
     "/": OK,
     "/503": b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
@@ -45,14 +45,14 @@ CLOSING |= {"/hints-then-cut", "/hints-then-nothing", "/hints-until-close"}
 class Server:
     """A service in a thread of this process.
 
-    Of the paths that are not in ANSWERS, /silent never answers, /endless answers for ever, /reset
-    and /hang-up end the connection instead of answering, /delay/SECONDS answers after that long,
-    /408 answers once more, unasked, a little later. `choose` may send a request elsewhere: it gets
-    the path and how many requests came before.
+    Of the paths that are not in ANSWERS, /silent never responds, /endless never ends its response,
+    /reset and /hang-up end the connection without a response, /delay/SECONDS responds after that time,
+    /408 sends a second, unsolicited response a little later. `choose` may replace a path: it gets the
+    path of a request and the number of requests before.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None, unix: str | None = None, host: str = "127.0.0.1") -> None:
-        """Take what it shall speak, and where; it serves as a context manager."""
+        """Configure TLS and the address; as a context manager it serves."""
         self.choose: Callable[[str, int], str] = lambda path, count: path
         self.requests: Counter[str] = Counter()
         self.connections = 0
@@ -75,12 +75,12 @@ class Server:
 
     @property
     def open(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._open)
 
     @property
     def url(self) -> str:
-        """Its address, without a path."""
+        """Its URL, without a path."""
         scheme = "https" if self._tls else "http"
         if self._unix:
             return f"{scheme}+unix://{self._unix.replace('/', '%2F')}"
@@ -89,11 +89,11 @@ class Server:
         )
 
     def die(self) -> None:
-        """End all connections and take no more."""
+        """Reset all connections, and accept no more."""
         self._do(self._close())
 
     def come_back(self) -> None:
-        """Serve, at the same address as before."""
+        """Listen again, at the same address as before."""
         self._do(self._listen())
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
@@ -109,10 +109,10 @@ class Server:
             self._port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
-        # A server that is closed leaves behind what it has accepted and not yet set up.
+        # Closing a server leaves accepted connections behind that are not yet set up.
         for listening in self._server.sockets:
             self._loop.remove_reader(listening.fileno())
-        # Accepted connections come up, and aborted ones go down, some turns of the loop later.
+        # Accepted connections are set up, and aborted ones are closed, a few iterations of the loop later.
         for _ in range(5):
             for connection in list(self._open):
                 connection.reset()
@@ -176,7 +176,7 @@ class _Connection(asyncio.Protocol):
             self._server._loop.call_later(0.01, self._go_on)
 
     def reset(self) -> None:
-        """End the connection without ceremony."""
+        """Reset the connection."""
         plain: socket.socket = self._transport.get_extra_info("socket")
         if plain is not None and plain.family != socket.AF_UNIX and plain.fileno() >= 0:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

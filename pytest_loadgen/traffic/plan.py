@@ -223,6 +223,12 @@ class Plan:
             begin += stage.seconds
         return replace(self, stages=tuple(stages), warmup=NO_TIME if start else self.warmup)
 
+    def warmup_only(self) -> Plan:
+        """Return the plan of the warm-up: the rate at which the first stage starts, for that long."""
+        rate = self.stages[0].start
+        stage = hold("max" if rate is None else float(rate), self.warmup)
+        return replace(self, stages=(stage,), warmup=NO_TIME)
+
     def split(self, parts: int) -> list[Plan]:
         """Divide the plan evenly: rates, connections and requests add up to exactly this plan.
 

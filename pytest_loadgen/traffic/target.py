@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 SCHEMES = {"http": 80, "https": 443, "http+unix": 0, "https+unix": 0, "grpc": 80, "grpcs": 443, "tcp": 0, "udp": 0}
 _RAW = {"grpc", "grpcs", "tcp", "udp"}
+# Every other header may carry a secret.
+_PUBLIC_HEADERS = frozenset(
+    (b"host", b"accept", b"accept-encoding", b"connection", b"user-agent", b"content-length", b"content-type")
+)
 
 Address = tuple[str, int] | str
 """Where to connect: an IP address and port, or the path of a Unix socket."""
@@ -154,6 +158,13 @@ class Target:
     def name(self) -> str:
         """The name of the request in tables: ``GET /search``."""
         return f"{self.method} /{self.url.split('/', 3)[3]}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may show: values of headers, body and query."""
+        values = [value for name, value in self.headers if name.lower() not in _PUBLIC_HEADERS]
+        values += [self.body, self.path.partition(b"?")[2]]
+        return tuple(value.decode(errors="replace") for value in values)
 
     @property
     def tls(self) -> bool:
@@ -307,8 +318,3 @@ def _headers(request: httpx.Request, body: bytes) -> tuple[tuple[bytes, bytes], 
     if b"accept" not in present:
         headers.append((b"Accept", b"*/*"))
     return tuple(headers)
-
-
-def without_password(address: str) -> str:
-    """Give an address to be shown: without what stands before an @, a user name and password."""
-    return re.sub("^(.*?//)?.*@", r"\1", address)

@@ -1,4 +1,4 @@
-"""What is promised of generators that are programs, by programs that misbehave in every way."""
+"""Generators that are programs, with programs that misbehave in every way."""
 
 import json
 import os
@@ -18,7 +18,6 @@ import pytest
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
-from pytest_loadgen.generators import process as process_module
 from pytest_loadgen.generators.command import Command
 from pytest_loadgen.generators.process import CommandOutput, Process
 from pytest_loadgen.testing.service import Server
@@ -31,7 +30,7 @@ OK = """print('{"200": 9}')"""
 
 
 class Script(Command):
-    """A program in Python that the test writes; it tells outcomes as JSON."""
+    """A Python program that a test supplies; it prints outcomes as JSON."""
 
     name = "script"
     features = frozenset({"http", "rate"})
@@ -43,7 +42,7 @@ class Script(Command):
 
     def argv(self, plan: Plan) -> list[str]:
         if plan.connections == 13:
-            raise PlanError("13 brings bad luck")
+            raise PlanError("13 is unlucky")
         return ["-c", self._code, *self.args]
 
     def files(self, plan: Plan) -> Mapping[str, bytes]:
@@ -69,28 +68,29 @@ def run(script: Command, asked: Plan | None = None) -> list[Interval]:
     return list(script.run(asked or plan()))
 
 
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs have less time to end."""
-    monkeypatch.setattr("pytest_loadgen.generators.command._GRACE", 0.2)
+def impatient(code: str) -> Script:
+    """A script that has less time to end."""
+    script = Script(code)
+    script.grace = 0.2
+    return script
 
 
-def test_what_it_prints_is_read() -> None:
-    """A program runs in a folder of its own, finds its files there, and what it leaves is read."""
+def test_its_output_is_read() -> None:
+    """A program runs in a directory of its own, and finds its files there."""
     code = "import os; assert os.listdir() == ['body']; assert open('body').read() == 'tea'; " + OK
     (interval,) = run(Script(code), plan(content="tea"))
     assert interval.outcomes == {"200": 9}
     assert 0 < interval.cpu <= 1.5
 
 
-def test_its_environment_is_configured() -> None:
+def test_environment_variables_are_configured() -> None:
     script = Script("import os; print('{\"' + os.environ['STATUS'] + '\": 1}')")
     script.env = {"STATUS": "204"}
     assert run(script)[0].outcomes == {"204": 1}
 
 
-def test_a_warm_up_is_a_run_of_its_own(tmp_path: Path) -> None:
-    """The program runs twice, and the first run counts for nothing."""
+def test_the_warm_up_is_a_run_of_its_own(tmp_path: Path) -> None:
+    """The program runs twice, and the first run does not count."""
     log = tmp_path / "log"
     assert len(run(Script(f"open({str(log)!r}, 'a').write('run '); {OK}"), plan(warmup=0.1))) == 1
     assert log.read_text() == "run run "
@@ -100,42 +100,44 @@ FLOOD = "import sys\nfor _ in range(50_000): print('error: ' + 'x' * 99, file=sy
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
-        ("raise SystemExit(3)", "script: ended with exit status 3, and said nothing"),
+        ("raise SystemExit(3)", "script: ended with exit status 3, with no output"),
         ("raise SystemExit('no such flag: -z')", "script: ended with exit status 1: no such flag: -z"),
-        ("import os; os.kill(os.getpid(), 11)", "script: was ended by SIGSEGV, and said nothing"),
+        ("import os; os.kill(os.getpid(), 11)", "script: was killed by SIGSEGV, with no output"),
         ("print('{}')\nraise SystemExit(1)", "script: ended with exit status 1: {}"),
-        ("", "script: left no result that can be read (list index out of range), and said nothing"),
-        ("print('no result')", "script: left no result that can be read (Expecting value: *): no result"),
-        ("print('{\"200\": 9')", "script: left no result that can be read (Expecting ',' delimiter: *): {\"200\": 9"),
-        ("print('[]')", "script: left no result that can be read ('list' object has no attribute 'values'): []"),
-        ("print('{\"200\": NaN}')", 'script: left no result that can be read (*): {"200": NaN}'),
-        ("print('[' * 100_000)", "script: left no result that can be read (maximum recursion depth exceeded*"),
-        ("print('nothing')", "script: left no result that can be read (float division by zero): nothing"),
-        ("print('never')", "script: left no result that can be read ('never' is not a duration: *): never"),
+        ("", "script: its result cannot be read (list index out of range), with no output"),
+        ("print('no result')", "script: its result cannot be read (Expecting value: *): no result"),
+        ("print('{\"200\": 9')", "script: its result cannot be read (Expecting ',' delimiter: *): {\"200\": 9"),
+        ("print('[]')", "script: its result cannot be read ('list' object has no attribute 'values'): []"),
+        ("print('{\"200\": NaN}')", 'script: its result cannot be read (*): {"200": NaN}'),
+        ("print('[' * 100_000)", "script: its result cannot be read (maximum recursion depth exceeded*"),
+        ("print('nothing')", "script: its result cannot be read (float division by zero): nothing"),
+        ("print('never')", "script: its result cannot be read ('never' is not a duration: *): never"),
         (FLOOD + "raise SystemExit(1)", "script: ended with exit status 1: [...]*xxx"),
     ],
 )
-def test_what_is_no_result_is_an_error(code: str, said: str) -> None:
+def test_a_missing_or_malformed_result_is_an_error(code: str, message: str) -> None:
     with pytest.raises(GeneratorError) as caught:
         run(Script(code))
-    assert fnmatch(str(caught.value), said.replace("[", "[[]"))
+    assert fnmatch(str(caught.value), message.replace("[", "[[]"))
     assert len(str(caught.value)) < 1500
 
 
 def test_a_flood_of_messages_does_not_stop_it() -> None:
-    """Whatever a program says is taken from it, and not all is kept."""
+    """Everything a program prints is read, and not all of it is kept."""
     assert run(Script(FLOOD + OK))[0].outcomes == {"200": 9}
 
 
-def test_too_long_a_result_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_module, "_MOST", 1 << 20)
-    with pytest.raises(GeneratorError, match="printed more than 1 MiB"):
-        run(Script("while True: print('x' * 99)"))
+def test_too_large_an_output_is_refused(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", "while True: print('x' * 99)"]
+    with (
+        pytest.raises(GeneratorError, match=r"^printed more than 1 MiB, and was killed$"),
+        closing(Process(argv, {}, tmp_path, max_output=1 << 20)) as program,
+    ):
+        program.wait(10)
 
 
-@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize(
     "code",
     [
@@ -144,34 +146,32 @@ def test_too_long_a_result_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         "import os, time\nos.close(1); os.close(2)\ntime.sleep(99)",
     ],
 )
-def test_a_program_that_hangs_is_ended(code: str) -> None:
-    with pytest.raises(GeneratorError, match=r"^script: did not end within 900ms, and was ended"):
-        run(Script(code), plan(timeout=0.5))
+def test_a_program_that_hangs_is_killed(code: str) -> None:
+    with pytest.raises(GeneratorError, match=r"^script: did not end within 900ms, and was killed"):
+        run(impatient(code), plan(timeout=0.5))
 
 
-@pytest.mark.usefixtures("soon")
-def test_a_program_that_waits_for_its_service_tells_what_it_has(tmp_path: Path) -> None:
-    """One that is over its time is interrupted first; the plan is the whole one, of which much is missing."""
-    (interval,) = run(Script(PARTIAL.replace("READY", repr(str(tmp_path / "ready")))), plan(duration=1, timeout=0.5))
+def test_a_program_that_waits_for_the_service_reports_what_it_has(tmp_path: Path) -> None:
+    """A program that exceeds its time is interrupted first; it is judged by the whole plan."""
+    (interval,) = run(impatient(PARTIAL.replace("READY", repr(str(tmp_path / "ready")))), plan(duration=1, timeout=0.5))
     assert interval.outcomes == {"200": 5}
     assert interval.seconds == 1
 
 
-@pytest.mark.usefixtures("soon")
-def test_what_it_started_is_ended_with_it(tmp_path: Path) -> None:
-    """A child that outlives the program, and holds its pipes open, is not waited for and not left."""
+def test_child_processes_are_killed(tmp_path: Path) -> None:
+    """A child that outlives the program and holds its pipes open is not waited for, and not left running."""
     child = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(99)"
     waiting = f"import pathlib, time\nwhile not pathlib.Path({str(tmp_path / 'pid')!r}).exists(): time.sleep(0.01)\n"
     code = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {child!r}])\n{waiting}{OK}"
     started = time.monotonic()
-    assert run(Script(code), plan(duration=30))[0].outcomes == {"200": 9}
+    assert run(impatient(code), plan(duration=30))[0].outcomes == {"200": 9}
     assert time.monotonic() - started < 20
     pid = int((tmp_path / "pid").read_text())
     wait_for(lambda: not running(pid))
 
 
-def test_closing_ends_it_at_once(tmp_path: Path) -> None:
-    """Any thread may close a load, and its program is gone when that returns."""
+def test_closing_kills_the_program(tmp_path: Path) -> None:
+    """Any thread may close a load, and the program is gone when that returns."""
     code = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(99)"
     load = Script(code).run(plan(duration=60))
     thread = threading.Thread(target=lambda: list(load))
@@ -186,7 +186,7 @@ def test_closing_ends_it_at_once(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pytest_loadgen.generators.fortio import Fortio
-from pytest_loadgen.generators.wrk import Wrk2
+from pytest_loadgen.generators.wrk2 import Wrk2
 from pytest_loadgen.traffic.options import plan_of
 generator = {"fortio": Fortio, "wrk2": Wrk2}[sys.argv[1]]()
 list(generator.run(plan_of(sys.argv[2], {"rate": 50, "duration": 8})))
@@ -196,8 +196,8 @@ list(generator.run(plan_of(sys.argv[2], {"rate": 50, "duration": 8})))
 @needs("setpriv")
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in ("fortio", "wrk2")])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_it_does_not_outlive_who_started_it(name: str, number: signal.Signals, server: Server) -> None:
-    """However that ends, the service hears nothing more."""
+def test_it_does_not_outlive_its_parent(name: str, number: signal.Signals, server: Server) -> None:
+    """However the parent ends, the load ends with it."""
     arguments = [sys.executable, "-c", KILLED, name, server.url]
     with subprocess.Popen(arguments) as parent:
         wait_for(lambda: server.requests.total() > 5)
@@ -207,22 +207,19 @@ def test_it_does_not_outlive_who_started_it(name: str, number: signal.Signals, s
     wait_for(lambda: not running(child))
 
 
-@pytest.mark.parametrize("starter", [process_module._dying_with_this(), ()], ids=["setpriv", "plain"])
-def test_how_it_is_started_shows_in_nothing(
-    starter: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Exit statuses, signals and what is missing are the program's own."""
-    monkeypatch.setattr(process_module, "_dying_with_this", lambda: starter)
+@pytest.mark.parametrize("die_with_parent", [True, False])
+def test_exit_statuses_are_those_of_the_program(die_with_parent: bool, tmp_path: Path) -> None:
+    """The wrapper that makes it die with its parent does not show, nor does it hide that a program is missing."""
     (tmp_path / "broken").write_text("#!/nowhere/interpreter\n")
     (tmp_path / "broken").chmod(0o755)
     for words, status in (["-c", "exit(127)"], 127), (["-c", "import os; os.kill(os.getpid(), 11)"], -11):
-        with closing(Process([sys.executable, *words], {}, tmp_path)) as program:
+        with closing(Process([sys.executable, *words], {}, tmp_path, die_with_parent=die_with_parent)) as program:
             output = program.wait(10)
             assert output
             assert output.status == status
     with (
         pytest.raises(GeneratorError, match=r"^cannot start .*/broken: No such file or directory$"),
-        closing(Process([str(tmp_path / "broken")], {}, tmp_path)) as program,
+        closing(Process([str(tmp_path / "broken")], {}, tmp_path, die_with_parent=die_with_parent)) as program,
     ):
         program.wait(10)
 
@@ -238,7 +235,7 @@ PARTIAL = """
 import json, os, signal, time
 def report(*_):
     print(json.dumps({"200": 5}), flush=True)
-    os._exit(0)  # an exception may come where Python passes over it
+    os._exit(0)  # an exception may be raised where Python ignores it
 signal.signal(signal.SIGINT, report)
 print("ready", flush=True)
 open(READY, "w")
@@ -246,8 +243,8 @@ time.sleep(99)
 """
 
 
-def test_finishing_gives_what_there_is(tmp_path: Path) -> None:
-    """A load that is to finish is interrupted, and what came of it is of the time that it had."""
+def test_finishing_gives_a_partial_result(tmp_path: Path) -> None:
+    """The program is interrupted, and its result covers the time that it had."""
     ready = tmp_path / "ready"
     load = Script(PARTIAL.replace("READY", repr(str(ready)))).run(plan(duration=60))
     found: list[Interval] = []
@@ -260,7 +257,7 @@ def test_finishing_gives_what_there_is(tmp_path: Path) -> None:
     assert found[0].seconds < 60
 
 
-def test_ctrl_c_gives_what_there_is_and_is_not_lost(tmp_path: Path) -> None:
+def test_ctrl_c_gives_a_partial_result_and_is_not_lost(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     load = Script(PARTIAL.replace("READY", repr(str(ready)))).run(plan(duration=60))
 
@@ -274,8 +271,8 @@ def test_ctrl_c_gives_what_there_is_and_is_not_lost(tmp_path: Path) -> None:
         next(load)
 
 
-def test_secrets_are_kept() -> None:
-    """What a program says of headers, body, query or its environment is not said again."""
+def test_secrets_are_redacted() -> None:
+    """Messages of a program are shown without headers, body and query, and without configured values."""
     secrets = ["geheim-1", "geheim-2", "geheim-3", "sesam-1", "geheim-4", "geheim-5", "geheim-6", "geheim-7"]
     script = Script(f"raise SystemExit({' / '.join(secrets)!r} + ' tea')")
     script.env = {"TOKEN": "geheim-4"}
@@ -287,8 +284,7 @@ def test_secrets_are_kept() -> None:
     assert str(caught.value).endswith(" tea")
 
 
-def test_a_secret_is_not_cut_in_two() -> None:
-    """What a program says is cut to its end, and no half of a secret is left where the cut is."""
+def test_no_part_of_a_secret_remains_where_a_message_is_cut() -> None:
     secret = "geheim-" + "x" * 900
     script = Script(f"raise SystemExit({secret!r} + ' tea' * 100)")
     with pytest.raises(GeneratorError) as caught:
@@ -298,25 +294,22 @@ def test_a_secret_is_not_cut_in_two() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
+    ("program", "message"),
     [
-        (
-            "nowhere-to-be-found",
-            "there is no 'nowhere-to-be-found' on PATH. Install it (https://script.example), or use *",
-        ),
-        ("/nowhere/script", "there is no '/nowhere/script'. Install it (https://script.example), or use *"),
+        ("no-such-program", "'no-such-program' is not on PATH. Install it (https://script.example), or use *"),
+        ("/nowhere/script", "'/nowhere/script' does not exist. Install it (https://script.example), or use *"),
     ],
 )
-def test_a_missing_program_is_said_so(program: str, said: str) -> None:
+def test_a_missing_program_is_an_error(program: str, message: str) -> None:
     script = Script()
     script.program = program
     for missing in (script.version, lambda: run(script)):
         with pytest.raises(GeneratorError) as caught:
             missing()
-        assert fnmatch(str(caught.value), f"script: {said}")
+        assert fnmatch(str(caught.value), f"script: {message}")
 
 
-def test_a_program_that_cannot_be_started_is_said_so(tmp_path: Path) -> None:
+def test_a_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_text("#!/nowhere/interpreter\n")
     broken.chmod(0o755)
@@ -326,19 +319,19 @@ def test_a_program_that_cannot_be_started_is_said_so(tmp_path: Path) -> None:
         run(script)
 
 
-def test_what_it_cannot_do_is_refused_before_it_starts(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="13 brings bad luck"):
+def test_a_plan_that_it_cannot_run_is_refused_before_it_starts(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="13 is unlucky"):
         run(Script(f"open({str(tmp_path / 'ran')!r}, 'w')"), plan(connections=13))
     assert not (tmp_path / "ran").exists()
 
 
 def test_version() -> None:
-    """A version is found in what the program says."""
+    """The version is found in the output of the program."""
     assert Script().version() == ".".join(map(str, sys.version_info[:3]))
 
 
 def running(pid: int) -> bool:
-    """Tell whether a process is there, and no zombie."""
+    """Whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -1,4 +1,4 @@
-"""That each generator keeps what every one must keep; those whose program is here, with the real one."""
+"""The tests that every load generator has to pass, with each whose program is installed."""
 
 import pytest
 
@@ -6,7 +6,8 @@ from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.generators.fortio import Fortio
 from pytest_loadgen.generators.nighthawk import Nighthawk
-from pytest_loadgen.generators.wrk import Wrk, Wrk2
+from pytest_loadgen.generators.wrk import Wrk
+from pytest_loadgen.generators.wrk2 import Wrk2
 from pytest_loadgen.testing import GeneratorTests
 from tests.conftest import needs
 

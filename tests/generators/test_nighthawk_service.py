@@ -1,4 +1,4 @@
-"""What is promised of Nighthawk as a service, by services that act like it and by some that misbehave."""
+"""Nighthawk as a service, with services that behave like it and some that misbehave."""
 
 import pickle
 import re
@@ -28,7 +28,7 @@ Answer = Callable[[bytes, Any], Iterator[bytes]]
 
 
 class Service:
-    """A gRPC service with Nighthawk's one method; answer is given each request, and yields what is sent back."""
+    """A gRPC service with Nighthawk's only method; `answer` gets each request, and yields the responses."""
 
     def __init__(self, answer: Answer, method: str = "nighthawk.client.NighthawkService/ExecutionStream") -> None:
         self.answer = answer
@@ -68,12 +68,6 @@ def serve() -> Iterator[Callable[..., Service]]:
         service.close()
 
 
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Services have less time to answer."""
-    monkeypatch.setattr("pytest_loadgen.generators.nighthawk_service._GRACE", 0.2)
-
-
 def generator(service: Service | str) -> NighthawkService:
     made = NighthawkService()
     made.address = service if isinstance(service, str) else service.address
@@ -81,7 +75,7 @@ def generator(service: Service | str) -> NighthawkService:
 
 
 def response(told: dict[str, Any] | None = None, *, error: str = "") -> bytes:
-    """Write what the service answers."""
+    """A response of the service."""
     from google.protobuf.json_format import ParseDict
 
     message = pb.ExecutionResponse()
@@ -99,11 +93,11 @@ def result(request: bytes, context: Any) -> Iterator[bytes]:
     yield RESULT
 
 
-# What it is asked for.
+# Its request.
 
 
 def fields(data: bytes, *numbers: int) -> list[int | bytes]:
-    """Find a field in what goes over the wire, by numbers alone."""
+    """The values of a field in an encoded message, found by field numbers alone."""
     found: list[tuple[int, int | bytes]] = []
     position = 0
 
@@ -157,15 +151,15 @@ START, OPTIONS = 1, 1
     ],
 )
 def test_request(what: str, numbers: list[int], found: list[int | bytes]) -> None:
-    """What is asked for is at its place in Nighthawk's message."""
+    """Each option has the field numbers of Nighthawk's message."""
     url = "http://tea.test:8000/x?y=1"
     asked = plan(url, method="POST", connections=7, timeout="1.5s", http2=True, headers={"X-Tea": "green"})
     data = NighthawkService().request(at(asked, "127.0.0.1", 8000)).SerializeToString()
     assert fields(data, START, OPTIONS, *numbers) == found, what
 
 
-def test_what_it_cannot_do_is_refused_before_it_is_called(serve: Callable[..., Service]) -> None:
-    """The warm-up, too, has to be one that Nighthawk can do; nothing is sent before the whole load is."""
+def test_a_plan_that_it_cannot_run_is_refused_before_the_call(serve: Callable[..., Service]) -> None:
+    """That includes the warm-up: nothing is sent unless Nighthawk can run all of the load."""
     service = serve(result)
     for impossible in (second(rate="30/m", duration=2), second(duration="1.5s", warmup="1s"), second(warmup="1.5s")):
         with pytest.raises(PlanError):
@@ -173,11 +167,11 @@ def test_what_it_cannot_do_is_refused_before_it_is_called(serve: Callable[..., S
     assert service.requests == []
 
 
-# What it tells.
+# Its response.
 
 
 def test_a_load(serve: Callable[..., Service]) -> None:
-    """One call with one request is one interval."""
+    """A call with one request gives one interval."""
     service = serve(result)
     (interval,) = generator(service).run(second())
     assert interval.outcomes == {"2xx": 99, "5xx": 1}
@@ -186,8 +180,8 @@ def test_a_load(serve: Callable[..., Service]) -> None:
     wait_for(lambda: service.open == 0)
 
 
-def test_a_warm_up_is_a_run_of_its_own(serve: Callable[..., Service]) -> None:
-    """The first call is as long as the warm-up, and in no figure."""
+def test_the_warm_up_is_a_run_of_its_own(serve: Callable[..., Service]) -> None:
+    """The first call is as long as the warm-up, and does not count."""
     told = iter([response(output({"2xx": 200}, seconds=2)), RESULT])
     service = serve(lambda request, context: iter([next(told)]))
     (interval,) = generator(service).run(second(warmup="2s"))
@@ -195,8 +189,8 @@ def test_a_warm_up_is_a_run_of_its_own(serve: Callable[..., Service]) -> None:
     assert [fields(request, START, OPTIONS, 3, 1) for request in service.requests] == [[2], [1]]
 
 
-def test_what_hung_at_the_end_is_a_time_out(serve: Callable[..., Service]) -> None:
-    """The service answers when nothing is open any more, or when the time-out is over."""
+def test_requests_that_hang_at_the_end_are_timeouts(serve: Callable[..., Service]) -> None:
+    """The service responds when no request is open any more, or when the timeout is over."""
     told = response(output({"2xx": 90}, seconds=1, more={"upstream_rq_total": 100}))
 
     def late(request: bytes, context: Any) -> Iterator[bytes]:
@@ -209,8 +203,8 @@ def test_what_hung_at_the_end_is_a_time_out(serve: Callable[..., Service]) -> No
     assert interval.outcomes == {"2xx": 90}
 
 
-def test_a_result_that_comes_with_an_error_is_read(serve: Callable[..., Service]) -> None:
-    """A run that ended with a complaint may have a result all the same."""
+def test_a_result_with_an_error_is_read(serve: Callable[..., Service]) -> None:
+    """A run that ended with an error may have a result nevertheless."""
     told = response(output({"2xx": 100}, seconds=1), error="Unknown failure")
     (interval,) = generator(serve(lambda request, context: iter([told]))).run(second())
     assert interval.outcomes == {"2xx": 100}
@@ -229,69 +223,68 @@ ECHO = 'Proto constraint validation failed: key: "authorization" value: "Bearer 
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
-        (aborting(BUSY), f"says: {BUSY}"),
+        (aborting(BUSY), f"reports: {BUSY}"),
         (aborting(ECHO), '*value: "[...]", [...]'),
-        (aborting("x" * 5000), "says: x*"),
-        (lambda request, context: iter([response(error="Invalid target URI: ''")]), "says: Invalid target URI: ''"),
-        (lambda request, context: iter([response(error=ECHO)]), "says: Proto *value: *"),
-        (lambda request, context: iter([response({"results": []}, error="Unknown failure.")]), "says: Unknown *"),
-        (lambda request, context: iter([b"\xff\xfe no message"]), "sent no result that can be read (*"),
-        (lambda request, context: iter([RESULT[: len(RESULT) // 2]]), "sent no result that can be read (*"),
-        (lambda request, context: iter([b""]), "sent no result that can be read (there is no result of Nighthawk's *"),
+        (aborting("x" * 5000), "reports: x*"),
+        (lambda request, context: iter([response(error="Invalid target URI: ''")]), "reports: Invalid target URI: ''"),
+        (lambda request, context: iter([response(error=ECHO)]), "reports: Proto *value: *"),
+        (lambda request, context: iter([response({"results": []}, error="Unknown failure.")]), "reports: Unknown *"),
+        (lambda request, context: iter([b"\xff\xfe no message"]), "sent a result that cannot be read (*"),
+        (lambda request, context: iter([RESULT[: len(RESULT) // 2]]), "sent a result that cannot be read (*"),
+        (lambda request, context: iter([b""]), "sent a result that cannot be read (not a Nighthawk result)"),
         (lambda request, context: iter(()), "ended the call without a result"),
         (
             lambda request, context: iter([response(output({"2xx": 50}, seconds=0.5))]),
-            "lasted 500ms of 1s: one of its predicates ended it",
+            "ran for 500ms instead of 1s: a termination predicate ended it",
         ),
     ],
 )
-def test_what_is_no_result_is_an_error(serve: Callable[..., Service], answer: Answer, said: str) -> None:
-    """Whatever the service does instead of giving a result is said, and nothing of the request's secrets."""
+def test_a_missing_or_malformed_result_is_an_error(serve: Callable[..., Service], answer: Answer, message: str) -> None:
+    """The message shows what the service did instead, and no secrets of the request."""
     service = serve(answer)
     with pytest.raises(GeneratorError) as caught:
         list(generator(service).run(second(headers={"Authorization": "Bearer geheim-1"})))
-    expected = f"nighthawk-service: {service.address} {said}"
+    expected = f"nighthawk-service: {service.address} {message}"
     assert fnmatch(str(caught.value), expected.replace("[", "[[]"))
     assert len(str(caught.value)) < 1100
     assert "geheim" not in str(caught.value)
     assert "sesam" not in str(caught.value)
 
 
-def test_another_service_is_told_from_it(serve: Callable[..., Service]) -> None:
-    with pytest.raises(GeneratorError, match="says: Method not found!"):
+def test_another_service_is_an_error(serve: Callable[..., Service]) -> None:
+    with pytest.raises(GeneratorError, match="reports: Method not found!"):
         list(generator(serve(result, method="shop.Orders/Get")).run(second()))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:8443", "no address"])
-def test_a_service_that_is_not_there_is_said_so(address: str) -> None:
+def test_a_service_that_cannot_be_reached_is_an_error(address: str) -> None:
     with pytest.raises(GeneratorError) as caught:
         list(generator(address).run(second()))
     assert fnmatch(str(caught.value), f"nighthawk-service: {address} cannot be reached, or was lost: *")
-    assert str(caught.value).endswith("Is nighthawk_service up?")
+    assert str(caught.value).endswith("Is nighthawk_service running there?")
 
 
-def test_a_password_in_its_address_is_kept() -> None:
+def test_a_password_in_its_address_is_not_shown() -> None:
     with pytest.raises(GeneratorError) as caught:
         list(generator("user:geheim@127.0.0.1:1").run(second()))
     assert str(caught.value).startswith("nighthawk-service: 127.0.0.1:1 cannot be reached")
     assert "geheim" not in str(caught.value)
 
 
-def test_its_version_tells_whether_it_is_there(serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a load; one that does not answer is not waited for."""
-    monkeypatch.setattr("pytest_loadgen.generators.nighthawk_service._ASKED", 0.2)
+def test_version_checks_that_it_can_be_reached(serve: Callable[..., Service]) -> None:
+    """Without a load, and without waiting for long."""
+    unreachable = generator("user:geheim@127.0.0.1:1")
+    unreachable.connect_timeout = 0.2
     with pytest.raises(GeneratorError) as caught:
-        generator("user:geheim@127.0.0.1:1").version()
-    assert str(caught.value) == "nighthawk-service: 127.0.0.1:1 cannot be reached. Is nighthawk_service up?"
-    monkeypatch.undo()
+        unreachable.version()
+    assert str(caught.value) == "nighthawk-service: 127.0.0.1:1 cannot be reached. Is nighthawk_service running there?"
     assert generator(serve(result)).version() == ""
 
 
-@pytest.mark.usefixtures("soon")
-def test_a_service_that_says_nothing_is_not_waited_for(serve: Callable[..., Service]) -> None:
-    """The limit is the duration and the time-out, whether gRPC is spoken or not."""
+def test_a_service_that_does_not_respond_is_an_error(serve: Callable[..., Service]) -> None:
+    """Its limit is the duration and the timeout, whether it speaks gRPC or not."""
     ended = threading.Event()
 
     def hang(request: bytes, context: Any) -> Iterator[bytes]:
@@ -303,14 +296,16 @@ def test_a_service_that_says_nothing_is_not_waited_for(serve: Callable[..., Serv
         addresses = [service.address, f"127.0.0.1:{silent.getsockname()[1]}"]
         for address in addresses:
             started = time.monotonic()
-            with pytest.raises(GeneratorError, match=re.escape(f"{address} did not answer within 2.2s")):
-                list(generator(address).run(second()))
+            impatient = generator(address)
+            impatient.grace = 0.2
+            with pytest.raises(GeneratorError, match=re.escape(f"{address} did not respond within 2.2s")):
+                list(impatient.run(second()))
             assert time.monotonic() - started < 6
     ended.set()
 
 
-def test_a_service_that_dies_is_said_so(serve: Callable[..., Service]) -> None:
-    """A load that was under way is lost with it, and does not look like one without answers."""
+def test_a_service_that_dies_is_an_error(serve: Callable[..., Service]) -> None:
+    """Its load is lost, and does not look like one without responses."""
     ended = threading.Event()
 
     def hang(request: bytes, context: Any) -> Iterator[bytes]:
@@ -349,7 +344,7 @@ class Background:
 
 
 def test_closing_ends_the_wait(serve: Callable[..., Service]) -> None:
-    """Any thread may close a load; it ends within a second, and the call with it."""
+    """Any thread may close a load; both the load and the call end within a second."""
     ended = threading.Event()
 
     def hang(request: bytes, context: Any) -> Iterator[bytes]:
@@ -377,8 +372,8 @@ def test_closing_before_the_start_sends_nothing(serve: Callable[..., Service]) -
 
 
 @pytest.mark.parametrize("closes", [0.0, 0.01])
-def test_closing_as_it_starts(serve: Callable[..., Service], closes: float) -> None:
-    """However early it is closed, nothing is waited for."""
+def test_closing_while_it_starts(serve: Callable[..., Service], closes: float) -> None:
+    """However early it is closed, it does not wait."""
 
     def slow(request: bytes, context: Any) -> Iterator[bytes]:
         time.sleep(1)
@@ -396,8 +391,8 @@ def test_closing_as_it_starts(serve: Callable[..., Service], closes: float) -> N
 
 
 @pytest.mark.parametrize("library", ["grpc", "google.protobuf"])
-def test_what_it_needs_is_said(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the libraries it says how to get them, before a load and in it."""
+def test_a_missing_library_is_an_error(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message shows how to install it."""
     monkeypatch.setitem(sys.modules, library, None)
     for use in (NighthawkService().version, lambda: list(NighthawkService().run(second()))):
         with pytest.raises(GeneratorError) as caught:
@@ -413,8 +408,8 @@ def test_it_can_be_sent_to_a_worker() -> None:
 PROTO = Path("pytest_loadgen/generators/nighthawk.proto")
 
 
-def test_the_generated_module_is_that_of_the_messages(tmp_path: Path) -> None:
-    """nighthawk_pb2.py and its types are made of nighthawk.proto as it is."""
+def test_the_generated_module_is_up_to_date(tmp_path: Path) -> None:
+    """nighthawk_pb2.py and its types are generated from nighthawk.proto."""
     protoc = pytest.importorskip("grpc_tools.protoc", reason="grpcio-tools is not installed")
     from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 

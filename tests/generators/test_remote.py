@@ -202,9 +202,9 @@ def test_a_program_that_is_not_installed() -> None:
 def test_an_unsupported_plan_is_refused(generator_server: GeneratorServer, server: Server) -> None:
     """By the client, and by the server."""
     plan = plan_for(server, rate=50, http2=True)
-    with pytest.raises(PlanError, match="remote cannot do: http2"):
+    with pytest.raises(PlanError, match="remote does not support: http2"):
         runner.run(plan, generator_server.remote())
-    with pytest.raises(PlanError, match=r"remote \(.*\): embedded cannot do: http2. These can: fortio, "):
+    with pytest.raises(PlanError, match=r"remote \(.*\): embedded does not support: http2. Supported by: fortio, "):
         list(generator_server.remote().run(plan))
     assert server.connections == 0
 
@@ -609,7 +609,7 @@ def test_chosen_by_address_and_by_configuration(
                 load("/", generator="gone")
 
         def test_cannot(load):
-            with pytest.raises(PlanError, match="cannot do: cert. These can: embedded"):
+            with pytest.raises(PlanError, match="does not support: cert. Supported by: embedded"):
                 load("/", cert="client.pem")
         """
     )

@@ -1,4 +1,4 @@
-"""What is promised of wrk and wrk2: by what they print, and with the real ones."""
+"""wrk and wrk2: their arguments, their output, and the real programs."""
 
 import copy
 import json
@@ -25,13 +25,14 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.generators.base import LoadGenerator, check
 from pytest_loadgen.generators.process import CommandOutput
-from pytest_loadgen.generators.wrk import Wrk, Wrk2
+from pytest_loadgen.generators.wrk import Wrk
+from pytest_loadgen.generators.wrk2 import Wrk2
 from pytest_loadgen.running import runner
 from pytest_loadgen.running.rounds import Rounds
 from pytest_loadgen.testing.service import Server
 from pytest_loadgen.traffic.options import Options, plan_of
 from pytest_loadgen.traffic.plan import Plan
-from tests.conftest import needs, recording
+from tests.conftest import needs
 
 RECORDED = Path(__file__).parent / "recorded"
 
@@ -40,22 +41,22 @@ def plan(url: str = "http://127.0.0.1:8000/", **options: Any) -> Plan:
     return plan_of(url, cast(Options, {"duration": 5, **options}))
 
 
-# What they are asked for.
+# Arguments.
 
 
 @pytest.mark.parametrize(
     ("options", "arguments"),
     [
-        # Last, for the hook: connections of each thread, how far apart the requests of each are,
-        # when all are open, and when it is nearly over.
+        # The last four are for the hook: connections per thread, the period of each, when all of
+        # them are open, and when the run is nearly over.
         ({"rate": 100}, "-t 1 -c 100 -d 5s -s wrk.lua -R 100 -U URL 100 1000000 1050000 4990000"),
-        # At least one request a second on each connection.
+        # At least one request per second on each connection.
         ({"rate": 7}, "-t 1 -c 7 -d 5s -s wrk.lua -R 7 -U URL 7 1000000 120000 4990000"),
         ({"rate": 1, "duration": 8}, "-t 1 -c 1 -d 8s -s wrk.lua -R 1 -U URL 1 1000000 60000 7990000"),
-        # No more connections than asked for, nor than can start in a tenth of the time.
+        # No more connections than requested, or than can be opened in a tenth of the time.
         ({"rate": 500, "connections": 20}, "-t 1 -c 20 -d 5s -s wrk.lua -R 500 -U URL 20 40000 250000 4990000"),
         ({"rate": 500, "duration": 1}, "-t 1 -c 20 -d 1s -s wrk.lua -R 500 -U URL 20 40000 250000 990000"),
-        # Two threads have as many connections each.
+        # Two threads have the same number of connections.
         ({"rate": 50_000, "connections": 7}, "-t 2 -c 6 -d 5s -s wrk.lua -R 50000 -U URL 3 120 80000 4990000"),
         ({"rate": 50_000, "connections": 1}, "-t 1 -c 1 -d 5s -s wrk.lua -R 50000 -U URL 1 20 60000 4990000"),
     ],
@@ -85,7 +86,7 @@ def test_arguments_of_wrk(options: dict[str, Any], arguments: str) -> None:
         ("http://user:pass@localhost:8000/secret?key=secret", "http://localhost:8000"),
     ],
 )
-def test_arguments_show_no_more_than_the_service(url: str, shown: str) -> None:
+def test_arguments_show_only_the_host_and_port(url: str, shown: str) -> None:
     """Everybody on the machine can read them."""
     for generator in Wrk(), Wrk2():
         argv = generator.argv(plan(url, headers={"Authorization": "Bearer secret"}, content="secret"))
@@ -93,7 +94,7 @@ def test_arguments_show_no_more_than_the_service(url: str, shown: str) -> None:
         assert not any("secret" in argument or "pass" in argument for argument in argv)
 
 
-def test_arguments_of_the_configuration_come_before_the_address() -> None:
+def test_configured_arguments_precede_the_url() -> None:
     wrk = Wrk()
     wrk.args = ["-v", "x"]
     assert Wrk().argv(plan(rate="max"))[:-1] == wrk.argv(plan(rate="max"))[:-3]
@@ -101,56 +102,57 @@ def test_arguments_of_the_configuration_come_before_the_address() -> None:
 
 
 @pytest.mark.parametrize(
-    ("generator", "options", "said"),
+    ("generator", "options", "message"),
     [
-        (Wrk2(), {"rate": "30/m"}, "wrk2 keeps whole rates only, and not 0.5/s: ask"),
-        (Wrk2(), {"duration": 2.5}, "wrk2 runs for whole seconds only, and not for 2.5s:"),
-        (Wrk2(), {"duration": 9}, "wrk2 runs for 8s at a time, and not for 9s"),
-        (Wrk2(), {"method": "HEAD"}, "wrk2 cannot do HEAD:"),
-        (Wrk(), {"rate": "max", "duration": "500ms"}, "wrk runs for whole seconds only, and not for 500ms: use such"),
-        (Wrk(), {"rate": "max", "method": "HEAD"}, "wrk cannot do HEAD:"),
+        (Wrk2(), {"rate": "30/m"}, "wrk2 supports whole numbers of requests per second only (got 0.5/s)"),
+        (Wrk2(), {"duration": 2.5}, "wrk2 supports whole seconds only (got 2.5s);"),
+        (Wrk2(), {"duration": 9}, "wrk2 runs for at most 8s at a time (got 9s)"),
+        (Wrk2(), {"method": "HEAD"}, "wrk2 does not support HEAD:"),
+        (Wrk(), {"rate": "max", "duration": "500ms"}, "wrk supports whole seconds only (got 500ms); choose"),
+        (Wrk(), {"rate": "max", "method": "HEAD"}, "wrk does not support HEAD:"),
     ],
 )
-def test_what_they_cannot_do_is_refused(generator: Wrk | Wrk2, options: dict[str, Any], said: str) -> None:
-    """It is said so before anything runs."""
+def test_a_plan_that_they_cannot_run_is_refused(generator: Wrk | Wrk2, options: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError) as caught:
         generator.argv(plan(**options))
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize("generator", [Wrk(), Wrk2()])
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
-        (["-t", "4"], "args has -t, which is not to be configured: use workers= of load() instead"),
-        (["-v", "-c9"], "args has -c, which is not to be configured: use connections= of load() instead"),
-        (["-d1s"], "args has -d, which is not to be configured: use duration= of load() instead"),
-        (["--duration=1s"], "args has --duration, *"),
-        (["--dur", "1s"], "args has --duration, *"),
-        (["-R", "9"], "args has -R, which is not to be configured: use rate= of load() instead"),
-        (["-HToken: geheim"], "args has -H, which is not to be configured: use headers= of load() instead"),
-        (["--header=Token: geheim"], "args has --header, *"),
-        *([[option], f"args has {option}, *"] for option in ("-s", "-U", "-L", "-B", "--latency", "--script")),
+        (["-t", "4"], "args: -t is reserved; use workers= of load()"),
+        (["-v", "-c9"], "args: -c is reserved; use connections= of load()"),
+        (["-d1s"], "args: -d is reserved; use duration= of load()"),
+        (["--duration=1s"], "args: --duration is reserved; *"),
+        (["--dur", "1s"], "args: --duration is reserved; *"),
+        (["-R", "9"], "args: -R is reserved; use rate= of load()"),
+        (["-HToken: geheim"], "args: -H is reserved; use headers= of load()"),
+        (["--header=Token: geheim"], "args: --header is reserved; *"),
+        *([[option], f"args: {option} is reserved; *"] for option in ("-s", "-U", "-L", "-B", "--latency", "--script")),
     ],
 )
-def test_arguments_that_are_its_own_are_refused(generator: Wrk | Wrk2, args: list[str], said: str) -> None:
-    """Before it is looked for; and it is said what to use instead."""
+def test_reserved_arguments_are_refused(generator: Wrk | Wrk2, args: list[str], message: str) -> None:
+    """Even if the program is not installed; the message names the option to use instead."""
     configured = copy.copy(generator)
     configured.args, configured.program = args, "/nowhere"
     with pytest.raises(PlanError) as caught:
         list(configured.run(plan()))
-    assert fnmatch(str(caught.value), f"{generator.name}: {said}")
+    assert fnmatch(str(caught.value), f"{generator.name}: {message}")
 
 
 def test_more_connections_than_file_handles_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They would not be opened, and their requests counted as refused."""
+    """Connections without a file handle would count as refused."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     assert "-c 900 " in " ".join(Wrk().argv(plan(rate="max", connections=900)))
-    with pytest.raises(PlanError, match=r"^wrk needs a file handle for each of 1,024 connections, and there are 1,024"):
+    with pytest.raises(
+        PlanError, match=r"^wrk needs a file handle for each of 1,024 connections, and the limit is 1,024:"
+    ):
         Wrk().argv(plan(rate="max", connections=1024))
 
 
-# Which program it is.
+# Finding the program.
 
 USAGE = {
     "wrk": "Usage: wrk <options> <url>\n    -c, --connections <N>  Connections to keep open",
@@ -161,7 +163,7 @@ USAGE = {
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Put programs on PATH, each with the usage text of one of the three."""
+    """Put programs on PATH, each with one of these usage messages."""
 
     def put(**kinds: str) -> Path:
         for name, kind in kinds.items():
@@ -175,7 +177,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
 
 
 @pytest.mark.parametrize(
-    ("generator", "there", "found"),
+    ("generator", "installed", "found"),
     [
         (Wrk(), {"wrk": "wrk"}, "wrk"),
         (Wrk(), {"wrk": "wrk", "wrk2": "wrk2"}, "wrk"),
@@ -184,36 +186,36 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
     ],
 )
 def test_the_right_one_is_found(
-    generator: Wrk | Wrk2, there: dict[str, str], found: str, programs: Callable[..., Path]
+    generator: Wrk | Wrk2, installed: dict[str, str], found: str, programs: Callable[..., Path]
 ) -> None:
-    """Both may be called wrk; the usage text tells which it is."""
-    folder = programs(**there)
+    """Both may be called wrk; the usage message distinguishes them."""
+    folder = programs(**installed)
     assert generator.path() == str(folder / found)
     assert generator.version() == "4.1.0"
 
 
 @pytest.mark.parametrize(
-    ("generator", "there", "said"),
+    ("generator", "installed", "message"),
     [
         (Wrk2(), {"wrk": "wrk"}, "wrk2: FOLDER/wrk is wrk, which cannot keep a rate. Install wrk2 (https://github.com"),
         (Wrk2(), {"wrk2": "wrk"}, "wrk2: FOLDER/wrk2 is wrk, which cannot keep a rate. Install wrk2 (https://"),
         (Wrk2(), {"wrk2": "other"}, "wrk2: FOLDER/wrk2 is not wrk2. Install wrk2 (https://"),
-        (Wrk2(), {}, "wrk2: there is no 'wrk2' on PATH. Install it (https://github.com/giltene/wrk2), or use"),
+        (Wrk2(), {}, "wrk2: 'wrk2' is not on PATH. Install it (https://github.com/giltene/wrk2), or use"),
         (Wrk(), {"wrk": "wrk2"}, "wrk: FOLDER/wrk is wrk2, which only sends at a set rate. Install wrk (https://"),
         (Wrk(), {"wrk": "other"}, "wrk: FOLDER/wrk is not wrk. Install wrk (https://"),
-        (Wrk(), {}, "wrk: there is no 'wrk' on PATH. Install it (https://github.com/wg/wrk), or use"),
+        (Wrk(), {}, "wrk: 'wrk' is not on PATH. Install it (https://github.com/wg/wrk), or use"),
     ],
 )
-def test_the_wrong_one_is_said_to_be(
-    generator: Wrk | Wrk2, there: dict[str, str], said: str, programs: Callable[..., Path]
+def test_the_wrong_one_is_an_error(
+    generator: Wrk | Wrk2, installed: dict[str, str], message: str, programs: Callable[..., Path]
 ) -> None:
-    folder = programs(**there)
+    folder = programs(**installed)
     with pytest.raises(GeneratorError) as caught:
         generator.version()
-    assert str(caught.value).startswith(said.replace("FOLDER", str(folder)))
+    assert str(caught.value).startswith(message.replace("FOLDER", str(folder)))
 
 
-# What they print.
+# Their output.
 
 NO_ERRORS = {"connect": 0, "read": 0, "write": 0, "timeout": 0}
 
@@ -232,13 +234,13 @@ def printed(
     errors: dict[str, int] | None = None,
     late: dict[int, int] | None = None,
 ) -> CommandOutput:
-    """Make what the programs print, of latencies in us; where nothing is said of service times, they are the same."""
+    """The output of the programs, for latencies in us; service times are the same unless given."""
     seen, rows = 0, []
     for value, count in sorted((service or latencies or {0: 0}).items()):
         seen += count
         rows.append(f"  {value / 1000:10.3f}     0.900000 {seen:10d}        10.00")
     answers = sum(latencies.values())
-    told = {
+    report = {
         "microseconds": round(seconds * 1e6),
         "requests": sum(statuses.values()) if statuses else answers,
         "sent": sent,
@@ -256,13 +258,13 @@ def printed(
         "  Latency Distribution (HdrHistogram - Uncorrected Latency (measured without ...))\n"
         "       Value   Percentile   TotalCount 1/(1-Percentile)\n\n"
         + "\n".join(rows)
-        + f"\n  {answers} requests in 5.00s\npytest-loadgen: {json.dumps(told)}\n"
+        + f"\n  {answers} requests in 5.00s\npytest-loadgen: {json.dumps(report)}\n"
     )
     return CommandOutput(stdout, "", 0, seconds, cpu * seconds, Path())
 
 
 def parsed(generator: Wrk | Wrk2, output: CommandOutput, **options: Any) -> Interval:
-    """Read what was printed, and see that it adds up."""
+    """Read an output, and check that the counts add up."""
     rate = "max" if isinstance(generator, Wrk) else 100
     (interval,) = generator.parse(output, plan(**{"rate": rate, **options}))
     answers = sum(count for outcome, count in interval.outcomes.items() if outcome.isdigit())
@@ -278,16 +280,16 @@ def result_of(interval: Interval, **options: Any) -> Result:
     ("rate", "threads", "connections", "seconds", "due"),
     [
         (100, 1, 1, 5, 500),
-        (100, 1, 100, 5, 500),  # each second in its first half
-        (500, 1, 50, 5, 2460),  # ten a second each; those that start 0, 100 and 200 ms late or more lose 0, 1, 2
+        (100, 1, 100, 5, 500),  # all in the first half of each second
+        (500, 1, 50, 5, 2460),  # each 10/s; those that start 0, 100 and 200 ms late or more lose 0, 1 and 2
         (300, 3, 7, 2, 600),  # one connection is left out; two in each thread
         (10, 1, 10, 0.02, 4),  # four have started
     ],
 )
-def test_an_on_time_run_reports_the_rate_that_was_asked(
+def test_a_run_without_delays_has_the_requested_rate(
     rate: int, threads: int, connections: int, seconds: float, due: int
 ) -> None:
-    """Its connections start one after another, and the time that is lost by that does not count."""
+    """Connections start one after another; the time lost by that does not count."""
     interval = parsed(
         Wrk2(),
         printed({50: due}, threads=threads, connections=connections, seconds=seconds),
@@ -301,10 +303,10 @@ def test_an_on_time_run_reports_the_rate_that_was_asked(
 @pytest.mark.parametrize(
     ("latency", "missing", "open_at_the_end", "failures", "never_sent"),
     [
-        # Ten connections, each sends every tenth of a second: one each 5 ms for 50 ms, and none for 50 ms.
+        # Ten connections, each with a period of 100 ms: a request each 5 ms for 50 ms, then none for 50 ms.
         (1_000, 0, 0, 0, 0),
         (1_000, 1, 1, 1, 0),  # nothing was due in the last 50 ms
-        (1_000, 5, 0, 0, 5),  # all that was sent was answered: wrk2 did not send the others
+        (1_000, 5, 0, 0, 5),  # all requests sent have a response: wrk2 did not send the others
         (30_000, 2, 2, 0, 0),  # in twice that time, 60 ms, two were due
         (30_000, 3, 3, 3, 0),
         (90_000, 10, 10, 0, 0),  # each may have one open
@@ -312,10 +314,10 @@ def test_an_on_time_run_reports_the_rate_that_was_asked(
         (90_000, 11, 5, 0, 11),  # but half of them are free
     ],
 )
-def test_what_is_in_flight_at_the_end_does_not_count(
+def test_requests_in_flight_at_the_end_do_not_count(
     latency: int, missing: int, open_at_the_end: int, failures: int, never_sent: int
 ) -> None:
-    """As many as may be by the schedule and the usual service time; more of them are all failures, or wrk2's fault."""
+    """As many as schedule and service time explain; if there are more, all are failures, or never sent."""
     answers = 500 - missing
     output = printed({latency: answers}, connections=10, sent=answers + open_at_the_end)
     interval = parsed(Wrk2(), output)
@@ -325,8 +327,8 @@ def test_what_is_in_flight_at_the_end_does_not_count(
     assert interval.lag.over(0.04) == never_sent
 
 
-def test_what_was_just_due_may_wait_unless_a_connection_hangs() -> None:
-    """Where wrk2 saw one wait for two seconds, what is missing waits for it."""
+def test_requests_just_due_may_wait_unless_a_connection_hangs() -> None:
+    """wrk2 reports a connection that waits for two seconds."""
     for hangs, failures in (0, 0), (3, 4):
         interval = parsed(Wrk2(), printed({1000: 496}, errors={"timeout": hangs}))
         assert interval.outcomes == Counter({"200": 496, "timeout": failures})
@@ -335,14 +337,14 @@ def test_what_was_just_due_may_wait_unless_a_connection_hangs() -> None:
 @pytest.mark.parametrize(
     ("answers", "sent", "errors", "outcomes"),
     [
-        # Never answered: nothing is in flight.
+        # No responses at all: nothing counts as in flight.
         (0, 10, {}, {"timeout": 500}),
         (0, 10, {"timeout": 6}, {"timeout": 500}),
-        # It died; the tries to connect are no requests.
+        # The service died; attempts to connect are not requests.
         (250, 275_760, {"read": 1, "write": 275_500}, {"200": 250, "refused": 250}),
-        # Some were lost, and answered when they were sent again.
+        # Some were lost, and got a response when they were sent again.
         (500, 508, {"read": 7}, {"200": 500, "failed": 7}),
-        # It was away for a while; most of what could not be read was no request.
+        # The service was down for a while; most failed reads were not requests.
         (500, 99_510, {"read": 900, "write": 99_000}, {"200": 500, "refused": 10}),
         # Some were lost, and one connection hangs.
         (400, 408, {"read": 7, "timeout": 2}, {"200": 400, "failed": 7, "timeout": 93}),
@@ -356,7 +358,7 @@ def test_failures_are_counted_by_the_schedule(
     assert parsed(Wrk2(), printed(latencies, connections=10, sent=sent, errors=errors)).outcomes == outcomes
 
 
-def test_what_was_lost_and_answered_at_last_is_right_and_as_slow_as_it_was() -> None:
+def test_a_retried_request_is_a_failure_and_a_slow_response() -> None:
     interval = parsed(Wrk2(), printed({100: 495, 9_000: 5}, connections=10, sent=505, errors={"read": 5}))
     assert interval.outcomes == {"200": 500, "failed": 5}
     assert interval.latency.over(0.008) == 5
@@ -366,19 +368,21 @@ def test_what_was_lost_and_answered_at_last_is_right_and_as_slow_as_it_was() -> 
 @pytest.mark.parametrize(
     ("answers", "sent", "read"),
     [
-        (500, 750, 248),  # each third was reset
-        (251, 90_000, 89_740),  # all were, from the middle on
+        (500, 750, 248),  # one in three was reset
+        (251, 90_000, 89_740),  # all were, from the middle of the run on
     ],
 )
-def test_a_load_of_requests_sent_again_is_no_result(answers: int, sent: int, read: int) -> None:
-    """wrk2 sends at once what was lost, at no rate."""
-    with pytest.raises(GeneratorError, match=r"^it sent [\d,]+ requests again in a loop.* beside 500 that were due"):
+def test_too_many_retries_are_an_error(answers: int, sent: int, read: int) -> None:
+    """wrk2 sends a lost request again at once, without keeping the rate."""
+    with pytest.raises(
+        GeneratorError, match=r"^sent [\d,]+ requests again in a loop .* in addition to 500 that were due"
+    ):
         parsed(Wrk2(), printed({100: answers}, connections=10, sent=sent, errors={"read": read}))
 
 
-def test_answers_that_come_too_late_are_time_outs() -> None:
-    """Latency counts from when they were due; which were sent too late to be in time was never sent."""
-    # For a second nothing was answered; of ten on as many connections, the answers took that long.
+def test_responses_that_come_too_late_are_timeouts() -> None:
+    """Latency counts from when they were due; a request sent too late to be in time is never_sent."""
+    # For a second there were no responses; ten requests, one per connection, took that long.
     output = printed({900: 400, 800_000: 50, 1_100_000: 50}, {900: 490, 1_050_000: 10}, connections=10)
     interval = parsed(Wrk2(), output, timeout=1)
     assert interval.outcomes == {"200": 450, "timeout": 50}
@@ -390,7 +394,7 @@ def test_answers_that_come_too_late_are_time_outs() -> None:
 
 
 def test_service_times_come_from_the_spectrum() -> None:
-    """Its rows are exact, and what is between two of them may be anywhere there."""
+    """Its rows are exact; a value between two rows may be anywhere between them."""
     interval = parsed(Wrk2(), printed({5_000: 500}, {100: 1, 900: 250, 2_000: 249}))
     assert interval.service_time.percentile(50) == pytest.approx(0.0009, rel=1e-3)
     best, worst = interval.service_time.best_and_worst()
@@ -402,19 +406,19 @@ def test_service_times_come_from_the_spectrum() -> None:
 @pytest.mark.parametrize(
     ("statuses", "count", "shared"),
     [
-        # The last answer is not in the histogram; whose it was is not known.
+        # The last response is not in the histogram; its status is unknown.
         ({"200": 251, "404": 125, "503": 125}, 500, {"200": 250, "404": 125, "503": 125}),
         ({"200": 500, "503": 1}, 500, {"200": 499, "503": 1}),
         ({"500": 503}, 500, {"500": 500}),
     ],
 )
-def test_statuses_are_of_the_answers_that_count(statuses: dict[str, int], count: int, shared: dict[str, int]) -> None:
-    """And no seldom one is lost for it."""
+def test_statuses_add_up_to_the_latencies(statuses: dict[str, int], count: int, shared: dict[str, int]) -> None:
+    """And no rare status is lost by that."""
     assert parsed(Wrk2(), printed({100: count}, statuses=statuses)).outcomes == shared
 
 
-def test_how_late_it_was_itself_is_told() -> None:
-    """As far as it is sure: nothing was under way, and a request was due."""
+def test_lag_of_wrk2_is_reported() -> None:
+    """Where it is certain: no request was in flight, and one was due."""
     interval = parsed(Wrk2(), printed({50_000: 500}, sent=501, late={1: 20, 30: 8}))
     assert interval.lag.count == 501
     assert (interval.lag.over(0.0005), interval.lag.over(0.002)) == (28, 8)
@@ -422,7 +426,7 @@ def test_how_late_it_was_itself_is_told() -> None:
     assert "the wrk2 generator was late: it sent 1 request in 100 30ms or more after it was due" in sentence
 
 
-def test_without_cpu_left_it_may_have_been_late_itself() -> None:
+def test_without_cpu_left_all_latency_may_be_lag() -> None:
     late, busy = (printed({900_000: 500}, sent=500, cpu=cpu) for cpu in (0.5, 0.97))
     assert not result_of(parsed(Wrk2(), late)).problems
     (sentence,) = result_of(parsed(Wrk2(), busy)).problems
@@ -430,15 +434,15 @@ def test_without_cpu_left_it_may_have_been_late_itself() -> None:
     assert parsed(Wrk2(), busy).cpu == pytest.approx(0.97)
 
 
-# What wrk makes up.
+# The latencies that wrk adds.
 
 
 def corrected(original: Counter[int], expected: int) -> Counter[int]:
-    """Do as wrk does: for a latency of n, add n - expected, n - 2 expected, ... above expected."""
+    """Correct as wrk does: for a latency of n, add n - expected, n - 2 expected, … above expected."""
     counts = Counter(original)
     for value in range(2 * expected, max(original, default=0) + 1):
-        for made_up in range(value - expected, expected, -expected):
-            counts[made_up] += original[value]
+        for added in range(value - expected, expected, -expected):
+            counts[added] += original[value]
     return counts
 
 
@@ -448,8 +452,8 @@ def corrected(original: Counter[int], expected: int) -> Counter[int]:
     some.integers(1, 5),
     some.integers(30, 900),
 )
-def test_what_wrk_makes_up_is_taken_out(original: dict[int, int], connections: int, expected: int) -> None:
-    """All of it, and nothing else, whatever the latencies."""
+def test_the_latencies_that_wrk_adds_are_removed(original: dict[int, int], connections: int, expected: int) -> None:
+    """All of them, and no others, whatever the latencies."""
     count = sum(original.values())
     seconds = (count // connections or 1) * expected / 1e6
     made = corrected(Counter(original), expected) if count >= connections else original
@@ -457,28 +461,28 @@ def test_what_wrk_makes_up_is_taken_out(original: dict[int, int], connections: i
     assert parsed(Wrk(), output).latency.counts == parsed(Wrk(), printed(original, seconds=count)).latency.counts
 
 
-def test_what_does_not_come_out_is_refused() -> None:
-    """Another version may make up others."""
+def test_latencies_that_do_not_match_the_formula_are_an_error() -> None:
+    """Another version may add others."""
     output = printed({1_000: 1, 2_001: 9}, statuses={"200": 10}, seconds=0.01)
-    with pytest.raises(GeneratorError, match="its latencies are not what it is known to make"):
+    with pytest.raises(GeneratorError, match="latency correction cannot be undone"):
         list(Wrk().parse(output, plan(rate="max")))
 
 
 @pytest.mark.parametrize(
     ("answers", "sent", "errors", "outcomes"),
     [
-        # At the end each of ten connections has one open.
+        # At the end each of ten connections has an open request.
         (1000, 1010, {}, {"200": 1000}),
         (1000, 1013, {"read": 3}, {"200": 1000, "failed": 3}),
-        # Some of them, as some never got an answer on a connection that was closed.
+        # Fewer than failed reads, because some connections were closed without a request.
         (1000, 1210, {"read": 300}, {"200": 1000, "failed": 210}),
         (1000, 3010, {"read": 10, "write": 1990}, {"200": 1000, "refused": 1990, "failed": 10}),
-        # Never answered.
+        # No responses at all.
         (0, 10, {}, {"timeout": 10}),
         (0, 0, {"connect": 500}, {"tls": 500}),
     ],
 )
-def test_failures_of_wrk_are_what_was_sent_in_vain(
+def test_failures_of_wrk_are_requests_without_response(
     answers: int, sent: int, errors: dict[str, int], outcomes: dict[str, int]
 ) -> None:
     output = printed({100: answers} if answers else {}, connections=10, sent=sent, errors=errors)
@@ -493,71 +497,71 @@ def test_failures_of_wrk_are_what_was_sent_in_vain(
         (2.1, 1013, {"200": 1000, "failed": 3, "timeout": 10}),
     ],
 )
-def test_what_hangs_at_the_end_are_time_outs_of_wrk(silent: float, sent: int, outcomes: dict[str, int]) -> None:
-    """Where nothing was answered for longer than the time-out."""
+def test_requests_of_wrk_that_hang_at_the_end_are_timeouts(silent: float, sent: int, outcomes: dict[str, int]) -> None:
+    """If there was no response for longer than the timeout."""
     output = printed({100: 1000}, connections=10, sent=sent, silent=silent, errors={"read": sent - 1010})
     assert parsed(Wrk(), output, timeout=2).outcomes == outcomes
 
 
-def test_answers_that_wrk_leaves_out_are_time_outs() -> None:
-    """It counts no latency above its own time-out, which is in whole seconds."""
-    made = {100: 90, 800_000: 4, 1_300_000: 4}  # as ten connections made a request each half a second
+def test_responses_that_wrk_does_not_measure_are_timeouts() -> None:
+    """It omits latencies above its own timeout, which is in whole seconds."""
+    made = {100: 90, 800_000: 4, 1_300_000: 4}  # ten connections, each with a request each half a second
     output = printed(made, statuses={"200": 100}, connections=10, sent=110, errors={"timeout": 6})
     assert parsed(Wrk(), output, timeout=1.2).outcomes == {"200": 90, "timeout": 10}
 
 
-# What is no result.
+# Invalid results.
 
 
 @pytest.mark.parametrize("generator", [Wrk(), Wrk2()])
-def test_interim_answers_are_more_than_they_can_count(generator: Wrk | Wrk2) -> None:
+def test_interim_responses_are_an_error(generator: Wrk | Wrk2) -> None:
     output = printed({100: 20}, statuses={"103": 10, "200": 10}, sent=21)
-    with pytest.raises(GeneratorError, match=r"it takes each interim answer \(103\) for an answer"):
+    with pytest.raises(GeneratorError, match=r"^counts 1xx responses as final, and this service sends them \(103\)"):
         list(generator.parse(output, plan(rate=4)))
 
 
 @pytest.mark.parametrize(
-    ("truth", "lie", "said"),
+    ("truth", "lie", "message"),
     [
-        ('"microseconds": 5000000', '"microseconds": 0', "ran for 0.0s"),
-        ('"microseconds": 5000000', '"microseconds": -1', "-1 for a count"),
-        ('"sent": 21', f'"sent": {10**30}', "0 for a count"),
-        ('"sent": 21', '"sent": NaN', "nan for a count"),
-        ('"requests": 20', '"requests": 20.5', "20.5 for a count"),
-        ('"cpu": 0.5', '"cpu": NaN', "nans of CPU"),
-        ('{"200": 20}', '{"20": 20}', "'20' for a status"),
-        ("[[100, 20]]", "[[-100, 20]]", "-100 for a count"),
-        ("[[100, 20]]", "[[100, 20.0]]", "20.0 for a count"),
+        ('"microseconds": 5000000', '"microseconds": 0', "invalid run time or CPU time: 0.0s"),
+        ('"microseconds": 5000000', '"microseconds": -1', "invalid count: -1$"),
+        ('"sent": 21', f'"sent": {10**30}', "invalid count: 1000"),
+        ('"sent": 21', '"sent": NaN', "invalid count: nan"),
+        ('"requests": 20', '"requests": 20.5', "invalid count: 20.5"),
+        ('"cpu": 0.5', '"cpu": NaN', "CPU time: 5.0s, nans"),
+        ('{"200": 20}', '{"20": 20}', "invalid status: '20'"),
+        ("[[100, 20]]", "[[-100, 20]]", "invalid count: -100"),
+        ("[[100, 20]]", "[[100, 20.0]]", "invalid count: 20.0"),
     ],
 )
 @pytest.mark.parametrize("generator", [Wrk(), Wrk2()])
-def test_what_cannot_be_is_no_result(generator: Wrk | Wrk2, truth: str, lie: str, said: str) -> None:
+def test_an_invalid_report_is_an_error(generator: Wrk | Wrk2, truth: str, lie: str, message: str) -> None:
     output = printed({100: 20}, sent=21)
     assert truth in output.stdout
-    with pytest.raises(GeneratorError, match=said):
+    with pytest.raises(GeneratorError, match=message):
         list(generator.parse(replace(output, stdout=output.stdout.replace(truth, lie)), plan(rate=4)))
 
 
-def test_a_run_that_was_too_short_is_no_result() -> None:
-    """It was told to end then by arguments that are not known here, say."""
-    with pytest.raises(GeneratorError, match=r"^was to run for 5s, and says 2s: do its args change the load\?"):
+def test_a_run_that_was_too_short_is_an_error() -> None:
+    """Configured arguments may have shortened it."""
+    with pytest.raises(GeneratorError, match=r"^ran for 2s instead of 5s: check that its args"):
         list(Wrk2().parse(printed({100: 200}, seconds=2), plan(rate=100)))
 
 
-def test_more_answers_than_requests_are_no_result() -> None:
+def test_more_responses_than_latencies_are_an_error() -> None:
     output = printed({100: 20}, statuses={"200": 30}, sent=31)
-    with pytest.raises(GeneratorError, match="its 30 answers do not have as many latencies"):
+    with pytest.raises(GeneratorError, match="the number of latencies differs from the number of responses, 30"):
         list(Wrk().parse(output, plan(rate="max")))
 
 
-def test_answers_without_headers_have_no_status_to_tell() -> None:
+def test_responses_without_headers_are_an_error() -> None:
     output = printed({100: 20}, sent=21)
     output = replace(output, stdout=output.stdout.replace('"statuses": {"200": 20}', '"statuses": {"200": 19}'))
-    with pytest.raises(GeneratorError, match="it told the status of 19 of 20 answers: it does not where"):
+    with pytest.raises(GeneratorError, match="the Lua hook saw the status of 19 of 20 responses: it does not"):
         list(Wrk().parse(output, plan(rate="max")))
 
 
-# What the real ones printed, each under this load of a service that does as is said.
+# Recorded outputs of the real programs, each with a service that behaves as described.
 
 
 @pytest.mark.parametrize(
@@ -565,16 +569,16 @@ def test_answers_without_headers_have_no_status_to_tell() -> None:
     [
         # 200, 200, 404, 503 in turn.
         ("wrk2/statuses", {"rate": 50, "duration": 2}, {"200": 50, "404": 25, "503": 25}, 0),
-        # For a second all stood still, and a hundred were due meanwhile.
+        # The service stalled for a second, in which a hundred requests were due.
         ("wrk2/stall", {"duration": 3}, {"200": 300}, 80),
-        # It died at the sixtieth.
+        # The service died at the sixtieth request.
         ("wrk2/dies", {"duration": 2}, {"200": 61, "refused": 139}, 0),
         ("wrk2/never-answers", {"rate": 50, "duration": 2}, {"timeout": 100}, 0),
-        # Each answer took 1.3 s; the last four were in flight.
+        # Each response took 1.3 s; the last four requests were in flight.
         ("wrk2/too-slow", {"rate": 4, "duration": 3, "timeout": 1}, {"timeout": 8}, 0),
-        # The tenth of each ten was cut short.
+        # One response in ten was cut short.
         ("wrk2/loses-one-in-ten", {"duration": 2}, {"200": 200, "failed": 22}, 0),
-        # The sixtieth had no answer, and its connection none from there on.
+        # The sixtieth request got no response, and its connection sent no more.
         ("wrk2/one-hangs", {"duration": 5}, {"200": 390, "timeout": 110}, 0),
         ("wrk2/two-threads", {"duration": 2}, {"200": 204}, 0),
         ("wrk/statuses", {"duration": 2}, {"200": 732, "404": 367, "503": 367}, 0),
@@ -586,7 +590,7 @@ def test_answers_without_headers_have_no_status_to_tell() -> None:
     ],
 )
 def test_recordings(name: str, options: dict[str, Any], outcomes: dict[str, int], slow: int) -> None:
-    """Where it lost some, the service counted as many."""
+    """Where some were lost, the service had counted the same number."""
     generator = Wrk() if name.startswith("wrk/") else Wrk2()
     output = CommandOutput((RECORDED / f"{name}.txt").read_text(), "", 0, 2.0, 0.1, Path())
     interval = parsed(generator, output, **options)
@@ -597,21 +601,21 @@ def test_recordings(name: str, options: dict[str, Any], outcomes: dict[str, int]
         assert interval.seconds == (interval.requests - again) / options.get("rate", 100)
 
 
-@pytest.mark.parametrize("name", ["wrk/err-missing-script", "wrk/slow100ms-2s", "wrk2/short-2s-R500-done-json"])
-def test_without_the_hook_there_is_no_result(name: str) -> None:
-    """Both go on without a script that they cannot load, and end well."""
-    output = CommandOutput(recording(f"{name}.stdout.txt").read_text(), "cannot open wrk.lua", 0, 2, 0.1, Path())
+@pytest.mark.parametrize("name", ["wrk/missing-script", "wrk/other-script", "wrk2/other-script"])
+def test_a_run_without_the_hook_is_an_error(name: str) -> None:
+    """Both programs ignore a script that they cannot load, and exit with status 0."""
+    output = CommandOutput((RECORDED / f"{name}.txt").read_text(), "cannot open wrk.lua", 0, 2, 0.1, Path())
     for generator in Wrk(), Wrk2():
-        with pytest.raises(GeneratorError, match=r"^its hook told nothing: cannot open wrk.lua$"):
+        with pytest.raises(GeneratorError, match=r"^the Lua hook printed nothing: cannot open wrk\.lua$"):
             list(generator.parse(output, plan()))
 
 
-# The real ones.
+# The real programs.
 
 
 @pytest.fixture
 def run(server: Server) -> Callable[..., Result]:
-    """Load a path of the server, for a second unless told otherwise."""
+    """Load a path of the server, for a second by default."""
 
     def run(generator: LoadGenerator, url: str = "/", /, **options: Any) -> Result:
         rate = 200 if "rate" in generator.features else "max"
@@ -624,7 +628,7 @@ def run(server: Server) -> Callable[..., Result]:
 
 
 def loading(server: Server) -> list[int]:
-    """Find the programs that load a server, by its address in their arguments."""
+    """The processes that load a server, by the URL in their arguments."""
     arguments = {path.parent.name: path.read_bytes().split(b"\0") for path in Path("/proc").glob("[0-9]*/cmdline")}
     return [int(number) for number, found in arguments.items() if server.url.encode() in found]
 
@@ -636,7 +640,7 @@ both = pytest.mark.parametrize(
 
 @both
 def test_each_status_is_counted(generator: LoadGenerator, run: Callable[..., Result], server: Server) -> None:
-    """A service answers 200, 200, 404, 503 in turn; what it answers last may come too late to count."""
+    """The last responses may come too late to count."""
     paths = ["/", "/", "/404", "/503"]
     server.choose = lambda path, before: paths[before % 4]
     result = run(generator)
@@ -649,7 +653,7 @@ def test_each_status_is_counted(generator: LoadGenerator, run: Callable[..., Res
 
 @needs("wrk2")
 def test_wrk2_keeps_its_rate(run: Callable[..., Result], server: Server) -> None:
-    """In rounds that are not too long; so many requests arrive, and so many are reported a second."""
+    """In rounds that are not too long: the requests arrive, and are reported, at this rate."""
     wrk2 = Wrk2()
     wrk2.max_duration = 1
     result = run(wrk2, rate=50, duration=2)
@@ -662,8 +666,8 @@ def test_wrk2_keeps_its_rate(run: Callable[..., Result], server: Server) -> None
 
 
 @needs("wrk2")
-def test_a_stall_is_in_the_latencies_that_wrk2_counts(run: Callable[..., Result], server: Server) -> None:
-    """And not in the service times but for the requests that were under way."""
+def test_a_stall_is_in_the_latencies_of_wrk2(run: Callable[..., Result], server: Server) -> None:
+    """Of the service times, it is only in those of requests in flight."""
 
     def choose(path: str, before: int) -> str:
         if before == 100:
@@ -675,23 +679,23 @@ def test_a_stall_is_in_the_latencies_that_wrk2_counts(run: Callable[..., Result]
     assert result.p99 > "900ms"
     assert result.total.latency.over(0.1) >= 80  # a hundred are due in that second
     assert 1 <= result.total.service_time.over(0.9) <= 4
-    assert not result.problems  # it was not wrk2 that stood still
+    assert not result.problems  # wrk2 itself did not stall
 
 
 @needs("wrk2")
-def test_wrk2_tells_that_it_stood_still_itself(server: Server) -> None:
-    """Where the machine keeps it from its work, that is not the service's fault."""
+def test_a_stall_of_wrk2_itself_is_lag(server: Server) -> None:
+    """It is the generator that is reported as the problem, not the service."""
     running = Wrk2().run(plan(server.url, rate=40, duration=2, connections=2))
     found: list[Interval] = []
     thread = threading.Thread(target=lambda: found.extend(running))
     thread.start()
-    # Twice, as it is not sure where it is stopped with a request under way.
+    # Twice, because lag is not certain if it is stopped with a request in flight.
     for requests in 20, 40:
         while server.requests.total() < requests:
             time.sleep(0.01)
         (program,) = loading(server)
         os.kill(program, signal.SIGSTOP)
-        time.sleep(0.3)  # so long it stands still
+        time.sleep(0.3)
         os.kill(program, signal.SIGCONT)
     thread.join(10)
     assert not loading(server)
@@ -703,8 +707,8 @@ def test_wrk2_tells_that_it_stood_still_itself(server: Server) -> None:
 
 
 @needs("wrk")
-def test_a_stall_makes_up_nothing(run: Callable[..., Result], server: Server) -> None:
-    """Each latency is one of a request that was sent, and as many are long as were under way."""
+def test_a_stall_adds_no_latencies_to_wrk(run: Callable[..., Result], server: Server) -> None:
+    """Each latency is one of a request that was sent; only those of requests in flight are long."""
 
     def choose(path: str, before: int) -> str:
         if before == 100:
@@ -724,10 +728,10 @@ def test_a_stall_makes_up_nothing(run: Callable[..., Result], server: Server) ->
     [(b"pcall(", b"assert(pcall("), (b'require("ffi")', b'require("none")')],
     ids=["works", "is-not-needed"],
 )
-def test_what_the_hook_does_by_luajit(
+def test_the_hook_with_and_without_luajit(
     generator: Wrk | Wrk2, call: bytes, instead: bytes, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It works with the real programs; and without LuaJIT, or where it does not find what it expects, they do."""
+    """What it does with LuaJIT works with the real programs; and it works without LuaJIT, too."""
     whole = type(generator).files
 
     def changed(self: Wrk | Wrk2, asked: Plan) -> dict[str, bytes]:
@@ -744,16 +748,18 @@ def test_what_the_hook_does_by_luajit(
 
 
 @needs("wrk")
-def test_a_service_that_hangs_is_seen_to(run: Callable[..., Result], server: Server) -> None:
-    """Where it answers nothing more, what is open on each connection is a time-out."""
+def test_a_service_that_hangs_causes_timeouts(run: Callable[..., Result], server: Server) -> None:
+    """If no more responses come, the open request of each connection is a timeout."""
     server.choose = lambda path, before: "/silent" if before >= 100 else path
     result = run(Wrk(), duration=2, timeout=1, connections=10)
     assert result.outcomes == {"200": 100, "timeout": 10}
 
 
 @both
-def test_a_service_that_dies_is_seen_to(generator: LoadGenerator, run: Callable[..., Result], server: Server) -> None:
-    """What is refused then is a failure, and what it answered before is not lost."""
+def test_a_service_that_dies_causes_failures(
+    generator: LoadGenerator, run: Callable[..., Result], server: Server
+) -> None:
+    """Refused connections are failures, and the responses before are not lost."""
 
     def choose(path: str, before: int) -> str:
         if before == 50:
@@ -768,8 +774,8 @@ def test_a_service_that_dies_is_seen_to(generator: LoadGenerator, run: Callable[
 
 
 @both
-def test_answers_slower_than_the_time_out(generator: LoadGenerator, run: Callable[..., Result]) -> None:
-    """wrk leaves them out of its latencies, and wrk2 takes them for answers."""
+def test_responses_slower_than_the_timeout(generator: LoadGenerator, run: Callable[..., Result]) -> None:
+    """wrk omits their latencies, and wrk2 counts them as responses."""
     result = run(generator, "/delay/1.3", rate=4 if "rate" in generator.features else "max", duration=2, timeout=1)
     assert result.outcomes.keys() == {"timeout"}
     assert result.requests >= 4
@@ -778,20 +784,20 @@ def test_answers_slower_than_the_time_out(generator: LoadGenerator, run: Callabl
 
 @both
 def test_connections_that_are_not_kept(generator: LoadGenerator, run: Callable[..., Result]) -> None:
-    """A service may close each connection after its answer, and say so."""
+    """A service may announce that it closes each connection after its response."""
     result = run(generator, "/close")
     assert result.outcomes == {"200": result.requests}
 
 
 @needs("wrk")
-def test_wrk_cannot_tell_what_is_lost_where_connections_are_closed_without_a_word(run: Callable[..., Result]) -> None:
-    with pytest.raises(GeneratorError, match="closes each connection after an answer and does not say so"):
+def test_connections_closed_silently_are_an_error_of_wrk(run: Callable[..., Result]) -> None:
+    with pytest.raises(GeneratorError, match="closes each connection after a response without announcing it"):
         run(Wrk(), "/silent-close")
 
 
 @needs("wrk2")
-def test_wrk2_hangs_where_connections_are_closed_without_a_word(run: Callable[..., Result]) -> None:
-    """It takes them for open, and so the service for one that does not answer."""
+def test_connections_closed_silently_are_timeouts_of_wrk2(run: Callable[..., Result]) -> None:
+    """It does not notice, and waits for responses."""
     assert run(Wrk2(), "/silent-close").outcomes["timeout"] > 100
 
 
@@ -809,14 +815,14 @@ def test_wrk2_hangs_where_connections_are_closed_without_a_word(run: Callable[..
         ),
     ],
 )
-def test_a_request_goes_out_byte_for_byte(
+def test_a_request_is_sent_byte_for_byte(
     generator: LoadGenerator,
     headers: Any,
     content: bytes,
     run: Callable[..., Result],
     server: Server,
 ) -> None:
-    """Whatever is in its headers and its body."""
+    """Whatever its headers and body contain."""
     given: dict[str, Any] = {"headers": headers, **({"content": content} if content else {})}
     target = plan(f"{server.url}/?q=%20%00'\"", **given).target
     result = run(generator, "/?q=%20%00'\"", rate=10 if "rate" in generator.features else "max", **given)
@@ -829,10 +835,10 @@ def test_a_request_goes_out_byte_for_byte(
 
 
 @both
-def test_tls_goes_to_the_address_that_was_found_with_the_name(
+def test_tls_connects_to_the_checked_address_with_the_name(
     generator: LoadGenerator, run: Callable[..., Result], authority: trustme.CA, authority_file: Path
 ) -> None:
-    """The name is in the handshake, though it is not looked up again."""
+    """The name is in the handshake, although it is not looked up again."""
     names: list[str] = []
     context = tls(authority, names)
     with Server(tls=context) as server:
@@ -842,7 +848,7 @@ def test_tls_goes_to_the_address_that_was_found_with_the_name(
 
 
 def tls(authority: trustme.CA, names: list[str]) -> Any:
-    """Make a server's TLS, which notes the names that it is asked for."""
+    """The TLS of a server, which records the names in handshakes."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -858,8 +864,8 @@ def test_ipv6(run: Callable[..., Result]) -> None:
 
 
 @both
-def test_finishing_gives_what_there_is(generator: Wrk | Wrk2, server: Server) -> None:
-    """A load may end early, and is judged by the time that it had."""
+def test_finishing_gives_a_partial_result(generator: Wrk | Wrk2, server: Server) -> None:
+    """A load that ends early is reported for the time that it had."""
     asked = plan(server.url, rate=100 if isinstance(generator, Wrk2) else "max", duration=8, connections=4)
     running = generator.run(asked)
     found: list[Interval] = []

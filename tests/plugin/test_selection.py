@@ -58,9 +58,9 @@ def test_for_all_tests_or_one(suite: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--load-generator=papr"], "*test_it: there is no load generator 'papr': did you mean 'paper'?"),
-        (["-o", "load_generator=papr"], "*test_it: there is no load generator 'papr': did you mean 'paper'?"),
-        (["-k", "marked"], "*test_marked: there is no load generator 'fortoi': did you mean 'fortio'?"),
+        (["--load-generator=papr"], "*test_it: unknown load generator 'papr': did you mean 'paper'?"),
+        (["-o", "load_generator=papr"], "*test_it: unknown load generator 'papr': did you mean 'paper'?"),
+        (["-k", "marked"], "*test_marked: unknown load generator 'fortoi': did you mean 'fortio'?"),
     ],
 )
 def test_a_misspelt_one_stops_at_collection(suite: pytest.Pytester, server: Server, args: list[str], said: str) -> None:
@@ -85,15 +85,21 @@ def test_a_misspelt_one_stops_at_collection(suite: pytest.Pytester, server: Serv
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("generator='papr'", "PlanError: there is no load generator 'papr': did you mean 'paper'?"),
-        ("generator='paper', rate='max'", "PlanError: paper cannot do: max. These can: embedded, fortio, *"),
-        ("generator='paper', arrivals='poisson'", "PlanError: paper cannot do: poisson. These can: embedded."),
+        ("generator='papr'", "PlanError: unknown load generator 'papr': did you mean 'paper'?"),
+        ("generator='paper', rate='max'", "PlanError: paper does not support: max. Supported by: embedded, fortio, *"),
+        (
+            "generator='paper', arrivals='poisson'",
+            "PlanError: paper does not support: poisson. Supported by: embedded.",
+        ),
         ("generator=5", "PlanError: generator=5: expected a name, or a list of different names"),
         ("generator=[]", "PlanError: generator=[[]]: expected a name, or a list of different names"),
         ("generator=[['paper']]", "PlanError: generator=*: expected a name, or a list of different names"),
         ("generator=['paper', 'paper']", "PlanError: generator=*: expected a name, or a list of different names"),
         ("generator='paper', rounds=0", "PlanError: rounds=0: expected a whole number >= 1"),
-        ("generator='lost'", "GeneratorError: lost: there is no '/nowhere/fortio'. Install it (https://fortio.org), *"),
+        (
+            "generator='lost'",
+            "GeneratorError: lost: '/nowhere/fortio' does not exist. Install it (https://fortio.org), *",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_before_any_load(
@@ -115,14 +121,14 @@ def test_what_cannot_be_is_said_before_any_load(
         ("use = 'papr'", "[tool.pytest-loadgen.generators.mine]: use = 'papr': did you mean 'paper'?"),
         ("", "[tool.pytest-loadgen.generators.mine]: use = 'mine': choose from *"),
         ("use = 'paper'\nmss = 1", "[tool.pytest-loadgen.generators.mine] has no 'mss': did you mean 'ms'?"),
-        ("use = 'paper'\nms = 'x'", "[tool.pytest-loadgen.generators.mine]: ms is of type str: write int"),
-        ("use = 'paper'\nms = true", "[tool.pytest-loadgen.generators.mine]: ms is of type bool: write int"),
-        ("use = 'paper'\nwords = 'x'", "[tool.*.mine]: words is of type str: write a list of texts"),
-        ("use = 'paper'\nwords = ['x', 1]", "[tool.*.mine]: words[1] is of type int: write a list of texts"),
+        ("use = 'paper'\nms = 'x'", "[tool.pytest-loadgen.generators.mine]: ms is of type str; expected an integer"),
+        ("use = 'paper'\nms = true", "[tool.pytest-loadgen.generators.mine]: ms is of type bool; expected an integer"),
+        ("use = 'paper'\nwords = 'x'", "[tool.*.mine]: words is of type str; expected a list of strings"),
+        ("use = 'paper'\nwords = ['x', 1]", "[tool.*.mine]: words[1] is of type int; expected a list of strings"),
         ("use = ['fortio']", "[tool.pytest-loadgen.generators.mine]: use = ['fortio']: did you mean 'fortio'?"),
         (
             "use = 'fortio'\nenv = {TOKEN = 'geheim', A = 1}",
-            "[tool.pytest-loadgen.generators.mine]: env.A is of type int: write a table of texts",
+            "[tool.pytest-loadgen.generators.mine]: env.A is of type int; expected a table of strings",
         ),
         ("use = 'embedded'\nms = 1", "[tool.pytest-loadgen.generators.mine] has no 'ms': choose from use."),
     ],
@@ -151,7 +157,7 @@ def test_two_of_a_name_are_refused(suite: pytest.Pytester) -> None:
     suite.makepyfile("def test_it(load):\n    load('/')\n")
     result = run(suite)
     result.stdout.fnmatch_lines(
-        ["E *PlanError: two load generators are called 'paper': conftest.Paper and conftest.Paper"]
+        ["E *PlanError: two load generators are named 'paper': conftest.Paper and conftest.Paper"]
     )
 
 

@@ -285,7 +285,7 @@ def test_a_worker_without_the_program(dask: Dask, server: Server) -> None:
     """No worker starts if one lacks the program; the message names that one."""
     generator = Fortio()
     generator.program = "/nowhere/fortio"
-    message = r"^worker (one|two) \(tcp://127\.0\.0\.1:\d+\): fortio: there is no '/nowhere/fortio'\. Install it"
+    message = r"^worker (one|two) \(tcp://127\.0\.0\.1:\d+\): fortio: '/nowhere/fortio' does not exist\. Install it"
     with pytest.raises(GeneratorError, match=message):
         next(Distributed(generator, dask.address).run(plan(server)))
     assert server.requests.total() == 0

@@ -1,0 +1,92 @@
+"""fortio's result: JSON, with histograms but without single calls."""
+
+from __future__ import annotations
+
+import json
+import math
+from bisect import bisect_left
+from collections import Counter
+from typing import Any
+
+from pytest_loadgen.errors import GeneratorError
+from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.traffic.plan import Plan
+
+_FAILED = "-1"
+# The bounds of fortio's buckets in units of the resolution; the last bucket has no upper bound.
+_GRID = (
+    *range(13), 14, 16, 18, 20, *range(25, 51, 5), *range(60, 101, 10), *range(120, 201, 20), *range(250, 501, 50),
+    *range(600, 1001, 100), 2000, 3000, 4000, 5000, 7500, 10_000, 20_000, 30_000, 40_000, 50_000, 75_000, 100_000,
+)  # fmt: skip
+# On a busy machine, a thread may skip its last call if it is due this shortly before the end, in seconds.
+_GRACE = 0.05
+
+
+def read(text: str) -> dict[str, Any]:
+    """Read a result. Raises GeneratorError if fortio reports an error, ValueError if it is malformed."""
+    result = json.loads(text, parse_constant=_refuse_constant)
+    if not isinstance(result, dict) or "DurationHistogram" not in result:
+        raise ValueError(
+            result["message"] if isinstance(result, dict) and "message" in result else "no DurationHistogram"
+        )
+    if result.get("error"):
+        raise GeneratorError(f"could not run: {result.get('message')} {result.get('exception', '')}".strip())
+    return result
+
+
+def interval(result: dict[str, Any], plan: Plan, resolution: float) -> Interval:
+    """Read the figures of a whole load, whose histograms have this resolution in seconds.
+
+    Raises LookupError, TypeError or ValueError if the result is malformed.
+    """
+    bounds = (*(resolution * part for part in _GRID), math.inf)
+    outcomes = Counter({str(code): int(count) for code, count in result["RetCodes"].items()})
+    failed = outcomes.pop(_FAILED, 0)
+    total, errors = (_counts(result[f"{kind}DurationHistogram"], bounds) for kind in ("", "Errors"))
+    # If there are wrong statuses too, fortio does not say which errors they are: the fastest ones are
+    # taken for failures, so that no response looks faster than it was.
+    lost = errors if failed == errors.total() else _fastest(total, failed)
+    timeouts = sum(count for bucket, count in lost.items() if bounds[bucket + 1] > plan.timeout)
+    never_sent = _never_sent(result, plan)
+    outcomes.update(timeout=timeouts + never_sent, failed=failed - timeouts)
+    extremes = result["DurationHistogram"]["Min"], result["DurationHistogram"]["Max"]
+    latency = Histogram.from_buckets(
+        (max(bounds[bucket], extremes[0]), min(bounds[bucket + 1], extremes[1]), count)
+        for bucket, count in (total - lost).items()
+    )
+    seconds = result["ActualDuration"] / 1e9 if plan.closed else float(plan.duration)
+    return Interval(0.0, seconds, latency, latency, dict(+outcomes), never_sent=never_sent)
+
+
+def _never_sent(result: dict[str, Any], plan: Plan) -> int:
+    """Count the calls that were due and not made."""
+    if plan.closed:
+        return 0
+    rate, threads = float(result["RequestedQPS"]), result["NumThreads"]
+    made = sum(each["Count"] for each in result["DurationHistogram"]["Data"] or ())
+    planned = int(rate * float(plan.duration))
+    missing = max(0, planned - planned % threads - made)
+    # A thread that is busy when its last call is due does not make it: how many are depends on how long calls take.
+    busy = 2 * result["DurationHistogram"]["Sum"] / made + _GRACE if made else 0.0
+    return missing if missing > min(threads, rate * busy) else 0
+
+
+def _counts(histogram: dict[str, Any], bounds: tuple[float, ...]) -> Counter[int]:
+    """Count by bucket; the ends of the first and last are the smallest and largest value, not bounds."""
+    counts: Counter[int] = Counter()
+    for each in histogram["Data"] or ():
+        middle = (each["Start"] + each["End"]) / 2
+        counts[bisect_left(bounds, middle) - 1] += each["Count"]
+    return counts
+
+
+def _fastest(counts: Counter[int], wanted: int) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for bucket in sorted(counts):
+        found[bucket] = min(counts[bucket], wanted - found.total())
+    return found
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a number")

@@ -1,0 +1,24 @@
+"""Secrets, kept out of messages."""
+
+import json
+import re
+from collections.abc import Iterable
+
+# A shorter value is hardly a secret, and occurs in any text.
+_MIN_LENGTH = 4
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Replace each secret, and each part of one, with ``[...]``."""
+    # The parts, too: a program may show the token without "Bearer", or one cookie of several.
+    parts = {part for secret in secrets for part in (secret, *re.split(r"[\s;&=]+", secret))}
+    spellings = {spelling for part in parts for spelling in (part, json.dumps(part)[1:-1])}
+    for spelling in sorted(spellings, key=len, reverse=True):
+        if len(spelling) >= _MIN_LENGTH:
+            text = text.replace(spelling, "[...]")
+    return text
+
+
+def without_password(address: str) -> str:
+    """Return an address without its user name and password: without what precedes the last @."""
+    return re.sub("^(.*?//)?.*@", r"\1", address)
