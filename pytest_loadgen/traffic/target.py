@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -67,6 +68,10 @@ class Target:
         The method defaults to GET, or to POST if there is a body. Raises PlanError.
         """
         scheme, socket_path = _split(url)
+        if not isinstance(http2, bool):
+            raise PlanError(f"http2={http2!r}: expected True or False")
+        if not isinstance(ingredients.get("data"), Mapping | None):
+            raise PlanError("data= takes the fields of a form ({'name': 'value'}); use content= for text or bytes")
         if scheme in _RAW:
             return cls._raw(scheme, url, method=method, auth=auth, verify=verify, cert=cert, **ingredients)
         netloc = urlsplit(url).netloc
@@ -307,7 +312,7 @@ def _headers(request: httpx.Request, body: bytes) -> tuple[tuple[bytes, bytes], 
     for name, value in request.headers.raw:
         if not re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(rb"[\r\n\0]", value):
             raise PlanError(
-                f"invalid header {name.decode(errors='replace')!r}: HTTP forbids a character in its name or value"
+                f"headers: invalid header {name.decode(errors='replace')!r}: HTTP forbids a character in its name or value"
             )
     headers = [pair for pair in request.headers.raw if pair[0].lower() != b"transfer-encoding"]
     present = {name.lower() for name, _ in headers}
