@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from pytest_loadgen.figures.histogram import Histogram
@@ -55,6 +55,50 @@ UTILIZATION = {"figure": Figure(max, _time_average)}
 
 
 @dataclass(frozen=True)
+class NamedFigures:
+    """What happened to the requests of one name; each figure means the same as that of an `Interval`."""
+
+    latency: Histogram = field(default_factory=Histogram, metadata=LATENCIES)
+    service_time: Histogram = field(default_factory=Histogram, metadata=LATENCIES)
+    outcomes: Mapping[str, int] = field(default_factory=dict, metadata=OUTCOMES)
+    first_byte: Histogram = field(default_factory=Histogram, metadata=LATENCIES)
+    received: int = field(default=0, metadata=TOTAL)
+    never_sent: int = field(default=0, metadata=TOTAL)
+
+    @classmethod
+    def sum(cls, each: Sequence[NamedFigures]) -> NamedFigures:
+        """Add up figures of one name."""
+        if len(each) == 1:
+            return each[0]
+        return cls(**{name: figure.in_parallel(_values(each, name)) for name, figure in _figures(cls).items()})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give them as JSON can hold them."""
+        return {name: figure.encode(getattr(self, name)) for name, figure in _figures(type(self)).items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> NamedFigures:
+        """Read what `as_dict` wrote. Raises KeyError or ValueError."""
+        return cls(**{name: figure.decode(data[name]) for name, figure in _figures(cls).items()})
+
+
+def _sum_names(each: Sequence[Mapping[str, NamedFigures]]) -> Mapping[str, NamedFigures]:
+    names = dict.fromkeys(name for figures in each for name in figures)
+    return {name: NamedFigures.sum([figures[name] for figures in each if name in figures]) for name in names}
+
+
+def _encode_names(names: Mapping[str, NamedFigures]) -> dict[str, Any]:
+    return {name: figures.as_dict() for name, figures in names.items()}
+
+
+def _decode_names(names: Mapping[str, Any]) -> dict[str, NamedFigures]:
+    return {name: NamedFigures.from_dict(figures) for name, figures in names.items()}
+
+
+NAMES = {"figure": Figure(_sum_names, lambda each, _: _sum_names(each), _encode_names, _decode_names)}
+
+
+@dataclass(frozen=True)
 class Interval:
     """What happened to a load in one interval of time, about a second.
 
@@ -84,6 +128,15 @@ class Interval:
     """Requests sent again because the service had closed the idle connection that they were sent on."""
     never_sent: int = field(default=0, metadata=TOTAL)
     """Timeouts of requests that were never sent: no connection, or not even the generator, was free for them."""
+    first_byte: Histogram = field(default_factory=Histogram, metadata=LATENCIES)
+    """From when a request was due to the first byte of its response; empty where the generator does not measure it."""
+    names: Mapping[str, NamedFigures] = field(default_factory=dict, metadata=NAMES)
+    """The figures of a mix by the names of its requests; empty where all requests are the same."""
+
+    def of(self, name: str) -> Interval:
+        """Give the interval of the requests of one name; lag, CPU and throttling are those of the whole."""
+        figures = self.names.get(name, NamedFigures())
+        return replace(self, names={}, retried=0, **{key: getattr(figures, key) for key in _figures(NamedFigures)})
 
     @property
     def requests(self) -> int:
@@ -127,19 +180,23 @@ class Interval:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `as_dict` wrote. Raises KeyError or ValueError."""
-        figures = {name: figure.decode(data[name]) for name, figure in _figures(cls).items()}
+        # A record of an earlier version lacks the figures that it did not know.
+        known = {name: figure for name, figure in _figures(cls).items() if name in data or name not in LATER}
+        figures = {name: figure.decode(data[name]) for name, figure in known.items()}
         return cls(_number(data["start"]), _number(data["seconds"]), **figures)
 
 
-def _figures(kind: type[Interval]) -> Mapping[str, Figure]:
+def _figures(kind: type[Interval | NamedFigures]) -> Mapping[str, Figure]:
     return {each.name: each.metadata["figure"] for each in fields(kind) if "figure" in each.metadata}
 
 
 FIGURES = _figures(Interval)
 """The figures of an interval by name."""
+LATER = frozenset({"first_byte", "names"})
+"""Those that records of version 1 may lack."""
 
 
-def _values(intervals: Sequence[Interval], name: str) -> list[Any]:
+def _values(intervals: Sequence[Interval | NamedFigures], name: str) -> list[Any]:
     return [getattr(interval, name) for interval in intervals]
 
 

@@ -60,10 +60,24 @@ class Result:
         )
         return best, worst
 
+    def __getitem__(self, name: str) -> Self:
+        """Give the result of the requests of one name. Raises KeyError where the load has no such request."""
+        return replace(self, plan=self.plan.only(name), intervals=tuple(each.of(name) for each in self.intervals))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the requests of a mix; empty where all requests are the same."""
+        return tuple(request.name for request in self.plan.mix)
+
     @cached_property
     def by_service_time(self) -> Self:
         """The same result with service time as its latency: from when each request was sent."""
         return replace(self, intervals=tuple(_by_service_time(each) for each in self.intervals))
+
+    @cached_property
+    def by_first_byte(self) -> Self:
+        """The same result with the time to the first byte as its latency: from when each request was due."""
+        return replace(self, intervals=tuple(replace(each, latency=each.first_byte) for each in self.intervals))
 
     @property
     def by_interval(self) -> tuple[Self, ...]:
@@ -88,6 +102,8 @@ class Result:
     @property
     def errors(self) -> int:
         """How many requests failed or got a status that is not expected."""
+        if self.names:
+            return sum(self[name].errors for name in self.names)
         return sum(count for outcome, count in self.outcomes.items() if not self.plan.expects(outcome))
 
     @property

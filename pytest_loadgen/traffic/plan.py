@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Literal, Self
 
 from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.target import SCHEMES, Target
 from pytest_loadgen.units import NO_TIME, Duration, Rate, exactly
 from pytest_loadgen.wording import did_you_mean
@@ -22,7 +23,7 @@ FIVE_SECONDS = Duration(5)
 OPEN_CONNECTIONS = 100
 CLOSED_CONNECTIONS = 10
 
-FEATURES = frozenset({*SCHEMES, "rate", "max", "stages", "poisson", "http2", "body", "cert"})
+FEATURES = frozenset({*SCHEMES, "rate", "max", "stages", "poisson", "http2", "body", "cert", "mix"})
 """Everything that a plan can need of a generator: a scheme, a set rate or ``rate="max"``, and so on."""
 
 Status = int | str
@@ -58,9 +59,13 @@ class Stage:
         return Stage(first, last, Duration(float(exactly(end) - exactly(start))))
 
     def __truediv__(self, parts: int) -> Stage:
+        return self.scaled(Fraction(1, parts))
+
+    def scaled(self, share: Fraction) -> Stage:
+        """Return the stage with this share of its rate."""
         if self.start is None or self.end is None:
             return self
-        return replace(self, start=self.start / parts, end=self.end / parts)
+        return replace(self, start=self.start * share, end=self.end * share)
 
     def __str__(self) -> str:
         if self.start is None or self.end is None:
@@ -99,6 +104,8 @@ class Plan:
     parts: int = 1
     start_at: float | None = field(default=None, compare=False)
     """When all parts of a split plan start, as ``time.time()``; None means at once."""
+    mix: tuple[NamedRequest, ...] = ()
+    """The requests of a mix, the first of which is the target; empty where all requests are the same."""
 
     @classmethod
     def of(
@@ -192,19 +199,36 @@ class Plan:
         needs = {self.target.scheme, "max" if self.closed else "rate"}
         if self.target.http2:
             needs.add("http2")
-        if self.target.body:
+        if any(target.body for target in self.targets):
             needs.add("body")
         if self.target.cert:
             needs.add("cert")
+        if self.mix:
+            needs.add("mix")
         if not self.steady:
             needs.add("stages")
         if self.arrivals != "constant":
             needs.add(self.arrivals)
         return frozenset(needs)
 
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The requests that are sent, one of each name."""
+        return tuple(request.target for request in self.mix) or (self.target,)
+
     def expects(self, status: str) -> bool:
         """Whether an outcome counts as success; failures (``"timeout"``) never do."""
         return status in self.expect or (f"{status[:1]}xx" in self.expect and status.isdigit())
+
+    def only(self, name: str) -> Plan:
+        """Return the plan of the requests of one name, at their share of the rate. Raises KeyError."""
+        known = {request.name: request for request in self.mix}
+        if name not in known:
+            raise KeyError(f"no request {name!r}: {did_you_mean(name, known)}")
+        request = known[name]
+        share = Fraction(request.weight, sum(each.weight for each in self.mix))
+        stages = tuple(stage.scaled(share) for stage in self.stages)
+        return replace(self, target=request.target, expect=request.expect, stages=stages, mix=())
 
     def lengthened(self, seconds: float) -> Plan:
         """Return a steady plan that lasts this many seconds longer."""
@@ -271,6 +295,7 @@ class Plan:
             "expect": list(self.expect),
             "ready_timeout": float(self.ready_timeout),
             "seed": self.seed,
+            "mix": [request.as_dict() for request in self.mix],
         }
 
     @classmethod
@@ -290,6 +315,8 @@ class Plan:
             expect=tuple(data["expect"]),
             ready_timeout=Duration(data["ready_timeout"]),
             seed=data["seed"],
+            # A record of version 1 has none.
+            mix=tuple(map(NamedRequest.from_dict, data.get("mix", ()))),
         )
 
 

@@ -1,0 +1,82 @@
+"""Which request of a mix comes when. Arithmetic only."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, cycle, islice
+from math import gcd
+from typing import Any, Self
+
+from pytest_loadgen.traffic.target import Target
+
+# A sequence of weights that repeats after this many requests is computed once.
+_LONGEST_PERIOD = 65_536
+_DRAWN_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class NamedRequest:
+    """A request of a mix."""
+
+    name: str
+    target: Target
+    weight: int = 1
+    """How often it is sent, relative to the weights of the others."""
+    expect: tuple[str, ...] = ("2xx", "3xx")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the request as JSON types, without secrets."""
+        return {
+            "name": self.name,
+            "target": self.target.as_dict(),
+            "weight": self.weight,
+            "expect": list(self.expect),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read the output of `as_dict`."""
+        return cls(data["name"], Target.from_dict(data["target"]), data["weight"], tuple(data["expect"]))
+
+
+def sequence(weights: Sequence[int], *, seed: int | None = None, part: int = 0, parts: int = 1) -> Iterator[int]:
+    """Yield the number of the request that is sent first, second, …, without end.
+
+    Weights are exact over each period (their sum, divided by their greatest common divisor), and each request is
+    spread evenly over it: request i of weight w is sent for the k-th time at (k + 1/2) / w of the period (earliest
+    deadline first; compare stride scheduling, Waldspurger & Weihl 1995). With a seed they are drawn independently.
+    A part of a split plan has every `parts`-th of the whole sequence.
+    """
+    if seed is not None:
+        numbers = _drawn(weights, seed)
+    else:
+        numbers = _spread(weights)
+    return islice(numbers, part, None, parts)
+
+
+def _spread(weights: Sequence[int]) -> Iterator[int]:
+    divisor = gcd(*weights)
+    weights = [weight // divisor for weight in weights]
+    deadlines = _by_deadline(weights)
+    if (period := sum(weights)) > _LONGEST_PERIOD:
+        return deadlines
+    return cycle(list(islice(deadlines, period)))
+
+
+def _by_deadline(weights: Sequence[int]) -> Iterator[int]:
+    heap = [(1 / (2 * weight), number, 0) for number, weight in enumerate(weights)]
+    heapq.heapify(heap)
+    while True:
+        _, number, sent = heap[0]
+        yield number
+        heapq.heapreplace(heap, ((2 * sent + 3) / (2 * weights[number]), number, sent + 1))
+
+
+def _drawn(weights: Sequence[int], seed: int) -> Iterator[int]:
+    draw = random.Random(f"{seed} mix")  # noqa: S311  # no secret
+    numbers, cumulative = range(len(weights)), list(accumulate(weights))
+    while True:
+        yield from draw.choices(numbers, cum_weights=cumulative, k=_DRAWN_AT_ONCE)
