@@ -50,10 +50,7 @@ def sequence(weights: Sequence[int], *, seed: int | None = None, part: int = 0, 
     deadline first; compare stride scheduling, Waldspurger & Weihl 1995). With a seed they are drawn independently.
     A part of a split plan has every `parts`-th of the whole sequence.
     """
-    if seed is not None:
-        numbers = _drawn(weights, seed)
-    else:
-        numbers = _spread(weights)
+    numbers = _spread(weights) if seed is None else _drawn(weights, seed)
     return islice(numbers, part, None, parts)
 
 

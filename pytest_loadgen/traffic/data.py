@@ -1,0 +1,236 @@
+"""Data: a row for each request, from a list, a file, an iterator or a function."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import random
+import threading
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.wording import did_you_mean
+
+Order = Literal["sequence", "random"]
+Exhausted = Literal["again", "stop", "error"]
+
+
+class RowsExhausted(Exception):  # noqa: N818  # the end of the data, as StopIteration is
+    """All rows were used once, and none is to be used again."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The rows of the requests of one name, made by `each`."""
+
+    rows: Rows
+    order: Order = "sequence"
+    exhausted: Exhausted = "again"
+    seed: int = 0
+    _orders: dict[int, array[int]] = field(default_factory=dict, init=False, repr=False)
+
+    def row(self, number: int) -> Any:
+        """Give the row of a request, counted from 0 over all requests of its name.
+
+        No row is used twice before all were used. Raises RowsExhausted after the last one, unless rows are used
+        again; PlanError where a row cannot be read.
+        """
+        size = self.rows.size
+        if size is None:
+            return self.rows.row(number)
+        turn, place = divmod(number, size)
+        if turn and self.exhausted != "again":
+            raise RowsExhausted
+        return self.rows.row(self._shuffled(size, turn)[place] if self.order == "random" else place)
+
+    def _shuffled(self, size: int, turn: int) -> array[int]:
+        """Give the numbers below size in random order; the last such order is remembered."""
+        if turn not in self._orders:
+            numbers = array("L", range(size))
+            random.Random(f"{self.seed} {turn}").shuffle(numbers)  # noqa: S311  # no secret
+            self._orders.clear()
+            self._orders[turn] = numbers
+        return self._orders[turn]
+
+
+def each(rows: Any, *, order: Order = "sequence", exhausted: Exhausted = "again", seed: int | None = None) -> Data:
+    """Give every request the next row of a list, a range, an iterator, a CSV or JSON Lines file, or a function.
+
+    A function gets the number of the request, counted from 0. With ``order="random"`` rows are shuffled each time
+    through, with `seed` or a random one. When all rows were used, they are used `again`, or the load ends (`stop`),
+    or fails (`error`). Raises PlanError.
+    """
+    if order not in ("sequence", "random"):
+        raise PlanError(f"each(order={order!r}): {did_you_mean(str(order), ['sequence', 'random'])}")
+    if exhausted not in ("again", "stop", "error"):
+        raise PlanError(f"each(exhausted={exhausted!r}): {did_you_mean(str(exhausted), ['again', 'stop', 'error'])}")
+    found = _rows(rows)
+    if order == "random" and found.size is None:
+        raise PlanError("each(order='random') needs rows that can be counted: a list, a range or a file")
+    return Data(found, order, exhausted, random.randrange(2**31) if seed is None else seed)  # noqa: S311  # no secret
+
+
+class Rows(ABC):
+    """Where rows come from."""
+
+    size: int | None = None
+    """How many there are; None if that is not known."""
+
+    @abstractmethod
+    def row(self, number: int) -> Any:
+        """Give a row by its number, counted from 0. Raises RowsExhausted, or PlanError where it cannot be read."""
+
+
+class ListedRows(Rows):
+    """Rows of a list, a tuple, a range or another sequence."""
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        """Take the sequence as it is; it is not copied."""
+        self._rows = rows
+        self.size = len(rows)
+
+    def row(self, number: int) -> Any:
+        """Look it up."""
+        return self._rows[number]
+
+
+class ComputedRows(Rows):
+    """Rows of a function of the request's number."""
+
+    def __init__(self, function: Callable[[int], Any]) -> None:
+        """Take the function."""
+        self._function = function
+
+    def row(self, number: int) -> Any:
+        """Call the function; StopIteration and IndexError end the data."""
+        try:
+            return self._function(number)
+        except (StopIteration, IndexError):
+            raise RowsExhausted from None
+        except Exception as error:
+            raise PlanError(f"each({_called(self._function)}): row {number:,}: {_described(error)}") from error
+
+
+class IteratedRows(Rows):
+    """Rows of an iterator, which may be endless: each request that asks gets the next one."""
+
+    def __init__(self, rows: Iterator[Any]) -> None:
+        """Take the iterator, which is not read ahead."""
+        self._iterator = rows
+        self._given = 0
+        # The workers of this machine are threads here.
+        self._lock = threading.Lock()
+
+    def row(self, number: int) -> Any:
+        """Take the next row, whichever request it is for."""
+        with self._lock:
+            try:
+                row = next(self._iterator)
+            except StopIteration:
+                raise RowsExhausted from None
+            except Exception as error:
+                raise PlanError(f"each(): row {self._given:,} of the iterator: {_described(error)}") from error
+            self._given += 1
+            return row
+
+    def __reduce__(self) -> Any:
+        raise PlanError("each() of an iterator cannot be sent to other machines: pass a list, a file or a function")
+
+
+class FileRows(Rows):
+    """Rows of a CSV file with a header, or of a JSON Lines file; a row is read when it is used."""
+
+    def __init__(self, path: Path) -> None:
+        """Read where each row begins. Raises PlanError."""
+        self._path = path
+        self._text = _read(path)
+        self._fields: list[str] = []
+        self._starts = array("Q", self._find_csv() if path.suffix.lower() == ".csv" else self._find_lines())
+        self.size = len(self._starts) - 1
+        if not self.size:
+            raise PlanError(f"each({str(path)!r}): the file has no rows")
+
+    def row(self, number: int) -> Any:
+        """Parse it."""
+        text = self._text[self._starts[number] : self._starts[number + 1]].decode()
+        try:
+            if not self._fields:
+                return json.loads(text)
+            (values,) = filter(None, csv.reader(io.StringIO(text, newline=""), strict=True))
+        except (ValueError, csv.Error, RecursionError) as error:
+            raise PlanError(f"each({str(self._path)!r}): row {number:,}: {error}") from None
+        if len(values) != len(self._fields):
+            raise PlanError(
+                f"each({str(self._path)!r}): row {number:,} has {len(values)} values; "
+                f"the header has {len(self._fields)}: {', '.join(self._fields)}"
+            )
+        return dict(zip(self._fields, values, strict=True))
+
+    def _find_csv(self) -> Iterator[int]:
+        # A quoted value may contain line breaks, so that rows are not lines.
+        read = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal read
+            for line in io.BytesIO(self._text):
+                read += len(line)
+                yield line.decode()
+
+        reader = csv.reader(lines(), strict=True)
+        try:
+            self._fields = [name.strip() for name in next(reader, [])]
+            yield read
+            for values in reader:
+                if values:
+                    yield read
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise PlanError(f"each({str(self._path)!r}), line {reader.line_num}: {error}") from None
+
+    def _find_lines(self) -> Iterator[int]:
+        read = 0
+        yield read
+        for line in io.BytesIO(self._text):
+            read += len(line)
+            if line.strip():
+                yield read
+
+
+def _rows(rows: Any) -> Rows:
+    if isinstance(rows, (str, os.PathLike)):
+        path = Path(os.fspath(rows))
+        if path.suffix.lower() not in (".csv", ".jsonl", ".ndjson"):
+            raise PlanError(f"each({str(path)!r}): expected a .csv, .jsonl or .ndjson file")
+        return FileRows(path)
+    if callable(rows):
+        return ComputedRows(rows)
+    if isinstance(rows, Iterator):
+        return IteratedRows(rows)
+    if isinstance(rows, (bytes, bytearray)) or not isinstance(rows, Iterable):
+        raise PlanError(f"each({type(rows).__name__}): expected a list, an iterator, a file's path or a function")
+    listed = ListedRows(rows if isinstance(rows, Sequence) else list(rows))
+    if not listed.size:
+        raise PlanError("each() got no rows")
+    return listed
+
+
+def _read(path: Path) -> bytes:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise PlanError(f"each({str(path)!r}): cannot read the file: {error.strerror}") from None
+    return text.removeprefix(b"\xef\xbb\xbf")
+
+
+def _called(function: Callable[[int], Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
