@@ -164,6 +164,12 @@ class Target:
         """The name of the request in tables: ``GET /search``."""
         return f"{self.method} /{self.url.split('/', 3)[3]}"
 
+    def message(self) -> bytes:
+        """Return the request as it is sent by HTTP/1.1."""
+        lines = [f"{self.method} ".encode() + self.path + b" HTTP/1.1"]
+        lines += [name + b": " + value for name, value in self.headers]
+        return b"\r\n".join(lines) + b"\r\n\r\n" + self.body
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no message may show: values of headers, body and query."""
