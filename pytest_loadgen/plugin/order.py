@@ -27,16 +27,16 @@ class Order:
 
     @classmethod
     def of(
-        cls, url: str, base: Callable[[], str | None], layers: Iterable[Options], objectives: Sequence[str]
+        cls, url: Any, base: Callable[[], str | None], layers: Iterable[Options], objectives: Sequence[str]
     ) -> Order:
-        """Read the options for an address, the nearest layer first; `base` is asked where it is relative.
+        """Read the options for an address or a list of requests, the nearest layer first; `base` is for relative ones.
 
         Raises PlanError.
         """
         options = merge(layers)
         arrangement = Arrangement.of(**_only(options, RUN_OPTIONS))
         return cls(
-            plan=plan_of(url if absolute(url) else join(base(), url), options),
+            plan=plan_of(url, options, base),
             gate=Gate.of(objectives, **_only(options, GATE_OPTIONS)),
             arrangement=arrangement,
             other=None if arrangement.against is None else _other(url, arrangement.against, options),

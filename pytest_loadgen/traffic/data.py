@@ -87,6 +87,13 @@ class Rows(ABC):
     def row(self, number: int) -> Any:
         """Give a row by its number, counted from 0. Raises RowsExhausted, or PlanError where it cannot be read."""
 
+    def example(self) -> Any:
+        """Give the first row, which is not used up by this. Raises PlanError."""
+        try:
+            return self.row(0)
+        except RowsExhausted:
+            raise PlanError("each() got no rows") from None
+
 
 class ListedRows(Rows):
     """Rows of a list, a tuple, a range or another sequence."""
@@ -125,6 +132,7 @@ class IteratedRows(Rows):
         """Take the iterator, which is not read ahead."""
         self._iterator = rows
         self._given = 0
+        self._ahead: list[Any] = []
         # The workers of this machine are threads here.
         self._lock = threading.Lock()
 
@@ -132,13 +140,20 @@ class IteratedRows(Rows):
         """Take the next row, whichever request it is for."""
         with self._lock:
             try:
-                row = next(self._iterator)
+                row = self._ahead.pop() if self._ahead else next(self._iterator)
             except StopIteration:
                 raise RowsExhausted from None
             except Exception as error:
                 raise PlanError(f"each(): row {self._given:,} of the iterator: {_described(error)}") from error
             self._given += 1
             return row
+
+    def example(self) -> Any:
+        """Read the first row, and keep it for the first request."""
+        row = super().example()
+        self._ahead.append(row)
+        self._given -= 1
+        return row
 
     def __reduce__(self) -> Any:
         raise PlanError("each() of an iterator cannot be sent to other machines: pass a list, a file or a function")

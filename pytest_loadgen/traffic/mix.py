@@ -5,12 +5,15 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, cycle, islice
 from math import gcd
 from typing import Any, Self
 
+from pytest_loadgen.traffic.check import Check
+from pytest_loadgen.traffic.data import Data
 from pytest_loadgen.traffic.target import Target
+from pytest_loadgen.traffic.template import Template
 
 # A sequence of weights that repeats after this many requests is computed once.
 _LONGEST_PERIOD = 65_536
@@ -26,6 +29,17 @@ class NamedRequest:
     weight: int = 1
     """How often it is sent, relative to the weights of the others."""
     expect: tuple[str, ...] = ("2xx", "3xx")
+    check: Check | None = None
+    """What a response has to have, besides its status."""
+    rows: Data | None = field(default=None, repr=False)
+    template: Template | None = field(default=None, repr=False, compare=False)
+    """How the request is filled from a row."""
+    filled: bool = False
+    """Whether its requests come filled, from the process that has the data."""
+
+    def without_data(self) -> Self:
+        """Return the request as it goes to the process that sends it: filled requests follow it there."""
+        return replace(self, rows=None, template=None, filled=self.filled or self.rows is not None)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the request as JSON types, without secrets."""

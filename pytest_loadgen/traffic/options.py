@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypedDict, cast
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.traffic.plan import Plan, Stage, Status
-from pytest_loadgen.traffic.target import Target
+from pytest_loadgen.traffic.expected import Status
+from pytest_loadgen.traffic.plan import Plan, Stage
+from pytest_loadgen.traffic.request import REQUEST_OPTIONS, SHARED_OPTIONS, Request, mix
+from pytest_loadgen.traffic.target import Target, absolute, join
 from pytest_loadgen.wording import did_you_mean
 
 
@@ -24,6 +26,7 @@ class OneLoad(TypedDict, total=False):
     warmup: float | str
     timeout: float | str
     expect: Status | Sequence[Status]
+    check: Any
     ready_timeout: float | str
     against: str
     workers: int | str | Sequence[Executor]
@@ -107,9 +110,18 @@ def _listed(slo: Any) -> list[Any]:
     return list(slo) if isinstance(slo, (list, tuple)) else [slo]
 
 
-def plan_of(url: str, options: Options) -> Plan:
-    """Make the plan that options describe. Raises PlanError."""
-    of_plan = {name: value for name, value in options.items() if name in PLAN_OPTIONS}
-    others = PLAN_OPTIONS | RUN_OPTIONS | GATE_OPTIONS
-    of_request = {name: value for name, value in options.items() if name not in others}
-    return Plan.of(Target.of(url, **cast(Any, of_request)), **cast(Any, of_plan))
+def plan_of(traffic: Any, options: Options, base: Callable[[], str | None] = lambda: None) -> Plan:
+    """Make the plan for an address, a request, or a list of them; `base` gives the base URL of relative ones.
+
+    Raises PlanError.
+    """
+    of_plan: Any = {name: value for name, value in options.items() if name in PLAN_OPTIONS}
+    of_request: Any = {name: value for name, value in options.items() if name in REQUEST_OPTIONS}
+    check, listed = options.get("check"), isinstance(traffic, (list, tuple))
+    if not listed and not isinstance(traffic, Request) and check is None:
+        url = traffic if absolute(traffic) else join(base(), traffic)
+        return Plan.of(Target.of(url, **of_request), **of_plan)
+    if listed and (wrong := min(of_request.keys() - SHARED_OPTIONS, default="")):
+        raise PlanError(f"{wrong}= belongs to one request of the list, as in post('/orders', {wrong}=…)")
+    found = mix(traffic if listed else [traffic], base, of_request, check, options.get("expect"))
+    return Plan.of(found[0].target, mix=found, **of_plan)

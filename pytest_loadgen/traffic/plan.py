@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal, Self
 
 from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic.expected import Status, is_expected, read_expected
 from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.target import SCHEMES, Target
 from pytest_loadgen.units import NO_TIME, Duration, Rate, exactly
@@ -23,12 +23,8 @@ FIVE_SECONDS = Duration(5)
 OPEN_CONNECTIONS = 100
 CLOSED_CONNECTIONS = 10
 
-FEATURES = frozenset({*SCHEMES, "rate", "max", "stages", "poisson", "http2", "body", "cert", "mix"})
+FEATURES = frozenset({*SCHEMES, "rate", "max", "stages", "poisson", "http2", "body", "cert", "mix", "data", "check"})
 """Everything that a plan can need of a generator: a scheme, a set rate or ``rate="max"``, and so on."""
-
-Status = int | str
-"""An expected status: a code (``404``), a class (``"2xx"``) or a name of gRPC (``"NOT_SERVING"``)."""
-_WORD = re.compile("[A-Z][A-Z_]+")
 
 
 @dataclass(frozen=True)
@@ -121,6 +117,7 @@ class Plan:
         timeout: float | str = 5,
         expect: Status | Sequence[Status] | None = None,
         ready_timeout: float | str = 5,
+        mix: tuple[NamedRequest, ...] = (),
     ) -> Self:
         """Build a plan from the options of ``load()``. Raises PlanError if they make no sense."""
         if stages is None:
@@ -147,9 +144,10 @@ class Plan:
             arrivals="poisson" if arrivals == "poisson" else "constant",
             warmup=_not_negative("warmup", warmup),
             timeout=_positive("timeout", timeout),
-            expect=_expected(target) if expect is None else _expect(expect),
+            expect=read_expected(expect, target),
             ready_timeout=_not_negative("ready_timeout", ready_timeout),
             seed=random.randrange(2**31),  # noqa: S311  # no secret
+            mix=mix,
         )
         if plan.warmup and not closed and plan.stages[0].start == 0:
             raise PlanError(
@@ -203,8 +201,12 @@ class Plan:
             needs.add("body")
         if self.target.cert:
             needs.add("cert")
-        if self.mix:
+        if len(self.mix) > 1:
             needs.add("mix")
+        if any(request.rows for request in self.mix):
+            needs.add("data")
+        if any(request.check for request in self.mix):
+            needs.add("check")
         if not self.steady:
             needs.add("stages")
         if self.arrivals != "constant":
@@ -218,7 +220,7 @@ class Plan:
 
     def expects(self, status: str) -> bool:
         """Whether an outcome counts as success; failures (``"timeout"``) never do."""
-        return status in self.expect or (f"{status[:1]}xx" in self.expect and status.isdigit())
+        return is_expected(status, self.expect)
 
     def only(self, name: str) -> Plan:
         """Return the plan of the requests of one name, at their share of the rate. Raises KeyError."""
@@ -361,21 +363,3 @@ def _duration(name: str, value: float | str) -> Duration:
         return Duration(value)
     except PlanError as error:
         raise PlanError(f"{name}: {error}") from None
-
-
-def _expected(target: Target) -> tuple[str, ...]:
-    return ("2xx", "3xx") if target.scheme.startswith("http") else ("OK", "SERVING")
-
-
-def _expect(expect: Status | Sequence[Status]) -> tuple[str, ...]:
-    found = list(expect) if isinstance(expect, Iterable) and not isinstance(expect, str) else [expect]
-    texts = tuple(text if _WORD.fullmatch(text := str(status)) else text.lower() for status in found)
-    for text in texts:
-        if _WORD.fullmatch(text):
-            continue
-        digits, rest = text[:1], text[1:]
-        if digits not in "12345" or len(rest) != 2 or not (rest == "xx" or rest.isdigit()):
-            raise PlanError(f"expect={text!r}: write a status (204), a class ('2xx') or a list of these")
-    if not texts:
-        raise PlanError("expect=[]: give at least one status; with none, every response would be an error")
-    return texts

@@ -31,6 +31,12 @@ def test_an_endless_iterator_is_read_as_far_as_it_is_used() -> None:
     assert next(numbers) == 5
 
 
+def test_an_example_is_not_used_up() -> None:
+    data = each(iter("abc"))
+    assert data.rows.example() == "a"
+    assert taken(data, 3) == ["a", "b", "c"]
+
+
 @given(st.integers(1, 50), st.integers(0, 5))
 def test_random_order_uses_every_row_once_each_time_through(size: int, seed: int) -> None:
     data = each(range(size), order="random", seed=seed)

@@ -1,0 +1,107 @@
+"""Checks: what a response has to have, besides its status."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_loadgen.errors import PlanError
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Check(ABC):
+    """What a response is checked for; it travels to the process that sends the requests."""
+
+    @staticmethod
+    def of(check: Any) -> Check:
+        """Read a check as people write it. Raises PlanError."""
+        if isinstance(check, (str, bytes)) and check:
+            return ContainsText(check.encode() if isinstance(check, str) else check)
+        if isinstance(check, re.Pattern):
+            return MatchesPattern(check)
+        if callable(check):
+            return CallsFunction(check)
+        raise PlanError(f"check={check!r}: expected a text, a compiled pattern or a function of the response")
+
+    @abstractmethod
+    def failure(self, status: int, headers: Headers, body: bytes) -> str:
+        """Say why a response fails the check; empty if it passes."""
+
+
+@dataclass(frozen=True)
+class ContainsText(Check):
+    """The body has to contain a text."""
+
+    text: bytes
+
+    def failure(self, status: int, headers: Headers, body: bytes) -> str:
+        """Look for the text."""
+        return "" if self.text in body else f"the body lacks {self.text.decode(errors='replace')!r}"
+
+
+@dataclass(frozen=True)
+class MatchesPattern(Check):
+    """The body has to have a match of a regular expression."""
+
+    pattern: re.Pattern[Any]
+
+    def failure(self, status: int, headers: Headers, body: bytes) -> str:
+        """Search for a match."""
+        text: Any = body if isinstance(self.pattern.pattern, bytes) else body.decode(errors="replace")
+        return "" if self.pattern.search(text) else f"the body does not match {self.pattern.pattern!r}"
+
+
+class CallsFunction(Check):
+    """A function of an httpx.Response must not return False, nor raise."""
+
+    def __init__(self, function: Callable[[Any], object]) -> None:
+        """Take the function."""
+        self._function = function
+
+    def failure(self, status: int, headers: Headers, body: bytes) -> str:
+        """Call the function."""
+        import httpx
+
+        # The body is as it came; httpx would decode it again by its headers.
+        kept = [(name, value) for name, value in headers if name.lower() != b"transfer-encoding"]
+        try:
+            passed = self._function(httpx.Response(status, headers=kept, content=body))
+        except AssertionError as error:
+            return f"assert failed: {error}" if str(error) else "an assert failed"
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return "returned False" if passed is False else ""
+
+    def __getstate__(self) -> bytes:
+        """Send the function by value, with what it refers to in its module. Raises PlanError where that cannot be."""
+        import sys
+
+        import cloudpickle
+
+        module = sys.modules.get(getattr(self._function, "__module__", ""))
+        # Test modules cannot be imported where the requests are sent.
+        by_value = getattr(module, "__spec__", None) is not None
+        try:
+            if by_value:
+                cloudpickle.register_pickle_by_value(module)
+            try:
+                function: bytes = cloudpickle.dumps(self._function)
+            finally:
+                if by_value:
+                    cloudpickle.unregister_pickle_by_value(module)
+        except Exception as error:
+            raise PlanError(
+                f"check={getattr(self._function, '__name__', self._function)!r} cannot be sent to the process of the "
+                f"load generator ({type(error).__name__}: {error}): let it refer to plain values only"
+            ) from None
+        return function
+
+    def __setstate__(self, function: bytes) -> None:
+        """Receive the function."""
+        import pickle
+
+        self._function = pickle.loads(function)  # noqa: S301  # of this test session

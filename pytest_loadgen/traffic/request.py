@@ -1,0 +1,215 @@
+"""Requests of a load, described with httpx's names: ``get("/items/{id}", each(items), weight=8)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from math import gcd, lcm
+from numbers import Real
+from typing import Any
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic.check import Check
+from pytest_loadgen.traffic.data import Data
+from pytest_loadgen.traffic.expected import read_expected
+from pytest_loadgen.traffic.mix import NamedRequest
+from pytest_loadgen.traffic.target import Target, absolute, join
+from pytest_loadgen.traffic.template import Template
+from pytest_loadgen.wording import did_you_mean
+
+REQUEST_OPTIONS = frozenset(
+    {"method", "params", "headers", "cookies", "content", "data", "files", "json", "auth", "verify", "cert", "http2"}
+)
+# Those that a load may set for all its requests; the others belong to one request.
+SHARED_OPTIONS = frozenset({"params", "headers", "cookies", "auth", "verify", "cert", "http2"})
+# So many rows are tried before the load; a list of more is tried at its beginning.
+_TRIED = 1000
+_HIGHEST_WEIGHT = 1_000_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """The description of a request, made by `get`, `post`, … or `request`."""
+
+    method: str | None
+    url: str
+    rows: Data | None = None
+    name: str | None = None
+    weight: Fraction = Fraction(1)
+    expect: Any = None
+    check: Any = None
+    slo: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def request(
+    method: str | None,
+    url: Any,
+    rows: Data | None = None,
+    /,
+    *,
+    name: str | None = None,
+    weight: float = 1,
+    expect: Any = None,
+    check: Any = None,
+    slo: str | Sequence[str] = (),
+    **options: Any,
+) -> Request:
+    """Describe a request with httpx's options; with rows, fields such as ``{id}`` are filled from the next row.
+
+    `name` stands for it in figures and objectives (default: method and path), `weight` says how often it is sent
+    relative to the others, `expect` which statuses are right, `check` what a response has to have, and `slo` the
+    objectives for the requests of this name. Raises PlanError.
+    """
+    if rows is not None and not isinstance(rows, Data):
+        raise PlanError(f"the rows of a request are made by each(), as in get({url!r}, each([...]))")
+    if name is not None and (not isinstance(name, str) or not name.strip() or not name.isprintable()):
+        raise PlanError(f"name={name!r}: expected a name that can be printed")
+    for option in options:
+        if option not in REQUEST_OPTIONS - {"method"}:
+            raise PlanError(f"a request has no option {option!r}: {did_you_mean(option, REQUEST_OPTIONS)}")
+    if not isinstance(slo, (str, list, tuple)):
+        raise PlanError(f"slo={slo!r}: expected an objective ('p99 < 200ms') or a list of them")
+    return Request(
+        method,
+        str(url),
+        rows,
+        name,
+        _weight(weight),
+        expect,
+        check,
+        (slo,) if isinstance(slo, str) else tuple(slo),
+        options,
+    )
+
+
+def get(url: Any, rows: Data | None = None, /, **options: Any) -> Request:
+    """Describe a GET request; see `request`."""
+    return request("GET", url, rows, **options)
+
+
+def post(url: Any, rows: Data | None = None, /, **options: Any) -> Request:
+    """Describe a POST request; see `request`."""
+    return request("POST", url, rows, **options)
+
+
+def put(url: Any, rows: Data | None = None, /, **options: Any) -> Request:
+    """Describe a PUT request; see `request`."""
+    return request("PUT", url, rows, **options)
+
+
+def patch(url: Any, rows: Data | None = None, /, **options: Any) -> Request:
+    """Describe a PATCH request; see `request`."""
+    return request("PATCH", url, rows, **options)
+
+
+def delete(url: Any, rows: Data | None = None, /, **options: Any) -> Request:
+    """Describe a DELETE request; see `request`."""
+    return request("DELETE", url, rows, **options)
+
+
+def head(url: Any, rows: Data | None = None, /, **options: Any) -> Request:
+    """Describe a HEAD request; see `request`."""
+    return request("HEAD", url, rows, **options)
+
+
+def options(url: Any, rows: Data | None = None, /, **options: Any) -> Request:
+    """Describe an OPTIONS request; see `request`."""
+    return request("OPTIONS", url, rows, **options)
+
+
+def mix(
+    requests: Iterable[Any],
+    base: Callable[[], str | None],
+    shared: Mapping[str, Any],
+    check: Any = None,
+    expect: Any = None,
+) -> tuple[NamedRequest, ...]:
+    """Build the requests of a load; options, check and expected statuses are those of requests that give none.
+
+    They all go to one service. Raises PlanError.
+    """
+    described = [_described(each) for each in requests]
+    if not described:
+        raise PlanError("load([]): a list of requests needs at least one")
+    weights = _whole([each.weight for each in described])
+    found: dict[str, NamedRequest] = {}
+    for one, weight in zip(described, weights, strict=True):
+        complete = replace(
+            one,
+            options={**shared, **one.options},
+            check=check if one.check is None else one.check,
+            expect=expect if one.expect is None else one.expect,
+        )
+        built = _build(complete, weight, base)
+        if built.name in found:
+            raise PlanError(f"two requests are named {built.name!r}: give one of them name=")
+        if (origin := next(iter(found.values()), built).target.origin) != built.target.origin:
+            raise PlanError(
+                f"{built.name}: all requests of a load go to one service: {origin}, and not {built.target.origin} too"
+            )
+        found[built.name] = built
+    return tuple(found.values())
+
+
+def _build(one: Request, weight: int, base: Callable[[], str | None]) -> NamedRequest:
+    given = dict(one.options)
+    if one.method is not None:
+        given["method"] = one.method
+    try:
+        url = one.url if absolute(one.url) else join(base(), one.url)
+        template = None if one.rows is None else Template(url, given, one.rows.rows.example())
+        if template and one.rows:
+            _try(template, one.rows)
+        target = template.target if template else Target.of(url, **given)
+        return NamedRequest(
+            name=one.name or target.name,
+            target=target,
+            weight=weight,
+            expect=read_expected(one.expect, target),
+            check=None if one.check is None else Check.of(one.check),
+            rows=one.rows,
+            template=template,
+        )
+    except PlanError as error:
+        raise PlanError(f"{one.name or ' '.join(filter(None, (one.method, one.url)))}: {error}") from error
+
+
+def _try(template: Template, rows: Data) -> None:
+    """Build requests of rows that can be read twice, so that what cannot be built fails before the load."""
+    for number in range(min(rows.rows.size or 0, _TRIED)):
+        try:
+            template.render(rows.rows.row(number))
+        except PlanError as error:
+            raise PlanError(f"row {number:,}: {error}") from error
+
+
+def _described(one: Any) -> Request:
+    """Take a description, an address, or a request of httpx's."""
+    if isinstance(one, Request):
+        return one
+    import httpx
+
+    if isinstance(one, httpx.Request):
+        return request(one.method, str(one.url), content=one.read(), headers=one.headers.raw)
+    if isinstance(one, (list, tuple, Mapping)) or callable(one):
+        raise PlanError(f"{type(one).__name__} is not a request: use get(), post(), …, or an address")
+    if isinstance(one, (int, float)):
+        raise PlanError(f"{one!r} is not a request: use get(), post(), …, or an address")
+    return request(None, one)
+
+
+def _weight(weight: Any) -> Fraction:
+    # NumPy's numbers are numbers, too; True is not meant as one.
+    if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 < float(weight) <= _HIGHEST_WEIGHT:
+        raise PlanError(f"weight={weight!r}: expected a number above 0, up to {_HIGHEST_WEIGHT:,}")
+    return Fraction(str(float(weight))).limit_denominator(1000) or Fraction(1, 1000)
+
+
+def _whole(weights: Sequence[Fraction]) -> list[int]:
+    """Give the smallest whole numbers in the ratio of the weights."""
+    scale = lcm(*(weight.denominator for weight in weights))
+    whole = [int(weight * scale) for weight in weights]
+    divisor = gcd(*whole)
+    return [weight // divisor for weight in whole]

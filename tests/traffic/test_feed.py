@@ -1,0 +1,62 @@
+"""The requests with data: every row once over all parts, in the order of the whole plan."""
+
+from itertools import islice
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic.data import each
+from pytest_loadgen.traffic.feed import filled_requests, order
+from pytest_loadgen.traffic.options import plan_of
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.request import get
+
+BASE = "http://localhost:8000"
+
+
+def plan(*requests: Any, **options: Any) -> Plan:
+    given: Any = {"rate": 100, "connections": 100, **options}
+    return plan_of(list(requests), given, lambda: BASE)
+
+
+def paths(part: Plan, number: int) -> list[str]:
+    return [message.split(b" ", 2)[1].decode() for message in islice(filled_requests(part), number)]
+
+
+@given(st.integers(1, 5), st.lists(st.integers(1, 9), min_size=2, max_size=4), st.booleans())
+def test_every_row_once_over_all_parts(parts: int, weights: list[int], poisson: bool) -> None:
+    """Whatever the weights, how many parts there are, and whether requests without data come between."""
+    requests = [get(f"/{number}/{{}}", each(range(1000)), weight=weight) for number, weight in enumerate(weights)]
+    whole = plan(*requests, get("/plain"), arrivals="poisson" if poisson else "constant")
+    # How many requests with data there are among the first 100 of each part.
+    filled = [sum(number < len(weights) for number in islice(order(part), 100)) for part in whole.split(parts)]
+    found = [paths(part, number) for part, number in zip(whole.split(parts), filled, strict=True)]
+    assert [len(each_part) for each_part in found] == filled
+    assert sorted(path for part in found for path in part) == sorted(paths(whole, sum(filled)))
+
+
+def test_rows_come_in_sequence() -> None:
+    whole = plan(get("/a/{}", each(["x", "y", "z"]), weight=2), get("/b"), get("/c/{}", each(range(9))))
+    assert paths(whole, 6) == ["/a/x", "/c/0", "/a/y", "/a/z", "/c/1", "/a/x"]
+
+
+def test_rows_run_out() -> None:
+    """The load ends there, or fails, as is asked for."""
+    assert paths(plan(get("/{}", each([1, 2], exhausted="stop"))), 9) == ["/1", "/2"]
+    for rows in (each([1, 2], exhausted="error"), each(iter([1, 2]))):
+        with pytest.raises(PlanError, match=r"^GET /\{\}: its data has only 2 rows: exhausted='stop' ends the load"):
+            paths(plan(get("/{}", rows)), 9)
+
+
+def test_a_row_that_cannot_be_sent_is_named() -> None:
+    with pytest.raises(PlanError, match=r"^GET /: row 2: headers: a value has a line break"):
+        paths(plan(get("/", each(iter(["a", "b", "c\r\nd"])), headers={"X": "{}"})), 9)
+
+
+def test_a_list_is_tried_before_the_load() -> None:
+    rows = [{"id": 1}] * 500 + [{}]
+    with pytest.raises(PlanError, match=r"^GET /\{id\}: row 500: no field \{id\}"):
+        plan(get("/{id}", each(rows)))

@@ -1,0 +1,103 @@
+"""Descriptions of requests, and the mixes that they make."""
+
+import re
+from fnmatch import fnmatch
+from typing import Any
+
+import httpx
+import pytest
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic.data import each
+from pytest_loadgen.traffic.options import plan_of
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.request import delete, get, head, options, patch, post, put, request
+
+BASE = "http://localhost:8000"
+
+
+def plan(requests: Any, **others: Any) -> Plan:
+    given: Any = others
+    return plan_of(requests, given, lambda: BASE)
+
+
+def test_each_method_has_a_function() -> None:
+    described = [get("/"), post("/"), put("/"), patch("/"), delete("/"), head("/"), options("/"), request("BREW", "/")]
+    names = [each.name for each in plan(described).mix]
+    assert names == ["GET /", "POST /", "PUT /", "PATCH /", "DELETE /", "HEAD /", "OPTIONS /", "BREW /"]
+
+
+def test_a_mix_is_of_what_can_be_an_address_too() -> None:
+    found = plan(["/a", httpx.URL(f"{BASE}/b"), httpx.Request("PUT", f"{BASE}/c", json={"x": 1})]).mix
+    assert [each.name for each in found] == ["GET /a", "GET /b", "PUT /c"]
+    assert found[2].target.body == b'{"x":1}'
+
+
+@pytest.mark.parametrize(
+    ("weights", "whole"), [([1, 1], [1, 1]), ([8, 2], [4, 1]), ([0.5, 0.25], [2, 1]), ([1.5, 1], [3, 2])]
+)
+def test_weights_become_whole_numbers(weights: list[float], whole: list[int]) -> None:
+    found = plan([get(f"/{number}", weight=weight) for number, weight in enumerate(weights)])
+    assert [each.weight for each in found.mix] == whole
+
+
+def test_options_of_the_load_are_those_of_requests_that_give_none() -> None:
+    found = plan([get("/a", headers={"X": "mine"}), get("/b", expect=404)], headers={"X": "all"}, expect=201)
+    assert [dict(each.target.headers)[b"X"] for each in found.mix] == [b"mine", b"all"]
+    assert [each.expect for each in found.mix] == [("201",), ("404",)]
+
+
+def test_one_request_with_data_is_a_mix_of_one() -> None:
+    found = plan(post("/orders", each([1, 2]), json={"id": "{}"}))
+    assert [each.name for each in found.mix] == ["POST /orders"]
+    assert found.needs == {"http", "rate", "body", "data"}
+
+
+def test_a_plan_of_one_name_has_its_share() -> None:
+    whole = plan([get("/a", weight=3), get("/b", name="other", expect=404)], rate=400, duration=5)
+    assert whole.needs == {"http", "rate", "mix"}
+    part = whole.only("other")
+    assert (float(part.rate), part.target.name, part.expect) == (100, "GET /b", ("404",))
+    with pytest.raises(KeyError, match="did you mean 'other'"):
+        whole.only("othr")
+
+
+def test_a_mix_can_be_recorded() -> None:
+    whole = plan([get("/a", weight=3), get("/b?key=secret", expect=404)])
+    assert "secret" not in str(whole.as_dict())
+    again = Plan.from_dict(whole.as_dict())
+    assert [(each.name, each.weight, each.expect) for each in again.mix] == [
+        ("GET /a", 3, ("2xx", "3xx")),
+        ("GET /b", 1, ("404",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: plan([]), "load([]): a list of requests needs at least one"),
+        (lambda: plan([5.5]), "5.5: *"),
+        (lambda: plan([get("/a"), get("/a")]), "two requests are named 'GET /a': give one of them name="),
+        (lambda: plan([get("/a"), get("http://127.0.0.1:9/b")]), "GET /b: all requests of a load go to one service: *"),
+        (lambda: plan([get("/a", weight=0)]), "weight=0: expected a number above 0, up to 1,000,000"),
+        (lambda: plan([get("/a", weight=True)]), "weight=True: expected a number above 0, *"),
+        (lambda: plan([get("/a", wieght=2)]), "a request has no option 'wieght': *"),
+        (lambda: plan([get("/a", name="")]), "name='': expected a name that can be printed"),
+        (lambda: plan([get("/a", name="a\nb")]), "name='a\\nb': expected a name that can be printed"),
+        (lambda: plan([get("/a", [1, 2])]), "the rows of a request are made by each(), *"),  # type: ignore[arg-type]
+        (lambda: plan([get("/a", slo=5)]), "slo=5: expected an objective *"),
+        (lambda: plan([get("/a", expect=99)]), "GET /a: expect='99': write a status *"),
+        (lambda: plan([get("/a", check=5)]), "GET /a: check=5: expected a text, a compiled pattern or a function *"),
+        (lambda: plan([{"url": "/a"}]), "dict is not a request: use get(), post(), …, or an address"),
+        (lambda: plan(["/a"], json={}), "json= belongs to one request of the list, as in post('/orders', json=…)"),
+    ],
+)
+def test_what_is_no_mix(make: Any, message: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        make()
+    assert fnmatch(str(caught.value), message.replace("[", "[[]"))
+
+
+def test_a_check_is_a_text_a_pattern_or_a_function() -> None:
+    for check in ("accepted", re.compile("acc"), lambda response: response.json()["ok"]):
+        assert plan("/orders", check=check).mix[0].check
