@@ -76,7 +76,7 @@ def test_a_mix_can_be_recorded() -> None:
     ("make", "message"),
     [
         (lambda: plan([]), "load([]): a list of requests needs at least one"),
-        (lambda: plan([5.5]), "5.5: *"),
+        (lambda: plan([5.5]), "5.5 is not a request: *"),
         (lambda: plan([get("/a"), get("/a")]), "two requests are named 'GET /a': give one of them name="),
         (lambda: plan([get("/a"), get("http://127.0.0.1:9/b")]), "GET /b: all requests of a load go to one service: *"),
         (lambda: plan([get("/a", weight=0)]), "weight=0: expected a number above 0, up to 1,000,000"),
