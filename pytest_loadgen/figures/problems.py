@@ -32,8 +32,8 @@ def find_problems(result: Result) -> Iterator[str]:
     total, plan, name = result.total, result.plan, result.generator
     if total.stalled > max(LATE, min(_LONG_STALL, _STALLED * total.seconds)):
         yield (
-            f"the {name} generator did not run for {Duration(total.stalled)}: it was stopped, the machine slept, or other "
-            "work had its CPU. Run the load again."
+            f"the {name} generator did not run for {Duration(total.stalled)}: it was stopped, the machine slept, "
+            "or other work had its CPU. Run the load again."
         )
     # One late request is a hiccup.
     elif total.lag.over(LATE) > 1 and (late := total.lag.percentile(99)) > LATE:
