@@ -40,7 +40,7 @@ OWNERS = {
     "plotly": {"reports.html_page"},
     "tqdm": {"plugin.progress"},
     "distributed": {"workers.dask"},
-    "httptools": {"generators.embedded.http1"},
+    "httptools": {"generators.embedded.http1", "generators.embedded.lenient"},
     "grpc": {
         "generators.channel",
         "generators.nighthawk_service",

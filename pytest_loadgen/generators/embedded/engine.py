@@ -11,7 +11,7 @@ from time import perf_counter_ns as clock
 
 from pytest_loadgen.figures.histogram import MASKS
 from pytest_loadgen.generators.cgroup import throttled
-from pytest_loadgen.generators.embedded.http1 import IDLE, Connection, Endpoint
+from pytest_loadgen.generators.embedded.http1 import IDLE, OWN_LIMITS, Connection, Endpoint
 from pytest_loadgen.generators.embedded.protocol import Bucket, Figures
 from pytest_loadgen.generators.embedded.readiness import poller
 from pytest_loadgen.traffic.pacing import schedule
@@ -47,7 +47,9 @@ class Engine:
         self.closed_after_first = 0
         # All connections, those without a request, and the due times of requests without a connection.
         self._connections: set[Connection] = set()
-        self._free: list[Connection] = []
+        self._free: deque[Connection] = deque()
+        self._limit = plan.connections
+        self._opens_next = True
         self._queue: deque[int] = deque()
         # Set when the run starts: its times, and the due times of requests that are not dispatched yet.
         self._start = self._end = self._busy_until = 0
@@ -87,7 +89,7 @@ class Engine:
 
     def _run(self) -> None:
         wait, handlers, free, queue = self.poller.wait, self.handlers, self._free, self._queue
-        connections, limit = self._connections, self._plan.connections
+        connections = self._connections
         zero = clock() + self._delay()
         self._start = start = zero + round(self._plan.warmup * _SECOND)
         self._end = self._busy_until = start + round(self._plan.duration * _SECOND)
@@ -95,7 +97,7 @@ class Engine:
         self._next_interval = start if start > zero else self._interval_end(start)
         # When to dispatch requests: on schedule in the open model; in the closed model once for each
         # connection, and again after a connection was closed.
-        self._upcoming = upcoming = deque([zero] * limit if self._closed_model else ())
+        self._upcoming = upcoming = deque([zero] * self._limit if self._closed_model else ())
         self._schedule = schedule(self._plan, start)
         next_tick = zero
         while not self._stopped:
@@ -111,14 +113,14 @@ class Engine:
             # A limited number at once, so that the sockets are polled during a backlog, and opening
             # connections, which takes long, does not delay requests that are due.
             for _ in range(_MAX_ASSIGNED):
-                if not queue or not (free or len(connections) < limit):
+                if not queue or not (free or len(connections) < self._limit):
                     break
                 self._assign(queue.popleft())
             for _ in range(_MAX_DISPATCHED):
                 if not upcoming or upcoming[0] > now:
                     break
                 self._dispatch(upcoming.popleft())
-            due = now if queue and (free or len(connections) < limit) else upcoming[0] if upcoming else next_tick
+            due = now if queue and (free or len(connections) < self._limit) else upcoming[0] if upcoming else next_tick
             for fd in wait((min(due, next_tick) - clock()) / _SECOND):
                 handlers[fd]()
         self._emit_interval(clock())
@@ -145,18 +147,26 @@ class Engine:
                 self._count("timeout")
                 self._never_sent += 1
                 return
-        if self._free or len(self._connections) < self._plan.connections:
+        if self._free or len(self._connections) < self._limit:
             self._assign(due)
         else:
             self._queue.append(due)
 
     def _assign(self, due: int) -> None:
-        if self._free:
-            connection = self._free.pop()
+        """Send a request on the connection that was used the least recently, or on a new one.
+
+        All connections are used, because one of them may lead to a bad server. Every second request opens one until
+        there are enough: so that at a low rate, too, connections are used again.
+        """
+        free = self._free
+        if free and (len(self._connections) >= self._limit or not self._opens_next):
+            self._opens_next = True
+            connection = free.popleft()
             connection.due = due
             connection.sent = clock()
             connection.send()
         else:
+            self._opens_next = False
             connection = Connection(self._endpoint, self)
             self._connections.add(connection)
             connection.due = due
@@ -200,6 +210,12 @@ class Engine:
 
     def on_failure(self, connection: Connection, kind: str) -> None:
         """Count a failed request."""
+        if self._free and kind in OWN_LIMITS:
+            # It has as many connections as this machine lets it have, and one of them is free.
+            self._connections.discard(connection)
+            self._limit = len(self._connections)
+            self._assign(connection.due)
+            return
         if connection.due >= self._start:
             self._count(kind)
         self._connections.discard(connection)
