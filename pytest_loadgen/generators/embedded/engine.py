@@ -23,6 +23,8 @@ _FAILURE_PAUSE = _SECOND // 100
 # How many requests are dispatched, and how many waiting ones get a connection, before the sockets are polled.
 _MAX_DISPATCHED = 64
 _MAX_ASSIGNED = 8
+# A tick that comes this much too late, beyond the CPU time that the process used, finds that it did not run, in ns.
+_STALL = _SECOND // 20
 
 
 class Engine:
@@ -59,6 +61,9 @@ class Engine:
         self._dispatched = 0
         self._lag: defaultdict[Bucket, int] = defaultdict(int)
         self._stopped = False
+        # To notice that the process did not run: what it had used of the CPU, and how long the machine had slept, at
+        # the latest tick; and for how long it did not run in this interval.
+        self._busy = self._slept = self._stalled = 0
 
     def watch(self, fd: int, handler: Callable[[], None]) -> None:
         """Call a function whenever a file descriptor is readable."""
@@ -100,11 +105,13 @@ class Engine:
         self._upcoming = upcoming = deque([zero] * self._limit if self._closed_model else ())
         self._schedule = schedule(self._plan, start)
         next_tick = zero
+        self._slept, self._busy = _asleep(), time.process_time_ns()
         while not self._stopped:
             if not upcoming:
                 upcoming.extend(islice(self._schedule, 1024))
             now = clock()
             if now >= next_tick:
+                self._notice_stall(now - next_tick)
                 if self._tick(now):
                     return
                 # After the end, requests in flight decide when the run is over.
@@ -245,7 +252,7 @@ class Engine:
             self.on_failure(connection, "timeout")
         busy = len(self._connections) > len(self._free)
         if now > self._end + self._timeout:
-            self._expire_undispatched()
+            self._expire_undispatched(now)
         if now >= self._end and (self._queue or self._upcoming or (busy and self._closed_model)):
             self._busy_until = now
         done = now >= self._end and not self._queue and not busy and (self._closed_model or not self._upcoming)
@@ -253,13 +260,23 @@ class Engine:
             self._emit_interval(now)
         return done
 
-    def _expire_undispatched(self) -> None:
+    def _notice_stall(self, late: int) -> None:
+        """Note for how long the process did not run: it was stopped, the machine slept, or others had the CPU."""
+        busy, asleep = time.process_time_ns(), _asleep()
+        stall = max(0, late - (busy - self._busy)) + max(0, asleep - self._slept)
+        if stall >= _STALL:
+            self._stalled += stall
+        self._busy, self._slept = busy, asleep
+
+    def _expire_undispatched(self, now: int) -> None:
         """Count, after the last timeout, the requests that were not even dispatched."""
         dispatched = self._dispatched + sum(self._lag.values())
         if not self._closed_model and (missing := self._plan.requests - dispatched) > 0 and self._upcoming:
             self._outcomes["timeout"] += missing
             self._never_sent += missing
-            self._dispatched += missing
+            # Each was due before the end, so all are at least this late.
+            lag = now - self._end
+            self._lag[lag & MASKS[lag.bit_length()]] += missing
         self._upcoming.clear()
         self._schedule = iter(())
 
@@ -296,6 +313,7 @@ class Engine:
                         lag=dict(self._lag),
                         cpu=cpu,
                         throttled=throttled() - self._throttled_start,
+                        stalled=self._stalled / _SECOND,
                         received=self.received,
                         retried=self.retried,
                         never_sent=self._never_sent,
@@ -313,6 +331,13 @@ class Engine:
         self._service_time = self._latency if self._closed_model else defaultdict(int)
         self._outcomes: defaultdict[int | str, int] = defaultdict(int)
         self._lag = defaultdict(int)
-        self.received = self.retried = self._never_sent = 0
+        self.received = self.retried = self._never_sent = self._stalled = 0
         self._throttled_start = throttled()
         self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()
+
+
+def _asleep() -> int:
+    """Return for how long the machine has slept since it was started, in ns; 0 where the system does not say."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)

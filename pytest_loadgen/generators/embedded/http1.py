@@ -432,7 +432,8 @@ class Connection:
         if (info := self._tcp_info()) is None or len(info) < _BYTES.size:
             return None
         acknowledged, sent, again = _BYTES.unpack_from(info)
-        return bool(acknowledged <= sent - again)
+        # After it OpenSSL may have sent an alert, which is smaller than any request.
+        return bool(sent - again - (acknowledged - 1) >= self._size)
 
     def _tcp_info(self) -> bytes | None:
         if self._socket is None or self._endpoint.family == socket.AF_UNIX or not sys.platform.startswith("linux"):

@@ -28,6 +28,8 @@ from pytest_loadgen.traffic.plan import Plan
 
 # How long a worker may take to stop a run, or to exit, in seconds.
 _GRACE = 1.0
+# How much longer than it should a run may take: the machine may sleep, or something may stop the worker.
+_LATEST = 60.0
 # poll(2) accepts no more than 24 days.
 _MAX_POLL = 3600.0
 _CHILD = "pytest_loadgen.generators.embedded.child"
@@ -43,8 +45,9 @@ class Worker:
         except OSError as error:
             raise GeneratorError(f"embedded: cannot create a socket pair: {error}") from error
         with theirs:
-            # The child has the same module search path as this process.
-            start = f"import sys; sys.path[:] = {sys.path!r}; from {_CHILD} import main; main({theirs.fileno()})"
+            # The child has the same module search path as this process, in which projects put paths, too.
+            path = [os.fsdecode(each) for each in sys.path if isinstance(each, (str, bytes, os.PathLike))]
+            start = f"import sys; sys.path[:] = {path!r}; from {_CHILD} import main; main({theirs.fileno()})"
             try:
                 self._process = subprocess.Popen(  # noqa: S603  # this interpreter, our own code
                     [sys.executable, "-P", "-c", start],
@@ -168,7 +171,7 @@ def _environment() -> Environment:
 def _max_duration(plan: Plan) -> float:
     """Return the time after which a worker that has not finished must be stuck, in seconds."""
     delay = max(0.0, plan.start_at - time.time()) if plan.start_at else 0.0
-    return delay + plan.warmup + plan.duration + plan.timeout + 10 * _GRACE
+    return delay + plan.warmup + plan.duration + plan.timeout + _LATEST
 
 
 def _interval(figures: Figures) -> Interval:
@@ -181,6 +184,7 @@ def _interval(figures: Figures) -> Interval:
         lag=Histogram(figures.lag),
         cpu=figures.cpu,
         throttled=figures.throttled,
+        stalled=figures.stalled,
         received=figures.received,
         retried=figures.retried,
         never_sent=figures.never_sent,
