@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 
 # A package imports only from packages in rows above its own.
 LAYERS = """
-    errors redaction wording
+    clock errors redaction wording
     units
     traffic
     figures

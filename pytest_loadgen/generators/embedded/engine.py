@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from time import perf_counter_ns as clock
 
+from pytest_loadgen.clock import wall
 from pytest_loadgen.figures.histogram import MASKS
 from pytest_loadgen.generators.cgroup import throttled
 from pytest_loadgen.generators.embedded.http1 import IDLE, OWN_LIMITS, Connection, Endpoint
@@ -136,7 +137,7 @@ class Engine:
         """Return the time until all parts of the plan start, in ns."""
         if self._plan.start_at is None:
             return 0
-        return max(0, round((self._plan.start_at - time.time()) * 1e9))
+        return max(0, round((self._plan.start_at - wall()) * 1e9))
 
     # Requests.
 
