@@ -24,6 +24,7 @@ class Figures(NamedTuple):
     lag: dict[Bucket, int]
     cpu: float
     throttled: float
+    stalled: float
     received: int
     retried: int
     never_sent: int
