@@ -3,6 +3,7 @@
 import math
 import re
 from fractions import Fraction
+from numbers import Number
 from typing import ClassVar, Self
 
 from pytest_loadgen.errors import PlanError
@@ -16,11 +17,13 @@ class Quantity(float):
 
     def __new__(cls, value: float | str) -> Self:
         """Take a number, or a string with a unit. Raises PlanError."""
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        if isinstance(value, bool) or not isinstance(value, (Number, str)):
             raise PlanError(f"{value!r} is not {cls._called}: write {cls._written}")
         try:
             number = cls._read(value) if isinstance(value, str) else float(value)
-        except OverflowError:
+        except PlanError:
+            raise
+        except (OverflowError, TypeError, ValueError):  # a complex number, Decimal("sNaN")
             number = math.nan
         if math.isnan(number):
             raise PlanError(f"{str(value)[:40]} is not {cls._called}: write {cls._written}")

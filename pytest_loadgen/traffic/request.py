@@ -14,7 +14,7 @@ from pytest_loadgen.traffic.check import Check
 from pytest_loadgen.traffic.data import Data
 from pytest_loadgen.traffic.expected import read_expected
 from pytest_loadgen.traffic.mix import NamedRequest
-from pytest_loadgen.traffic.target import Target, absolute, join
+from pytest_loadgen.traffic.target import URL, Target, absolute, join, text_of
 from pytest_loadgen.traffic.template import Template
 from pytest_loadgen.wording import did_you_mean
 
@@ -33,7 +33,7 @@ class Request:
     """The description of a request, made by `get`, `post`, … or `request`."""
 
     method: str | None
-    url: str
+    url: URL
     rows: Data | None = None
     name: str | None = None
     weight: Fraction = Fraction(1)
@@ -121,7 +121,7 @@ def options(url: Any, rows: Data | None = None, /, **options: Any) -> Request:
 
 def mix(
     requests: Iterable[Any],
-    base: Callable[[], str | None],
+    base: Callable[[], URL | None],
     shared: Mapping[str, Any],
     check: Any = None,
     expect: Any = None,
@@ -153,12 +153,12 @@ def mix(
     return tuple(found.values())
 
 
-def _build(one: Request, weight: int, base: Callable[[], str | None]) -> NamedRequest:
+def _build(one: Request, weight: int, base: Callable[[], URL | None]) -> NamedRequest:
     given = dict(one.options)
     if one.method is not None:
         given["method"] = one.method
     try:
-        url = one.url if absolute(one.url) else join(base(), one.url)
+        url = text_of(one.url if absolute(one.url) else join(base(), one.url))
         template = None if one.rows is None else Template(url, given, one.rows.rows.example())
         if template and one.rows:
             _try(template, one.rows)
@@ -173,7 +173,7 @@ def _build(one: Request, weight: int, base: Callable[[], str | None]) -> NamedRe
             template=template,
         )
     except PlanError as error:
-        raise PlanError(f"{one.name or ' '.join(filter(None, (one.method, one.url)))}: {error}") from error
+        raise PlanError(f"{one.name or f'{one.method or ""} {one.url}'.strip()}: {error}") from error
 
 
 def _try(template: Template, rows: Data) -> None:

@@ -2,16 +2,18 @@
 
 import json
 import pickle
-from collections.abc import Callable
-from pathlib import Path
+import re
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import trustme
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.traffic.target import Target, join
+from pytest_loadgen.traffic.target import Target, absolute, after_origin, join
 
 URL = "http://localhost:8000/search?q=tea"
 
@@ -98,6 +100,65 @@ def test_auth(url: str, auth: Any, sent: dict[str, str]) -> None:
     assert headers(Target.of(url, auth=auth)).items() >= sent.items()
 
 
+def log_in(request: httpx.Request) -> httpx.Request:
+    return httpx.Request("GET", "http://localhost:8000/login?q=secret")
+
+
+class AsyncOnly(httpx.Auth):
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        yield request
+
+
+@pytest.mark.parametrize(
+    ("auth", "message"),
+    [
+        (
+            log_in,
+            "auth= ends with GET http://localhost:8000/login, which would be loaded instead of GET "
+            "http://localhost:8000/search: the last request of its flow has to be the one that it was given",
+        ),
+        (lambda request: 1 / 0, "httpx cannot build this request: auth= .*<lambda> raised ZeroDivisionError: .*"),
+        (AsyncOnly(), ".*: auth= AsyncOnly has an async flow only: define auth_flow or sync_auth_flow"),
+        (httpx.DigestAuth("me", "x"), ".*: DigestAuth signs each request anew, and .*"),
+    ],
+)
+def test_auth_that_would_load_something_else(auth: Any, message: str) -> None:
+    """What auth= makes is the same request with more headers, or it is refused."""
+    with pytest.raises(PlanError) as caught:
+        Target.of(URL, auth=auth)
+    assert re.fullmatch(message, str(caught.value))
+
+
+@pytest.mark.parametrize("length", ["2", "100", "+7", "7, 7", ""])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_the_length_of_another_body_is_refused(length: str, method: str) -> None:
+    """The service would take what is left for the next request, or wait for what does not come."""
+    with pytest.raises(PlanError, match=r"^headers: Content-Length is .*, and the body has 7 bytes"):
+        Target.of(URL, method=method, json={"a": 1}, headers={"content-length": length})
+
+
+@pytest.mark.parametrize("coding", ["gzip", "gzip, chunked", "identity", "chunked, chunked"])
+def test_a_coding_that_is_not_applied_is_refused(coding: str) -> None:
+    with pytest.raises(PlanError, match=r"^headers: Transfer-Encoding '.*' is not applied to the body"):
+        Target.of(URL, content=b"x", headers={"Transfer-Encoding": coding})
+
+
+@pytest.mark.parametrize(
+    ("given", "body"),
+    [
+        ([("Content-Length", "7"), ("content-length", "7")], b'{"a":1}'),
+        ([("Transfer-Encoding", "chunked")], b'{"a":1}'),
+        ([("Transfer-Encoding", "Chunked"), ("Content-Length", "7")], b'{"a":1}'),
+        ([("Transfer-Encoding", "chunked")], b""),
+    ],
+)
+def test_the_length_is_sent_once(given: list[tuple[str, str]], body: bytes) -> None:
+    """Whatever was given, a body goes as a whole with its length, as no service understands otherwise."""
+    target = Target.of(URL, method="POST", content=body or None, headers=given)
+    framing = [(n.lower(), v) for n, v in target.headers if n.lower() in (b"content-length", b"transfer-encoding")]
+    assert framing == [(b"content-length", str(len(body)).encode())]
+
+
 SECRET = "hunter2"
 
 
@@ -182,7 +243,8 @@ CHARACTER = "HTTP forbids a character in its name or value"
         (
             URL,
             {"auth": httpx.DigestAuth("me", "secret")},
-            f"{CANNOT}auth must be (user, password), a function or an httpx.Auth such as BasicAuth, not DigestAuth",
+            f"{CANNOT}DigestAuth signs each request anew, and a service refuses a signature that it has seen; all "
+            "requests of a load are the same. Use another scheme, or load the service behind its authentication",
         ),
         (
             URL,
@@ -243,6 +305,52 @@ def test_joining(base: str | None, url: str, whole: str) -> None:
     assert join(base, url) == whole
     if base and url and "//" not in url[:9]:
         assert str(httpx.Client(base_url=base).build_request("GET", url).url) == whole
+
+
+@pytest.mark.parametrize("base", ["http://h/api?token=5", "http://me:pw@h/?token=5", "http://h/#top", "http://h?"])
+def test_a_base_that_would_swallow_the_path(base: str) -> None:
+    """A query or a fragment at its end is refused, without showing it."""
+    with pytest.raises(PlanError, match=r"^the base URL 'http://h.* has a (query|fragment), which would") as caught:
+        join(base, "/x")
+    assert "token" not in str(caught.value)
+    assert "pw" not in str(caught.value)
+    assert join(base, "") == base
+
+
+class Likeness:
+    """A URL of another library, such as yarl."""
+
+    scheme = "http"
+
+    def __str__(self) -> str:
+        return "http://h/x"
+
+
+@pytest.mark.parametrize("url", [httpx.URL("http://h/x"), urlsplit("http://h/x"), Likeness()])
+def test_urls_of_other_libraries(url: Any) -> None:
+    """They are addresses like others, whole or as the base of relative ones."""
+    assert absolute(url)
+    assert Target.of(url).url == "http://h/x"
+    assert join(None, url) == "http://h/x"
+    assert join(url, PurePosixPath("/a/b")) == "http://h/x/a/b"
+    assert after_origin(url) == "/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "rest"),
+    [
+        ("http://h", ""),
+        ("http://h/", ""),
+        ("http://h/?", ""),
+        ("http://h#x", ""),
+        ("http://h/x?y#z", "/x?y"),
+        ("http://h?y=/", "?y=/"),
+        ("http://h//x", "//x"),
+        ("http+unix://%2Fs/x", "/x"),
+    ],
+)
+def test_what_follows_the_origin(url: str, rest: str) -> None:
+    assert after_origin(url) == rest
 
 
 @pytest.mark.parametrize("base", [None, ""])
