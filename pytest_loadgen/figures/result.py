@@ -67,7 +67,7 @@ class Result:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the requests of a mix; empty where all requests are the same."""
-        return tuple(request.name for request in self.plan.mix)
+        return tuple(request.name for request in self.plan.mix) if len(self.plan.mix) > 1 else ()
 
     @cached_property
     def by_service_time(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.data import RowsExhausted
@@ -10,40 +11,47 @@ from pytest_loadgen.traffic.mix import NamedRequest, sequence
 from pytest_loadgen.traffic.plan import Plan
 
 
-def order(plan: Plan, *, whole: bool = False) -> Iterator[int]:
-    """Yield the number in the mix of the first, second, … request that this part of the plan sends.
-
-    With `whole`, of all parts together.
-    """
-    return sequence(
-        [request.weight for request in plan.mix],
-        seed=plan.seed if plan.arrivals == "poisson" else None,
-        part=0 if whole else plan.part,
-        parts=1 if whole else plan.parts,
-    )
+def order(plan: Plan) -> Iterator[int]:
+    """Yield the number in the mix of the first, second, … request that this part of the plan sends."""
+    # Without a schedule a part is as fast as it can be, and keeps the weights by itself.
+    return _sequence(plan) if plan.closed else islice(_sequence(plan), plan.part, None, plan.parts)
 
 
-def filled_requests(plan: Plan) -> Iterator[bytes]:
-    """Yield the requests that are filled from data, as this part of the plan sends them.
+def _sequence(plan: Plan) -> Iterator[int]:
+    seed = plan.seed if plan.arrivals == "poisson" else None
+    return sequence([request.weight for request in plan.mix], seed=seed)
 
-    Which row a request gets depends on its number in the whole plan alone, so that no two parts use the same row.
-    Ends where rows run out and the load is to stop. Raises PlanError where a row cannot be sent, with its number.
+
+def _rows(plan: Plan) -> Iterator[tuple[int, int]]:
+    """Yield each request that this part of the plan sends, as its number in the mix and that of its row.
+
+    No two parts use the same row.
     """
     sent = [0] * len(plan.mix)
-    part = plan.part
-    for place, number in enumerate(order(plan, whole=True)):
-        row, request = sent[number], plan.mix[number]
+    for place, number in enumerate(_sequence(plan)):
+        if plan.closed:
+            yield number, sent[number] * plan.parts + plan.part
+        elif place % plan.parts == plan.part:
+            yield number, sent[number]
         sent[number] += 1
-        if place == part:
-            part += plan.parts
-            if request.rows is None:
-                continue
-            try:
-                yield _filled(request, row)
-            except RowsExhausted:
-                if request.rows.exhausted == "stop":
-                    return
-                raise PlanError(_ran_out(request, row)) from None
+
+
+def filled_requests(plan: Plan) -> Iterator[bytes | None]:
+    """Yield each request that this part of the plan sends, filled from its data; None for one without data.
+
+    Ends where rows run out and the load is to stop. Raises PlanError where a row cannot be sent, with its number.
+    """
+    for number, row in _rows(plan):
+        request = plan.mix[number]
+        if request.rows is None:
+            yield None
+            continue
+        try:
+            yield _filled(request, row)
+        except RowsExhausted:
+            if request.rows.exhausted == "stop":
+                return
+            raise PlanError(_ran_out(request, row)) from None
 
 
 def _filled(request: NamedRequest, row: int) -> bytes:

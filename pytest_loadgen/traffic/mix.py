@@ -56,16 +56,14 @@ class NamedRequest:
         return cls(data["name"], Target.from_dict(data["target"]), data["weight"], tuple(data["expect"]))
 
 
-def sequence(weights: Sequence[int], *, seed: int | None = None, part: int = 0, parts: int = 1) -> Iterator[int]:
+def sequence(weights: Sequence[int], *, seed: int | None = None) -> Iterator[int]:
     """Yield the number of the request that is sent first, second, …, without end.
 
     Weights are exact over each period (their sum, divided by their greatest common divisor), and each request is
     spread evenly over it: request i of weight w is sent for the k-th time at (k + 1/2) / w of the period (earliest
     deadline first; compare stride scheduling, Waldspurger & Weihl 1995). With a seed they are drawn independently.
-    A part of a split plan has every `parts`-th of the whole sequence.
     """
-    numbers = _spread(weights) if seed is None else _drawn(weights, seed)
-    return islice(numbers, part, None, parts)
+    return _spread(weights) if seed is None else _drawn(weights, seed)
 
 
 def _spread(weights: Sequence[int]) -> Iterator[int]:

@@ -173,7 +173,8 @@ def _build(one: Request, weight: int, base: Callable[[], URL | None]) -> NamedRe
             template=template,
         )
     except PlanError as error:
-        raise PlanError(f"{one.name or f'{one.method or ""} {one.url}'.strip()}: {error}") from error
+        name = one.name or " ".join(str(each) for each in (one.method, one.url) if each)
+        raise PlanError(f"{name}: {error}") from error
 
 
 def _try(template: Template, rows: Data) -> None:

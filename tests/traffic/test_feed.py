@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.data import each
-from pytest_loadgen.traffic.feed import filled_requests, order
+from pytest_loadgen.traffic.feed import filled_requests
 from pytest_loadgen.traffic.options import plan_of
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.request import get
@@ -23,7 +23,8 @@ def plan(*requests: Any, **options: Any) -> Plan:
 
 
 def paths(part: Plan, number: int) -> list[str]:
-    return [message.split(b" ", 2)[1].decode() for message in islice(filled_requests(part), number)]
+    """Give the paths of the requests with data among the first ones that a part sends."""
+    return [message.split(b" ", 2)[1].decode() for message in islice(filled_requests(part), number) if message]
 
 
 @given(st.integers(1, 5), st.lists(st.integers(1, 9), min_size=2, max_size=4), st.booleans())
@@ -31,16 +32,14 @@ def test_every_row_once_over_all_parts(parts: int, weights: list[int], poisson: 
     """Whatever the weights, how many parts there are, and whether requests without data come between."""
     requests = [get(f"/{number}/{{}}", each(range(1000)), weight=weight) for number, weight in enumerate(weights)]
     whole = plan(*requests, get("/plain"), arrivals="poisson" if poisson else "constant")
-    # How many requests with data there are among the first 100 of each part.
-    filled = [sum(number < len(weights) for number in islice(order(part), 100)) for part in whole.split(parts)]
-    found = [paths(part, number) for part, number in zip(whole.split(parts), filled, strict=True)]
-    assert [len(each_part) for each_part in found] == filled
-    assert sorted(path for part in found for path in part) == sorted(paths(whole, sum(filled)))
+    found = [path for part in whole.split(parts) for path in paths(part, 60 // parts)]
+    assert sorted(found) == sorted(paths(whole, 60 // parts * parts))
+    assert len(set(found)) == len(found)
 
 
 def test_rows_come_in_sequence() -> None:
     whole = plan(get("/a/{}", each(["x", "y", "z"]), weight=2), get("/b"), get("/c/{}", each(range(9))))
-    assert paths(whole, 6) == ["/a/x", "/c/0", "/a/y", "/a/z", "/c/1", "/a/x"]
+    assert paths(whole, 8) == ["/a/x", "/c/0", "/a/y", "/a/z", "/c/1", "/a/x"]
 
 
 def test_rows_run_out() -> None:

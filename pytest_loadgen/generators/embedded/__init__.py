@@ -19,7 +19,21 @@ class Embedded(LoadGenerator):
 
     name = "embedded"
     features = frozenset(
-        {"http", "https", "http+unix", "https+unix", "rate", "max", "stages", "poisson", "body", "cert"}
+        {
+            "http",
+            "https",
+            "http+unix",
+            "https+unix",
+            "rate",
+            "max",
+            "stages",
+            "poisson",
+            "body",
+            "cert",
+            "mix",
+            "data",
+            "check",
+        }
     )
 
     def __init__(self) -> None:

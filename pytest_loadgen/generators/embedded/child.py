@@ -15,7 +15,18 @@ from multiprocessing.connection import Connection
 
 from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.generators.embedded.engine import Engine
-from pytest_loadgen.generators.embedded.protocol import DONE, ERROR, FIGURES, FINISH, STOP, Environment, Figures
+from pytest_loadgen.generators.embedded.protocol import (
+    DONE,
+    ERROR,
+    FIGURES,
+    FILLED,
+    FILLED_END,
+    FINISH,
+    NEED,
+    STOP,
+    Environment,
+    Figures,
+)
 from pytest_loadgen.traffic.plan import Plan
 
 
@@ -28,7 +39,7 @@ def main(fd: int) -> None:
         while True:
             message = pipe.recv_bytes()
             # A command that arrives after the end of its run is ignored.
-            if message not in (STOP, FINISH):
+            if message not in (STOP, FINISH) and not message.startswith((FILLED, FILLED_END)):
                 environment, plan = pickle.loads(message)  # noqa: S301  # from the process that started this one
                 _apply_environment(environment)
                 _run(pipe, plan)
@@ -61,21 +72,31 @@ def _run(pipe: Connection, plan: Plan) -> None:
     outbox = _Outbox(pipe)
 
     def emit(figures: Figures) -> None:
-        outbox.put(FIGURES + marshal.dumps(figures[:]))
+        plain = figures._replace(names=[tuple(each) for each in figures.names])  # type: ignore[misc]
+        outbox.put(FIGURES + marshal.dumps(plain[:]))
+
+    def need_filled(wait: bool) -> None:
+        """Ask for more filled requests, or wait for those that were asked for."""
+        if wait:
+            receive_command()
+        else:
+            outbox.put(NEED)
 
     def receive_command() -> None:
         try:
             message = pipe.recv_bytes()
         except (EOFError, OSError):
             message = STOP
-        if message == FINISH:
+        if message.startswith((FILLED, FILLED_END)):
+            engine.add_filled(marshal.loads(message[4:]), last=message.startswith(FILLED_END))  # noqa: S302
+        elif message == FINISH:
             engine.finish()
         else:
             engine.stop()
 
     end = DONE
     try:
-        engine = Engine(plan, emit)
+        engine = Engine(plan, emit, need_filled)
         engine.watch(pipe.fileno(), receive_command)
         engine.run()
     except LoadError as error:

@@ -8,13 +8,16 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 from time import perf_counter_ns as clock
+from typing import TypeVar
 
 from pytest_loadgen.clock import wall
 from pytest_loadgen.figures.histogram import MASKS
 from pytest_loadgen.generators.cgroup import throttled
-from pytest_loadgen.generators.embedded.http1 import IDLE, OWN_LIMITS, Connection, Endpoint
-from pytest_loadgen.generators.embedded.protocol import Bucket, Figures
+from pytest_loadgen.generators.embedded.http1 import IDLE, OWN_LIMITS, Connection, Endpoint, Kind
+from pytest_loadgen.generators.embedded.protocol import AT_ONCE, Bucket, Figures, NamedFigures
 from pytest_loadgen.generators.embedded.readiness import poller
+from pytest_loadgen.traffic.feed import order
+from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.pacing import schedule
 from pytest_loadgen.traffic.plan import Plan
 
@@ -28,14 +31,64 @@ _MAX_ASSIGNED = 8
 _STALL = _SECOND // 20
 
 
+Key = TypeVar("Key", Bucket, int | str)
+
+
+class Counts:
+    """What happened to the requests of one name in an interval."""
+
+    __slots__ = ("answered", "first_byte", "latency", "never_sent", "outcomes", "received", "service_time")
+
+    def __init__(self, closed_model: bool) -> None:
+        """Begin with none."""
+        self.latency: defaultdict[Bucket, int] = defaultdict(int)
+        # In the closed model a request is due when it is sent.
+        self.service_time = self.latency if closed_model else defaultdict(int)
+        self.outcomes: defaultdict[int | str, int] = defaultdict(int)
+        # Of responses that came in several pieces: when the first one came, and the last. All others came at once.
+        self.first_byte: defaultdict[Bucket, int] = defaultdict(int)
+        self.answered: defaultdict[Bucket, int] = defaultdict(int)
+        self.received = self.never_sent = 0
+
+    def figures(self) -> NamedFigures:
+        """Give them as plain values."""
+        first_byte = dict(self.latency)
+        for bucket, count in self.answered.items():
+            first_byte[bucket] -= count
+        for bucket, count in self.first_byte.items():
+            first_byte[bucket] = first_byte.get(bucket, 0) + count
+        return NamedFigures(
+            dict(self.latency),
+            dict(self.service_time),
+            dict(self.outcomes),
+            {bucket: count for bucket, count in first_byte.items() if count},
+            self.received,
+            self.never_sent,
+        )
+
+
 class Engine:
     """One run of a plan, from one thread, with one poller."""
 
-    def __init__(self, plan: Plan, emit: Callable[[Figures], None]) -> None:
-        """Prepare the run; no connection is opened yet."""
+    def __init__(
+        self, plan: Plan, emit: Callable[[Figures], None], need_filled: Callable[[bool], None] = lambda _: None
+    ) -> None:
+        """Prepare the run; no connection is opened yet.
+
+        `need_filled` asks for more requests that are filled from data, or with True waits for them.
+        """
         self._plan = plan
         self._emit = emit
-        self._endpoint = Endpoint(plan.target)
+        requests = plan.mix or (NamedRequest(plan.target.name, plan.target),)
+        self._endpoint = Endpoint(plan.target, requests)
+        # Which request comes next, where they are not all the same; those with data come filled.
+        self._mixed = len(requests) > 1 or requests[0].filled
+        self._order = order(plan) if self._mixed else iter(())
+        self._need_filled = need_filled
+        self._with_data = any(request.filled for request in requests)
+        self._filled: deque[bytes] = deque()
+        self._taken = self._supplied = 0
+        self._asked = self._ran_out = False
         self._closed_model = plan.closed
         self._timeout = round(plan.timeout * _SECOND)
         # How often requests are checked for timeouts: a tenth of the timeout, from 1 ms to 100 ms.
@@ -43,7 +96,6 @@ class Engine:
         # See ConnectionOwner.
         self.poller = poller(precise=not plan.closed)
         self.handlers: dict[int, Callable[[], None]] = {}
-        self.received = 0
         self.retried = 0
         self.reuse_seen = False
         self.reuse = True
@@ -80,6 +132,13 @@ class Engine:
         self._end = self._busy_until = max(self._start, min(self._end, clock()))
         self._upcoming.clear()
         self._schedule = iter(())
+
+    def add_filled(self, requests: list[bytes], *, last: bool) -> None:
+        """Take the requests with data among the next ones; after the last, the load ends."""
+        self._filled.extend(requests)
+        self._supplied += AT_ONCE
+        self._asked = False
+        self._ran_out = last
 
     def run(self) -> None:
         """Send the load, and emit an interval for each second of it."""
@@ -152,8 +211,7 @@ class Engine:
             self._lag[lag & MASKS[lag.bit_length()]] += 1
             if lag > self._timeout:
                 # It would time out whatever the service does: not sent.
-                self._count("timeout")
-                self._never_sent += 1
+                self._count_never_sent()
                 return
         if self._free or len(self._connections) < self._limit:
             self._assign(due)
@@ -166,11 +224,17 @@ class Engine:
         All connections are used, because one of them may lead to a bad server. Every second request opens one until
         there are enough: so that at a low rate, too, connections are used again.
         """
+        if self._mixed:
+            if (next_one := self._next()) is None:
+                return
+            kind, message = next_one
         free = self._free
         if free and (len(self._connections) >= self._limit or not self._opens_next):
             self._opens_next = True
             connection = free.popleft()
             connection.due = due
+            if self._mixed:
+                connection.take(kind, message)
             connection.sent = clock()
             connection.send()
         else:
@@ -178,22 +242,52 @@ class Engine:
             connection = Connection(self._endpoint, self)
             self._connections.add(connection)
             connection.due = due
+            if self._mixed:
+                connection.take(kind, message)
             connection.open()
 
-    def on_response(self, connection: Connection, status: int, reusable: bool) -> None:
+    def _next(self) -> tuple[Kind, bytes] | None:
+        """Return the next request of the mix; None where its data ran out, and so the load is at its end."""
+        kind = self._endpoint.kinds[next(self._order)]
+        self._taken += 1
+        if not self._with_data:
+            return kind, kind.message
+        if not self._asked and not self._ran_out and self._supplied - self._taken < AT_ONCE // 2:
+            self._asked = True
+            self._need_filled(False)
+        if kind.message:
+            return kind, kind.message
+        while not self._filled:
+            if self._ran_out or self._stopped:
+                self.finish()
+                return None
+            # The data comes slower than requests are due: a delay of the generator, which shows in its lag.
+            self._need_filled(True)
+        return kind, self._filled.popleft()
+
+    def on_response(self, connection: Connection, outcome: int | str, reusable: bool) -> None:
         """Count a response, and give the connection its next request."""
         now = clock()
         due = connection.due
         if due >= self._start:
+            counts = self._counts[connection.number]
             elapsed = now - due
             if elapsed > self._timeout:
-                self._count("timeout")
+                counts.outcomes["timeout"] += 1
+            elif outcome.__class__ is str:
+                counts.outcomes[outcome] += 1
             else:
-                self._latency[elapsed & MASKS[elapsed.bit_length()]] += 1
+                counts.latency[bucket := elapsed & MASKS[elapsed.bit_length()]] += 1
+                if connection.first_byte:
+                    counts.answered[bucket] += 1
+                    elapsed = connection.first_byte - due
+                    counts.first_byte[elapsed & MASKS[elapsed.bit_length()]] += 1
                 if not self._closed_model:
                     elapsed = now - connection.sent
-                    self._service_time[elapsed & MASKS[elapsed.bit_length()]] += 1
-                self._outcomes[status] += 1
+                    counts.service_time[elapsed & MASKS[elapsed.bit_length()]] += 1
+                counts.outcomes[outcome] += 1
+            counts.received += connection.received
+        connection.received = connection.first_byte = 0
         connection.due = IDLE
         if connection.last_response:
             self.reuse_seen = True
@@ -203,18 +297,18 @@ class Engine:
             self._connections.discard(connection)
             if self._closed_model:
                 self._upcoming.appendleft(now)
-        elif self._closed_model:
-            if now < self._end:
-                connection.due = connection.sent = now
-                connection.send()
-            else:
-                self._free.append(connection)
-        elif self._queue:
-            connection.due = self._queue.popleft()
+        elif (now < self._end if self._closed_model else self._queue) and (not self._mixed or self._give(connection)):
+            connection.due = now if self._closed_model else self._queue.popleft()
             connection.sent = now
             connection.send()
         else:
             self._free.append(connection)
+
+    def _give(self, connection: Connection) -> bool:
+        """Make the next request of the mix that of a connection; return whether there is one."""
+        if next_one := self._next():
+            connection.take(*next_one)
+        return next_one is not None
 
     def on_failure(self, connection: Connection, kind: str) -> None:
         """Count a failed request."""
@@ -225,7 +319,9 @@ class Engine:
             self._assign(connection.due)
             return
         if connection.due >= self._start:
-            self._count(kind)
+            counts = self._counts[connection.number]
+            counts.outcomes[kind] += 1
+            counts.received += connection.received
         self._connections.discard(connection)
         if self._closed_model:
             self._upcoming.append(clock() + _FAILURE_PAUSE)
@@ -236,8 +332,16 @@ class Engine:
         if connection in self._free:
             self._free.remove(connection)
 
-    def _count(self, kind: str) -> None:
-        self._outcomes[kind] += 1
+    def _count_never_sent(self) -> None:
+        """Count a request that timed out before it was sent; its row of data is not used."""
+        if not self._mixed:
+            counts = self._counts[0]
+        elif (next_one := self._next()) is None:
+            return
+        else:
+            counts = self._counts[next_one[0].number]
+        counts.outcomes["timeout"] += 1
+        counts.never_sent += 1
 
     # Timeouts, intervals, and the end of the run.
 
@@ -246,8 +350,7 @@ class Engine:
         expired = now - self._timeout
         while self._queue and self._queue[0] < expired:
             if self._queue.popleft() >= self._start:
-                self._count("timeout")
-                self._never_sent += 1
+                self._count_never_sent()
         for connection in [late for late in self._connections if late.due < expired]:
             connection.close()
             self.on_failure(connection, "timeout")
@@ -273,8 +376,8 @@ class Engine:
         """Count, after the last timeout, the requests that were not even dispatched."""
         dispatched = self._dispatched + sum(self._lag.values())
         if not self._closed_model and (missing := self._plan.requests - dispatched) > 0 and self._upcoming:
-            self._outcomes["timeout"] += missing
-            self._never_sent += missing
+            for _ in range(missing):
+                self._count_never_sent()
             # Each was due before the end, so all are at least this late.
             lag = now - self._end
             self._lag[lag & MASKS[lag.bit_length()]] += missing
@@ -303,21 +406,25 @@ class Engine:
                 until = latest - (latest - self._start) % _SECOND
             seconds = max(0, until - self._interval_start) / _SECOND
             cpu = (time.process_time_ns() - self._cpu_start) / max(1, now - self._clock_start)
-            if seconds or self._outcomes:
+            names = [counts.figures() for counts in self._counts]
+            total = names[0] if len(names) == 1 else _total(names)
+            if seconds or total.outcomes:
                 self._emit(
                     Figures(
                         start=(self._interval_start - self._start) / _SECOND,
                         seconds=seconds,
-                        latency=dict(self._latency),
-                        service_time=dict(self._service_time),
-                        outcomes=dict(self._outcomes),
+                        latency=total.latency,
+                        service_time=total.service_time,
+                        outcomes=total.outcomes,
                         lag=dict(self._lag),
                         cpu=cpu,
                         throttled=throttled() - self._throttled_start,
                         stalled=self._stalled / _SECOND,
-                        received=self.received,
+                        received=total.received,
                         retried=self.retried,
-                        never_sent=self._never_sent,
+                        never_sent=total.never_sent,
+                        first_byte=total.first_byte,
+                        names=names if len(names) > 1 else [],
                     )
                 )
             until = max(until, self._interval_start) if until < self._end else now
@@ -327,14 +434,31 @@ class Engine:
     def _begin_interval(self, start: int) -> None:
         """Reset all counts."""
         self._dispatched += sum(self._lag.values())
-        self._latency: defaultdict[Bucket, int] = defaultdict(int)
-        # In the closed model a request is due when it is sent.
-        self._service_time = self._latency if self._closed_model else defaultdict(int)
-        self._outcomes: defaultdict[int | str, int] = defaultdict(int)
+        self._counts = [Counts(self._closed_model) for _ in self._endpoint.kinds]
         self._lag = defaultdict(int)
-        self.received = self.retried = self._never_sent = self._stalled = 0
+        self.retried = self._stalled = 0
         self._throttled_start = throttled()
         self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()
+
+
+def _total(names: list[NamedFigures]) -> NamedFigures:
+    """Add up the figures of all names."""
+    return NamedFigures(
+        _sum([each.latency for each in names]),
+        _sum([each.service_time for each in names]),
+        _sum([each.outcomes for each in names]),
+        _sum([each.first_byte for each in names]),
+        sum(each.received for each in names),
+        sum(each.never_sent for each in names),
+    )
+
+
+def _sum(each: list[dict[Key, int]]) -> dict[Key, int]:
+    total: dict[Key, int] = {}
+    for counts in each:
+        for key, count in counts.items():
+            total[key] = total.get(key, 0) + count
+    return total
 
 
 def _asleep() -> int:

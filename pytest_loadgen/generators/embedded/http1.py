@@ -8,16 +8,19 @@ import socket
 import ssl
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns as clock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from pytest_loadgen.generators.embedded.lenient import HEAD_END, MAX_HEAD, LenientParser
+from pytest_loadgen.traffic.expected import is_expected
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.embedded.readiness import Poller
+    from pytest_loadgen.traffic.check import Check
+    from pytest_loadgen.traffic.mix import NamedRequest
     from pytest_loadgen.traffic.target import Target
 
 IDLE = 1 << 62
@@ -68,7 +71,6 @@ class ConnectionOwner(Protocol):
 
     poller: Poller
     handlers: dict[int, Callable[[], None]]
-    received: int
     retried: int
     reuse_seen: bool
     """Whether any connection had a second response."""
@@ -77,8 +79,8 @@ class ConnectionOwner(Protocol):
     closed_after_first: int
     """How many connections the service closed after their first response, before reuse was seen."""
 
-    def on_response(self, connection: Connection, status: int, reusable: bool) -> None:
-        """Handle a complete response."""
+    def on_response(self, connection: Connection, outcome: int | str, reusable: bool) -> None:
+        """Handle a complete response: its status, or ``"check"`` if it failed its check."""
 
     def on_failure(self, connection: Connection, kind: str) -> None:
         """Handle a failed request; its connection is closed."""
@@ -87,21 +89,32 @@ class ConnectionOwner(Protocol):
         """Handle a connection that was closed while it had no request."""
 
 
-class Endpoint:
-    """What all connections to one target share: the address, TLS settings, and the request as bytes."""
+class Kind:
+    """The requests of one name: what is the same for all of them."""
 
-    def __init__(self, target: Target) -> None:
-        """Build the request and, for https, the TLS context."""
+    __slots__ = ("check", "expect", "idempotent", "is_head", "message", "number")
+
+    def __init__(self, number: int, request: NamedRequest) -> None:
+        """Build the request; one that is filled from data has no message of its own."""
+        self.number = number
+        self.message = b"" if request.filled else request.target.message()
+        self.is_head = request.target.method == "HEAD"
+        self.idempotent = request.target.method in _IDEMPOTENT
+        self.check = request.check
+        self.expect = request.expect
+
+
+class Endpoint:
+    """What all connections to one service share: the address, TLS settings, and the kinds of requests."""
+
+    def __init__(self, target: Target, requests: Sequence[NamedRequest]) -> None:
+        """Build the requests and, for https, the TLS context."""
         address = target.address or (target.host if target.unix else (target.host.strip("[]"), target.port))
         self.address: Any = address
         self.family = socket.AF_UNIX if isinstance(address, str) else _family(address[0])
         self.context = target.ssl_context() if target.tls else None
         self.hostname = "localhost" if target.unix else target.host.strip("[]")
-        head = [f"{target.method} ".encode() + target.path + b" HTTP/1.1"]
-        head += [name + b": " + value for name, value in target.headers]
-        self.request = b"\r\n".join(head) + b"\r\n\r\n" + target.body
-        self.is_head = target.method == "HEAD"
-        self.idempotent = target.method in _IDEMPOTENT
+        self.kinds = [Kind(number, request) for number, request in enumerate(requests)]
 
 
 class Connection:
@@ -117,9 +130,11 @@ class Connection:
         "_feed",
         "_head_read",
         "_interim",
+        "_kind",
         "_owner",
         "_parser",
         "_partial",
+        "_raw",
         "_recv",
         "_request",
         "_reusable",
@@ -131,7 +146,10 @@ class Connection:
         "_unsent",
         "due",
         "fd",
+        "first_byte",
         "last_response",
+        "number",
+        "received",
         "sent",
     )
 
@@ -151,17 +169,29 @@ class Connection:
     _interim: bool
     _head_read: bool
     _searched: int
+    # All bytes of the response, where it is to be checked.
+    _raw: bytearray
 
     def __init__(self, endpoint: Endpoint, owner: ConnectionOwner) -> None:
         """Create a closed connection."""
         self._endpoint = endpoint
-        self._request = endpoint.request
-        self._size = len(endpoint.request)
         self._owner = owner
+        self._kind = endpoint.kinds[0]
+        self._request = self._kind.message
+        self._size = len(self._request)
+        self.number = self.received = self.first_byte = 0
         self._socket: socket.socket | None = None
         self.fd = -1
         self.due = IDLE
         self.sent = self.last_response = 0
+
+    def take(self, kind: Kind, message: bytes) -> None:
+        """Make this the request that is sent next."""
+        changes = kind.is_head != self._kind.is_head
+        self._kind, self.number = kind, kind.number
+        self._request, self._size = message, len(message)
+        if changes and self._socket is not None:
+            self._new_parser()
 
     def open(self) -> None:
         """Connect, then send the request."""
@@ -293,7 +323,7 @@ class Connection:
         self.send()
 
     def _new_parser(self) -> None:
-        self._parser = HttpResponseParser(_HeadParser(self) if self._endpoint.is_head else self)
+        self._parser = HttpResponseParser(_HeadParser(self) if self._kind.is_head else self)
         self._feed = self._parser.feed_data
 
     def _write(self) -> None:
@@ -327,7 +357,9 @@ class Connection:
             # Data without a request, such as a 408 before an idle connection is closed, is not a response to any.
             self._on_close()
             return
-        self._owner.received += len(data)
+        self.received += len(data)
+        if self._kind.check is not None:
+            self._raw = self._raw + data if self._begun else bytearray(data)
         try:
             self._feed(data)
         except (HttpParserError, HttpParserUpgrade):
@@ -348,7 +380,7 @@ class Connection:
         kept = bytes(self._partial) if self._begun else b""
         if not isinstance(self._parser, LenientParser) and len(kept) < _KEPT:
             data, kept, self._begun = kept + data, b"", False
-            self._parser = LenientParser(self, self._endpoint.is_head)
+            self._parser = LenientParser(self, self._kind.is_head)
             self._feed = self._parser.feed_data
         self._feed_again(data, kept)
 
@@ -368,6 +400,7 @@ class Connection:
     def _keep(self, data: bytes) -> None:
         """Keep an incomplete response, to know what the end of the connection means."""
         if not self._begun:
+            self.first_byte = clock()
             self._begun, self._head_read, self._searched = True, False, 0
             self._partial = bytearray(data)
         elif not self._head_read:
@@ -385,11 +418,19 @@ class Connection:
                 self._fail("protocol", "its head is larger than 1 MiB", bytes(partial))
 
     def _complete(self) -> None:
-        status = self._status
+        status: int | str = self._status
         self._status = 0
         self._begun = False
+        if self._kind.check is not None and self._check(self._kind.check, int(status)):
+            status = "check"
         # After an early response the rest of the request is unsent: the connection cannot be reused.
         self._owner.on_response(self, status, self._reusable and self._unsent is None)
+
+    def _check(self, check: Check, status: int) -> str:
+        """Say why the response fails its check; one whose status is wrong is not checked."""
+        if not is_expected(str(status), self._kind.expect):
+            return ""
+        return check.failure(status, *read_whole(bytes(self._raw), is_head=self._kind.is_head))
 
     def _on_close(self) -> None:
         """Handle that the service closed the connection."""
@@ -458,7 +499,7 @@ class Connection:
             if not idle_long and not self._owner.reuse_seen:
                 self._owner.closed_after_first += 1
                 self._owner.reuse = self._owner.closed_after_first < _MAX_CLOSED_AFTER_FIRST
-            if self._endpoint.idempotent and (unread or idle_long or not self._owner.reuse_seen):
+            if self._kind.idempotent and (unread or idle_long or not self._owner.reuse_seen):
                 self._owner.retried += 1
                 self.close()
                 self.open()
@@ -477,6 +518,34 @@ class Connection:
             self._owner.on_idle_close(self)
         else:
             self._owner.on_failure(self, kind)
+
+
+class _Collector:
+    """Parser callbacks that keep headers and body of the final response."""
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = b""
+
+    def on_message_begin(self) -> None:
+        self.headers, self.body = [], b""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value))
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+
+def read_whole(response: bytes, *, is_head: bool) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Give the headers and the body of a response; of one that the fast parser refuses, what follows its head."""
+    collected = _Collector()
+    try:
+        HttpResponseParser(collected).feed_data(response)
+    except (HttpParserError, HttpParserUpgrade):
+        if not collected.body and not is_head:
+            collected.body = HEAD_END.split(response, maxsplit=1)[-1]
+    return collected.headers, collected.body
 
 
 class _HeadParser:

@@ -6,11 +6,25 @@ from typing import NamedTuple
 
 # To a worker: a pickled environment and plan, or during a run one of these.
 STOP, FINISH = b"stop", b"finish"
-# From a worker, the first byte of a message: figures, the end of a run, or an error.
-FIGURES, DONE, ERROR = b"f", b"d", b"e"
+# Or filled requests, marshalled: those among the next so many requests; the last such message begins with END.
+FILLED, FILLED_END = b"data", b"end!"
+AT_ONCE = 2048
+# From a worker, the first byte of a message: figures, the end of a run, an error, or that it needs filled requests.
+FIGURES, DONE, ERROR, NEED = b"f", b"d", b"e", b"n"
 
 Bucket = int
 """The lower edge of a histogram's bucket, in ns."""
+
+
+class NamedFigures(NamedTuple):
+    """The figures of one name as plain values."""
+
+    latency: dict[Bucket, int]
+    service_time: dict[Bucket, int]
+    outcomes: dict[int | str, int]
+    first_byte: dict[Bucket, int]
+    received: int
+    never_sent: int
 
 
 class Figures(NamedTuple):
@@ -28,6 +42,8 @@ class Figures(NamedTuple):
     received: int
     retried: int
     never_sent: int
+    first_byte: dict[Bucket, int]
+    names: list[NamedFigures]
 
 
 class Environment(NamedTuple):

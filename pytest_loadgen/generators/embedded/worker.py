@@ -17,14 +17,30 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pytest_loadgen import clock
-from pytest_loadgen.errors import GeneratorError
+from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.figures import interval as figures_of_a_name
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
-from pytest_loadgen.generators.embedded.protocol import DONE, ERROR, FINISH, STOP, Environment, Figures
+from pytest_loadgen.generators.embedded.protocol import (
+    AT_ONCE,
+    DONE,
+    ERROR,
+    FILLED,
+    FILLED_END,
+    FINISH,
+    NEED,
+    STOP,
+    Environment,
+    Figures,
+    NamedFigures,
+)
+from pytest_loadgen.traffic.feed import filled_requests
 from pytest_loadgen.traffic.plan import Plan
 
 # How long a worker may take to stop a run, or to exit, in seconds.
@@ -76,12 +92,14 @@ class Worker:
         """Run a plan; closing the iterator stops it, and so does Ctrl-C, after one last interval."""
         try:
             self._busy = True
-            self._pipe.send_bytes(pickle.dumps((_environment(), plan)))
+            sent = replace(plan, mix=tuple(request.without_data() for request in plan.mix))
+            self._pipe.send_bytes(pickle.dumps((_environment(), sent)))
+            filled = filled_requests(plan)
             try:
-                yield from self._intervals(_max_duration(plan))
+                yield from self._intervals(plan, _max_duration(plan), filled)
             except KeyboardInterrupt:
                 self.stop()
-                yield from self._intervals(_GRACE)
+                yield from self._intervals(plan, _GRACE, filled)
                 raise
         except TimeoutError:
             raise  # not from the pipe, but from a timeout of the test itself
@@ -101,8 +119,9 @@ class Worker:
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(FINISH)
 
-    def _intervals(self, seconds: float) -> Iterator[Interval]:
+    def _intervals(self, plan: Plan, seconds: float, filled: Iterator[bytes | None]) -> Iterator[Interval]:
         deadline = clock.monotonic() + seconds
+        failed: PlanError | None = None
         while True:
             # Ctrl-C interrupts the wait, not the reading of a message.
             while not self._readable(min(_MAX_POLL, max(0.0, deadline - clock.monotonic()))):
@@ -112,11 +131,27 @@ class Worker:
             kind, content = message[:1], message[1:]
             if kind == DONE:
                 self._busy = False
+                if failed:
+                    raise failed
                 return
             if kind == ERROR:
                 self._busy = False
                 raise pickle.loads(content)  # noqa: S301  # from our own worker
-            yield _interval(Figures(*marshal.loads(content)))  # noqa: S302  # likewise
+            if kind == NEED:
+                failed = failed or self._feed(filled)
+                continue
+            yield _interval(Figures(*marshal.loads(content)), plan)  # noqa: S302  # likewise
+
+    def _feed(self, filled: Iterator[bytes | None]) -> PlanError | None:
+        """Send the requests with data among the next ones; where one cannot be filled, stop the load, and say why."""
+        try:
+            taken = list(islice(filled, AT_ONCE))
+        except PlanError as error:
+            self.stop()
+            return error
+        begin = FILLED if len(taken) == AT_ONCE else FILLED_END
+        self._pipe.send_bytes(begin + marshal.dumps([request for request in taken if request is not None]))
+        return None
 
     # Not with the timeouts of Connection and Popen: they ask Python for the time, which a test may have stopped.
 
@@ -189,7 +224,8 @@ def _max_duration(plan: Plan) -> float:
     return delay + plan.warmup + plan.duration + plan.timeout + _LATEST
 
 
-def _interval(figures: Figures) -> Interval:
+def _interval(figures: Figures, plan: Plan) -> Interval:
+    names = zip((request.name for request in plan.mix), (NamedFigures(*each) for each in figures.names), strict=True)
     return Interval(
         start=figures.start,
         seconds=figures.seconds,
@@ -202,5 +238,18 @@ def _interval(figures: Figures) -> Interval:
         stalled=figures.stalled,
         received=figures.received,
         retried=figures.retried,
+        never_sent=figures.never_sent,
+        first_byte=Histogram(figures.first_byte),
+        names={name: _named(each) for name, each in (names if figures.names else ())},
+    )
+
+
+def _named(figures: NamedFigures) -> figures_of_a_name.NamedFigures:
+    return figures_of_a_name.NamedFigures(
+        latency=Histogram(figures.latency),
+        service_time=Histogram(figures.service_time),
+        outcomes={str(outcome): count for outcome, count in figures.outcomes.items()},
+        first_byte=Histogram(figures.first_byte),
+        received=figures.received,
         never_sent=figures.never_sent,
     )
