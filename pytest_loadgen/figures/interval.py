@@ -184,9 +184,7 @@ class Interval:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `as_dict` wrote. Raises KeyError or ValueError."""
-        # A record of an earlier version lacks the figures that it did not know.
-        known = {name: figure for name, figure in _figures(cls).items() if name in data or name not in LATER}
-        figures = {name: figure.decode(data[name]) for name, figure in known.items()}
+        figures = {name: figure.decode(data[name]) for name, figure in _figures(cls).items()}
         return cls(_number(data["start"]), _number(data["seconds"]), **figures)
 
 
@@ -196,8 +194,6 @@ def _figures(kind: type[Interval | NamedFigures]) -> Mapping[str, Figure]:
 
 FIGURES = _figures(Interval)
 """The figures of an interval by name."""
-LATER = frozenset({"first_byte", "names"})
-"""Those that records of version 1 may lack."""
 
 
 def _values(intervals: Sequence[Interval | NamedFigures], name: str) -> list[Any]:

@@ -129,7 +129,7 @@ class Header(_message.Message):
     def __init__(self, name: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class Interval(_message.Message):
-    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "retried", "never_sent", "stalled")
+    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "retried", "never_sent", "stalled", "first_byte", "names")
     class OutcomesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -137,6 +137,13 @@ class Interval(_message.Message):
         key: str
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class NamesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: NamedFigures
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[NamedFigures, _Mapping]] = ...) -> None: ...
     START_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
     LATENCY_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +156,8 @@ class Interval(_message.Message):
     RETRIED_FIELD_NUMBER: _ClassVar[int]
     NEVER_SENT_FIELD_NUMBER: _ClassVar[int]
     STALLED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_BYTE_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
     start: float
     seconds: float
     latency: Histogram
@@ -161,7 +170,32 @@ class Interval(_message.Message):
     retried: int
     never_sent: int
     stalled: float
-    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., retried: _Optional[int] = ..., never_sent: _Optional[int] = ..., stalled: _Optional[float] = ...) -> None: ...
+    first_byte: Histogram
+    names: _containers.MessageMap[str, NamedFigures]
+    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., retried: _Optional[int] = ..., never_sent: _Optional[int] = ..., stalled: _Optional[float] = ..., first_byte: _Optional[_Union[Histogram, _Mapping]] = ..., names: _Optional[_Mapping[str, NamedFigures]] = ...) -> None: ...
+
+class NamedFigures(_message.Message):
+    __slots__ = ("latency", "service_time", "outcomes", "first_byte", "received", "never_sent")
+    class OutcomesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    LATENCY_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_TIME_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    FIRST_BYTE_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    NEVER_SENT_FIELD_NUMBER: _ClassVar[int]
+    latency: Histogram
+    service_time: Histogram
+    outcomes: _containers.ScalarMap[str, int]
+    first_byte: Histogram
+    received: int
+    never_sent: int
+    def __init__(self, latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., first_byte: _Optional[_Union[Histogram, _Mapping]] = ..., received: _Optional[int] = ..., never_sent: _Optional[int] = ...) -> None: ...
 
 class Histogram(_message.Message):
     __slots__ = ("hdr", "ranges")

@@ -321,8 +321,7 @@ class Plan:
             expect=tuple(data["expect"]),
             ready_timeout=Duration(data["ready_timeout"]),
             seed=data["seed"],
-            # A record of version 1 has none.
-            mix=tuple(map(NamedRequest.from_dict, data.get("mix", ()))),
+            mix=tuple(map(NamedRequest.from_dict, data["mix"])),
         )
 
 

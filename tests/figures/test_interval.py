@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import pytest_loadgen
-from pytest_loadgen.figures.interval import FIGURES, TOTAL, UTILIZATION, Interval
+from pytest_loadgen.figures.interval import FIGURES, TOTAL, UTILIZATION, Interval, NamedFigures
 from tests.builders.figures import histogram
 
 ROOT = files(pytest_loadgen)
@@ -47,6 +47,8 @@ FIRST: Mapping[str, Any] = {
     "received": 100,
     "retried": 1,
     "never_sent": 2,
+    "first_byte": histogram(0.005),
+    "names": {"a": NamedFigures(outcomes={"200": 1}), "b": NamedFigures(received=3)},
 }
 SECOND: Mapping[str, Any] = {
     "latency": histogram(0.02),
@@ -59,6 +61,8 @@ SECOND: Mapping[str, Any] = {
     "received": 10,
     "retried": 0,
     "never_sent": 0,
+    "first_byte": histogram(0.02),
+    "names": {"a": NamedFigures(outcomes={"200": 2}), "c": NamedFigures(histogram(0.02))},
 }
 SUMS: Mapping[str, Any] = {
     "latency": histogram(0.01, 0.02),
@@ -70,6 +74,12 @@ SUMS: Mapping[str, Any] = {
     "received": 110,
     "retried": 1,
     "never_sent": 2,
+    "first_byte": histogram(0.005, 0.02),
+    "names": {
+        "a": NamedFigures(outcomes={"200": 3}),
+        "b": NamedFigures(received=3),
+        "c": NamedFigures(histogram(0.02)),
+    },
 }
 
 
@@ -91,7 +101,7 @@ def test_figures_as_json(name: str) -> None:
     with pytest.raises(KeyError, match=name):
         Interval.from_dict({key: value for key, value in data.items() if key != name})
     for wrong in (-1, True, "1"):
-        broken = {"200": wrong} if name == "outcomes" else wrong
+        broken = {"200": wrong} if name in {"outcomes", "names"} else wrong
         with pytest.raises((ValueError, TypeError, AttributeError)):
             Interval.from_dict({**data, name: broken})
     assert Interval.from_dict({**data, "of_a_later_version": 1}) == interval
