@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval, count_outcomes
 from pytest_loadgen.figures.outcomes import is_answer
-from pytest_loadgen.figures.problems import LATE, find_problems
+from pytest_loadgen.figures.problems import LATE, find_problems, without_own_failures
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import NO_TIME, Duration, NoAnswer, Rate, Share
 from pytest_loadgen.wording import counted
@@ -89,6 +89,12 @@ class Result:
     def errors(self) -> int:
         """How many requests failed or got a status that is not expected."""
         return sum(count for outcome, count in self.outcomes.items() if not self.plan.expects(outcome))
+
+    @cached_property
+    def without_own_failures(self) -> Self:
+        """The same result without the failures that the generator itself may have caused; itself if there are none."""
+        intervals = without_own_failures(self)
+        return self if intervals == self.intervals else replace(self, intervals=intervals)
 
     @property
     def all_failed(self) -> bool:
@@ -170,7 +176,12 @@ class Result:
     @cached_property
     def problems(self) -> tuple[str, ...]:
         """Why the figures describe the generator and not the service, one sentence each; empty if they do not."""
-        return tuple(find_problems(self))
+        return tuple(each.sentence for each in find_problems(self))
+
+    @property
+    def limited_by(self) -> str:
+        """The first of the problems in a few words; empty if there are none."""
+        return next((each.reason for each in find_problems(self)), "")
 
     def __repr__(self) -> str:
         if not self.requests:
