@@ -39,6 +39,8 @@ class Result:
     """The most that the generator itself may add to a latency."""
     sent_from: str = ""
     """Where the load was sent from, if not from this machine."""
+    went_on: str = ""
+    """That the load went on beyond its duration, to what, and what for; empty if it did not."""
 
     def best_and_worst(self) -> tuple[Self, Self]:
         """Give the best and the worst that the result may be, where latencies were counted in wide buckets."""
@@ -199,6 +201,7 @@ class Result:
             "intervals": [interval.as_dict() for interval in self.intervals],
             "interrupted": self.interrupted,
             "abort_reason": self.abort_reason,
+            "went_on": self.went_on,
             "version": self.version,
             "latency_from": self.latency_from,
             "added_latency": float(self.added_latency),
@@ -214,6 +217,7 @@ class Result:
             intervals=tuple(Interval.from_dict(interval) for interval in data["intervals"]),
             interrupted=data["interrupted"],
             abort_reason=data["abort_reason"],
+            went_on=data["went_on"],
             version=data["version"],
             latency_from=data["latency_from"],
             added_latency=Duration(data["added_latency"]),

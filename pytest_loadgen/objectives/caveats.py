@@ -66,7 +66,9 @@ def _gross_miss(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Ver
     if not beyond or worst.value < _GROSS * allowed:
         return verdict
     what = slo.metric.bad_requests(slo.bound)
-    return _change(verdict, "missed", f"{bad:,} of {requests:,} {what} in this run; {Share(allowed)} is allowed")
+    low = max(verdict.low or 0.0, float(slo.bound))
+    found = _change(verdict, "missed", f"{bad:,} of {requests:,} {what} in this run; {Share(allowed)} is allowed")
+    return replace(found, low=low, high=None if verdict.high is None else max(low, verdict.high))
 
 
 def _mostly_errors(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:

@@ -22,6 +22,8 @@ def raise_failure(result: JudgedResult, *, strict: bool) -> None:
     """
     services = list(filter(None, (result, result.against)))
     lines = "".join(f"\n  {line}" for line in aligned(result.verdicts))
+    if result.went_on:
+        lines += f"\n  The load {result.went_on}."
     for each in services:
         if each.all_failed:
             _blame(each, result)
