@@ -13,7 +13,7 @@ from pytest_loadgen.figures.interval import Interval, count_outcomes
 from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.problems import LATE, find_problems, without_own_failures
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.units import NO_TIME, Duration, NoAnswer, Rate, Share
+from pytest_loadgen.units import NO_TIME, Duration, Latency, NoAnswer, Rate, Share
 from pytest_loadgen.wording import counted
 
 LatencyFrom = Literal["scheduled", "sent", "corrected"]
@@ -125,7 +125,7 @@ class Result:
         lag = self.total.lag
         return bool(lag) and lag.percentile(50) > LATE
 
-    def percentile(self, percent: float, *, service: bool = False) -> Duration:
+    def percentile(self, percent: float, *, service: bool = False) -> Latency:
         """Give the latency that this percentage (0 to 100) of all requests did not exceed.
 
         Measured from when a request was due, or with `service` from when it was sent. Requests
@@ -137,43 +137,43 @@ class Result:
         wanted = rank(percent, self.requests or 1)
         latency = self.total.latency
         if wanted <= latency.count:
-            return latency.at_rank(wanted)
+            return Latency(latency.at_rank(wanted), self.plan.timeout)
         kinds = {kind for kind in self.total.outcomes if not is_answer(kind)}
-        return NoAnswer(self.plan.timeout if kinds == {"timeout"} else 0.0)
+        return NoAnswer(self.plan.timeout if kinds == {"timeout"} else 0.0, self.plan.timeout)
 
     @property
-    def p50(self) -> Duration:
+    def p50(self) -> Latency:
         """The median latency."""
         return self.percentile(50)
 
     @property
-    def p90(self) -> Duration:
+    def p90(self) -> Latency:
         """The latency that 90 % of requests did not exceed."""
         return self.percentile(90)
 
     @property
-    def p95(self) -> Duration:
+    def p95(self) -> Latency:
         """The latency that 95 % of requests did not exceed."""
         return self.percentile(95)
 
     @property
-    def p99(self) -> Duration:
+    def p99(self) -> Latency:
         """The latency that 99 % of requests did not exceed."""
         return self.percentile(99)
 
     @property
-    def max(self) -> Duration:
+    def max(self) -> Latency:
         """The latency of the slowest request."""
         return self.percentile(100)
 
     @property
-    def mean(self) -> Duration:
+    def mean(self) -> Latency:
         """The mean latency; a request without a response counts with the timeout."""
         unanswered, answered = self.total.unanswered, self.total.latency.count
         if not answered + unanswered:
-            return NoAnswer()
+            return NoAnswer(timeout=self.plan.timeout)
         seconds = self.total.latency.mean * answered + self.plan.timeout * unanswered
-        return Duration(seconds / (answered + unanswered))
+        return Latency(seconds / (answered + unanswered), self.plan.timeout)
 
     @cached_property
     def problems(self) -> tuple[str, ...]:
