@@ -52,6 +52,8 @@ OUTCOMES = {"figure": Figure(_sum_outcomes, lambda each, _: _sum_outcomes(each),
 TOTAL = {"figure": Figure(sum, lambda each, _: sum(each))}
 # The highest of several workers, and the average over time.
 UTILIZATION = {"figure": Figure(max, _time_average)}
+# The longest of several workers, and the sum over time.
+LONGEST = {"figure": Figure(max, lambda each, _: sum(each))}
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Interval:
     """Share of one core that the generator used; of the busiest worker where there are several."""
     throttled: float = field(default=0.0, metadata=TOTAL)
     """Seconds for which a container's CPU limit stopped the generator; of all workers together."""
+    stalled: float = field(default=0.0, metadata=LONGEST)
+    """Seconds for which the generator itself did not run: it was stopped, the machine slept, or others had its CPU."""
     received: int = field(default=0, metadata=TOTAL)
     """Bytes read from the service, headers and bodies."""
     retried: int = field(default=0, metadata=TOTAL)

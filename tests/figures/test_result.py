@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.outcomes import FAILURES, is_answer
@@ -113,6 +114,16 @@ def test_errors_are_what_is_not_expected(expect: Any, errors: int) -> None:
     assert found.error_rate == errors / 100
 
 
+@pytest.mark.parametrize("outcomes", [{"200": 100}, {"timeout": 100}, {"reset": 100}, {}])
+@pytest.mark.parametrize("figure", ["p50", "p90", "p95", "p99", "max", "mean"])
+def test_latencies_know_their_timeout(figure: str, outcomes: dict[str, int]) -> None:
+    """A bare number above the timeout, which nothing can exceed, is refused by each latency of a result."""
+    found = result(interval(outcomes), plan=plan(timeout=2))
+    with pytest.raises(PlanError, match='no latency can exceed the timeout of 2s: did you mean "10ms"'):
+        assert getattr(found, figure) < 10
+    assert (getattr(found, figure) < 1.5) == (getattr(found, figure) < "1.5s")
+
+
 @pytest.mark.parametrize("percent", [-1, 100.1, math.nan])
 def test_no_such_percentile(percent: float) -> None:
     """A percentage below 0 or above 100 is a ValueError, also for an empty result."""
@@ -174,6 +185,17 @@ def test_printing(outcomes: dict[str, int], text: str) -> None:
             "the mine generator's CPU was saturated (100%): the service may handle more. "
             "Use more workers (--load-workers).",
         ),
+        (
+            result(sometimes_late({"200": 100, "timeout": 100}, cpu=0.1, stalled=2)),
+            "the mine generator did not run for 2s: it was stopped, the machine slept, or other work had its CPU. "
+            "Run the load again.",
+        ),
+        (
+            result(interval({"200": 100}, stalled=0.1)),
+            "the mine generator did not run for 100ms: it was stopped, the machine slept, or other work had its CPU. "
+            "Run the load again.",
+        ),
+        (result(interval({"200": 100}, stalled=0.01)), ""),
         (
             result(interval({"200": 99, "filehandles": 1})),
             "the generator ran out of file handles (1 request). Raise the limit (ulimit -n), or use fewer connections.",
