@@ -155,6 +155,7 @@ def test_a_session_without_a_load_imports_little(tmp_path: Path) -> None:
     assert loaded == {
         f"pytest_loadgen.{name}"
         for name in (
+            "clock",
             "errors",
             "plugin",
             "plugin.hookspecs",

@@ -216,7 +216,7 @@ class Engine:
         else:
             self._free.append(connection)
 
-    def on_failure(self, connection: Connection, kind: str) -> None:
+    def on_failure(self, connection: Connection, kind: str, reason: str = "") -> None:
         """Count a failed request."""
         if self._free and kind in OWN_LIMITS:
             # It has as many connections as this machine lets it have, and one of them is free.
@@ -226,6 +226,8 @@ class Engine:
             return
         if connection.due >= self._start:
             self._count(kind)
+            if reason:
+                self._reasons.setdefault(kind, reason)
         self._connections.discard(connection)
         if self._closed_model:
             self._upcoming.append(clock() + _FAILURE_PAUSE)
@@ -318,6 +320,7 @@ class Engine:
                         received=self.received,
                         retried=self.retried,
                         never_sent=self._never_sent,
+                        reasons=self._reasons,
                     )
                 )
             until = max(until, self._interval_start) if until < self._end else now
@@ -332,6 +335,7 @@ class Engine:
         self._service_time = self._latency if self._closed_model else defaultdict(int)
         self._outcomes: defaultdict[int | str, int] = defaultdict(int)
         self._lag = defaultdict(int)
+        self._reasons: dict[str, str] = {}
         self.received = self.retried = self._never_sent = self._stalled = 0
         self._throttled_start = throttled()
         self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()

@@ -28,6 +28,7 @@ class Figures(NamedTuple):
     received: int
     retried: int
     never_sent: int
+    reasons: dict[str, str]
 
 
 class Environment(NamedTuple):

@@ -203,4 +203,5 @@ def _interval(figures: Figures) -> Interval:
         received=figures.received,
         retried=figures.retried,
         never_sent=figures.never_sent,
+        reasons=figures.reasons,
     )
