@@ -89,6 +89,9 @@ class Interval:
     never_sent: int = field(default=0, metadata=TOTAL)
     """Timeouts of requests that were never sent: no connection, or not even the generator, was free for them."""
 
+    reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What was wrong, by kind of failure, where the generator knows more: of one request each, not a figure."""
+
     @property
     def requests(self) -> int:
         """How many requests ended in it, with or without a response."""
@@ -106,7 +109,8 @@ class Interval:
     def merge_parallel(cls, intervals: Sequence[Interval]) -> Self:
         """Combine what workers did at the same time."""
         figures = {name: figure.in_parallel(_values(intervals, name)) for name, figure in _figures(cls).items()}
-        return cls(min(_values(intervals, "start")), max(_values(intervals, "seconds")), **figures)
+        start, seconds = min(_values(intervals, "start")), max(_values(intervals, "seconds"))
+        return cls(start, seconds, **figures, reasons=_reasons(intervals))
 
     @classmethod
     def concatenate(cls, intervals: Sequence[Interval]) -> Self:
@@ -121,7 +125,7 @@ class Interval:
         begin = min((interval.start for interval in sending), default=0.0)
         end = max((interval.start + interval.seconds for interval in sending), default=0.0)
         start = min((interval.start for interval in intervals), default=0.0)
-        return cls(start, min(end - begin, sum(seconds)), **figures)
+        return cls(start, min(end - begin, sum(seconds)), **figures, reasons=_reasons(intervals))
 
     def as_dict(self) -> dict[str, Any]:
         """Give the interval as JSON can hold it; histograms in HdrHistogram's own encoding."""
@@ -145,6 +149,11 @@ FIGURES = _figures(Interval)
 
 def _values(intervals: Sequence[Interval], name: str) -> list[Any]:
     return [getattr(interval, name) for interval in intervals]
+
+
+def _reasons(intervals: Iterable[Interval]) -> dict[str, str]:
+    """Return the first reason of each kind."""
+    return {kind: reason for each in reversed(list(intervals)) for kind, reason in each.reasons.items()}
 
 
 def count_outcomes(intervals: Iterable[Interval]) -> Counter[str]:

@@ -42,6 +42,15 @@ class Problem:
     """With what was found, and what to do."""
 
 
+def explained(result: Result) -> list[str]:
+    """Say what was wrong with requests that failed, one sentence for each kind, where the generator knows it."""
+    return [
+        f"One of {counted(result.outcomes[kind], 'request')} that failed as {kind}: {reason}."
+        for kind, reason in sorted(result.total.reasons.items())
+        if kind in result.outcomes
+    ]
+
+
 def find_problems(result: Result) -> Iterator[Problem]:
     """Say what makes the generator the limit."""
     total, plan, name = result.total, result.plan, result.generator

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.verdict import OUTCOMES, Verdict
 from pytest_loadgen.records.run import Run
@@ -118,6 +119,7 @@ def remarks(result: Result) -> list[str]:
     kinds = result.outcomes
     if kinds and result.plan.expects_default and all(kind.startswith("3") for kind in kinds):
         remarks.append(f"all responses were redirects ({tally(kinds)}); load the address that they lead to.")
+    remarks += explained(result)
     if queued := _queued(result):
         remarks.append(queued)
     if retried := result.total.retried:

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from pytest_loadgen.errors import InvalidRun, ServiceError, SLOMissed
 from pytest_loadgen.figures.outcomes import is_answer
+from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.caveats import BROKEN
 from pytest_loadgen.objectives.judged import JudgedResult
@@ -31,7 +32,8 @@ def raise_failure(result: JudgedResult, *, strict: bool) -> None:
         raise SLOMissed(f"{result}, aborted: {result.abort_reason}{lines}")
     outcomes = {verdict.outcome for verdict in result.verdicts}
     if "missed" in outcomes:
-        raise SLOMissed(f"{result}{lines}")
+        reasons = "".join(f"\n  {reason}" for reason in explained(result))
+        raise SLOMissed(f"{result}{lines}{reasons}")
     if "invalid" in outcomes:
         of_baseline = result.baseline.result.problems if result.baseline.result else ()
         raise InvalidRun(f"{result}{lines}\n  {' '.join([*result.problems, *of_baseline])}")
@@ -73,6 +75,7 @@ def _describe_failures(failed: Result, result: JudgedResult) -> str:
         said += f" The load was aborted: {result.abort_reason}."
     if any(is_answer(kind) and not plan.expects(kind) for kind in failed.outcomes):
         return f"{said} Expected {' or '.join(plan.expect)} (expect=)."
+    said += "".join(f" {reason}" for reason in explained(failed))
     if "timeout" in failed.outcomes:
         return f"{said} No response came within {plan.timeout} (timeout=)."
     if failed.outcomes.keys() & {"closed", "protocol", "tls"}:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from pytest_loadgen import clock
 from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import Intervals, LoadGenerator, Running, Wrapper, finish
@@ -19,10 +19,17 @@ from pytest_loadgen.workers.local import LocalHub
 Workers = int | str | Sequence[Executor]
 """A number of workers on this machine, the address of a Dask scheduler, or executors of this machine."""
 
-# How long workers may take to start, to end after they were stopped, and to report why they ended, in seconds.
+# How long workers may take to start, to end after they were stopped, and to report why they ended, in seconds. Ctrl-C
+# waits for the second.
 _START_TIMEOUT = 60.0
-_STOP_TIMEOUT = 5.0
+_STOP_TIMEOUT = 1.5
 _REASON_TIMEOUT = 1.0
+# How often a worker says that it is there, after which silence it is lost, and how much longer than planned its part
+# may take, in seconds.
+_BEAT = 2.0
+_SILENCE = 20.0
+_MAX_STEP = 1.0
+_GRACE = 30.0
 
 
 class Distributed(Wrapper):
@@ -69,7 +76,10 @@ class _SharedLoad(Running):
             workers: list[_Worker] = []
             try:
                 for number, (executor, part) in enumerate(zip(executors, parts, strict=True)):
-                    future = executor.submit(_work, self._generator, part, hub.connector(number))
+                    try:
+                        future = executor.submit(_work, self._generator, part, hub.connector(number))
+                    except RuntimeError as error:  # it is shut down, or broken
+                        raise GeneratorError(f"{hub.names[number]}: its executor takes no work: {error}") from None
                     workers.append(_Worker(hub.names[number], future))
                 self._wait_until_ready(hub, workers)
                 hub.broadcast(hub.start_time())
@@ -83,16 +93,19 @@ class _SharedLoad(Running):
                     worker.future.cancel()
 
     def _wait_until_ready(self, hub: Hub, workers: list[_Worker]) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT
+        deadline = clock.monotonic() + _START_TIMEOUT
         while missing := ", ".join(worker.name for worker in workers if not worker.ready):
             self._receive(hub, workers)
-            if time.monotonic() > deadline:
+            if clock.monotonic() > deadline:
                 raise GeneratorError(
                     f"{missing} did not start within {_START_TIMEOUT:g} s; does the executor have free slots?"
                 )
 
     def _merged(self, hub: Hub, workers: list[_Worker]) -> Iterator[Interval]:
         """Merge the workers' intervals of the same second, once all workers have sent theirs."""
+        plan = self._plan
+        limit = plan.warmup + plan.duration + 2 * plan.timeout + _GRACE
+        polled, passed = clock.monotonic(), 0.0
         while True:
             while all(worker.done or worker.intervals for worker in workers):
                 queues = [worker.intervals for worker in workers if worker.intervals]
@@ -101,6 +114,14 @@ class _SharedLoad(Running):
                 first = min(intervals[0].start for intervals in queues)
                 yield Interval.merge_parallel([each.pop(0) for each in queues if each[0].start < first + 0.5])
             self._receive(hub, workers)
+            # This process may itself have been stopped: only time in which it could hear the workers counts.
+            now = clock.monotonic()
+            step, polled = min(now - polled, _MAX_STEP), now
+            passed += step
+            for worker in workers:
+                worker.wait(step)
+            if passed > limit and (late := ", ".join(worker.name for worker in workers if not worker.done)):
+                raise GeneratorError(f"{late} did not end within {limit:g} s, although the load was to end before")
 
     def _receive(self, hub: Hub, workers: list[_Worker]) -> None:
         """Handle the workers' messages, and notice workers that ended without one. Raises Cancelled."""
@@ -141,10 +162,13 @@ class _Worker:
     ready: bool = False
     done: bool = False
     lost: bool = False
+    silent: float = 0.0
+    """For how long nothing was heard of it, in seconds."""
     intervals: list[Interval] = field(default_factory=list)
 
     def handle(self, message: Message) -> None:
         """Update the state; raises the worker's error."""
+        self.silent = 0.0
         if isinstance(message, Interval):
             self.intervals.append(message)
         elif isinstance(message, LoadError):
@@ -157,6 +181,13 @@ class _Worker:
         elif message is Signal.LOST:
             self.lost = True
             self.check()
+
+    def wait(self, seconds: float) -> None:
+        """Note that nothing was heard for so long. Raises GeneratorError if that is too long."""
+        self.silent += seconds
+        if self.silent > _SILENCE and not self.done:
+            self.lost = True
+            raise GeneratorError(f"{self.name} does not respond: nothing was heard of it for {_SILENCE:g} s")
 
     def check(self) -> None:
         """Raise GeneratorError if the worker, which has ended, has not finished its part."""
@@ -179,8 +210,10 @@ def _work(generator: LoadGenerator, plan: Plan, connect: Callable[[], WorkerConn
             # If one worker lacks the program, this fails before any worker has started.
             generator.version()
             connection.send(Signal.READY)
+            deadline = clock.monotonic() + 2 * _START_TIMEOUT
             while (start := connection.receive()) is None:
-                pass
+                if clock.monotonic() > deadline:
+                    raise Cancelled
             if isinstance(start, float):
                 _run_part(generator, replace(plan, start_at=connection.local_time(start)), connection)
             connection.send(Signal.DONE)
@@ -203,13 +236,17 @@ def _run_part(generator: LoadGenerator, plan: Plan, connection: WorkerConnection
 
 
 def _listen(running: Intervals, connection: WorkerConnection, ended: threading.Event) -> None:
-    """Finish the load on command, and stop it when it is cancelled."""
+    """Finish the load on command, stop it when it is cancelled, and say meanwhile that the worker is there."""
+    told = clock.monotonic()
     while not ended.is_set():
         # A generator function cannot be closed while it runs; it is closed after its next interval.
         with suppress(ValueError):
             try:
                 if connection.receive() is Signal.FINISH:
                     finish(running)
+                if clock.monotonic() - told > _BEAT:
+                    connection.send(Signal.ALIVE)
+                    told = clock.monotonic()
             except Cancelled:
                 running.close()
                 return

@@ -15,6 +15,8 @@ class Signal(Enum):
 
     READY = "ready"
     """The worker has started and waits for its start time."""
+    ALIVE = "alive"
+    """The worker is running its part; it says so every few seconds."""
     DONE = "done"
     """The worker has finished its part."""
     LOST = "lost"

@@ -1,10 +1,14 @@
 """Splitting a plan among workers that are threads of this process."""
 
+import multiprocessing
+import os
+import signal
 import socket
 import threading
 import time
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import count
 
 import pytest
@@ -14,10 +18,13 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.traffic.options import plan_of
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.workers import distributed
 from pytest_loadgen.workers.distributed import Distributed
-from pytest_loadgen.workers.hub import Signal
-from pytest_loadgen.workers.local import LocalHub
+from pytest_loadgen.workers.hub import Cancelled, Message, Signal, WorkerConnection
+from pytest_loadgen.workers.local import LocalHub, _LocalConnection
 
+# How long short waits may take on a busy machine, in seconds.
+PATIENCE = 30.0
 PLAN = plan_of("http://localhost", {"rate": 90, "duration": 3})
 
 
@@ -82,16 +89,154 @@ def test_no_worker_starts_if_one_lacks_the_program() -> None:
     assert not generator.stopped.acquire(timeout=0)
 
 
-@pytest.mark.parametrize("greeting", [b"", b"x" * 40, b"x" * 4000])
-def test_a_connection_without_the_token_is_ignored(greeting: bytes) -> None:
-    """Whatever it sends, the workers still get in."""
-    with closing(LocalHub(1, handshake_timeout=0.05)) as hub, socket.create_connection(hub.address) as stranger:
-        stranger.sendall(len(greeting).to_bytes(4) + greeting)
-        assert list(hub.receive()) == []
-        with closing(hub.connector(0)()) as worker:
-            worker.send(Signal.READY)
-            received = list(hub.receive()) or list(hub.receive())
-    assert received == [(0, Signal.READY)]
+@contextmanager
+def connecting(hub: LocalHub) -> Iterator[list[WorkerConnection]]:
+    """Let a thread connect as the first worker, and say that it is ready."""
+    connected: list[WorkerConnection] = []
+
+    def connect() -> None:
+        with suppress(Cancelled):
+            connected.append(hub.connector(0)())
+            connected[0].send(Signal.READY)
+
+    thread = threading.Thread(target=connect)
+    thread.start()
+    try:
+        yield connected
+    finally:
+        hub.close()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        for each in connected:
+            each.close()
+
+
+def messages(hub: LocalHub) -> list[tuple[int, Message]]:
+    """Wait for the next messages."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := list(hub.receive())):
+        assert time.monotonic() < deadline
+    return found
+
+
+@pytest.mark.parametrize("greeting", [b"", b"\0", b"x" * 35, b"x" * 36, b"x" * 4000])
+@pytest.mark.parametrize("callers", [2, 120])
+def test_strangers_are_not_waited_for(greeting: bytes, callers: int) -> None:
+    """Whatever they send, and however many they are: the worker gets in meanwhile, and they are told nothing."""
+    with closing(LocalHub(1)) as hub, ExitStack() as strangers:
+        found = [strangers.enter_context(socket.create_connection(hub.address)) for _ in range(callers // 2)]
+        with connecting(hub):
+            found += [strangers.enter_context(socket.create_connection(hub.address)) for _ in range(callers // 2)]
+            for stranger in found:
+                with suppress(OSError):
+                    stranger.sendall(greeting)
+            assert messages(hub) == [(0, Signal.READY)]
+        for stranger in found:
+            with suppress(ConnectionError):
+                assert stranger.recv(1) == b""
+
+
+def test_a_worker_does_not_believe_a_stranger_at_the_port() -> None:
+    """It unpickles nothing of one who listens where the hub was, and does not wait for it."""
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+
+        def answer() -> None:
+            connection, _ = stranger.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"y" * 32 + b"\0\0\0\1.")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(Cancelled):
+            _LocalConnection(stranger.getsockname(), b"x" * 64, 0)
+        thread.join()
+
+
+def test_a_forked_process_holds_no_socket_of_the_hub() -> None:
+    """An executor's process that is forked meanwhile cannot connect to itself, nor keep a connection open."""
+    context = multiprocessing.get_context("fork")
+    with closing(LocalHub(2)) as hub, connecting(hub) as connected:
+        assert messages(hub) == [(0, Signal.READY)]
+        second_worker = hub.connector(1)
+        go_on, waiting = context.Pipe()
+        child = context.Process(target=waiting.recv)
+        child.start()
+        hub.close()
+        with pytest.raises(Cancelled):
+            connected[0].receive()
+        with pytest.raises(Cancelled):
+            second_worker()
+        go_on.send("end")
+        child.join(PATIENCE)
+        assert child.exitcode == 0
+
+
+def test_an_executor_with_too_few_places_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process has waited for the second worker's turn; after the error, it ends."""
+    monkeypatch.setattr(distributed, "_START_TIMEOUT", 1.0)
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("fork"))
+    with pytest.raises(GeneratorError, match=r"^worker \d of 2 did not start within 1 s; does the executor have free"):
+        list(Distributed(Quiet(), [pool, pool]).run(PLAN))
+    processes = list(pool._processes.values())
+    pool.shutdown(wait=False)
+    for process in processes:
+        process.join(PATIENCE)
+        assert process.exitcode == 0
+
+
+def test_an_executor_that_is_shut_down_is_an_error() -> None:
+    """The message names the worker."""
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(GeneratorError, match=r"^worker 1 of 1: its executor takes no work: cannot schedule"):
+        list(Distributed(Quiet(), [pool]).run(PLAN))
+
+
+def test_a_worker_that_is_stopped_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is alive and says nothing any more."""
+    monkeypatch.setattr(distributed, "_SILENCE", 3.0)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        running = Distributed(Endlessly(), [pool]).run(PLAN)
+        next(running)
+        (process,) = pool._processes.values()
+        assert process.pid
+        os.kill(process.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(
+                GeneratorError, match=r"^worker 1 of 1 does not respond: nothing was heard of it for 3 s"
+            ):
+                for _ in running:
+                    pass
+        finally:
+            os.kill(process.pid, signal.SIGCONT)
+
+
+def test_a_worker_that_does_not_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that it is there, and goes on for ever."""
+    monkeypatch.setattr(distributed, "_GRACE", 1.0)
+    plan = plan_of("http://localhost", {"rate": 90, "duration": 0.5, "timeout": 0.1})
+    with pytest.raises(GeneratorError, match=r"^worker 1 of 1 did not end within 1\.7 s"):
+        list(Distributed(Endlessly(), 1).run(plan))
+
+
+class Quiet(LoadGenerator):
+    """Sends nothing."""
+
+    name = "quiet"
+    features = frozenset({"http", "rate"})
+
+    def run(self, plan: Plan) -> Generator[Interval]:
+        yield from ()
+
+
+class Endlessly(Quiet):
+    """Goes on until it is closed."""
+
+    def run(self, plan: Plan) -> Generator[Interval]:
+        for number in count():
+            yield second(number)
+            time.sleep(0.05)
 
 
 def test_another_thread_may_close_the_load() -> None:
