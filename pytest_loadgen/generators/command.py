@@ -14,7 +14,7 @@ from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.command_run import CommandRun
-from pytest_loadgen.generators.process import CommandOutput, describe_exit, excerpt, query
+from pytest_loadgen.generators.process import PROXY_VARIABLE, CommandOutput, describe_exit, excerpt, query
 from pytest_loadgen.traffic.plan import Plan
 
 
@@ -40,6 +40,8 @@ class Command(LoadGenerator, ABC):
     """Where to get it."""
     version_args: ClassVar[Sequence[str]] = ("--version",)
     """The arguments that make it print its version."""
+    keeps_messages: ClassVar[bool] = False
+    """Whether `parse` needs all of standard error, and not only both ends."""
     reserved_args: ClassVar[Mapping[str, str]] = {}
     """Options of the program that `args` may not contain, each with the option of `load()` to use instead, if any."""
 
@@ -61,6 +63,11 @@ class Command(LoadGenerator, ABC):
 
     def check_args(self) -> None:
         """Refuse configured arguments that `argv` sets itself. Raises PlanError."""
+        for name in self.env:
+            if PROXY_VARIABLE.fullmatch(name):
+                raise PlanError(
+                    f"{self.name}: env: {name} would send the load to another host than the one that was checked"
+                )
         for arg in self.args:
             if (option := self.option(arg)) in self.reserved_args:
                 instead = self.reserved_args[option]
