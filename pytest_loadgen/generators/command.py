@@ -9,13 +9,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import ClassVar
+from urllib.parse import parse_qsl
 
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.command_run import CommandRun
 from pytest_loadgen.generators.process import PROXY_VARIABLE, CommandOutput, describe_exit, excerpt, query
+from pytest_loadgen.redaction import secret_name
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
+
+VISIBLE_SETTING: Mapping[str, type] = {"secrets_in_arguments": bool}
+"""The setting of programs that take headers as arguments; see `Command.check_visible`."""
 
 
 class Command(LoadGenerator, ABC):
@@ -34,6 +40,8 @@ class Command(LoadGenerator, ABC):
     """Additional arguments, from the configuration; `argv` puts them where they belong."""
     env: Mapping[str, str] = {}
     """Additional environment variables."""
+    secrets_in_arguments: bool = False
+    """Whether everyone on this machine may see what looks secret, in the list of processes."""
     grace: float = 5.0
     """How long it may take to start, to report, and to end when it is told to, in seconds."""
     install_hint: ClassVar[str] = ""
@@ -73,6 +81,16 @@ class Command(LoadGenerator, ABC):
                 instead = self.reserved_args[option]
                 hint = f"use {instead} of load()" if instead else "the figures depend on it"
                 raise PlanError(f"{self.name}: args: {option} is reserved; {hint}")
+
+    def check_visible(self, target: Target) -> None:
+        """Refuse what looks secret in a request that the program takes as arguments. Raises PlanError."""
+        if self.secrets_in_arguments or not (name := secret_part(target)):
+            return
+        raise PlanError(
+            f"{self.name} takes the request as arguments, which everyone on this machine can read, and {name} looks "
+            "secret: use another generator (--load-generator=embedded), or set secrets_in_arguments = true in "
+            f"[tool.pytest-loadgen.generators.{self.name}]"
+        )
 
     def option(self, arg: str) -> str:
         """Return the program's option that an argument sets, without the value."""
@@ -117,3 +135,15 @@ class Command(LoadGenerator, ABC):
     def run(self, plan: Plan) -> CommandRun:
         """Return a run that starts the program when its first interval is asked for."""
         return CommandRun(self, plan)
+
+
+def secret_part(target: Target) -> str:
+    """Name the first header or field of the query that looks secret; empty if there is none."""
+    for name, value in target.headers:
+        if secret_name(name.decode("latin-1"), value.decode("latin-1")):
+            return f"the header {name.decode('latin-1')}"
+    query = target.path.partition(b"?")[2].decode("latin-1")
+    for field, content in parse_qsl(query, keep_blank_values=True):
+        if secret_name(field, content):
+            return f"the field {field!r} of the query"
+    return ""

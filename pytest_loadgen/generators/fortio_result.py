@@ -6,6 +6,7 @@ import json
 import math
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from pytest_loadgen.errors import GeneratorError
@@ -56,7 +57,18 @@ def interval(result: dict[str, Any], plan: Plan, resolution: float) -> Interval:
         for bucket, count in (total - lost).items()
     )
     seconds = result["ActualDuration"] / 1e9 if plan.closed else float(plan.duration)
-    return Interval(0.0, seconds, latency, latency, dict(+outcomes), never_sent=never_sent)
+    opened = sum(result.get("Sockets") or [])
+    unseen = max(0, opened - result["NumThreads"] - failed) if opened else 0
+    # Of a stream that was cut short, HTTP/2 keeps the connection, and fortio says 204.
+    unseen += outcomes["204"] if plan.target.http2 else 0
+    unseen = min(unseen, outcomes.total())
+    return Interval(0.0, seconds, latency, latency, dict(+outcomes), never_sent=never_sent, unseen=unseen)
+
+
+def more_connections(result: dict[str, Any], failures_of: Callable[[int], int]) -> int:
+    """Count the connections that threads opened although none of their calls failed: why is not known."""
+    opened = result.get("Sockets") or []
+    return sum(max(0, count - 1 - failures_of(thread)) for thread, count in enumerate(opened))
 
 
 def _never_sent(result: dict[str, Any], plan: Plan) -> int:
