@@ -206,6 +206,10 @@ def on_one_clock(calls: Sequence[Call], schedule: Schedule, seconds: float) -> l
         earliest = max(due, free[call.thread])
         end = begin + call.latency
         if begin < earliest - _STEP or not latest - _STEP <= end <= seconds + _STEP:
+            # The clock may have stepped unnoticed before: then its threads were free earlier, too.
+            if (late := min(slack[-1][-_FEW:], default=0.0)) > _STEP:
+                free = defaultdict(float, {thread: moment - late for thread, moment in free.items()})
+                earliest, latest = max(due, free[call.thread]), latest - late
             step += begin - earliest
             begin = earliest
             slack.append([])

@@ -35,7 +35,8 @@ _QUERY_TIMEOUT = 10.0
 # How setpriv starts its message, and its exit status, when there is nothing to execute.
 _WRAPPER_ERROR, _WRAPPER_STATUS = "setpriv: ", 127
 _EXCERPT = 1000
-# A thread that waited for a CPU for this part of the time between two looks at it was kept from running.
+# A program of which a thread waited for a CPU for this part of the time between two looks, while it hardly ran, was
+# kept from running.
 _STARVED = 0.8
 # The monotonic clock, by a function that tests do not replace.
 _now = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
@@ -236,7 +237,7 @@ class _Stops:
         self._stopped_at: float | None = None
         self._looked = started
         self._slept = _sleep_of_machine()
-        self._waited: dict[str, int] = {}
+        self._times: dict[str, tuple[int, int]] = {}
         self.found: list[tuple[float, float]] = []
 
     def note(self, now: float, *, stopped: bool) -> None:
@@ -255,19 +256,21 @@ class _Stops:
         self._slept = slept
         if now - self._looked < _POLL / 2:
             return
-        waited = self._waiting()
-        longest = max((ns - self._waited.get(thread, ns) for thread, ns in waited.items()), default=0) / 1e9
-        if longest > _STARVED * (now - self._looked):
-            self.found.append((self._looked - self._started, min(longest, now - self._looked)))
-        self._waited, self._looked = waited, now
+        times, since = self._thread_times(), now - self._looked
+        ran = sum(ran - self._times.get(thread, (ran, 0))[0] for thread, (ran, _) in times.items()) / 1e9
+        waited = max((each - self._times.get(thread, (0, each))[1] for thread, (_, each) in times.items()), default=0)
+        if waited / 1e9 > _STARVED * since and ran < (1 - _STARVED) * since:
+            self.found.append((self._looked - self._started, min(waited / 1e9, since)))
+        self._times, self._looked = times, now
 
-    def _waiting(self) -> dict[str, int]:
-        """Read how long each thread has waited for a CPU so far, in ns; empty where the system does not say."""
-        waited = {}
+    def _thread_times(self) -> dict[str, tuple[int, int]]:
+        """Read how long each thread ran and waited for a CPU so far, in ns; empty where the system does not say."""
+        times = {}
         with suppress(OSError, ValueError, IndexError):
             for task in Path(f"/proc/{self._pid}/task").iterdir():
-                waited[task.name] = int((task / "schedstat").read_text(encoding="ascii").split()[1])
-        return waited
+                ran, waited, *_ = map(int, (task / "schedstat").read_text(encoding="ascii").split())
+                times[task.name] = ran, waited
+        return times
 
 
 def _sleep_of_machine() -> float:
