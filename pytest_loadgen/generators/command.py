@@ -69,6 +69,10 @@ class Command(LoadGenerator, ABC):
         """Return how long the program may wait for responses after the duration of the load, in seconds."""
         return float(plan.timeout)
 
+    def waits_forever(self, plan: Plan) -> bool:
+        """Return whether the program has no timeout; then `parse` can read what one leaves that `hung`."""
+        return False
+
     def check_args(self) -> None:
         """Refuse configured arguments that `argv` sets itself. Raises PlanError."""
         for name in self.env:
@@ -98,7 +102,7 @@ class Command(LoadGenerator, ABC):
 
     def check(self, output: CommandOutput) -> None:
         """Refuse the output of a program that failed. Raises GeneratorError."""
-        if output.status:
+        if output.status and not output.hung:
             raise GeneratorError(f"{describe_exit(output.status)}{excerpt(output.stderr or output.stdout)}")
 
     def path(self) -> str:

@@ -95,6 +95,10 @@ class CommandRun(Running):
         output = process.wait(self._command.grace)
         if self._stopped.is_set() or (output and output.status != -signal.SIGINT):
             return output
+        if self._command.waits_forever(plan):
+            process.signal(signal.SIGKILL)
+            if killed := process.wait(self._command.grace):
+                return replace(killed, hung=True)
         raise GeneratorError(f"did not end within {Duration(limit)}, and was killed{excerpt(process.stderr)}")
 
     def _partial_result(self, process: Process, plan: Plan) -> list[Interval]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.interval import Interval
@@ -87,11 +87,17 @@ class Fortio(Command):
 
     def parse(self, output: CommandOutput, plan: Plan) -> list[Interval]:
         """Read the access log, and the result for the whole load."""
-        result = read(output.stdout)
         log = output.folder / _LOG
         logged = read_calls(log) if log.exists() else []
         messages = _messages(output)
-        schedule = Schedule.of(result, plan, messages.calls)
+        if output.hung:
+            # It has no result. It called as planned, unless it still waits for the first responses.
+            shape = Shape.of(plan)
+            result: dict[str, Any] = {}
+            schedule = Schedule.as_planned(logged, shape.rate, shape.threads, shape.calls // shape.threads)
+        else:
+            result = read(output.stdout)
+            schedule = Schedule.of(result, plan, messages.calls)
         if not output.interrupted and (made := schedule.calls * schedule.threads) != (wanted := Shape.of(plan).calls):
             raise GeneratorError(
                 f"planned {made:,} calls instead of {wanted:,}: check that its args do not change the load"
@@ -109,8 +115,14 @@ class Fortio(Command):
                 timeline.add_lag(due, begin - max(due, free))
         for due in schedule.missing(calls, float(plan.duration)):
             timeline.add_failure(due + plan.timeout, "timeout", sent=False)
+        if output.hung and plan.closed:
+            timeline.add_failure(float(plan.duration), "timeout", schedule.threads)
         unseen = more_connections(result, failures_of=messages.of_thread) if _sends_again(plan.target) else 0
         return timeline.intervals(output.cpu / output.seconds, min(unseen, len(calls)))
+
+    def waits_forever(self, plan: Plan) -> bool:
+        """Return whether it has no timeout: fortio waits for gRPC's responses as long as it takes."""
+        return plan.target.scheme.startswith("grpc")
 
     def _grpc_flags(self, target: Target) -> Iterator[str]:
         """Return the flags of a health check, of fortio's own ping, or of a call to a method."""

@@ -8,7 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
@@ -94,6 +94,16 @@ class Schedule:
         if not plan.closed and not 0 < rate <= 2 * float(plan.rate) + threads / min(1.0, float(plan.duration)):
             raise ValueError(f"its RequestedQPS is {rate:g} for {plan.rate}")
         return cls(start, rate, threads, each if each and not plan.closed else 0)
+
+    @classmethod
+    def as_planned(cls, calls: Sequence[Call], rate: float, threads: int, each: int) -> Schedule:
+        """Take the schedule from what was asked for, and the start from the first calls."""
+        schedule = cls(0, rate or math.inf, threads, each)
+        if rate:
+            start = min((call.began - round(schedule.due(call.thread, call.number) * 1e9) for call in calls), default=0)
+        else:
+            start = min((call.began for call in calls), default=0)
+        return replace(schedule, start=start)
 
     def placed(self, calls: Iterable[Call]) -> Iterator[tuple[Call, float, float, float]]:
         """Yield each call with when it began, when it was due, and when its thread became free for it."""

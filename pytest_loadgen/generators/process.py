@@ -60,6 +60,8 @@ class CommandOutput:
     """Its working directory, with the files it wrote."""
     interrupted: bool = False
     """Whether the load was told to end early."""
+    hung: bool = False
+    """Whether it waited for the service without end, and was killed."""
     messages: Path | None = None
     """A file with all of standard error, if the command asked for it: of `stderr` only both ends are kept."""
     stalls: Sequence[tuple[float, float]] = ()

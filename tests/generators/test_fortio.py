@@ -486,6 +486,28 @@ def test_other_protocols(fortio_server: dict[str, str], address: str, options: A
 
 
 @needs("fortio")
+@pytest.mark.parametrize("scheme", ["grpc", "grpcs"])
+def test_a_grpc_service_that_never_answers_has_failed(server: Server, scheme: str) -> None:
+    """It is not the failure of fortio, which has no timeout for gRPC and waits for the first calls."""
+    server.choose = lambda path, before: "/silent"
+    generator = Fortio()
+    generator.grace = 0.5
+    options: Any = {"verify": False} if scheme == "grpcs" else {}
+    result = run(f"{scheme}{server.url.removeprefix('http')}", generator, rate=10, duration=1, timeout=0.5, **options)
+    assert result.requests == 10
+    assert result.errors == 10
+
+
+def test_fortio_that_hung_has_what_was_answered(tmp_path: Path) -> None:
+    """Of a load in which the service stopped to respond, what was due since then are timeouts."""
+    (tmp_path / "access.log").write_text("\n".join([*ON_TIME[:4], *ON_TIME[10:14]]))
+    output = CommandOutput("", HEAD, -9, 8.0, 0.2, tmp_path, hung=True)
+    found = Result(plan(), "fortio", tuple(Fortio().parse(output, plan())))
+    assert found.outcomes["200"] == 8
+    assert found.outcomes["timeout"] >= 10
+
+
+@needs("fortio")
 def test_grpc_methods_need_a_newer_fortio(fortio_server: dict[str, str]) -> None:
     asked = plan(f"grpc://{fortio_server['grpc']}/fgrpc.PingServer/Other", json={"a": 1})
     if Fortio().version() < "1.71":
