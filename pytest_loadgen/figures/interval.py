@@ -88,6 +88,8 @@ class Interval:
     """Requests sent again because the service had closed the idle connection that they were sent on."""
     never_sent: int = field(default=0, metadata=TOTAL)
     """Timeouts of requests that were never sent: no connection, or not even the generator, was free for them."""
+    unseen: int = field(default=0, metadata=TOTAL)
+    """How many requests more may have failed without the generator noticing, at most; they are in no other figure."""
 
     reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What was wrong, by kind of failure, where the generator knows more: of one request each, not a figure."""

@@ -2,7 +2,8 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -52,7 +53,7 @@ class Description(_message.Message):
     streams_intervals: bool
     max_duration: float
     generators: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, interface_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., latency_from: _Optional[_Union[LatencyFrom, str]] = ..., added_latency: _Optional[float] = ..., streams_intervals: bool = ..., max_duration: _Optional[float] = ..., generators: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, interface_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., latency_from: _Optional[_Union[LatencyFrom, str]] = ..., added_latency: _Optional[float] = ..., streams_intervals: _Optional[bool] = ..., max_duration: _Optional[float] = ..., generators: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Plan(_message.Message):
     __slots__ = ("generator", "target", "stages", "connections", "arrivals", "warmup", "timeout", "expect", "ready_timeout", "seed", "part", "parts", "start_at")
@@ -118,7 +119,7 @@ class Target(_message.Message):
     verify: bool
     ca_certificates: bytes
     http2: bool
-    def __init__(self, url: _Optional[str] = ..., scheme: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., method: _Optional[str] = ..., path: _Optional[bytes] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., verify: bool = ..., ca_certificates: _Optional[bytes] = ..., http2: bool = ...) -> None: ...
+    def __init__(self, url: _Optional[str] = ..., scheme: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., method: _Optional[str] = ..., path: _Optional[bytes] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., verify: _Optional[bool] = ..., ca_certificates: _Optional[bytes] = ..., http2: _Optional[bool] = ...) -> None: ...
 
 class Header(_message.Message):
     __slots__ = ("name", "value")
@@ -129,7 +130,7 @@ class Header(_message.Message):
     def __init__(self, name: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class Interval(_message.Message):
-    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "retried", "never_sent", "stalled")
+    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "retried", "never_sent", "stalled", "unseen")
     class OutcomesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +150,7 @@ class Interval(_message.Message):
     RETRIED_FIELD_NUMBER: _ClassVar[int]
     NEVER_SENT_FIELD_NUMBER: _ClassVar[int]
     STALLED_FIELD_NUMBER: _ClassVar[int]
+    UNSEEN_FIELD_NUMBER: _ClassVar[int]
     start: float
     seconds: float
     latency: Histogram
@@ -161,7 +163,8 @@ class Interval(_message.Message):
     retried: int
     never_sent: int
     stalled: float
-    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., retried: _Optional[int] = ..., never_sent: _Optional[int] = ..., stalled: _Optional[float] = ...) -> None: ...
+    unseen: int
+    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., retried: _Optional[int] = ..., never_sent: _Optional[int] = ..., stalled: _Optional[float] = ..., unseen: _Optional[int] = ...) -> None: ...
 
 class Histogram(_message.Message):
     __slots__ = ("hdr", "ranges")

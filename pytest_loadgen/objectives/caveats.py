@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -168,12 +169,29 @@ def _holds_beyond(slo: SLO, verdict: Verdict, circumstances: Circumstances, marg
     return _gross_miss(slo, found, circumstances).outcome == verdict.outcome
 
 
+def _unseen_failures(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
+    """Call an objective unclear that is met only if none of the requests failed that may have failed unseen."""
+    result = circumstances.result
+    unseen = result.total.unseen
+    if verdict.outcome != "met" or not unseen or not slo.upper or slo.metric.is_of_generator:
+        return verdict
+    if not slo.is_relative:
+        intervals = tuple(
+            replace(each, outcomes=Counter(each.outcomes) + Counter(failed=each.unseen)) for each in result.intervals
+        )
+        if judge(slo, replace(result, intervals=intervals)).outcome == "met":
+            return verdict
+    reason = f"{unseen:,} requests may have failed without {result.generator} noticing; use another generator"
+    return _change(verdict, "unclear", reason)
+
+
 # In this order: a later one has the last word.
 _CAVEATS: tuple[Callable[[SLO, Verdict, Circumstances], Verdict], ...] = (
     _gross_miss,
     _mostly_errors,
     _bad_baseline,
     _unknown_figure,
+    _unseen_failures,
     _generator_clock,
     _below_machine_noise,
     _generator_was_the_limit,

@@ -126,6 +126,11 @@ def remarks(result: Result) -> list[str]:
         remarks.append(
             f"the generator retried {counted(retried, 'request')} because the service closed the keep-alive connection."
         )
+    if unseen := result.total.unseen:
+        remarks.append(
+            f"up to {counted(unseen, 'request')} more may have failed without {result.generator} noticing: "
+            "use another generator (--load-generator=embedded)."
+        )
     return remarks
 
 

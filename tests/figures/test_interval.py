@@ -47,6 +47,7 @@ FIRST: Mapping[str, Any] = {
     "received": 100,
     "retried": 1,
     "never_sent": 2,
+    "unseen": 3,
 }
 SECOND: Mapping[str, Any] = {
     "latency": histogram(0.02),
@@ -59,6 +60,7 @@ SECOND: Mapping[str, Any] = {
     "received": 10,
     "retried": 0,
     "never_sent": 0,
+    "unseen": 4,
 }
 SUMS: Mapping[str, Any] = {
     "latency": histogram(0.01, 0.02),
@@ -70,6 +72,7 @@ SUMS: Mapping[str, Any] = {
     "received": 110,
     "retried": 1,
     "never_sent": 2,
+    "unseen": 7,
 }
 
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,11 +49,12 @@ def due(thread: int, number: int) -> float:
     return thread / 10 + (number + number / 9) / 5
 
 
-def parsed(tmp_path: Path, lines: list[str], stderr: str = HEAD, asked: Plan | None = None) -> Result:
+def parsed(tmp_path: Path, lines: list[str], stderr: str = HEAD, asked: Plan | None = None, **figures: Any) -> Result:
     (tmp_path / "access.log").write_text("\n".join(lines))
     result = {"StartTime": "2023-11-14T22:13:20Z", "NumThreads": 2, "RequestedQPS": "10", "DurationHistogram": {}}
+    result |= figures
     output = CommandOutput(
-        json.dumps(result), stderr, 0, 2.0, 0.2, tmp_path, interrupted=bool(asked and asked.duration < 2)
+        json.dumps(result), stderr, 0, 2.5, 0.2, tmp_path, interrupted=bool(asked and asked.duration < 2)
     )
     asked = asked or plan()
     return Result(asked, "fortio", tuple(Fortio().parse(output, asked)))
@@ -70,7 +72,7 @@ def test_on_time(tmp_path: Path) -> None:
     assert found.percentile(0) == pytest.approx(0.01, rel=0.01)
     assert found.max == pytest.approx(0.01, rel=0.01)
     assert found.total.lag.percentile(100) < 1e-6
-    assert found.intervals[0].cpu == pytest.approx(0.1)
+    assert found.intervals[0].cpu == pytest.approx(0.08)
 
 
 def test_late(tmp_path: Path) -> None:
@@ -158,10 +160,27 @@ def test_failures_without_a_message(tmp_path: Path) -> None:
     assert parsed(tmp_path, calls).outcomes == {"200": 18, "timeout": 1, "closed": 1}
 
 
-def test_a_response_cut_short_is_a_failure(tmp_path: Path) -> None:
-    """fortio logs it as 204 and prints an error; a real 204 has no error."""
-    calls = [call(0, 0, 0, details="204"), call(0, 1, due(0, 1), details="204"), *ON_TIME[2:]]
-    assert parsed(tmp_path, calls, f"{HEAD}\n{error('unexpected EOF')}").outcomes == {"200": 18, "204": 1, "closed": 1}
+@pytest.mark.parametrize("status", ["204", "201", "404"])
+def test_a_response_cut_short_is_a_failure(tmp_path: Path, status: str) -> None:
+    """fortio logs a 200 as 204 and others as they are, and prints an error; a real 204 has no error."""
+    calls = [call(0, 0, 0, details=status), call(0, 1, due(0, 1), details=status), *ON_TIME[2:]]
+    found = parsed(tmp_path, calls, f"{HEAD}\n{error('unexpected EOF')}")
+    assert found.outcomes == {"200": 18, status: 1, "closed": 1}
+
+
+# Clocks.
+
+
+@pytest.mark.parametrize("jump", [3600, -3600, 365 * 86400, 1.0, -1.0, 0.3])
+def test_a_clock_that_jumps(tmp_path: Path, jump: float) -> None:
+    """Latencies are differences on a clock that does not jump: the date of a call only orders it."""
+    many = plan(rate=50, duration=2)
+    stretched = [call(t, n, (t + (n + n / 49) * 2) / 50 + (jump if n >= 20 else 0)) for n in range(50) for t in (0, 1)]
+    found = parsed(tmp_path, stretched, HEAD.replace("10 calls each", "50 calls each"), many, RequestedQPS="50")
+    assert found.outcomes == {"200": 100}
+    assert found.total.latency.percentile(99) < 0.05
+    assert found.total.lag.percentile(99) < 0.05
+    assert len(found.intervals) <= 3
 
 
 @pytest.mark.parametrize(
@@ -209,8 +228,16 @@ def test_another_load_than_requested_is_an_error(tmp_path: Path, each: int) -> N
 
 @pytest.mark.parametrize("wrong", [{"latency": -1}, {"latency": math.nan}, {"iter": 0.5}, {"thread": -1}])
 def test_an_invalid_call_is_an_error(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(GeneratorError, match=r"^its access log has an invalid line: \{"):
+    with pytest.raises(GeneratorError, match=r"^its access log has an invalid line: access.log, line 20 \(it"):
         parsed(tmp_path, [*ON_TIME[1:], json.dumps(json.loads(ON_TIME[0]) | wrong)])
+
+
+@pytest.mark.parametrize("line", ["[" * 60_000, "9" * 60_000, '{"latency": 0.01', "\0" * 200_000, "[]"])
+def test_a_log_that_cannot_be_read_is_an_error(tmp_path: Path, line: str) -> None:
+    """It names the file and the line, whatever is there, and quotes no more than its beginning."""
+    with pytest.raises(GeneratorError, match=r"^its access log has an invalid line: access.log, line 1 \(") as caught:
+        parsed(tmp_path, [line, *ON_TIME])
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(
@@ -220,6 +247,25 @@ def test_a_malformed_response_of_a_server_is_an_error(text: str, monkeypatch: py
     monkeypatch.setattr(FortioServer, "call", lambda *_, **__: SimpleNamespace(text=text))
     with pytest.raises(GeneratorError, match=r"^fortio-server: its response is not a fortio result: ."):
         list(FortioServer().run(plan()))
+
+
+@pytest.mark.parametrize(
+    ("sockets", "method", "unseen"),
+    [([1, 1], "GET", 0), ([3, 2], "GET", 3), ([4, 1], "POST", 0), ([11, 11], "GET", 20), ([99, 99], "HEAD", 20)],
+)
+def test_requests_that_were_sent_again(tmp_path: Path, sockets: list[int], method: str, unseen: int) -> None:
+    """Go's client says nothing of them; it opens a connection for each. Only of such it may send again."""
+    found = parsed(tmp_path, ON_TIME, asked=plan(method=method), Sockets=sockets)
+    assert found.outcomes == {"200": 20}
+    assert found.total.unseen == unseen
+
+
+def test_connections_after_failures_are_no_mystery(tmp_path: Path) -> None:
+    stderr = "\n".join([error("warming up", at=-1), HEAD, error("EOF"), error("EOF", 1, 0.105)])
+    calls = [call(0, 0, 0, details="-1"), *ON_TIME[1:10], call(1, 0, 0.1, details="-1"), *ON_TIME[11:]]
+    found = parsed(tmp_path, calls, stderr, Sockets=[3, 3])
+    assert found.outcomes == {"200": 18, "closed": 2}
+    assert found.total.unseen == 1
 
 
 # Arguments.
@@ -309,6 +355,41 @@ def test_reserved_arguments_are_refused(flag: str, hint: str, arg: str) -> None:
     with pytest.raises(PlanError) as caught:
         list(generator.run(plan()))
     assert str(caught.value) == f"fortio: args: {flag} is reserved; {hint}"
+
+
+def test_it_connects_to_the_address_that_was_checked() -> None:
+    """A name may have another address a moment later; TLS verifies the name all the same."""
+    for scheme, words in [
+        ("grpcs", "-H host: svc.example:8443 https://10.0.0.7:8443"),
+        ("grpc", "10.0.0.7:8443"),
+        ("https", "-resolve 10.0.0.7 https://svc.example:8443/"),
+        ("tcp", "tcp://10.0.0.7:8443"),
+    ]:
+        asked = plan(f"{scheme}://svc.example:8443")
+        asked = replace(asked, target=replace(asked.target, address=("10.0.0.7", 8443)))
+        assert " ".join(Fortio().argv(asked)).endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "name"),
+    [
+        ("http://a", {"headers": {"Authorization": "Bearer geheim"}}, "the header Authorization"),
+        ("http://u:geheim@a", {}, "the header Authorization"),
+        ("http://a", {"cookies": {"id": "geheim"}}, "the header Cookie"),
+        ("http://a", {"headers": {"X-Api-Key": "geheim"}}, "the header X-Api-Key"),
+        ("http://a", {"headers": {"X-Mine": "Bearer geheim"}}, "the header X-Mine"),
+        ("http://a/?access_token=geheim", {}, "the field 'access_token' of the query"),
+        ("grpc://a", {"headers": {"x-auth": "geheim"}}, "the header x-auth"),
+    ],
+)
+def test_no_secret_is_in_the_list_of_processes(url: str, options: Any, name: str) -> None:
+    """Everyone on the machine can read it; fortio takes headers in no other way. It has to be allowed."""
+    with pytest.raises(PlanError) as caught:
+        Fortio().argv(plan(url, **options))
+    assert f"and {name} looks secret: use another generator" in str(caught.value)
+    assert "geheim" not in str(caught.value)
+    assert Fortio().configured("fortio", {"secrets_in_arguments": True}).argv(plan(url, **options))
+    assert Fortio().argv(plan("http://a/?q=tea&page=2", headers={"X-Request-Id": "7", "Accept-Language": "de"}))
 
 
 # The real program.
@@ -402,6 +483,28 @@ def test_other_protocols(fortio_server: dict[str, str], address: str, options: A
     if outcomes <= {"OK", "SERVING"}:
         assert result.errors == 0
         assert result.total.latency.count == 20
+
+
+@needs("fortio")
+@pytest.mark.parametrize("scheme", ["grpc", "grpcs"])
+def test_a_grpc_service_that_never_answers_has_failed(server: Server, scheme: str) -> None:
+    """It is not the failure of fortio, which has no timeout for gRPC and waits for the first calls."""
+    server.choose = lambda path, before: "/silent"
+    generator = Fortio()
+    generator.grace = 0.5
+    options: Any = {"verify": False} if scheme == "grpcs" else {}
+    result = run(f"{scheme}{server.url.removeprefix('http')}", generator, rate=10, duration=1, timeout=0.5, **options)
+    assert result.requests == 10
+    assert result.errors == 10
+
+
+def test_fortio_that_hung_has_what_was_answered(tmp_path: Path) -> None:
+    """Of a load in which the service stopped to respond, what was due since then are timeouts."""
+    (tmp_path / "access.log").write_text("\n".join([*ON_TIME[:4], *ON_TIME[10:14]]))
+    output = CommandOutput("", HEAD, -9, 8.0, 0.2, tmp_path, hung=True)
+    found = Result(plan(), "fortio", tuple(Fortio().parse(output, plan())))
+    assert found.outcomes["200"] == 8
+    assert found.outcomes["timeout"] >= 10
 
 
 @needs("fortio")

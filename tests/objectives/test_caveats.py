@@ -256,3 +256,23 @@ def test_a_short_delay_does_not_explain_a_timeout() -> None:
         replace(each, lag=histogram(*[0.05] * 100)) if each.start < 3 else each for each in with_failures(5, 6)
     ]
     assert judged(*intervals).judge("errors == 0").outcome == "missed"
+
+
+@pytest.mark.parametrize(
+    ("slo", "outcome"),
+    [
+        ("errors == 0", "unclear"),
+        ("errors < 4%", "unclear"),
+        ("errors < 20%", "met"),
+        ("p99 < 100ms", "unclear"),
+        ("p50 < 100ms", "met"),
+        ("max < 100ms", "unclear"),
+        ("rate > 50/s", "met"),
+        ("status 503 == 0", "met"),
+        ("p99 < 1ms", "missed"),
+    ],
+)
+def test_failures_that_the_generator_may_not_have_seen(slo: str, outcome: str) -> None:
+    """What is met only if none of them was a failure is unclear."""
+    found = judged(*(replace(interval({"200": 1000}), start=at, unseen=50) for at in range(5)))
+    assert found.judge(slo).outcome == outcome
