@@ -112,8 +112,6 @@ class Target:
         try:
             parsed = httpx.URL(url)
             request = httpx.Request(method, parsed.copy_with(fragment=None), **ingredients)
-            if parsed.port is not None and not 0 < parsed.port < 2**16:
-                raise ValueError(f"port {parsed.port} is not between 1 and 65535")
             in_url = (parsed.username, parsed.password) if parsed.userinfo else None
             request, login = _authenticated(request, auth if auth is not None else in_url)
             body = request.read()
@@ -122,7 +120,7 @@ class Target:
                 raise ValueError("its URL is relative")
         except httpx.InvalidURL as error:
             # httpx quotes what it cannot read, which may be a part of the password.
-            why = "user name and password must be percent-encoded" if "@" in url else str(error)
+            why = _ENCODE if "@" in url else str(error)
             raise PlanError(f"invalid URL: {why}") from None
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise PlanError(f"httpx cannot build this request: {error}") from error
@@ -164,10 +162,9 @@ class Target:
         if wrong := given.keys() - takes:
             raise PlanError(f"{scheme}:// does not support {min(wrong)}=: it supports {', '.join(sorted(takes))}")
         parts = urlsplit(url)
-        try:
-            port = parts.port or SCHEMES[scheme]
-        except ValueError as error:
-            raise PlanError(f"invalid URL: {error}") from None
+        port = parts.port or SCHEMES[scheme]
+        if not re.fullmatch("[!-~]*", parts.path) or not url.isprintable():
+            raise PlanError("invalid URL: its path has a character other than ASCII letters, digits and signs")
         if not port or parts.username is not None or parts.query or (parts.path.strip("/") and not grpc):
             path = "/shop.Orders/Get" if grpc else ""
             raise PlanError(f"invalid {scheme}:// URL: write '{scheme}://localhost:8000{path}'")
@@ -325,17 +322,35 @@ def _split(url: str) -> tuple[str, str | None]:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise PlanError(f"invalid URL: {error}") from None
+        raise PlanError(f"invalid URL: {_ENCODE if '@' in url else error}") from None
     if parts.scheme not in SCHEMES:
         raise PlanError(f"unknown scheme {parts.scheme}://: {did_you_mean(parts.scheme, SCHEMES)}")
     host = parts.netloc.rpartition("@")[2]
-    if parts.scheme.endswith("+unix"):
+    unix = parts.scheme.endswith("+unix")
+    # With one of / ? # in a password, what is left of it looks like a host.
+    if "@" in parts.fragment or (unix and ":" in host):
+        raise PlanError(f"invalid URL: {_ENCODE if '@' in url else 'the path of a socket must be percent-encoded'}")
+    if not parts.netloc.isprintable() or " " in host:
+        raise PlanError("invalid URL: its host has a space or a character that cannot be shown")
+    if unix:
         if not host:
             raise PlanError(f"the URL has no socket: write '{parts.scheme}://%2Frun%2Fmy.sock/'")
-        return parts.scheme, unquote(host)
+        if not (path := unquote(host)).isprintable():
+            raise PlanError("invalid URL: the path of its socket has a character that cannot be shown")
+        return parts.scheme, path
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if port is not None and not 0 < port < 2**16:
+        why = f"{_ENCODE}, and " if "@" in url else ""
+        raise PlanError(f"invalid URL: {why}the port must be a number from 1 to 65535")
     if not parts.hostname:
         raise PlanError(f"the URL has no host: write '{parts.scheme}://localhost:8000/'")
     return parts.scheme, None
+
+
+_ENCODE = "user name and password must be percent-encoded"
 
 
 def _cert(cert: Any) -> tuple[str, ...] | None:
