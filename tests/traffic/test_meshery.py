@@ -152,7 +152,7 @@ def test_durations(text: str, seconds: float) -> None:
         ({"endpoints": "http://a", "duration": "1s", "metadata": {"caCertificate": {"file": 5}}}, "*: certificate 5*"),
         ({"endpoints": "http://a", "duration": "1s", "qps": -5}, "*: rate -5: must be a number >= 0"),
         ("endpoints: [http://a]\nduration: 1s\nqps: .nan", "*: rate nan: must be a number >= 0"),
-        ("endpoints: [http://a]\ncreated_at: 2020-13-45", "* YAML: timestamp: month must be in 1..12*line 2, column 13*"),
+        ("endpoints: [http://a]\ncreated_at: 2020-13-45", "* timestamp: month must be in 1..12*line 2, column 13*"),
         ("a: &a\n- *a\nendpoints: [x]", "* is not a valid Meshery file: it is nested too deeply, or contains itself"),
         ({"endpoints": ["http://a"]}, "* is not a valid Meshery file (KeyError: 'duration')"),
         ({"endpoints": ["http://a"], "duration": "30"}, "*: duration '30': must be in Go's format ('30s', '1m30s')"),
