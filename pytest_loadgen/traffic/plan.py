@@ -297,6 +297,17 @@ class Plan:
         )
 
 
+def whole_number(value: object) -> int | None:
+    """Give a whole number >= 1, also of a library such as NumPy; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return None
+    try:
+        number = int(value)
+    except TypeError:  # NumPy's durations call themselves whole numbers
+        return None
+    return number if number >= 1 else None
+
+
 def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
     # The arguments of a mark are read twice, so an iterator would be empty.
     found = tuple(stages) if isinstance(stages, Sequence) else (stages,)
@@ -308,11 +319,11 @@ def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
 
 
 def _connections(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+    if (number := whole_number(value)) is None:
         raise PlanError(f"connections={value!r}: write a whole number, 1 or more")
-    if int(value) > MOST_CONNECTIONS:
+    if number > MOST_CONNECTIONS:
         raise PlanError(f"connections={value!r}: write {MOST_CONNECTIONS:,} or less, as many as there are ports")
-    return int(value)
+    return number
 
 
 def _is_max(rate: object) -> bool:
@@ -362,8 +373,11 @@ def _expected(target: Target) -> tuple[str, ...]:
     return ("2xx", "3xx") if target.scheme.startswith("http") else ("OK", "SERVING")
 
 
-def _expect(expect: Status | Sequence[Status]) -> tuple[str, ...]:
-    found = list(expect) if isinstance(expect, Iterable) and not isinstance(expect, str) else [expect]
+def _expect(expect: Any) -> tuple[str, ...]:
+    try:
+        found = list(expect) if isinstance(expect, Iterable) and not isinstance(expect, str) else [expect]
+    except TypeError:  # NumPy's single values
+        found = [expect]
     texts = tuple(text if _WORD.fullmatch(text := str(status)) else text.lower() for status in found)
     for text in texts:
         if _WORD.fullmatch(text):

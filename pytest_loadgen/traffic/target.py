@@ -106,7 +106,8 @@ class Target:
             user = netloc.rpartition("@")[0]
             url = urlsplit(url)._replace(scheme=scheme.removesuffix("+unix"), netloc=f"{user}@localhost").geturl()
         has_body = any(ingredients.get(key) is not None for key in ("content", "data", "files", "json"))
-        method = method or ("POST" if has_body else "GET")
+        if method is None or (isinstance(method, str) and not method):
+            method = "POST" if has_body else "GET"
         if not isinstance(method, str) or not re.fullmatch(r"[A-Za-z!#$%&'*+.^_`|~0-9-]+", method):
             raise PlanError(f"{method!r} is not an HTTP method: write 'GET', 'POST', …")
         try:
@@ -355,7 +356,7 @@ _ENCODE = "user name and password must be percent-encoded"
 
 def _cert(cert: Any) -> tuple[str, ...] | None:
     files = (cert,) if isinstance(cert, (str, os.PathLike)) else cert
-    if not files:
+    if files is None or (isinstance(files, (str, tuple, list)) and not files):
         return None
     if not isinstance(files, (tuple, list)) or not all(isinstance(file, (str, os.PathLike)) for file in files):
         raise PlanError("cert must be the path of a file, or (certificate, key)")
