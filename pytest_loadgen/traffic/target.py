@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -177,6 +177,7 @@ class Target:
             body, metadata = request.read(), httpx.Headers(given.get("headers")).raw
         except (AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise PlanError(f"httpx cannot build this request: {error}") from error
+        _check_headers(metadata)
         return cls(
             url=f"{scheme}://{parts.netloc}{parts.path or '/'}",
             method=scheme.removesuffix("s").upper() if grpc else scheme.upper(),
@@ -426,12 +427,9 @@ def _goes_elsewhere(wanted: tuple[str, httpx.URL], request: httpx.Request) -> st
 
 def _headers(request: httpx.Request, body: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """Add the headers that are missing. Raises PlanError for one that would smuggle in another request."""
-    for name, value in request.headers.raw:
-        if not re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(rb"[\r\n\0]", value):
-            shown = name.decode(errors="replace")
-            raise PlanError(f"headers: invalid header {shown!r}: HTTP forbids a character in its name or value")
-    headers = [pair for pair in request.headers.raw if pair[0].lower() not in _FRAMING]
+    _check_headers(request.headers.raw)
     _check_framing(request, body)
+    headers = [pair for pair in request.headers.raw if pair[0].lower() not in _FRAMING]
     if body or request.method in ("POST", "PUT", "PATCH"):
         headers.append((b"Content-Length", str(len(body)).encode()))
     present = {name.lower() for name, _ in headers}
@@ -440,6 +438,13 @@ def _headers(request: httpx.Request, body: bytes) -> tuple[tuple[bytes, bytes], 
     if b"accept" not in present:
         headers.append((b"Accept", b"*/*"))
     return tuple(headers)
+
+
+def _check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    for name, value in headers:
+        if not re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(rb"[\r\n\0]", value):
+            shown = name.decode(errors="replace")
+            raise PlanError(f"headers: invalid header {shown!r}: HTTP forbids a character in its name or value")
 
 
 # The body is sent as a whole, with its length, whatever the headers say.

@@ -234,6 +234,7 @@ CHARACTER = "HTTP forbids a character in its name or value"
         ),
         (URL, {"method": 5}, "5 is not an HTTP method: write 'GET', 'POST', …"),
         (URL, {"headers": {"X": "a\r\nEvil: 1"}}, f"headers: invalid header 'X': {CHARACTER}"),
+        ("grpc://h:1/", {"headers": {"X": "a\nEvil: 1"}}, f"headers: invalid header 'X': {CHARACTER}"),
         (URL, {"headers": {"X\r\nEvil": "1"}}, rf"headers: invalid header 'X\r\nEvil': {CHARACTER}"),
         (URL, {"headers": {"X ": "1"}}, f"headers: invalid header 'X ': {CHARACTER}"),
         (URL, {"json": {1, 2}}, f"{CANNOT}Object of type set is not JSON serializable"),
