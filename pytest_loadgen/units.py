@@ -3,6 +3,7 @@
 import math
 import re
 from fractions import Fraction
+from numbers import Complex, Number, Real
 from typing import ClassVar, Self
 
 from pytest_loadgen.errors import PlanError
@@ -11,16 +12,25 @@ from pytest_loadgen.errors import PlanError
 _NUMBER = r"(?:\d(?:_?\d){0,99}(?:\.\d{0,99})?|\.\d{1,99})(?:e[+-]?\d{1,2})?"
 
 
+def _is_real(value: object) -> bool:
+    """Whether it is a number with an order, also of a library such as NumPy, and a Decimal, which is not Real."""
+    if isinstance(value, bool) or (isinstance(value, Complex) and not isinstance(value, Real)):
+        return False
+    return isinstance(value, Number)
+
+
 class Quantity(float):
     """A number with a unit; made from a number or a string, and compared with either."""
 
     def __new__(cls, value: float | str) -> Self:
         """Take a number, or a string with a unit. Raises PlanError."""
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        if not (isinstance(value, str) or _is_real(value)):
             raise PlanError(f"{value!r} is not {cls._called}: write {cls._written}")
         try:
             number = cls._read(value) if isinstance(value, str) else float(value)
-        except OverflowError:
+        except PlanError:
+            raise
+        except (OverflowError, TypeError, ValueError):  # a complex number, Decimal("sNaN")
             number = math.nan
         if math.isnan(number):
             raise PlanError(f"{str(value)[:40]} is not {cls._called}: write {cls._written}")

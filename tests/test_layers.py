@@ -31,7 +31,7 @@ LAYERS = """
 RANKS = {package: rank for rank, line in enumerate(LAYERS.split("\n")) for package in line.split()}
 # The modules that import each third-party library.
 OWNERS = {
-    "httpx": {"traffic.target", "generators.fortio_server"},
+    "httpx": {"traffic.target", "service.login", "generators.fortio_server"},
     "hdrh": {"figures.histogram"},
     "tabulate": {"reports.terminal", "reports.generators"},
     "fsspec": {"records.storage"},

@@ -18,7 +18,7 @@ from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.slo import SLO, Window
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.objectives.windows import HALF_INTERVAL, last
-from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.plan import LONGEST, Plan
 from pytest_loadgen.units import Duration, Rate, Share
 
 # Each look at the objectives spends some of the error that is allowed, so the next one waits until the run is
@@ -88,7 +88,7 @@ class Gate:
             if self.max_duration is not None and self.max_duration > plan.duration:
                 raise PlanError("max_duration extends loads at one rate only: a load with stages is never extended")
             return plan.duration
-        return Duration(_LONGEST * plan.duration) if self.max_duration is None else self.max_duration
+        return min(Duration(_LONGEST * plan.duration), LONGEST) if self.max_duration is None else self.max_duration
 
     @property
     def of_latency(self) -> bool:
@@ -253,6 +253,8 @@ def _parse_max_duration(value: float | str) -> Duration:
         raise PlanError(f"max_duration: {error}") from None
     if not 0 < max_duration < math.inf:
         raise PlanError(f"max_duration={value!r}: must be a finite time > 0")
+    if max_duration > LONGEST:
+        raise PlanError(f"max_duration={value!r}: must be {LONGEST} or less")
     return max_duration
 
 

@@ -22,6 +22,7 @@ from pytest_loadgen.running.side_by_side import SideBySide, compare_with_itself,
 from pytest_loadgen.running.source import One, Source
 from pytest_loadgen.traffic.options import OneLoad, Options, check
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import URL
 
 if TYPE_CHECKING:
     import pytest
@@ -61,7 +62,7 @@ class Load:
         item: pytest.Item,
         marked: Sequence[Options],
         objectives: Sequence[str],
-        base: Callable[[], str | None],
+        base: Callable[[], URL | None],
     ) -> None:
         """Belong to a test; `base` gives the base URL of relative addresses."""
         self._settings = settings
@@ -73,14 +74,14 @@ class Load:
         self._began = datetime.now(UTC)
 
     @overload
-    def __call__(self, url: str = "", /, *, generator: str = ..., **options: Unpack[OneLoad]) -> JudgedResult: ...
+    def __call__(self, url: URL = "", /, *, generator: str = ..., **options: Unpack[OneLoad]) -> JudgedResult: ...
 
     @overload
     def __call__(
-        self, url: str = "", /, *, generator: list[str] | tuple[str, ...], **options: Unpack[OneLoad]
+        self, url: URL = "", /, *, generator: list[str] | tuple[str, ...], **options: Unpack[OneLoad]
     ) -> CrossCheck: ...
 
-    def __call__(self, url: str = "", /, **options: Any) -> JudgedResult | CrossCheck:
+    def __call__(self, url: URL = "", /, **options: Any) -> JudgedResult | CrossCheck:
         """Load an address (absolute, or relative to `load_target`) and return the result.
 
         Options come from this call, then from the test's `load` marks, then from the profile; objectives come
@@ -128,7 +129,7 @@ class Load:
         self._item.addfinalizer(Path(file.name).unlink)
         return file.name
 
-    def _load(self, url: str, options: Options) -> JudgedResult | CrossCheck:
+    def _load(self, url: URL, options: Options) -> JudgedResult | CrossCheck:
         order = Order.of(url, self._base, [options, *self._marked, self._settings.defaults], self._objectives)
         plan = self._item.ihook.pytest_loadgen_plan(item=self._item, plan=order.plan) or order.plan
         order = replace(order, plan=plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -9,10 +10,18 @@ from typing import Any, cast
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.objectives.gate import Gate
+from pytest_loadgen.redaction import without_password
 from pytest_loadgen.running.arrangement import Arrangement
-from pytest_loadgen.traffic.options import GATE_OPTIONS, RUN_OPTIONS, Options, merge, plan_of
+from pytest_loadgen.traffic.options import (
+    GATE_OPTIONS,
+    RUN_OPTIONS,
+    Options,
+    merge,
+    plan_of,
+    repeatable,
+)
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.traffic.target import absolute, join
+from pytest_loadgen.traffic.target import URL, absolute, after_origin, join
 
 
 @dataclass(frozen=True)
@@ -27,13 +36,13 @@ class Order:
 
     @classmethod
     def of(
-        cls, url: str, base: Callable[[], str | None], layers: Iterable[Options], objectives: Sequence[str]
+        cls, url: URL, base: Callable[[], URL | None], layers: Iterable[Options], objectives: Sequence[str]
     ) -> Order:
         """Read the options for an address, the nearest layer first; `base` is asked where it is relative.
 
         Raises PlanError.
         """
-        options = merge(layers)
+        options = repeatable(merge(layers))
         arrangement = Arrangement.of(**_only(options, RUN_OPTIONS))
         return cls(
             plan=plan_of(url if absolute(url) else join(base(), url), options),
@@ -44,21 +53,39 @@ class Order:
 
 
 def check(layers: Iterable[Options], objectives: Sequence[str], registry: Registry | None = None) -> None:
-    """Refuse options that no call can make possible, whatever it adds. Raises PlanError."""
-    order = Order.of("http://localhost", lambda: None, layers, objectives)
+    """Refuse options that no call can make possible, whatever it adds; keep what can be read once. Raises PlanError."""
+    layers = list(layers)
+    for layer in layers:
+        # In place: what can be read only once is read for all the loads that a mark is for.
+        layer.update(repeatable(layer))
+    order = Order.of("http://localhost", lambda: None, [_without_function(layer) for layer in layers], objectives)
     if registry:
         for name in order.arrangement.generators:
             registry[name]  # raises PlanError
+
+
+def _without_function(options: Options) -> Options:
+    """Leave out a function that signs requests: it may log in, and the service need not be there yet."""
+    found: dict[str, Any] = {**options}
+    if callable(found.get("auth")):
+        del found["auth"]
+    return cast(Options, found)
 
 
 def _only(options: Options, names: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in cast("dict[str, Any]", options).items() if name in names}
 
 
-def _other(url: str, against: str, options: Options) -> Plan:
-    """Make the plan of the same request at the other service. Raises PlanError."""
-    path = "/".join(url.split("/", 3)[3:]) if absolute(url) else url
+def _other(url: URL, against: str, options: Options) -> Plan:
+    """Make the plan of the same request at the other service. Raises PlanError.
+
+    Two whole addresses are loaded as they are; else the other's is a base URL.
+    """
     try:
-        return plan_of(join(against, path), options)
+        if not absolute(url):
+            return plan_of(join(against, url), options)
+        if after_origin(against):
+            return plan_of(against, options)
+        return plan_of(re.split("(?<=[^:/])[/?#]", against, maxsplit=1)[0] + after_origin(url), options)
     except PlanError as error:
-        raise PlanError(f"against={against!r}: {error}") from None
+        raise PlanError(f"against={without_password(against)!r}: {error}") from None

@@ -8,7 +8,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.traffic.target import absolute
+from pytest_loadgen.traffic.plan import whole_number
+from pytest_loadgen.traffic.target import absolute, text_of
 
 Workers = int | str | tuple[Executor, ...]
 """Processes of this machine, the address of a Dask scheduler, or executors."""
@@ -38,8 +39,7 @@ class Arrangement:
         """Read the options as people write them. Raises PlanError."""
         several = not isinstance(generator, str)
         if against is not None:
-            if not isinstance(against, str) or not absolute(against):
-                raise PlanError(f"against={against!r}: expected the address of the other service ('http://old:8000')")
+            against = _address(against)
             if several:
                 raise PlanError("against= compares two services with one generator: name one generator")
         return cls(
@@ -54,6 +54,15 @@ class Arrangement:
 def is_scheduler(workers: object) -> bool:
     """Whether it is the address of a Dask scheduler."""
     return isinstance(workers, str) and bool(re.fullmatch(r"(tcp|tls)://[^/]+:\d+", workers))
+
+
+def _address(against: object) -> str:
+    try:
+        if absolute(text := text_of(against)):
+            return text
+    except PlanError:
+        pass
+    raise PlanError(f"against={against!r}: expected the address of the other service ('http://old:8000')")
 
 
 def _names(generators: object) -> tuple[str, ...]:
@@ -78,6 +87,6 @@ def _workers(workers: object) -> Workers:
 
 
 def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if (number := whole_number(value)) is None:
         raise PlanError(f"{name}={value!r}: expected a whole number >= 1")
-    return value
+    return number

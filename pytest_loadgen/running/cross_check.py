@@ -13,6 +13,7 @@ from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.running import runner
 from pytest_loadgen.running.rounds import cut, round_length
 from pytest_loadgen.running.source import Source, Tagged
+from pytest_loadgen.service.login import log_in
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
 
@@ -54,6 +55,7 @@ class Alternation(Source):
         self._finishing = False
 
     def __iter__(self) -> Generator[Tagged]:
+        target = log_in(self._plan, self._allowed_hosts).target
         order = list(enumerate(self._generators))
         begin = 0.0
         for part in self._parts:
@@ -61,7 +63,7 @@ class Alternation(Source):
                 if self._finishing:
                     return
                 # Each is warmed up for each round: its connections are new.
-                warmed = replace(part, warmup=self._plan.warmup)
+                warmed = replace(part, target=target, warmup=self._plan.warmup)
                 result = runner.run(warmed, generator, allowed_hosts=self._allowed_hosts)
                 yield from ((number, replace(each, start=each.start + begin)) for each in result.intervals)
             order.reverse()

@@ -15,6 +15,7 @@ from pytest_loadgen.objectives.judged import JudgedResult, judge_all
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.running import runner
 from pytest_loadgen.running.source import Source, Tagged
+from pytest_loadgen.service.login import log_in
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Change, Duration
 
@@ -54,6 +55,7 @@ class SideBySide(Source):
     def __iter__(self) -> Generator[Tagged]:
         plan, generator = self._draft.plan, self._generator
         length = plan.duration / _count(plan, generator)
+        targets = [log_in(each, self._allowed_hosts).target for each in (plan, self._other)]
         draw = random.Random(plan.seed)  # noqa: S311  # no secret
         for number in range(round(self._longest.duration / length)):
             if self._finishing:
@@ -62,7 +64,6 @@ class SideBySide(Source):
             begin, end = (round(each * length, 9) for each in (number, number + 1))
             part = self._longest.between(begin, min(end, float(self._longest.duration)))
             warm = max(float(plan.warmup if number == 0 else 0), min(_WARM, length / 4))
-            targets = (plan.target, self._other.target)
             slices = [replace(part, target=target, warmup=Duration(warm)) for target in targets]
             found: dict[int, Interval] = {}
             for which in [0, 1] if draw.random() < 0.5 else [1, 0]:

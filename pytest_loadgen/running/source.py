@@ -12,6 +12,7 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import Intervals, LoadGenerator, check, finish
 from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.service import reachability
+from pytest_loadgen.service.login import log_in
 from pytest_loadgen.traffic.plan import Plan
 
 Tagged = tuple[int, Interval]
@@ -50,6 +51,7 @@ class One(Source):
     def __iter__(self) -> Generator[Tagged]:
         generator, plan = self._generator, self._plan
         check(generator, plan)
+        plan = log_in(plan, self._allowed_hosts)
         if not generator.remote:
             plan = replace(plan, target=reachability.find(plan.target, plan.ready_timeout, self._allowed_hosts))
         with closing(generator.run(plan)) as self._running:

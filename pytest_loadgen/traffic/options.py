@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.plan import Plan, Stage, Status
-from pytest_loadgen.traffic.target import Target
+from pytest_loadgen.traffic.target import URL, Target
 from pytest_loadgen.wording import did_you_mean
 
 
@@ -25,7 +26,7 @@ class OneLoad(TypedDict, total=False):
     timeout: float | str
     expect: Status | Sequence[Status]
     ready_timeout: float | str
-    against: str
+    against: URL
     workers: int | str | Sequence[Executor]
     rounds: int
     slo: str | Sequence[str]
@@ -37,7 +38,7 @@ class OneLoad(TypedDict, total=False):
     params: Any
     headers: Any
     cookies: Any
-    content: str | bytes
+    content: str | bytes | Iterable[bytes]
     data: Mapping[str, Any]
     files: Any
     json: Any
@@ -107,7 +108,101 @@ def _listed(slo: Any) -> list[Any]:
     return list(slo) if isinstance(slo, (list, tuple)) else [slo]
 
 
-def plan_of(url: str, options: Options) -> Plan:
+def repeatable(options: Options) -> Options:
+    """Read what can be read only once, so that each plan made of the options is the same. Raises PlanError."""
+    found: dict[str, Any] = {**options}
+    for name in _READABLE & found.keys():
+        if (value := _read(name, found[name])) is not found[name]:
+            if not value:
+                raise PlanError(
+                    f"{name}= gave nothing: an iterator or a stream can be read only once, and this one was read "
+                    f"before. Give {_INSTEAD[name]}, or a new one for each load"
+                )
+            found[name] = value
+    return cast(Options, found)
+
+
+_INSTEAD = {
+    "content": "text or bytes, such as b''.join(parts)",
+    "headers": "a dict or a list",
+    "files": "the contents as bytes",
+    "expect": "a list",
+}
+_READABLE = _INSTEAD.keys()
+
+
+def _read(name: str, value: Any) -> Any:
+    """Read an option whole; the same object where it can be read any number of times."""
+    if name == "files":
+        return _read_uploads(value)
+    if name == "content":
+        if callable(getattr(value, "read", None)):
+            return _read_stream(value)
+        if _once(value):
+            parts = [each.encode() if isinstance(each, str) else each for each in value]
+            try:
+                return b"".join(parts)
+            except TypeError as error:
+                raise PlanError(f"content: an iterator has to give bytes ({error})") from None
+    elif _once(value):
+        return list(value)
+    return value
+
+
+def _read_uploads(files: Any) -> Any:
+    """Read the streams among the files of an upload; each keeps its name."""
+    if not any(_once(each) for each in [files, *_uploads(files)]):
+        return files
+    pairs = list(files.items() if isinstance(files, Mapping) else files)
+    found = []
+    for field, upload in pairs:
+        parts = list(upload) if isinstance(upload, (tuple, list)) else [getattr(upload, "name", "upload"), upload]
+        if len(parts) > 1 and _once(parts[1]):
+            parts[0] = Path(str(parts[0])).name if upload is parts[1] else parts[0]
+            parts[1] = _read_stream(parts[1]) or b""
+            found.append((field, tuple(parts)))
+        else:
+            found.append((field, upload))
+    return found
+
+
+def _uploads(files: Any) -> Iterator[Any]:
+    """Yield the contents of the files of an upload."""
+    if isinstance(files, Mapping):
+        files = list(files.items())
+    for pair in files if isinstance(files, (list, tuple)) else ():
+        upload = pair[1] if isinstance(pair, (list, tuple)) and len(pair) > 1 else None
+        yield upload[1] if isinstance(upload, (list, tuple)) and len(upload) > 1 else upload
+
+
+def _read_stream(stream: Any) -> Any:
+    """Read a file from where it is, and leave it there, so that the next load reads the same."""
+    try:
+        place = stream.tell() if _seeks(stream) else None
+        found = stream.read()
+        if place is not None:
+            stream.seek(place)
+    except (OSError, ValueError) as error:
+        raise PlanError(f"cannot read {type(stream).__name__}: {error}") from None
+    return found
+
+
+def _once(value: Any) -> bool:
+    """Whether a value is empty after it was read once."""
+    if callable(getattr(value, "read", None)):
+        return not _seeks(value)
+    return isinstance(value, Iterator)
+
+
+def _seeks(stream: Any) -> bool:
+    seekable = getattr(stream, "seekable", None)
+    try:
+        return bool(seekable()) if callable(seekable) else hasattr(stream, "seek") and hasattr(stream, "tell")
+    except ValueError:  # closed
+        return True
+
+
+def plan_of(url: URL, options: Options) -> Plan:
     """Make the plan that options describe. Raises PlanError."""
     of_plan = {name: value for name, value in options.items() if name in PLAN_OPTIONS}
     others = PLAN_OPTIONS | RUN_OPTIONS | GATE_OPTIONS

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from numbers import Integral
 from typing import Any, Literal, Self
 
 from pytest_loadgen.errors import PlanError
@@ -21,6 +22,9 @@ HIGHEST_RATE = 10_000_000
 FIVE_SECONDS = Duration(5)
 OPEN_CONNECTIONS = 100
 CLOSED_CONNECTIONS = 10
+MOST_CONNECTIONS = 65_535
+LONGEST = Duration("24h")
+"""The longest load, and the longest time in it: more is a slip, or a number that overflows further on."""
 
 FEATURES = frozenset({*SCHEMES, "rate", "max", "stages", "poisson", "http2", "body", "cert"})
 """Everything that a plan can need of a generator: a scheme, a set rate or ``rate="max"``, and so on."""
@@ -71,7 +75,7 @@ class Stage:
 
 def hold(rate: float | str, duration: float | str) -> Stage:
     """Make a stage with a constant rate: ``hold("500/s", "30s")``. Raises PlanError."""
-    exact = None if rate == "max" else _rate(rate)
+    exact = None if _is_max(rate) else _rate(rate)
     return Stage(exact, exact, _positive("duration", duration))
 
 
@@ -123,7 +127,7 @@ class Plan:
             raise PlanError("stages= sets the rate and duration: give either stages= or rate= and duration=")
         stages = _stages(stages)
         closed = stages[0].start is None
-        if arrivals not in ("constant", "poisson"):
+        if not isinstance(arrivals, str) or arrivals not in ("constant", "poisson"):
             raise PlanError(f"arrivals={arrivals!r}: {did_you_mean(str(arrivals), ['constant', 'poisson'])}")
         if closed and arrivals == "poisson":
             raise PlanError(
@@ -131,12 +135,10 @@ class Plan:
             )
         if connections is None:
             connections = CLOSED_CONNECTIONS if closed else OPEN_CONNECTIONS
-        if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:
-            raise PlanError(f"connections={connections!r}: write a whole number, 1 or more")
         plan = cls(
             target=target,
             stages=stages,
-            connections=connections,
+            connections=_connections(connections),
             arrivals="poisson" if arrivals == "poisson" else "constant",
             warmup=_not_negative("warmup", warmup),
             timeout=_positive("timeout", timeout),
@@ -144,6 +146,8 @@ class Plan:
             ready_timeout=_not_negative("ready_timeout", ready_timeout),
             seed=random.randrange(2**31),  # noqa: S311  # no secret
         )
+        if plan.duration > LONGEST:
+            raise PlanError(f"duration: the stages last longer than {LONGEST} together, the longest load")
         if plan.warmup and not closed and plan.stages[0].start == 0:
             raise PlanError(
                 "warmup= keeps the rate at which the first stage starts, which is 0/s: raise it, or leave warmup= out"
@@ -298,6 +302,17 @@ class Plan:
         )
 
 
+def whole_number(value: object) -> int | None:
+    """Give a whole number >= 1, also of a library such as NumPy; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return None
+    try:
+        number = int(value)
+    except TypeError:  # NumPy's durations call themselves whole numbers
+        return None
+    return number if number >= 1 else None
+
+
 def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
     # The arguments of a mark are read twice, so an iterator would be empty.
     found = tuple(stages) if isinstance(stages, Sequence) else (stages,)
@@ -308,8 +323,20 @@ def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
     return found
 
 
+def _connections(value: object) -> int:
+    if (number := whole_number(value)) is None:
+        raise PlanError(f"connections={value!r}: write a whole number, 1 or more")
+    if number > MOST_CONNECTIONS:
+        raise PlanError(f"connections={value!r}: write {MOST_CONNECTIONS:,} or less, as many as there are ports")
+    return number
+
+
+def _is_max(rate: object) -> bool:
+    return isinstance(rate, str) and rate == "max"
+
+
 def _rate(value: float | str) -> Fraction:
-    if value == "max":
+    if _is_max(value):
         raise PlanError("ramp() needs two rates: only hold() takes 'max'")
     try:
         rate = Rate.exactly(value)
@@ -324,13 +351,19 @@ def _positive(name: str, value: float | str) -> Duration:
     duration = _duration(name, value)
     if not 0 < duration < math.inf:
         raise PlanError(f"{name}={value!r}: must be a finite time > 0")
-    return duration
+    return _bounded(name, value, duration)
 
 
 def _not_negative(name: str, value: float | str) -> Duration:
     duration = _duration(name, value)
     if not 0 <= duration < math.inf:
         raise PlanError(f"{name}={value!r}: must be a finite time >= 0")
+    return _bounded(name, value, duration)
+
+
+def _bounded(name: str, value: float | str, duration: Duration) -> Duration:
+    if duration > LONGEST:
+        raise PlanError(f"{name}={value!r}: must be {LONGEST} or less")
     return duration
 
 
@@ -345,8 +378,11 @@ def _expected(target: Target) -> tuple[str, ...]:
     return ("2xx", "3xx") if target.scheme.startswith("http") else ("OK", "SERVING")
 
 
-def _expect(expect: Status | Sequence[Status]) -> tuple[str, ...]:
-    found = list(expect) if isinstance(expect, Iterable) and not isinstance(expect, str) else [expect]
+def _expect(expect: Any) -> tuple[str, ...]:
+    try:
+        found = list(expect) if isinstance(expect, Iterable) and not isinstance(expect, str) else [expect]
+    except TypeError:  # NumPy's single values
+        found = [expect]
     texts = tuple(text if _WORD.fullmatch(text := str(status)) else text.lower() for status in found)
     for text in texts:
         if _WORD.fullmatch(text):

@@ -568,8 +568,9 @@ def test_the_client_certificate_is_sent(run: Run, authority: trustme.CA, authori
     assert set(without.outcomes) <= {"tls", "reset", "closed"}
 
 
-def test_a_service_without_tls_fails_as_tls(run: Run, server: Server) -> None:
-    assert set(run(server.url.replace("http", "https"), verify=False).outcomes) == {"tls"}
+def test_a_service_without_tls_is_an_error_before_the_load(run: Run, server: Server) -> None:
+    with pytest.raises(ServiceError, match=r"accepts no TLS connection.*wrong version number"):
+        run(server.url.replace("http", "https"), verify=False, ready_timeout=0)
 
 
 def test_ipv6(run: Run) -> None:

@@ -2,16 +2,18 @@
 
 import json
 import pickle
-from collections.abc import Callable
-from pathlib import Path
+import re
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import trustme
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.traffic.target import Target, join
+from pytest_loadgen.traffic.target import Target, absolute, after_origin, join
 
 URL = "http://localhost:8000/search?q=tea"
 
@@ -98,6 +100,65 @@ def test_auth(url: str, auth: Any, sent: dict[str, str]) -> None:
     assert headers(Target.of(url, auth=auth)).items() >= sent.items()
 
 
+def log_in(request: httpx.Request) -> httpx.Request:
+    return httpx.Request("GET", "http://localhost:8000/login?q=secret")
+
+
+class AsyncOnly(httpx.Auth):
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        yield request
+
+
+@pytest.mark.parametrize(
+    ("auth", "message"),
+    [
+        (
+            log_in,
+            "auth= ends with GET http://localhost:8000/login, which would be loaded instead of GET "
+            "http://localhost:8000/search: the last request of its flow has to be the one that it was given",
+        ),
+        (lambda request: 1 / 0, "httpx cannot build this request: auth= .*<lambda> raised ZeroDivisionError: .*"),
+        (AsyncOnly(), ".*: auth= AsyncOnly has an async flow only: define auth_flow or sync_auth_flow"),
+        (httpx.DigestAuth("me", "x"), ".*: DigestAuth signs each request anew, and .*"),
+    ],
+)
+def test_auth_that_would_load_something_else(auth: Any, message: str) -> None:
+    """What auth= makes is the same request with more headers, or it is refused."""
+    with pytest.raises(PlanError) as caught:
+        Target.of(URL, auth=auth)
+    assert re.fullmatch(message, str(caught.value))
+
+
+@pytest.mark.parametrize("length", ["2", "100", "+7", "7, 7", ""])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_the_length_of_another_body_is_refused(length: str, method: str) -> None:
+    """The service would take what is left for the next request, or wait for what does not come."""
+    with pytest.raises(PlanError, match=r"^headers: Content-Length is .*, and the body has 7 bytes"):
+        Target.of(URL, method=method, json={"a": 1}, headers={"content-length": length})
+
+
+@pytest.mark.parametrize("coding", ["gzip", "gzip, chunked", "identity", "chunked, chunked"])
+def test_a_coding_that_is_not_applied_is_refused(coding: str) -> None:
+    with pytest.raises(PlanError, match=r"^headers: Transfer-Encoding '.*' is not applied to the body"):
+        Target.of(URL, content=b"x", headers={"Transfer-Encoding": coding})
+
+
+@pytest.mark.parametrize(
+    ("given", "body"),
+    [
+        ([("Content-Length", "7"), ("content-length", "7")], b'{"a":1}'),
+        ([("Transfer-Encoding", "chunked")], b'{"a":1}'),
+        ([("Transfer-Encoding", "Chunked"), ("Content-Length", "7")], b'{"a":1}'),
+        ([("Transfer-Encoding", "chunked")], b""),
+    ],
+)
+def test_the_length_is_sent_once(given: list[tuple[str, str]], body: bytes) -> None:
+    """Whatever was given, a body goes as a whole with its length, as no service understands otherwise."""
+    target = Target.of(URL, method="POST", content=body or None, headers=given)
+    framing = [(n.lower(), v) for n, v in target.headers if n.lower() in (b"content-length", b"transfer-encoding")]
+    assert framing == [(b"content-length", str(len(body)).encode())]
+
+
 SECRET = "hunter2"
 
 
@@ -164,8 +225,8 @@ CHARACTER = "HTTP forbids a character in its name or value"
         ("https://me@:80/", {}, "the URL has no host: write 'https://localhost:8000/'"),
         ("http+unix:///x", {}, "the URL has no socket: write 'http+unix://%2Frun%2Fmy.sock/'"),
         ("http://[::1/", {}, "invalid URL: Invalid IPv6 URL"),
-        ("http://localhost:abc/", {}, "invalid URL: Invalid port: 'abc'"),
-        ("http://localhost:99999/", {}, f"{CANNOT}port 99999 is not between 1 and 65535"),
+        ("http://localhost:abc/", {}, "invalid URL: the port must be a number from 1 to 65535"),
+        ("http://localhost:99999/", {}, "invalid URL: the port must be a number from 1 to 65535"),
         (
             URL,
             {"method": "GET / HTTP/1.1\r\nX"},
@@ -173,6 +234,7 @@ CHARACTER = "HTTP forbids a character in its name or value"
         ),
         (URL, {"method": 5}, "5 is not an HTTP method: write 'GET', 'POST', …"),
         (URL, {"headers": {"X": "a\r\nEvil: 1"}}, f"headers: invalid header 'X': {CHARACTER}"),
+        ("grpc://h:1/", {"headers": {"X": "a\nEvil: 1"}}, f"headers: invalid header 'X': {CHARACTER}"),
         (URL, {"headers": {"X\r\nEvil": "1"}}, rf"headers: invalid header 'X\r\nEvil': {CHARACTER}"),
         (URL, {"headers": {"X ": "1"}}, f"headers: invalid header 'X ': {CHARACTER}"),
         (URL, {"json": {1, 2}}, f"{CANNOT}Object of type set is not JSON serializable"),
@@ -182,7 +244,8 @@ CHARACTER = "HTTP forbids a character in its name or value"
         (
             URL,
             {"auth": httpx.DigestAuth("me", "secret")},
-            f"{CANNOT}auth must be (user, password), a function or an httpx.Auth such as BasicAuth, not DigestAuth",
+            f"{CANNOT}DigestAuth signs each request anew, and a service refuses a signature that it has seen; all "
+            "requests of a load are the same. Use another scheme, or load the service behind its authentication",
         ),
         (
             URL,
@@ -197,6 +260,26 @@ def test_refusing(url: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError) as caught:
         Target.of(url, **options)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "http+unix", "tcp", "udp", "grpc"])
+@pytest.mark.parametrize("rest", ["#@host", "/@host", "?@host", "#@host:80/x", "\\@host:x", "@host:\u0663"])
+def test_a_password_that_is_not_encoded_stays_secret(scheme: str, rest: str) -> None:
+    """With a / ? or # in it, it looks like a host and a port."""
+    said = ""
+    try:
+        said = repr(Target.of(f"{scheme}://u:{SECRET}{rest}"))
+    except PlanError as error:
+        said = str(error)
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    "url", ["grpc://h\x1c:1/", "tcp://a b:1", "http+unix://a%0Ab/", "http+unix://\u202ea/", "grpc://h/\ud800"]
+)
+def test_what_cannot_be_shown_is_refused(url: str) -> None:
+    with pytest.raises(PlanError, match=r"^invalid URL: "):
+        Target.of(url)
 
 
 def test_certificates(tmp_path: Path, authority: trustme.CA, authority_file: Path) -> None:
@@ -243,6 +326,52 @@ def test_joining(base: str | None, url: str, whole: str) -> None:
     assert join(base, url) == whole
     if base and url and "//" not in url[:9]:
         assert str(httpx.Client(base_url=base).build_request("GET", url).url) == whole
+
+
+@pytest.mark.parametrize("base", ["http://h/api?token=5", "http://me:pw@h/?token=5", "http://h/#top", "http://h?"])
+def test_a_base_that_would_swallow_the_path(base: str) -> None:
+    """A query or a fragment at its end is refused, without showing it."""
+    with pytest.raises(PlanError, match=r"^the base URL 'http://h.* has a (query|fragment), which would") as caught:
+        join(base, "/x")
+    assert "token" not in str(caught.value)
+    assert "pw" not in str(caught.value)
+    assert join(base, "") == base
+
+
+class Likeness:
+    """A URL of another library, such as yarl."""
+
+    scheme = "http"
+
+    def __str__(self) -> str:
+        return "http://h/x"
+
+
+@pytest.mark.parametrize("url", [httpx.URL("http://h/x"), urlsplit("http://h/x"), Likeness()])
+def test_urls_of_other_libraries(url: Any) -> None:
+    """They are addresses like others, whole or as the base of relative ones."""
+    assert absolute(url)
+    assert Target.of(url).url == "http://h/x"
+    assert join(None, url) == "http://h/x"
+    assert join(url, PurePosixPath("/a/b")) == "http://h/x/a/b"
+    assert after_origin(url) == "/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "rest"),
+    [
+        ("http://h", ""),
+        ("http://h/", ""),
+        ("http://h/?", ""),
+        ("http://h#x", ""),
+        ("http://h/x?y#z", "/x?y"),
+        ("http://h?y=/", "?y=/"),
+        ("http://h//x", "//x"),
+        ("http+unix://%2Fs/x", "/x"),
+    ],
+)
+def test_what_follows_the_origin(url: str, rest: str) -> None:
+    assert after_origin(url) == rest
 
 
 @pytest.mark.parametrize("base", [None, ""])

@@ -1,0 +1,210 @@
+"""What a call asks for: addresses of two services, bodies that can be read once, values of other libraries."""
+
+import io
+import numbers
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePosixPath
+from typing import Any
+
+import httpx
+import pytest
+
+from pytest_loadgen.errors import PlanError
+from pytest_loadgen.plugin.order import Order, check
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.units import Duration
+
+
+def order(url: Any, base: Any = "http://new:8000", **options: Any) -> Order:
+    return Order.of(url, lambda: base, [options], [])  # type: ignore[list-item]
+
+
+def path(plan: Plan | None) -> bytes:
+    assert plan
+    return plan.target.path
+
+
+@pytest.mark.parametrize(
+    ("url", "against", "mine", "theirs"),
+    [
+        ("/teas?q=1", "http://old:1", b"/teas?q=1", b"/teas?q=1"),
+        ("/teas", "http://old:1/v1", b"/teas", b"/v1/teas"),
+        ("http://new/teas?q=1", "http://old:1", b"/teas?q=1", b"/teas?q=1"),
+        ("http://new/teas", "http://old:1/", b"/teas", b"/teas"),
+        ("http://new//teas", "http://old:1/", b"//teas", b"//teas"),
+        ("http://new?q=1", "http://old:1", b"/?q=1", b"/?q=1"),
+        ("http://new/teas", "http://old:1/teas", b"/teas", b"/teas"),
+        ("http://new/teas", "http://old:1/v1/teas?all", b"/teas", b"/v1/teas?all"),
+        ("http://new/", "http://old:1/teas", b"/", b"/teas"),
+        (httpx.URL("http://new/teas"), httpx.URL("http://old:1"), b"/teas", b"/teas"),
+    ],
+)
+def test_against(url: Any, against: Any, mine: bytes, theirs: bytes) -> None:
+    """Two whole addresses are loaded as they are; a path is taken from the call where `against` has none."""
+    found = order(url, against=against)
+    assert (path(found.plan), path(found.other)) == (mine, theirs)
+    assert found.other
+    assert found.other.target.host == "old"
+
+
+def test_a_query_of_the_other_base_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"^against='http://old/.*has a query, which would swallow '/teas'"):
+        order("/teas", against="http://old/?token=5")
+
+
+class Pipe(io.BytesIO):
+    """A stream that cannot go back."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: Any) -> int:
+        raise OSError("not seekable")
+
+
+ONCE: list[tuple[str, Callable[[], Any]]] = [
+    ("content", lambda: (part for part in [b"hel", b"lo"])),
+    ("content", lambda: iter(["hel", "lo"])),
+    ("content", lambda: Pipe(b"hello")),
+    ("headers", lambda: iter([("X-Cup", "two")])),
+    ("files", lambda: {"upload": Pipe(b"hello")}),
+    ("files", lambda: [("upload", ("hello.txt", Pipe(b"hello"), "text/plain"))]),
+    ("expect", lambda: iter([201, 409])),
+]
+
+
+@pytest.mark.parametrize(("name", "make"), ONCE)
+def test_what_can_be_read_once_is_read_for_both_services(name: str, make: Callable[[], Any]) -> None:
+    found = order("/x", against="http://old", **{name: make()})
+    assert found.other
+    for plan in (found.plan, found.other):
+        assert (b"hello" in plan.target.body) == (name in {"content", "files"})
+        assert ((b"X-Cup", b"two") in plan.target.headers) == (name == "headers")
+        assert plan.expect == (("201", "409") if name == "expect" else ("2xx", "3xx"))
+
+
+@pytest.mark.parametrize(("name", "make"), [each for each in ONCE if each[0] != "files"])
+def test_what_was_read_is_refused(name: str, make: Callable[[], Any]) -> None:
+    """An empty request is never sent instead."""
+    once = make()
+    order("/x", **{name: once})
+    with pytest.raises(PlanError, match=rf"^{name}= gave nothing: .* can be read only once"):
+        order("/x", **{name: once})
+
+
+@pytest.mark.parametrize(("name", "make"), ONCE)
+def test_what_many_loads_share_is_read_for_all(name: str, make: Callable[[], Any]) -> None:
+    """A mark is read at collection and for each load."""
+    shared: Any = {name: make()}
+    check([shared], [])
+    for _ in range(2):
+        plan = Order.of("http://new", lambda: None, [{}, shared], []).plan
+        assert (b"hello" in plan.target.body) == (name in {"content", "files"})
+        assert ((b"X-Cup", b"two") in plan.target.headers) == (name == "headers")
+        assert plan.expect == (("201", "409") if name == "expect" else ("2xx", "3xx"))
+
+
+@pytest.mark.parametrize(
+    ("options", "body"),
+    [
+        ({"content": io.BytesIO(b"hello")}, b"hello"),
+        ({"content": io.StringIO("hello")}, b"hello"),
+        ({"content": [b"hel", b"lo"]}, b"hello"),
+        ({"files": {"f": io.BytesIO(b"hello")}}, b"hello"),
+    ],
+)
+def test_files_are_read_for_each_load(options: Any, body: bytes) -> None:
+    """From where they are, and left there."""
+    check([options], [])
+    for _ in range(2):
+        found = order("/x", against="http://old", **options)
+        assert found.other
+        assert body in found.plan.target.body
+        assert body in found.other.target.body
+
+
+def test_a_function_that_signs_is_not_called_at_collection() -> None:
+    """It may log in, and the service need not run yet."""
+    check([{"auth": lambda _: pytest.fail("it was called")}], [])
+
+
+class Int64:
+    """A whole number as NumPy has them: registered as one, and no `int`."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __index__(self) -> int:
+        return self._value
+
+    def __float__(self) -> float:
+        return float(self._value)
+
+    def __lt__(self, other: int) -> bool:
+        return self._value < other
+
+    def __str__(self) -> str:
+        return str(self._value)
+
+
+class Array:
+    """Is neither true nor false, nor equal to anything."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+
+numbers.Integral.register(Int64)
+NUMBERS = [Int64(4), Decimal("4.0"), Fraction(4)]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: type(number).__name__)
+def test_numbers_of_other_libraries(number: Any) -> None:
+    """They are numbers like others."""
+    found = order("/x", rate=number, duration=number, timeout=number, warmup=number, ready_timeout=number)
+    assert found.plan.requests == 16
+    assert found.plan.timeout == found.plan.warmup == Duration("4s")
+
+
+def test_whole_numbers_of_other_libraries() -> None:
+    found = order("/x", connections=Int64(4), workers=Int64(2), rounds=Int64(2), expect=[Int64(201)])
+    assert [type(each) for each in (found.plan.connections, found.arrangement.workers, found.arrangement.rounds)] == [
+        int,
+        int,
+        int,
+    ]
+    assert found.plan.expect == ("201",)
+
+
+@pytest.mark.parametrize("value", [Array(), 1 + 2j, Decimal("sNaN"), float("nan"), b"5s", True])
+@pytest.mark.parametrize(
+    "name", ["rate", "duration", "connections", "workers", "rounds", "timeout", "arrivals", "cert"]
+)
+def test_what_is_no_number(name: str, value: Any) -> None:
+    with pytest.raises(PlanError, match=f"^{name}"):
+        order("/x", **{name: value})
+
+
+@pytest.mark.parametrize("name", ["duration", "timeout", "warmup", "ready_timeout", "max_duration"])
+@pytest.mark.parametrize("value", [1e300, "25h", 86_401])
+def test_times_beyond_a_day_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(PlanError, match=f"^{name}=.*: must be 24h or less"):
+        order("/x", **{name: value})
+
+
+def test_more_connections_than_ports_are_refused() -> None:
+    with pytest.raises(PlanError, match=r"^connections=1000000000: write 65,535 or less"):
+        order("/x", connections=10**9)
+
+
+@pytest.mark.parametrize("base", [httpx.URL("http://new/api"), "http://new/api/"])
+def test_addresses_of_other_libraries(base: Any) -> None:
+    assert path(order(PurePosixPath("/teas"), base).plan) == b"/api/teas"
+    assert path(order(httpx.URL("/teas"), base).plan) == b"/api/teas"
