@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -30,7 +31,7 @@ from pytest_loadgen.running import runner
 from pytest_loadgen.testing.service import Server
 from pytest_loadgen.traffic.options import Options, plan_of
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.workers import clock
+from pytest_loadgen.workers import clock, distributed
 from pytest_loadgen.workers import dask as cluster
 from pytest_loadgen.workers.clock import offset
 from pytest_loadgen.workers.distributed import Distributed
@@ -234,6 +235,49 @@ def test_a_lost_scheduler_ends_the_load(tmp_path: Path, server: Server) -> None:
         with pytest.raises(GeneratorError, match=rf"^the Dask scheduler {dask.address} was lost"):
             runner.run(plan(server, duration=60), generator, lambda _: dask.scheduler.kill())
         assert is_idle(server)
+
+
+@pytest.mark.parametrize("who", ["scheduler", "worker"])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_one_that_is_stopped_ends_the_load(
+    who: str, interrupted: bool, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, and does not respond. Ctrl-C is not kept waiting by it, and no thread is left."""
+    monkeypatch.setattr(cluster, "_TIMEOUT", 3.0)
+    monkeypatch.setattr(distributed, "_SILENCE", 5.0)
+    before = set(threading.enumerate())
+    with closing(Dask(tmp_path)) as dask:
+        worker = dask.worker("one")
+        dask.wait_for(1)
+        victim, ended = {"scheduler": dask.scheduler, "worker": worker}[who], 0.0
+
+        def stop(_: object) -> None:
+            nonlocal ended
+            victim.send_signal(signal.SIGSTOP)
+            ended = time.monotonic()
+            if interrupted:
+                raise KeyboardInterrupt
+
+        reason = "was lost: it did not respond within 3 s" if who == "scheduler" else "does not respond"
+        expected = pytest.raises(KeyboardInterrupt) if interrupted else pytest.raises(GeneratorError, match=reason)
+        with expected:
+            runner.run(plan(server, duration=60), Distributed(Embedded(), dask.address), stop)
+        assert time.monotonic() - ended < (5 if interrupted else PATIENCE)
+        victim.send_signal(signal.SIGCONT)
+        assert is_idle(server)
+        left = {thread for thread in set(threading.enumerate()) - before if "IO loop" in thread.name}
+        assert not left
+
+
+def test_a_scheduler_that_is_stopped_before(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts the connection, and does not respond; a password in its address is not shown."""
+    monkeypatch.setattr(cluster, "_TIMEOUT", 2.0)
+    with closing(Dask(tmp_path)) as dask:
+        dask.worker("one")
+        dask.wait_for(1)
+        dask.scheduler.send_signal(signal.SIGSTOP)
+        with pytest.raises(GeneratorError, match=r"^there is no Dask scheduler at tcp://127"):
+            runner.run(plan(server), Distributed(Embedded(), dask.address))
 
 
 def test_a_scheduler_without_workers(dask: Dask, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
