@@ -43,6 +43,7 @@ _MAX_NAME = 100
 _OUTCOME = re.compile(r"[1-9]\d\d|[1-5]xx|[A-Z][A-Z_]{0,31}", re.ASCII)
 _MAX_OUTCOMES = 100
 _MIN_MAX_DURATION = 1.0
+_MAX_RANGES = 10_000
 # JSON's numbers are floats, exact up to here.
 _MAX_COUNT = 1 << 53
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -320,6 +321,8 @@ def _write_histogram(histogram: Histogram) -> pb.Histogram | None:
 def _read_histogram(message: pb.Histogram) -> Histogram:
     if not message.hdr:
         return Histogram()
+    if len(message.ranges) > _MAX_RANGES:
+        raise ValueError(f"a histogram with more than {_MAX_RANGES:,} ranges")
     wide = ",".join(f"{each.low}-{each.high}x{each.count}" for each in message.ranges)
     try:
         return Histogram.decode(f"{base64.b64encode(message.hdr).decode()};{wide}")

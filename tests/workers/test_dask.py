@@ -280,11 +280,11 @@ def test_a_scheduler_that_is_stopped_before(tmp_path: Path, server: Server, monk
             runner.run(plan(server), Distributed(Embedded(), dask.address))
 
 
-def test_a_scheduler_without_workers(dask: Dask, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_without_workers(tmp_path: Path, server: Server) -> None:
     """That is another error than a scheduler that does not respond."""
-    monkeypatch.setattr(Client, "scheduler_info", lambda _, n_workers: {"workers": {}})
-    with pytest.raises(GeneratorError, match=rf"^the Dask scheduler {dask.address} has no workers: start some"):
-        next(Distributed(Embedded(), dask.address).run(plan(server)))
+    with closing(Dask(tmp_path).wait_for(0)) as dask:
+        with pytest.raises(GeneratorError, match=rf"^the Dask scheduler {dask.address} has no workers: start some"):
+            next(Distributed(Embedded(), dask.address).run(plan(server)))
 
 
 def test_no_scheduler(server: Server) -> None:
