@@ -33,6 +33,7 @@ _MAX_RESPONSE = 16 << 20
 # fortio's codes: of HTTP, and -1. What else a server sends would be printed.
 _CODE = re.compile(r"-1|\d{1,3}", re.ASCII)
 _MAX_CODE = 20
+_MAX_COUNT = 1 << 53
 _MAX_MESSAGE = 1000
 
 
@@ -154,6 +155,7 @@ class FortioServerRun(Running):
             result = read(text)
             if unknown := next((code for code in result["RetCodes"] if not _CODE.fullmatch(code)), None):
                 raise ValueError(f"the return code {unknown[:_MAX_CODE]!r}")
+            _check_counts(result)
             found = interval(result, plan, _RESOLUTION)
         except GeneratorError as error:
             message = redact(printable(str(error)), plan.target.secrets)[:_MAX_MESSAGE]
@@ -182,6 +184,14 @@ class FortioServerRun(Running):
         for number, status in statuses.items():
             if status.get("RunnerOptions", {}).get("Labels") == self._label:
                 self._generator.call("GET", "stop", _STOP_TIMEOUT, params={"runid": number})
+
+
+def _check_counts(result: dict[str, Any]) -> None:
+    """Refuse counts that nothing can have counted. Raises ValueError, or what a malformed result raises."""
+    histograms = (result[f"{kind}DurationHistogram"]["Data"] or () for kind in ("", "Errors"))
+    for count in (*result["RetCodes"].values(), *(each["Count"] for data in histograms for each in data)):
+        if not (isinstance(count, int) and 0 <= count < _MAX_COUNT):
+            raise ValueError("an impossible count")
 
 
 class _Deadline:

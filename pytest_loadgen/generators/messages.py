@@ -37,6 +37,7 @@ _RATE = re.compile(r"\d{1,100}(/0*[1-9]\d{0,99})?", re.ASCII)
 _DAY = 86_400.0
 _MAX_START_AT = 1e10
 _MAX_STAGES = 1000
+_MAX_HEADERS = 10_000
 _MAX_CONNECTIONS = 65_535
 # Names and outcomes of other programs are printed: only these are accepted.
 _MAX_NAME = 100
@@ -140,6 +141,8 @@ def write_plan(plan: Plan, generator: str) -> pb.Plan:
 def read_plan(message: pb.Plan, folder: Path) -> Plan:
     """Convert an untrusted message; CA certificates are written to a file in the folder. Raises PlanError."""
     _require(len(message.stages) <= _MAX_STAGES, f"more than {_MAX_STAGES:,} stages")
+    _require(len(message.expect) <= _MAX_OUTCOMES, f"more than {_MAX_OUTCOMES:,} statuses in expect")
+    _require(len(message.target.headers) <= _MAX_HEADERS, f"more than {_MAX_HEADERS:,} headers")
     plan = Plan(
         target=_read_target(message.target, folder),
         stages=tuple(_read_stage(stage) for stage in message.stages),

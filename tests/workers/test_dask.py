@@ -282,9 +282,11 @@ def test_a_scheduler_that_is_stopped_before(tmp_path: Path, server: Server, monk
 
 def test_a_scheduler_without_workers(tmp_path: Path, server: Server) -> None:
     """That is another error than a scheduler that does not respond."""
-    with closing(Dask(tmp_path).wait_for(0)) as dask:
-        with pytest.raises(GeneratorError, match=rf"^the Dask scheduler {dask.address} has no workers: start some"):
-            next(Distributed(Embedded(), dask.address).run(plan(server)))
+    with (
+        closing(Dask(tmp_path).wait_for(0)) as dask,
+        pytest.raises(GeneratorError, match=rf"^the Dask scheduler {dask.address} has no workers: start some"),
+    ):
+        next(Distributed(Embedded(), dask.address).run(plan(server)))
 
 
 def test_no_scheduler(server: Server) -> None:
