@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import socket
 import time
 import warnings
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_loadgen.errors import GeneratorError, PlanError
-from pytest_loadgen.redaction import without_password
+from pytest_loadgen.redaction import redact, without_password
 from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.workers import clock
 from pytest_loadgen.workers.dask_executor import DaskExecutor
@@ -259,16 +260,25 @@ def _connect(address: str) -> Client:
                 self.status = "closed"
                 raise
 
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        place = parts.hostname or "", parts.port or 0
+    except ValueError:
+        # Its reason may contain a part of a password.
+        place = None
+    if place is None:
+        raise GeneratorError(f"{without_password(address)} is not an address (expected 'tcp://host:port')")
     try:
         # Dask itself would retry until its timeout, and leave a thread behind.
-        socket.create_connection((parts.hostname or "", parts.port or 0), _TIMEOUT).close()
+        socket.create_connection(place, _TIMEOUT).close()
         with warnings.catch_warnings():
             # It is about libraries that are not used here; the workers check the version of this one.
             warnings.simplefilter("ignore", VersionMismatchWarning)
             return BoundedClient(address, timeout=_TIMEOUT, set_as_default=False, name="pytest-loadgen")
     except (OSError, TypeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        shown = without_password(address)
+        hidden = [part for part in re.split("[/@?#:]+", address) if part not in shown]
+        reason = redact(getattr(error, "strerror", None) or str(error), hidden)
     # Outside of the except block, because the error keeps the remains of the client alive.
     raise GeneratorError(f"there is no Dask scheduler at {without_password(address)}: {reason}")
 

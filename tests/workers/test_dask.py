@@ -297,6 +297,23 @@ def test_no_scheduler(server: Server) -> None:
         next(Distributed(Embedded(), address).run(plan(server)))
 
 
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("tcp://u:geheim@127.0.0.1:1", "there is no Dask scheduler at tcp://127.0.0.1:1: "),
+        ("tls://u:geheim#x@127.0.0.1:1", "tls://127.0.0.1:1 is not an address (expected 'tcp://host:port')"),
+        ("tcp://127.0.0.1:geheim@1", "there is no Dask scheduler at tcp://1: "),
+        ("tcp://127.0.0.1:1?geheim", "there is no Dask scheduler at tcp://127.0.0.1:1?[...]: "),
+    ],
+)
+def test_what_is_secret_in_an_address_is_not_shown(address: str, message: str, server: Server) -> None:
+    """Whatever is wrong with it."""
+    with pytest.raises(GeneratorError) as caught:
+        next(Distributed(Embedded(), address).run(plan(server)))
+    assert str(caught.value).startswith(message)
+    assert "geheim" not in str(caught.value)
+
+
 def test_without_dask(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says how to install it."""
     monkeypatch.setitem(sys.modules, "distributed", None)
