@@ -37,5 +37,6 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 
 def without_password(address: str) -> str:
-    """Return an address without its user name and password: without what precedes the last @."""
-    return re.sub("^(.*?//)?.*@", r"\1", address)
+    """Return an address without what may be secret: what precedes the last @, and what follows ? or #."""
+    shown = re.sub("^(.*?//)?.*@", r"\1", address, flags=re.DOTALL)
+    return re.sub("([?#]).+", r"\1[...]", shown, flags=re.DOTALL)

@@ -45,6 +45,7 @@ OWNERS = {
         "generators.channel",
         "generators.nighthawk_service",
         "generators.remote",
+        "serving.calls",
         "serving.generator_service",
         "serving.server",
     },

@@ -3,13 +3,16 @@
 import json
 import math
 import re
+import signal
+import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +32,8 @@ from pytest_loadgen.traffic.options import plan_of
 from pytest_loadgen.traffic.plan import Plan
 from tests.conftest import needs, recording
 
+# How long short waits may take on a busy machine, in seconds.
+PATIENCE = 30.0
 START = 1_700_000_000
 HEAD = "Starting at 10 qps with 2 thread(s) [gomax 2] for 2s : 10 calls each (total 20) with access logger mode json"
 
@@ -244,7 +249,7 @@ def test_a_log_that_cannot_be_read_is_an_error(tmp_path: Path, line: str) -> Non
     "text", ["[" * 100_000, '{"DurationHistogram": NaN}', '{"DurationHistogram": 0, "RetCodes": 0}']
 )
 def test_a_malformed_response_of_a_server_is_an_error(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FortioServer, "call", lambda *_, **__: SimpleNamespace(text=text))
+    monkeypatch.setattr(FortioServer, "call", lambda *_, **__: text.encode())
     with pytest.raises(GeneratorError, match=r"^fortio-server: its response is not a fortio result: ."):
         list(FortioServer().run(plan()))
 
@@ -579,6 +584,108 @@ def test_an_invalid_address_is_shown_without_its_password(address: str, shown: s
     with pytest.raises(PlanError) as caught:
         list(generator.run(plan()))
     assert str(caught.value) == f"fortio-server: {shown} is not a URL (expected 'http://host:port')"
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[FortioServer]:
+    """Start what accepts connections, and answers what this function sends, after it has read something."""
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+    def talk(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(1 << 16)
+            answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        generator = FortioServer()
+        generator.address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            yield generator
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+
+
+def trickle(start: bytes) -> Callable[[socket.socket], None]:
+    """Return what sends this, and then a byte every moment."""
+
+    def send(connection: socket.socket) -> None:
+        connection.sendall(start)
+        while True:
+            connection.sendall(b" ")
+            time.sleep(0.05)
+
+    return send
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"],
+)
+def test_a_server_that_trickles_is_given_up(start: bytes) -> None:
+    """Although it never lets a read time out; and it is not asked for long to stop the load."""
+    began = time.monotonic()
+    with (
+        answering(trickle(start)) as generator,
+        pytest.raises(GeneratorError, match="did not respond completely within"),
+    ):
+        generator.call("GET", "status", 1.0)
+    assert time.monotonic() - began < PATIENCE
+
+
+def test_an_interrupt_is_not_kept_waiting_by_a_server() -> None:
+    """Which has received the load, and answers nothing any more."""
+    with answering(lambda connection: time.sleep(PATIENCE)) as generator:
+        running, began = generator.run(plan()), 0.0
+
+        def interrupt(*_: object) -> None:
+            nonlocal began
+            began = time.monotonic()
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                next(running)
+            running.close()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert began
+        assert time.monotonic() - began < 3
+
+
+def test_an_endless_response_is_given_up() -> None:
+    """Before it fills the memory."""
+
+    def send(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b" " * 65_536)
+
+    with answering(send) as generator, pytest.raises(GeneratorError, match="sent more than 16 MiB"):
+        generator.call("GET", "status", PATIENCE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"DurationHistogram": {}, "RetCodes": {"5\x1b[2J\n::error::x": 1}}),
+        '{"DurationHistogram": {}, "error": 1, "message": "\\u001b[2J\\n::error::"}',
+    ],
+)
+def test_what_a_server_says_is_one_printable_line(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is printed, also where lines have a meaning."""
+    monkeypatch.setattr(FortioServer, "call", lambda *_, **__: text.encode())
+    with pytest.raises(GeneratorError) as caught:
+        list(FortioServer().run(plan()))
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("options", [{"verify": "ca.pem"}, {"cert": "a.pem"}])
