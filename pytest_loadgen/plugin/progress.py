@@ -32,10 +32,6 @@ class LiveLine:
         self._begun = time.monotonic()
         self._intervals: list[Interval] = []
 
-    def waiting(self) -> None:
-        """Say that another load has the machine."""
-        self._draw("waiting for another load on this machine")
-
     def started(self) -> None:
         """Count the time from now on."""
         self._begun = time.monotonic()
