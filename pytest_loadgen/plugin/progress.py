@@ -68,8 +68,10 @@ class LiveLine:
             # Only now: while output is captured, the terminal's width cannot be asked for.
             room = writer.fullwidth - writer.width_of_current_line - 2
             if room >= _NARROWEST:
+                encoding = getattr(writer._file, "encoding", None) or "utf-8"
+                shown = text[:room].encode(encoding, "replace").decode(encoding)
                 # Past pytest's writer, which would count the text to the width of its line.
-                writer._file.write(f"{_SAVE}{_CLEAR} {text[:room]}{_BACK}")
+                writer._file.write(f"{_SAVE}{_CLEAR} {shown}{_BACK}")
 
     def _clear(self) -> None:
         with self._terminal() as writer:

@@ -83,11 +83,11 @@ class Turns:
             reporter = self._config.pluginmanager.getplugin("terminalreporter")
             said = f"pytest-loadgen: waiting for {what}: {holder}"
             with capture.global_and_fixture_disabled() if capture else nullcontext():
-                if reporter:
+                if reporter and not hasattr(self._config, "workerinput"):
                     reporter.ensure_newline()
                     reporter.write_line(said, yellow=True)
                     reporter.flush()
-                else:  # a worker of xdist
+                else:  # nobody sees what a worker of xdist writes elsewhere
                     sys.stderr.write(f"{said}\n")
                     sys.stderr.flush()
 
