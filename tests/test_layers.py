@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 LAYERS = """
     clock errors redaction wording
     units
-    traffic
+    file_lock traffic
     figures
     generators objectives service
     running workers records
@@ -163,6 +163,7 @@ def test_a_session_without_a_load_imports_little(tmp_path: Path) -> None:
             "plugin.reporting",
             "plugin.session",
             "plugin.settings",
+            "plugin.turns",
             "plugin.xdist",
             "wording",
         )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ import pytest
 
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.plugin.session import SESSION
+from pytest_loadgen.plugin.turns import TURNS
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.registry import Registry
@@ -21,15 +20,12 @@ if TYPE_CHECKING:
     from pytest_loadgen.records.store import BaselineStore
     from pytest_loadgen.reports.formats import Report
     from pytest_loadgen.running.calibration import Machine
-    from pytest_loadgen.running.lock import TestLock
     from pytest_loadgen.running.measurement import Progress
     from pytest_loadgen.traffic.options import Options
     from pytest_loadgen.traffic.plan import Plan
 
 DEFAULTS = pytest.StashKey["Options"]()
 """The options that the command line and the ini-file give all loads."""
-TEST_LOCK: pytest.StashKey[TestLock | None] = pytest.StashKey()
-"""What the workers of xdist share."""
 _SETTINGS = pytest.StashKey["Settings"]()
 _REGISTRY = pytest.StashKey["Registry"]()
 
@@ -47,7 +43,7 @@ def settings(config: pytest.Config) -> Settings:
             allowed_hosts=tuple(config.getini("load_allowed_hosts")),
             strict=config.getoption("load_strict"),
             environment=Environment(
-                lock=_load_lock(config.stash[TEST_LOCK]),
+                lock=config.stash[TURNS].one_load,
                 machine=cache(lambda: _calibrate(config)),
                 progress=lambda plan: _progress(config, plan),
             ),
@@ -166,18 +162,3 @@ def _progress(config: pytest.Config, plan: Plan) -> Progress:
     from pytest_loadgen.plugin.progress import LiveLine
 
     return LiveLine(reporter, config.pluginmanager.getplugin("capturemanager"), plan)
-
-
-def _load_lock(test_lock: TestLock | None) -> Callable[[Callable[[], None]], AbstractContextManager[None]]:
-    """Give what a load waits for: the tests of xdist's other workers, and the loads of other sessions."""
-    from pytest_loadgen.running.lock import machine_lock
-
-    @contextmanager
-    def locked(waiting: Callable[[], None]) -> Iterator[None]:
-        with ExitStack() as stack:
-            if test_lock:
-                stack.enter_context(test_lock.exclusive(waiting))
-            stack.enter_context(machine_lock(Path(tempfile.gettempdir()), waiting))
-            yield
-
-    return locked

@@ -12,7 +12,7 @@ from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.verdict import OUTCOMES, Verdict
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.units import Duration
-from pytest_loadgen.wording import counted, tally
+from pytest_loadgen.wording import counted, printable, tally
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _errors(row: Row) -> str:
     if not result.errors:
         return "0"
     errors = {outcome: count for outcome, count in result.outcomes.items() if not result.plan.expects(outcome)}
-    return f"{result.error_rate}: {tally(errors)}"
+    return f"{result.error_rate}: {printable(tally(errors))}"
 
 
 def _objectives(row: Row) -> str:
@@ -63,9 +63,9 @@ def _objectives(row: Row) -> str:
 
 
 COLUMNS: dict[str, Callable[[Row], str]] = {
-    "test": lambda row: row.test,
-    "request": lambda row: row.result.plan.target.name,
-    "generator": lambda row: row.result.generator,
+    "test": lambda row: printable(row.test),
+    "request": lambda row: printable(row.result.plan.target.name),
+    "generator": lambda row: printable(row.result.generator),
     "requests": lambda row: f"{row.result.requests:,}",
     "offered": lambda row: str(row.result.offered),
     "rate": lambda row: str(row.result.rate),
