@@ -13,11 +13,6 @@ def tally(outcomes: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} × {outcome}" for outcome, count in outcomes.items())
 
 
-def printable(text: str) -> str:
-    """Give text that came from elsewhere in one line, without characters that a terminal would obey."""
-    return "".join(filter(str.isprintable, " ".join(text.split())))
-
-
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Propose the nearest known word, or list all of them."""
     from difflib import get_close_matches
