@@ -221,7 +221,7 @@ class Engine:
         if self._free and kind in OWN_LIMITS:
             # It has as many connections as this machine lets it have, and one of them is free.
             self._connections.discard(connection)
-            self._limit = len(self._connections)
+            self._opens_next = False
             self._assign(connection.due)
             return
         if connection.due >= self._start:
