@@ -55,7 +55,7 @@ class Quantity(float):
     def __repr__(self) -> str:
         return str(self)
 
-    def __reduce__(self) -> tuple[type[Self], tuple[float]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[float, ...]]:
         return type(self), (float(self),)
 
 
@@ -104,7 +104,44 @@ class Duration(Quantity):
 NO_TIME = Duration(0)
 
 
-class NoAnswer(Duration):
+class Latency(Duration):
+    """A latency of a load: none can exceed the timeout, so a larger bare number was not meant in seconds."""
+
+    timeout: float
+
+    def __new__(cls, seconds: float, timeout: float = math.inf) -> Self:
+        """Take the latency and the timeout in seconds."""
+        self = super().__new__(cls, seconds)
+        self.timeout = float(timeout)
+        return self
+
+    # A comparison makes the other side a plain duration, not another latency.
+    def __lt__(self, other: float | str) -> bool:
+        return float(self) < self._limit(other)
+
+    def __le__(self, other: float | str) -> bool:
+        return float(self) <= self._limit(other)
+
+    def __gt__(self, other: float | str) -> bool:
+        return float(self) > self._limit(other)
+
+    def __ge__(self, other: float | str) -> bool:
+        return float(self) >= self._limit(other)
+
+    def _limit(self, other: float | str) -> float:
+        limit = Duration(other)
+        if not isinstance(other, (str, Quantity)) and self.timeout < limit < math.inf:
+            raise PlanError(
+                f"{other:g} is in seconds, and no latency can exceed the timeout of {Duration(self.timeout)}: "
+                f'did you mean "{other:g}ms"?'
+            )
+        return float(limit)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[float, ...]]:
+        return type(self), (float(self), self.timeout)
+
+
+class NoAnswer(Latency):
     """The latency of a request without a response: longer than any limit.
 
     Prints as ``>5s`` where it is known how long it waited, else as ``no answer``.
@@ -112,30 +149,17 @@ class NoAnswer(Duration):
 
     waited: float
 
-    def __new__(cls, waited: float = 0.0) -> Self:
-        """Take how long the request waited in seconds, where that is known."""
-        self = super().__new__(cls, math.inf)
+    def __new__(cls, waited: float = 0.0, timeout: float = math.inf) -> Self:
+        """Take how long the request waited in seconds, where that is known, and the timeout."""
+        self = super().__new__(cls, math.inf, timeout)
         self.waited = waited
         return self
-
-    # A comparison makes the other side a plain duration, not another missing answer.
-    def __lt__(self, other: float | str) -> bool:
-        return Duration(math.inf) < other
-
-    def __le__(self, other: float | str) -> bool:
-        return Duration(math.inf) <= other
-
-    def __gt__(self, other: float | str) -> bool:
-        return Duration(math.inf) > other
-
-    def __ge__(self, other: float | str) -> bool:
-        return Duration(math.inf) >= other
 
     def __str__(self) -> str:
         return f">{Duration(self.waited)}" if self.waited else "no answer"
 
-    def __reduce__(self) -> tuple[type[Self], tuple[float]]:
-        return type(self), (self.waited,)
+    def __reduce__(self) -> tuple[type[Self], tuple[float, ...]]:
+        return type(self), (self.waited, self.timeout)
 
 
 class Rate(Quantity):

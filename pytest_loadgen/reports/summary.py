@@ -111,8 +111,13 @@ def remarks(result: Result) -> list[str]:
         remarks.insert(0, f"interrupted after {Duration(result.total.seconds)} of {result.plan.duration}.")
     if result.abort_reason:
         remarks.insert(0, f"aborted: {result.abort_reason}.")
+    if result.went_on:
+        remarks.append(f"the load {result.went_on}.")
     if result.error_rate >= 0.5:
         remarks.append(f"{result.error_rate} of requests failed.")
+    kinds = result.outcomes
+    if kinds and result.plan.expects_default and all(kind.startswith("3") for kind in kinds):
+        remarks.append(f"all responses were redirects ({tally(kinds)}); load the address that they lead to.")
     if queued := _queued(result):
         remarks.append(queued)
     if retried := result.total.retried:

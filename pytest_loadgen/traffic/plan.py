@@ -202,6 +202,11 @@ class Plan:
             needs.add(self.arrivals)
         return frozenset(needs)
 
+    @property
+    def expects_default(self) -> bool:
+        """Whether success is what it is for every load, and nobody said what to expect of this one."""
+        return self.expect == _expected(self.target)
+
     def expects(self, status: str) -> bool:
         """Whether an outcome counts as success; failures (``"timeout"``) never do."""
         return status in self.expect or (f"{status[:1]}xx" in self.expect and status.isdigit())
