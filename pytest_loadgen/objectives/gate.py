@@ -218,8 +218,10 @@ class Judging:
                 return f"{slo} ({verdict.value})"
         patience = max(SILENCE, float(self._plan.timeout))
         recent = last(result.intervals, patience)
-        if any(suspects(result)[len(result.intervals) - len(recent) :]):
-            return ""  # it may have been the generator that did not run
+        first = len(result.intervals) - len(recent)
+        others = result.without_own_failures.intervals[first:]
+        if any(suspects(result)[first:]) or any(mine is not each for mine, each in zip(others, recent, strict=True)):
+            return ""  # it may have been the generator that did not run, or ran out
         silent = all(each.requests == each.unanswered for each in recent)
         if (
             silent

@@ -393,11 +393,15 @@ def test_abort() -> None:
     assert ended(begin((), abort_if="errors > 50 over last 5s"), BROKEN) == 5
 
 
-@pytest.mark.parametrize("stopped", [{"stalled": 6.0}, {"lag": 6.0}])
+@pytest.mark.parametrize(
+    "stopped", [("timeout", {"stalled": 6.0}), ("timeout", {"lag": 6.0}), ("filehandles", {}), ("ports", {})]
+)
 def test_a_stopped_generator_aborts_nothing(stopped: Any) -> None:
-    """What came of no request while the generator did not run is not the service's silence."""
-    intervals = [*FAST[:3], *(interval({"timeout": 100}, start=at, **stopped) for at in range(3, 9))]
+    """What came of no request while the generator did not run, or had run out, is not the service's silence."""
+    kind, rest = stopped
+    intervals = [*FAST[:3], *(interval({kind: 100}, start=at, **rest) for at in range(3, 9))]
     assert ended(begin((), abort_if="errors > 50% over last 5s"), intervals) == 0
+    assert ended(begin(()), intervals) == 0
 
 
 def test_abort_spends_nothing() -> None:
