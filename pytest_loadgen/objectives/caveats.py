@@ -179,7 +179,8 @@ def _unseen_failures(slo: SLO, verdict: Verdict, circumstances: Circumstances) -
         intervals = tuple(
             replace(each, outcomes=Counter(each.outcomes) + Counter(failed=each.unseen)) for each in result.intervals
         )
-        if judge(slo, replace(result, intervals=intervals)).outcome == "met":
+        worse = replace(result, intervals=intervals)
+        if judge(slo, worse, circumstances.alpha, circumstances.extended_by).outcome == "met":
             return verdict
     reason = f"{unseen:,} requests may have failed without {result.generator} noticing; use another generator"
     return _change(verdict, "unclear", reason)
