@@ -6,7 +6,9 @@ package where it is used.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,9 +16,9 @@ import pytest
 
 from pytest_loadgen import clock  # noqa: F401  # before a test replaces its functions
 from pytest_loadgen.errors import LoadError
-from pytest_loadgen.plugin.reporting import Reporting
+from pytest_loadgen.plugin.reporting import Reporting, last_to_load
 from pytest_loadgen.plugin.session import SESSION, Session
-from pytest_loadgen.plugin.settings import DEFAULTS, check_names, defaults, registry, settings
+from pytest_loadgen.plugin.settings import DEFAULTS, check_names, defaults, moved_root, registry, settings
 from pytest_loadgen.plugin.turns import TURNS, Turns
 from pytest_loadgen.plugin.xdist import ControllerHooks, test_lock
 from pytest_loadgen.wording import printable
@@ -104,6 +106,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except LoadError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session = Session()
+    if moved := moved_root(config):
+        session.conclude(moved)
     config.pluginmanager.register(Reporting(session), "loadgen-reporting")
     config.stash[TURNS] = turns = Turns(config, test_lock(config))
     config.pluginmanager.register(turns, "loadgen-turns")
@@ -154,10 +158,17 @@ def load(request: pytest.FixtureRequest) -> Load:
     except LoadError as error:
         raise error.with_traceback(None) from None
 
+    one_thread = threading.Lock()
+
     def base() -> str | None:
         # The command line comes first, whatever a fixture starts.
         given: str | None = request.config.getoption("load_target")
-        return given or request.getfixturevalue("load_target")
+        with one_thread:  # pytest sets fixtures up for one thread at a time
+            return given or request.getfixturevalue("load_target")
+
+    if last_to_load(item) == "teardown":  # when it is too late to ask for a fixture
+        with suppress(Exception):  # raised again where it is needed
+            base()
 
     return Load(settings(request.config), item, _marked(item), _objectives(item), base)
 

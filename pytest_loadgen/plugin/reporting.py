@@ -37,7 +37,7 @@ class Reporting:
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         self._session.describe(item)
         report = yield
-        if report.passed and report.when == _last_to_load(item) and self._is_unjudged(item):
+        if report.passed and report.when == last_to_load(item) and self._is_unjudged(item):
             why = "was judged" if item.nodeid in self._session.loaded else "was run"
             said = f"has objectives, but no load {why}."
             if item.config.getoption("load_strict"):
@@ -157,7 +157,7 @@ def _loads(item: pytest.Item) -> bool:
     return "load" in getattr(item, "fixturenames", ())
 
 
-def _last_to_load(item: pytest.Item) -> str:
+def last_to_load(item: pytest.Item) -> str:
     """Give the phase in which a test may load last: a fixture that uses `load` may do so after the test."""
     info = getattr(item, "_fixtureinfo", None)  # pytest gives no other way to it
     fixtures = chain.from_iterable(info.name2fixturedefs.values() if info else ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ class Attempt:
     outcomes: dict[str, str] = field(default_factory=dict)
     """The outcome of each phase: passed, failed or skipped, or another plugin's word for what it repeats."""
     failed: bool = False
+    number: int = 0
+    """How often the test had begun: pytest-retry repeats it between two reports."""
     location: tuple[str, int] | None = None
     """File and line of the test, counted from 1, where it loaded."""
 
@@ -58,6 +61,7 @@ class Session:
         self._remarks: list[str] = []
         self._attempts: list[Attempt] = []
         self._last: dict[tuple[str, str], Attempt] = {}
+        self._begun: Counter[str] = Counter()
         self._unreported: list[Run] = []
         self._unsaid: list[tuple[str, str]] = []
 
@@ -93,6 +97,7 @@ class Session:
 
     def begin(self, item: pytest.Item) -> None:
         """Begin an attempt of a test, and forget what an earlier one left unreported."""
+        self._begun[item.nodeid] += 1
         self.loaded.discard(item.nodeid)
         self.judged.discard(item.nodeid)
         self._unreported = [run for run in self._unreported if run.test != item.nodeid]
@@ -114,7 +119,8 @@ class Session:
     def attach(self, report: pytest.TestReport) -> None:
         """Let a report carry the runs and remarks since the last one."""
         if self._unreported or self._unsaid:
-            carried = {"runs": [run.as_dict() for run in self._unreported], "remarks": self._unsaid}
+            runs, number = [run.as_dict() for run in self._unreported], self._begun[report.nodeid]
+            carried = {"runs": runs, "remarks": self._unsaid, "number": number}
             setattr(report, _CARRIED, json.dumps(carried))
             self._unreported, self._unsaid = [], []
 
@@ -128,6 +134,8 @@ class Session:
         from pytest_loadgen.records.run import Run
 
         found = json.loads(carried)
+        if found["number"] > attempt.number:
+            attempt.runs, attempt.remarks, attempt.number = [], [], found["number"]
         self._hear(found["remarks"], attempt)
         if found["runs"]:
             attempt.runs += map(Run.from_dict, found["runs"])

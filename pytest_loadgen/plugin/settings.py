@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 DEFAULTS = pytest.StashKey["Options"]()
 """The options that the command line and the ini-file give all loads."""
+# Where pytest finds its root directory.
+_INI = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py")
 _SETTINGS = pytest.StashKey["Settings"]()
 _REGISTRY = pytest.StashKey["Registry"]()
 
@@ -94,6 +98,30 @@ def check_names(config: pytest.Config) -> None:
         from pytest_loadgen.reports import formats as reports
 
         reports.check(Path(path), formats(config))
+
+
+def moved_root(config: pytest.Config) -> str:
+    """Say so where pytest took the value of an option for the path of tests, and its root directory from that.
+
+    It looks for the root before it knows the options of plugins: ``--load-report out`` are two words then, and
+    ``out`` a path if it exists.
+    """
+    words, start = config.invocation_params.args, config.invocation_params.dir
+    if config.getoption("rootdir", None) or config.getoption("inifilename", None):
+        return ""
+    paths = [start / arg.partition("::")[0] for arg in config.args]
+    common = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths] or [start]))
+    meant = next((each for each in (common, *common.parents) if any((each / ini).is_file() for ini in _INI)), common)
+    if config.rootpath == meant:
+        return ""
+    for option, value in pairwise(map(str, words)):
+        is_word = option.startswith("--load-") and "=" not in option and value not in config.args
+        if is_word and (start / value).exists():
+            return (
+                f"pytest took {value} for a path of tests: its root directory is {config.rootpath}, not {meant}. "
+                f"Write {option}={value}"
+            )
+    return ""
 
 
 def defaults(config: pytest.Config) -> Options:

@@ -56,7 +56,7 @@ def test_without_a_baseline_it_is_unclear_and_said_what_to_do(suite: pytest.Pyte
         ]
     )
     result = run(suite, "--load-compare=main")
-    result.stdout.fnmatch_lines(["*(there is no baseline 'main' yet: create it with --load-save main)"])
+    result.stdout.fnmatch_lines(["*(there is no baseline 'main' yet: create it with --load-save=main)"])
     run(suite, "--load-compare=main", "--load-strict").assert_outcomes(failed=2)
 
 
