@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 
 # A package imports only from packages in rows above its own.
 LAYERS = """
-    errors redaction wording
+    clock errors redaction wording
     units
     traffic
     figures
@@ -40,7 +40,7 @@ OWNERS = {
     "plotly": {"reports.html_page"},
     "tqdm": {"plugin.progress"},
     "distributed": {"workers.dask"},
-    "httptools": {"generators.embedded.http1"},
+    "httptools": {"generators.embedded.http1", "generators.embedded.lenient"},
     "grpc": {
         "generators.channel",
         "generators.nighthawk_service",
@@ -156,6 +156,7 @@ def test_a_session_without_a_load_imports_little(tmp_path: Path) -> None:
     assert loaded == {
         f"pytest_loadgen.{name}"
         for name in (
+            "clock",
             "errors",
             "plugin",
             "plugin.hookspecs",

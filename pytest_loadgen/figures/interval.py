@@ -52,6 +52,8 @@ OUTCOMES = {"figure": Figure(_sum_outcomes, lambda each, _: _sum_outcomes(each),
 TOTAL = {"figure": Figure(sum, lambda each, _: sum(each))}
 # The highest of several workers, and the average over time.
 UTILIZATION = {"figure": Figure(max, _time_average)}
+# The longest of several workers, and the sum over time.
+LONGEST = {"figure": Figure(max, lambda each, _: sum(each))}
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,17 @@ class Interval:
     """Share of one core that the generator used; of the busiest worker where there are several."""
     throttled: float = field(default=0.0, metadata=TOTAL)
     """Seconds for which a container's CPU limit stopped the generator; of all workers together."""
+    stalled: float = field(default=0.0, metadata=LONGEST)
+    """Seconds for which the generator itself did not run: it was stopped, the machine slept, or others had its CPU."""
     received: int = field(default=0, metadata=TOTAL)
     """Bytes read from the service, headers and bodies."""
     retried: int = field(default=0, metadata=TOTAL)
     """Requests sent again because the service had closed the idle connection that they were sent on."""
     never_sent: int = field(default=0, metadata=TOTAL)
     """Timeouts of requests that were never sent: no connection, or not even the generator, was free for them."""
+
+    reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What was wrong, by kind of failure, where the generator knows more: of one request each, not a figure."""
 
     @property
     def requests(self) -> int:
@@ -102,7 +109,8 @@ class Interval:
     def merge_parallel(cls, intervals: Sequence[Interval]) -> Self:
         """Combine what workers did at the same time."""
         figures = {name: figure.in_parallel(_values(intervals, name)) for name, figure in _figures(cls).items()}
-        return cls(min(_values(intervals, "start")), max(_values(intervals, "seconds")), **figures)
+        start, seconds = min(_values(intervals, "start")), max(_values(intervals, "seconds"))
+        return cls(start, seconds, **figures, reasons=_reasons(intervals))
 
     @classmethod
     def concatenate(cls, intervals: Sequence[Interval]) -> Self:
@@ -117,7 +125,7 @@ class Interval:
         begin = min((interval.start for interval in sending), default=0.0)
         end = max((interval.start + interval.seconds for interval in sending), default=0.0)
         start = min((interval.start for interval in intervals), default=0.0)
-        return cls(start, min(end - begin, sum(seconds)), **figures)
+        return cls(start, min(end - begin, sum(seconds)), **figures, reasons=_reasons(intervals))
 
     def as_dict(self) -> dict[str, Any]:
         """Give the interval as JSON can hold it; histograms in HdrHistogram's own encoding."""
@@ -141,6 +149,11 @@ FIGURES = _figures(Interval)
 
 def _values(intervals: Sequence[Interval], name: str) -> list[Any]:
     return [getattr(interval, name) for interval in intervals]
+
+
+def _reasons(intervals: Iterable[Interval]) -> dict[str, str]:
+    """Return the first reason of each kind."""
+    return {kind: reason for each in reversed(list(intervals)) for kind, reason in each.reasons.items()}
 
 
 def count_outcomes(intervals: Iterable[Interval]) -> Counter[str]:

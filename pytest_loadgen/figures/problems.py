@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_loadgen.figures.outcomes import FAILURES
-from pytest_loadgen.units import Rate, Share
+from pytest_loadgen.units import Duration, Rate, Share
 from pytest_loadgen.wording import counted
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LATE = 0.010
 _SATURATED = 0.95
 _THROTTLED = 0.05
+# A generator that did not run for this part of the time, or for so many seconds at all, was stopped.
+_STALLED, _LONG_STALL = 0.01, 0.5
 _IDLE = 0.5
 _REMEDY = "Use more workers (--load-workers)"
 _RAN_OUT = {
@@ -25,11 +27,25 @@ _RAN_OUT = {
 }
 
 
+def explained(result: Result) -> list[str]:
+    """Say what was wrong with requests that failed, one sentence for each kind, where the generator knows it."""
+    return [
+        f"One of {counted(result.outcomes[kind], 'request')} that failed as {kind}: {reason}."
+        for kind, reason in sorted(result.total.reasons.items())
+        if kind in result.outcomes
+    ]
+
+
 def find_problems(result: Result) -> Iterator[str]:
     """Say what makes the generator the limit, one sentence each."""
     total, plan, name = result.total, result.plan, result.generator
+    if total.stalled > max(LATE, min(_LONG_STALL, _STALLED * total.seconds)):
+        yield (
+            f"the {name} generator did not run for {Duration(total.stalled)}: it was stopped, the machine slept, "
+            "or other work had its CPU. Run the load again."
+        )
     # One late request is a hiccup.
-    if total.lag.over(LATE) > 1 and (late := total.lag.percentile(99)) > LATE:
+    elif total.lag.over(LATE) > 1 and (late := total.lag.percentile(99)) > LATE:
         if result.fell_behind:
             achieved = Rate((total.requests - total.never_sent) / total.seconds if total.seconds else 0.0)
             found = f"the {name} generator fell behind: requested {plan.rate}, achieved {achieved}."

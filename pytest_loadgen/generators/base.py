@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from types import UnionType
 from typing import Any, Protocol, Self
 
+from pytest_loadgen import clock
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import LatencyFrom
@@ -64,7 +64,7 @@ class Running(ABC):
     def _wait_for_start(self, plan: Plan) -> None:
         """Wait until the plan's start time, or until the load is stopped."""
         if plan.start_at is not None:
-            self._stopped.wait(max(0.0, plan.start_at - time.time() - plan.warmup))
+            self._stopped.wait(max(0.0, plan.start_at - clock.wall() - plan.warmup))
 
 
 def finish(intervals: Intervals) -> None:

@@ -129,7 +129,7 @@ class Header(_message.Message):
     def __init__(self, name: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class Interval(_message.Message):
-    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "retried", "never_sent")
+    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "retried", "never_sent", "stalled")
     class OutcomesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +148,7 @@ class Interval(_message.Message):
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     RETRIED_FIELD_NUMBER: _ClassVar[int]
     NEVER_SENT_FIELD_NUMBER: _ClassVar[int]
+    STALLED_FIELD_NUMBER: _ClassVar[int]
     start: float
     seconds: float
     latency: Histogram
@@ -159,7 +160,8 @@ class Interval(_message.Message):
     received: int
     retried: int
     never_sent: int
-    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., retried: _Optional[int] = ..., never_sent: _Optional[int] = ...) -> None: ...
+    stalled: float
+    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., retried: _Optional[int] = ..., never_sent: _Optional[int] = ..., stalled: _Optional[float] = ...) -> None: ...
 
 class Histogram(_message.Message):
     __slots__ = ("hdr", "ranges")

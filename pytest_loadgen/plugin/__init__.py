@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_loadgen import clock  # noqa: F401  # before a test replaces its functions
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.plugin.reporting import Reporting
 from pytest_loadgen.plugin.session import SESSION, Session

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.verdict import OUTCOMES, Verdict
 from pytest_loadgen.records.run import Run
@@ -113,6 +114,7 @@ def remarks(result: Result) -> list[str]:
         remarks.insert(0, f"aborted: {result.abort_reason}.")
     if result.error_rate >= 0.5:
         remarks.append(f"{result.error_rate} of requests failed.")
+    remarks += explained(result)
     if queued := _queued(result):
         remarks.append(queued)
     if retried := result.total.retried:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_loadgen.errors import InvalidRun, ServiceError, SLOMissed
 from pytest_loadgen.figures.outcomes import is_answer
+from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.verdict import aligned
@@ -24,7 +25,8 @@ def raise_failure(result: JudgedResult, *, strict: bool) -> None:
         raise SLOMissed(f"{result}, aborted: {result.abort_reason}{lines}")
     outcomes = {verdict.outcome for verdict in result.verdicts}
     if "missed" in outcomes:
-        raise SLOMissed(f"{result}{lines}")
+        reasons = "".join(f"\n  {reason}" for reason in explained(result))
+        raise SLOMissed(f"{result}{lines}{reasons}")
     if "invalid" in outcomes:
         of_baseline = result.baseline.result.problems if result.baseline.result else ()
         raise InvalidRun(f"{result}{lines}\n  {' '.join([*result.problems, *of_baseline])}")
@@ -41,6 +43,7 @@ def _describe_total_failure(result: Result) -> str:
         said += f" The load was aborted: {result.abort_reason}."
     if any(is_answer(kind) for kind in result.outcomes):
         return f"{said} Expected {' or '.join(plan.expect)} (expect=)."
+    said += "".join(f" {reason}" for reason in explained(result))
     if "timeout" in result.outcomes:
         return f"{said} No response came within {plan.timeout} (timeout=)."
     if result.outcomes.keys() & {"closed", "protocol", "tls"}:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatch
 
+from pytest_loadgen import clock
 from pytest_loadgen.errors import ServiceError
 from pytest_loadgen.traffic.target import Address, Target
 from pytest_loadgen.units import Duration
@@ -45,7 +45,7 @@ def find(target: Target, timeout: float, allowed: Iterable[str] = ()) -> Target:
     ServiceError after the timeout, in seconds, or before anything is sent to a host that is
     neither loopback, nor private, nor allowed (a name, or a pattern such as ``*.test.example``).
     """
-    deadline = time.monotonic() + timeout
+    deadline = clock.monotonic() + timeout
     while True:
         try:
             addresses = _addresses(target)
@@ -57,13 +57,13 @@ def find(target: Target, timeout: float, allowed: Iterable[str] = ()) -> Target:
                 reason = _connect(target, address)
                 if not reason:
                     return replace(target, address=address)
-        if time.monotonic() >= deadline:
+        if clock.monotonic() >= deadline:
             waited = f" after {Duration(timeout)}" if timeout else ""
             raise ServiceError(
                 f"{target.origin} does not accept connections{waited}: {reason}. "
                 "Check that the service is running at this address, or wait longer for it with ready_timeout=."
             )
-        time.sleep(min(_RETRY_INTERVAL, max(0.0, deadline - time.monotonic())))
+        clock.sleep(min(_RETRY_INTERVAL, max(0.0, deadline - clock.monotonic())))
 
 
 def _addresses(target: Target) -> list[Address]:

@@ -35,7 +35,7 @@ ANSWERS = {
     "/hints-then-nothing": b"HTTP/1.1 100 Continue\r\n\r\n",
     "/hints-until-close": b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\nuntil the end",
     "/twice": OK + OK,
-    "/long-head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000,
+    "/long-head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_100_000,
     "/silent-close": OK,
 }
 CLOSING = {"/close", "/until-close", "/cut-short", "/cut-chunk", "/cut-head", "/silent-close", "/hang-up"}

@@ -312,7 +312,8 @@ def _headers(request: httpx.Request, body: bytes) -> tuple[tuple[bytes, bytes], 
     for name, value in request.headers.raw:
         if not re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(rb"[\r\n\0]", value):
             raise PlanError(
-                f"headers: invalid header {name.decode(errors='replace')!r}: HTTP forbids a character in its name or value"
+                f"headers: invalid header {name.decode(errors='replace')!r}: "
+                "HTTP forbids a character in its name or value"
             )
     headers = [pair for pair in request.headers.raw if pair[0].lower() != b"transfer-encoding"]
     present = {name.lower() for name, _ in headers}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from pytest_loadgen import clock
 from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import Intervals, LoadGenerator, Running, Wrapper, finish
@@ -93,10 +93,10 @@ class _SharedLoad(Running):
                     worker.future.cancel()
 
     def _wait_until_ready(self, hub: Hub, workers: list[_Worker]) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT
+        deadline = clock.monotonic() + _START_TIMEOUT
         while missing := ", ".join(worker.name for worker in workers if not worker.ready):
             self._receive(hub, workers)
-            if time.monotonic() > deadline:
+            if clock.monotonic() > deadline:
                 raise GeneratorError(
                     f"{missing} did not start within {_START_TIMEOUT:g} s; does the executor have free slots?"
                 )
@@ -105,7 +105,7 @@ class _SharedLoad(Running):
         """Merge the workers' intervals of the same second, once all workers have sent theirs."""
         plan = self._plan
         limit = plan.warmup + plan.duration + 2 * plan.timeout + _GRACE
-        polled, passed = time.monotonic(), 0.0
+        polled, passed = clock.monotonic(), 0.0
         while True:
             while all(worker.done or worker.intervals for worker in workers):
                 queues = [worker.intervals for worker in workers if worker.intervals]
@@ -115,7 +115,7 @@ class _SharedLoad(Running):
                 yield Interval.merge_parallel([each.pop(0) for each in queues if each[0].start < first + 0.5])
             self._receive(hub, workers)
             # This process may itself have been stopped: only time in which it could hear the workers counts.
-            now = time.monotonic()
+            now = clock.monotonic()
             step, polled = min(now - polled, _MAX_STEP), now
             passed += step
             for worker in workers:
@@ -210,9 +210,9 @@ def _work(generator: LoadGenerator, plan: Plan, connect: Callable[[], WorkerConn
             # If one worker lacks the program, this fails before any worker has started.
             generator.version()
             connection.send(Signal.READY)
-            deadline = time.monotonic() + 2 * _START_TIMEOUT
+            deadline = clock.monotonic() + 2 * _START_TIMEOUT
             while (start := connection.receive()) is None:
-                if time.monotonic() > deadline:
+                if clock.monotonic() > deadline:
                     raise Cancelled
             if isinstance(start, float):
                 _run_part(generator, replace(plan, start_at=connection.local_time(start)), connection)
@@ -237,16 +237,16 @@ def _run_part(generator: LoadGenerator, plan: Plan, connection: WorkerConnection
 
 def _listen(running: Intervals, connection: WorkerConnection, ended: threading.Event) -> None:
     """Finish the load on command, stop it when it is cancelled, and say meanwhile that the worker is there."""
-    told = time.monotonic()
+    told = clock.monotonic()
     while not ended.is_set():
         # A generator function cannot be closed while it runs; it is closed after its next interval.
         with suppress(ValueError):
             try:
                 if connection.receive() is Signal.FINISH:
                     finish(running)
-                if time.monotonic() - told > _BEAT:
+                if clock.monotonic() - told > _BEAT:
                     connection.send(Signal.ALIVE)
-                    told = time.monotonic()
+                    told = clock.monotonic()
             except Cancelled:
                 running.close()
                 return

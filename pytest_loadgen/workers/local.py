@@ -11,12 +11,12 @@ import select
 import socket
 import struct
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import cast
 
+from pytest_loadgen import clock
 from pytest_loadgen.workers.hub import Cancelled, Command, Message, Signal, WorkerConnection
 
 # How far ahead the start time is, and how long one receive waits, in seconds.
@@ -63,7 +63,7 @@ class LocalHub:
 
     def start_time(self) -> float:
         """Return a time of this machine's clock."""
-        return time.time() + _LEAD_TIME
+        return clock.wall() + _LEAD_TIME
 
     def broadcast(self, command: Command) -> None:
         """Send a command to all connected workers."""
@@ -103,7 +103,7 @@ class LocalHub:
                 oldest = next(iter(self._strangers))
                 oldest.close()
                 del self._strangers[oldest]
-            self._strangers[_Stream(accepted)] = time.monotonic() + self._handshake_timeout
+            self._strangers[_Stream(accepted)] = clock.monotonic() + self._handshake_timeout
 
     def _greet(self) -> None:
         """Let those in who have sent their half of the token; nothing that a stranger does is waited for."""
@@ -111,7 +111,7 @@ class LocalHub:
         for stranger, deadline in list(self._strangers.items()):
             with contextlib.suppress(OSError):
                 stranger.fill(size - len(stranger.received))
-                if len(stranger.received) < size and not stranger.ended and time.monotonic() < deadline:
+                if len(stranger.received) < size and not stranger.ended and clock.monotonic() < deadline:
                     continue
             del self._strangers[stranger]
             proof, number = bytes(stranger.received[:_SECRET]), int.from_bytes(stranger.received[_SECRET:])
@@ -184,8 +184,9 @@ class _Stream:
             (length,) = _NUMBER.unpack_from(self.received)
             if len(self.received) < (end := _NUMBER.size + length):
                 return
-            yield bytes(self.received[_NUMBER.size : end])
-            del self.received[:end]
+            message = bytes(self.received[_NUMBER.size : end])
+            del self.received[:end]  # before the caller, who may want no more than one, gets it
+            yield message
 
     def send(self, message: bytes) -> None:
         self.socket.sendall(_NUMBER.pack(len(message)) + message)
@@ -201,9 +202,9 @@ class _LocalConnection:
     """A worker's end of the socket."""
 
     def __init__(self, address: tuple[str, int], token: bytes, number: int) -> None:
-        deadline = time.monotonic() + _CONNECT_TIMEOUT
+        deadline = clock.monotonic() + _CONNECT_TIMEOUT
         while (stream := _greeted(address, token, number, deadline)) is None:
-            time.sleep(_POLL)
+            clock.sleep(_POLL)
         self._stream = stream
         self._sending = threading.Lock()
 
@@ -245,7 +246,7 @@ def _greeted(address: tuple[str, int], token: bytes, number: int, deadline: floa
     welcome = b""
     with contextlib.suppress(OSError):
         connection.sendall(token[:_SECRET] + number.to_bytes(_NUMBER.size))
-        while len(welcome) < _SECRET and (wait := deadline - time.monotonic()) > 0:
+        while len(welcome) < _SECRET and (wait := deadline - clock.monotonic()) > 0:
             connection.settimeout(wait)
             if not (data := connection.recv(_SECRET - len(welcome))):
                 break
@@ -255,6 +256,6 @@ def _greeted(address: tuple[str, int], token: bytes, number: int, deadline: floa
         return _Stream(connection)
     connection.close()
     # The hub drops a worker's connection, too, if too many strangers call.
-    if welcome or time.monotonic() >= deadline:
+    if welcome or clock.monotonic() >= deadline:
         raise Cancelled
     return None

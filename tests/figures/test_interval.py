@@ -30,7 +30,7 @@ def proto() -> set[str]:
     return set(re.findall(r"^\s+[\w<>, ]+ (\w+) = \d+;", body[1], re.MULTILINE))
 
 
-@pytest.mark.parametrize("names", [schema(), proto(), set(Interval.__dataclass_fields__)])
+@pytest.mark.parametrize("names", [schema(), proto(), set(Interval.__dataclass_fields__) - {"reasons"}])
 def test_everyone_knows_the_figures(names: set[str]) -> None:
     """The JSON schema, the messages of other programs and the interval have the same figures."""
     assert names == {"start", "seconds", *FIGURES}
@@ -43,6 +43,7 @@ FIRST: Mapping[str, Any] = {
     "lag": histogram(0.001, 0.001, 0.001),
     "cpu": 0.2,
     "throttled": 0.25,
+    "stalled": 0.2,
     "received": 100,
     "retried": 1,
     "never_sent": 2,
@@ -54,6 +55,7 @@ SECOND: Mapping[str, Any] = {
     "lag": histogram(0.002),
     "cpu": 0.8,
     "throttled": 0.5,
+    "stalled": 0.8,
     "received": 10,
     "retried": 0,
     "never_sent": 0,
@@ -64,6 +66,7 @@ SUMS: Mapping[str, Any] = {
     "outcomes": {"200": 2, "timeout": 2},
     "lag": histogram(0.001, 0.001, 0.001, 0.002),
     "throttled": 0.75,
+    "stalled": 1.0,
     "received": 110,
     "retried": 1,
     "never_sent": 2,
@@ -72,10 +75,10 @@ SUMS: Mapping[str, Any] = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_add_up(name: str) -> None:
-    """Each figure is a sum, but for the CPU: the busiest of workers, or the average over time."""
+    """Each figure is a sum, but for the CPU and stalls: the most of any worker; and the CPU's average over time."""
     one, other = Interval(0, 1, **FIRST), Interval(1, 3, **SECOND)
     parallel, sequence = Interval.merge_parallel([one, other]), Interval.concatenate([one, other])
-    assert getattr(parallel, name) == SUMS.get(name, 0.8)
+    assert getattr(parallel, name) == (0.8 if name in {"cpu", "stalled"} else SUMS[name])
     assert getattr(sequence, name) == pytest.approx(0.65) if name == "cpu" else SUMS[name]
 
 
@@ -110,3 +113,9 @@ def test_a_new_figure_is_one_declaration() -> None:
     assert whole.allocations == 7
     assert (one + other) == replace(Sampled(0, 1), memory=0.7, allocations=7)
     assert Sampled.from_dict(one.as_dict()) == one
+
+
+def test_the_first_reason_of_each_kind_is_kept() -> None:
+    one, other = Interval(0, 1, reasons={"tls": "a"}), Interval(1, 1, reasons={"tls": "b", "protocol": "c"})
+    for merge in (Interval.merge_parallel, Interval.concatenate):
+        assert merge([one, other]).reasons == {"tls": "a", "protocol": "c"}

@@ -175,6 +175,17 @@ def test_printing(outcomes: dict[str, int], text: str) -> None:
             "Use more workers (--load-workers).",
         ),
         (
+            result(sometimes_late({"200": 100, "timeout": 100}, cpu=0.1, stalled=2)),
+            "the mine generator did not run for 2s: it was stopped, the machine slept, or other work had its CPU. "
+            "Run the load again.",
+        ),
+        (
+            result(interval({"200": 100}, stalled=0.1)),
+            "the mine generator did not run for 100ms: it was stopped, the machine slept, or other work had its CPU. "
+            "Run the load again.",
+        ),
+        (result(interval({"200": 100}, stalled=0.01)), ""),
+        (
             result(interval({"200": 99, "filehandles": 1})),
             "the generator ran out of file handles (1 request). Raise the limit (ulimit -n), or use fewer connections.",
         ),

@@ -1,17 +1,21 @@
 """The embedded generator against real services, good and bad ones."""
 
 import os
+import re
 import signal
 import socket
 import ssl
+import struct
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 import trustme
@@ -21,13 +25,71 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.generators.embedded.worker import Worker
+from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.reports.summary import remarks
 from pytest_loadgen.running import runner
-from pytest_loadgen.testing.service import Server
+from pytest_loadgen.running.failure import raise_failure
+from pytest_loadgen.testing.service import ANSWERS, Server
 from pytest_loadgen.traffic.options import Options, plan_of
 from pytest_loadgen.traffic.plan import Plan, hold, ramp
 from pytest_loadgen.workers.distributed import Distributed
 
 Run = Callable[..., Result]
+
+
+OK_BYTES = ANSWERS["/"]
+# What a service does with a request: bytes to send, seconds to wait, None to close, "reset" to reset the connection.
+OK, CLOSE, SLOW = [OK_BYTES], [None], [0.2, OK_BYTES]
+WORK_AND_CLOSE, WORK_AND_RESET = [0.1, None], [0.1, "reset"]
+
+
+class Peculiar:
+    """A service with a thread for each connection, which treats each request of each connection as it is told."""
+
+    def __init__(
+        self, act: Callable[[int, int], Sequence[Any]], tls: ssl.SSLContext | None = None, idle: float | None = None
+    ) -> None:
+        self._act, self._tls, self._idle = act, tls, idle
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=200)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._listening.getsockname()[1]}/"
+        self.connections: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        for each in [self._listening, *self.connections]:
+            each.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection = self._listening.accept()[0]
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.connections.append(connection)
+                threading.Thread(target=self._serve, args=(connection, len(self.connections)), daemon=True).start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        with suppress(OSError):
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            connection.settimeout(self._idle)
+            with connection:
+                for request in count(1):
+                    if not connection.recv(65_536):
+                        return
+                    for step in self._act(number, request):
+                        if isinstance(step, bytes):
+                            connection.sendall(step)
+                        elif isinstance(step, float):
+                            time.sleep(step)
+                        else:
+                            if step:
+                                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                            return
 
 
 @pytest.fixture
@@ -239,6 +301,21 @@ def test_connections_are_reused(run: Run, server: Server) -> None:
     assert server.connections <= 1 + 3
 
 
+def test_all_connections_are_used_in_turn(run: Run) -> None:
+    """One bad server behind a balancer of connections is found: each fifth connection is slow."""
+    with Peculiar(lambda connection, request: SLOW if connection % 5 == 0 else OK) as service:
+        result = run(service.url, rate=200, duration=2, connections=50)
+        assert len(service.connections) == 1 + 50
+    assert result.total.latency.over(0.1) > 0.1 * result.requests
+
+
+def test_connections_are_used_again_at_a_low_rate(run: Run) -> None:
+    """A service that cannot answer a second request on a connection is found, however many there may be."""
+    with Peculiar(lambda connection, request: OK if request == 1 else WORK_AND_CLOSE) as service:
+        result = run(service.url, rate=10, duration=1, connections=100)
+    assert result.outcomes["closed"] > 2
+
+
 def test_the_closed_model_keeps_all_connections_busy(run: Run) -> None:
     result = run("/delay/0.05", rate="max", connections=5, duration=1)
     # At most what each connection can do, and nearly that.
@@ -277,6 +354,29 @@ def test_a_close_after_each_response_is_not_an_error(run: Run, server: Server) -
     assert set(result.outcomes) == {"200"}
 
 
+@pytest.mark.parametrize("last", [WORK_AND_CLOSE, CLOSE, WORK_AND_RESET], ids=["works", "closes", "resets"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_service_that_reads_a_request_and_ends_the_connection_has_failed_it(
+    run: Run, authority: trustme.CA, last: Sequence[Any], tls: bool
+) -> None:
+    """Even if the connection was idle for long before."""
+    context = _server_context(authority) if tls else None
+    with Peculiar(lambda connection, request: last if request == 2 else OK, context) as service:
+        result = run(service.url, rate=2, duration=2, connections=1, verify=False)
+    assert result.outcomes["200"] == 2
+    assert result.total.retried == 0
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_service_that_closes_idle_connections_is_healthy(run: Run, authority: trustme.CA, tls: bool) -> None:
+    """Just when the next request is due, which is the worst moment."""
+    context = _server_context(authority) if tls else None
+    with Peculiar(lambda connection, request: OK, context, idle=0.5) as service:
+        result = run(service.url, rate=200, duration=3, connections=100, verify=False)
+        assert len(service.connections) > 101
+    assert result.outcomes == {"200": 600}
+
+
 def test_requests_that_are_not_idempotent_are_not_retried(run: Run, server: Server) -> None:
     result = run("/silent-close", rate="max", connections=2, duration=0.5, content=b"order")
     assert result.total.retried == 0
@@ -289,7 +389,138 @@ def test_a_service_that_is_not_running(run: Run, server: Server) -> None:
         run(ready_timeout=0.1)
 
 
+# Responses as services should not give them.
+
+
+ENDS = b"\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: one\r\n two\r\n\tthree" + ENDS, id="folded"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n folded: first" + ENDS, id="folded status"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length:\r\n 2\r\n\r\nok", id="folded length"),
+        pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", id="bare LF"),
+        pytest.param(b"HTTP/1.1 200 OK\nX: y\r\nContent-Length: 2\n\r\nok", id="mixed line ends"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2" + ENDS, id="length twice"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2, 02\r\n\r\nok", id="lengths in a list"),
+        pytest.param(CHUNKED + b"Content-Length: 9\r\n\r\n2\r\nok\r\n0\r\n\r\n", id="length beside chunks"),
+        pytest.param(CHUNKED + b"\r\n2 \r\nok\r\n0\r\n\r\n", id="space after a chunk's size"),
+        pytest.param(CHUNKED + b'\r\n2 ; a="b"\r\nok\r\n0;\r\nT: x\r\n\r\n', id="space before an extension"),
+        pytest.param(CHUNKED.replace(b"\r", b"") + b"\n2\nok\n0\n\n", id="chunks with bare LF"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity" + ENDS, id="identity"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000 + ENDS, id="head of 1 MB"),
+        pytest.param(b"HTTP/1.1  200 OK" + ENDS, id="two spaces"),
+        pytest.param(b"HTTP/1.1 200" + ENDS, id="no reason"),
+        pytest.param(b"HTTP/1.2 200 OK" + ENDS, id="HTTP/1.2"),
+        pytest.param(b"\r\nHTTP/1.1 200 OK\r\nX : y\1\xe9\r\nX(Y): z" + ENDS, id="odd characters"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\nX: y\n\nHTTP/1.1 200 OK" + ENDS, id="interim"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nConnection: Upgrade\r\nUpgrade: h2c" + ENDS, id="upgrade offered"),
+    ],
+)
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_client_may_take_it(run: Run, answer: bytes, pieces: int) -> None:
+    """The connection is kept: the response ends where its head says."""
+    size = -(-len(answer) // pieces)
+    parts = [answer[at : at + size] for at in range(0, len(answer), size)]
+    steps = [step for part in parts for step in (part, 0.002)]
+    with Peculiar(lambda connection, request: steps) as service:
+        result = run(service.url, rate=20, duration=0.5, connections=1)
+        assert len(service.connections) == 2
+    assert result.outcomes == {"200": 10}
+
+
+@pytest.mark.parametrize(
+    "head", [b"Content-Length: 9\r\nTransfer-Encoding: chunked", b"Content-Length: 9\r\nContent-Length: 9", b"X:\r\n y"]
+)
+def test_a_client_may_take_it_for_head(run: Run, head: bytes) -> None:
+    with Peculiar(lambda connection, request: [b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n"]) as service:
+        result = run(service.url, rate=20, duration=0.5, connections=1, method="HEAD")
+        assert len(service.connections) == 2
+    assert result.outcomes == {"200": 10}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nuntil the end",
+        b"HTTP/1.1 200 OK\n\nuntil the end",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\nuntil the end",
+    ],
+)
+def test_a_body_that_ends_with_the_connection(run: Run, answer: bytes) -> None:
+    with Peculiar(lambda connection, request: [answer, None]) as service:
+        assert run(service.url, rate=20, duration=0.5).outcomes == {"200": 10}
+
+
+def test_without_tls_end_a_body_that_ends_with_the_connection_is_cut(run: Run, authority: trustme.CA) -> None:
+    """Anyone on the way can end the TCP connection."""
+    answer = [b"HTTP/1.1 200 OK\r\n\r\nhalf of the", None]
+    with Peculiar(lambda connection, request: answer, _server_context(authority)) as service:
+        assert run(service.url, rate=20, duration=0.5, verify=False).outcomes == {"closed": 10}
+
+
+def test_switching_protocols_is_a_response(run: Run) -> None:
+    answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nx"
+    with Peculiar(lambda connection, request: [answer]) as service:
+        assert run(service.url, rate=20, duration=0.5, expect=101).outcomes == {"101": 10}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"\x1b[31mno HTTP\n", """it does not begin with "HTTP/"; it begins '\\x1b[31mno HTTP\\n'"""),
+        (b"HTTP/1.1 000 No" + ENDS, "its first line is 'HTTP/1.1 000 No'; it begins 'HTTP/1.1 000 No\\r\\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3" + ENDS, "its Content-Length is '2' and '3'; it begins 'HTTP/1.1 200"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "its Content-Length is '-1'; it begins"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n", "its Content-Length is ''; it begins"),
+        (b"HTTP/1.1 200 OK\r\nno name" + ENDS, "it has a header line without a name: 'no name'; it begins"),
+        (b"HTTP/1.1 200 OK\r\nX: a\0b" + ENDS, "it has a header with a NUL: 'X: a\\x00b'; it begins"),
+        (CHUNKED + b"\r\nxyz\r\n", "a chunk's size is 'xyz'; it begins 'HTTP/1.1 200 OK"),
+        (CHUNKED + b"\r\n2\r\nokay\r\n", "a chunk is longer than its size; it begins"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_100_000, "its head is larger than 1 MiB; it begins 'HTTP/1.1 200 OK"),
+    ],
+    ids=["garbage", "status", "lengths", "negative", "empty", "name", "NUL", "size", "chunk", "head"],
+)
+def test_what_is_wrong_with_a_response_is_said(run: Run, answer: bytes, reason: str) -> None:
+    with Peculiar(lambda connection, request: [answer]) as service:
+        result = run(service.url, rate=20, duration=0.5)
+    assert result.outcomes == {"protocol": 10}
+    said = f"One of 10 requests that failed as protocol: {reason}"
+    assert any(said in remark for remark in remarks(result))
+    with pytest.raises(ServiceError, match=re.escape(said)):
+        raise_failure(JudgedResult(result.plan, result.generator, result.intervals), strict=False)
+
+
+BAD = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        pytest.param([BAD + OK_BYTES], "500", id="in one read"),
+        pytest.param([OK_BYTES + BAD], "200", id="the other way"),
+        pytest.param([BAD + OK_BYTES[:9]], "500", id="cut"),
+        pytest.param([BAD.replace(b"\r", b"") + OK_BYTES], "500", id="lenient"),
+        pytest.param([BAD, 0.01, OK_BYTES], "500", id="later"),
+        pytest.param([b"HTTP/1.1 100 Continue\r\n\r\n" + BAD + OK_BYTES * 2], "500", id="interim"),
+    ],
+)
+def test_the_first_of_several_responses_counts(run: Run, answer: Sequence[Any], outcome: str) -> None:
+    with Peculiar(lambda connection, request: answer) as service:
+        assert run(service.url, rate=20, duration=1, connections=1, expect=[200, 500]).outcomes == {outcome: 20}
+        assert len(service.connections) == 21  # nobody knows what comes next on one that was answered twice
+
+
 # TLS, IPv6 and unix sockets.
+
+
+def _server_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
 
 
 @pytest.fixture
@@ -445,6 +676,39 @@ def test_running_out_of_file_handles_is_a_generator_problem(server: Server) -> N
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
     assert "filehandles" in outcomes
     assert any("ran out of file handles" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(("rate", "seconds", "timeout"), [(100, 0.5, 5), (100, 1.5, 0.5), ("max", 1, 5)])
+def test_a_stopped_process_is_a_generator_problem(
+    embedded: Embedded, server: Server, rate: Any, seconds: float, timeout: float
+) -> None:
+    """The service is not to blame, whether the process goes on in time or after the end of the load."""
+    running = embedded.run(plan_of(server.url, {"rate": rate, "duration": 2, "timeout": timeout, "connections": 5}))
+    intervals = [next(running)]
+    assert running._worker
+    pid = running._worker._process.pid
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGCONT)
+    intervals += running
+    assert sum(each.stalled for each in intervals) == pytest.approx(seconds, abs=0.4)
+
+
+def test_more_connections_than_file_handles_are_not_needed(server: Server) -> None:
+    with ProcessPoolExecutor(1, get_context("spawn"), _few_file_handles) as pool:
+        assert pool.submit(_load_fast_service, server.url).result() == ({"200": 250}, ())
+
+
+def _load_fast_service(url: str) -> tuple[dict[str, int], tuple[str, ...]]:
+    generator = Embedded()
+    result = runner.run(plan_of(url, {"rate": 250, "duration": 1, "connections": 200}), generator)
+    generator.close()
+    return dict(result.outcomes), result.problems
+
+
+def test_paths_in_the_module_search_path(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.path", [tmp_path, *sys.path, os.fsencode(tmp_path), cast(str, None)])
+    assert _load(server.url) == {"200": 20}
 
 
 def test_a_full_disk_does_not_matter(server: Server) -> None:

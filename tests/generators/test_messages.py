@@ -96,6 +96,7 @@ def intervals(draw: st.DrawFn) -> Interval:
         lag=draw(histograms),
         cpu=draw(shares),
         throttled=draw(shares),
+        stalled=draw(shares),
         received=draw(large),
         retried=draw(large),
         never_sent=draw(st.integers(0, failures.get("timeout", 0))),

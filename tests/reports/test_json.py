@@ -53,6 +53,7 @@ INTERVALS = st.builds(
     lag=HISTOGRAMS,
     cpu=TIMES,
     throttled=TIMES,
+    stalled=TIMES,
     received=COUNTS,
     retried=COUNTS,
     never_sent=COUNTS,

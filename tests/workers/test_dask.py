@@ -20,6 +20,8 @@ from typing import Any, cast
 import pytest
 from distributed import Client
 
+from pytest_loadgen import clock
+from pytest_loadgen.clock import offset
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators import built_in
@@ -31,9 +33,8 @@ from pytest_loadgen.running import runner
 from pytest_loadgen.testing.service import Server
 from pytest_loadgen.traffic.options import Options, plan_of
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.workers import clock, distributed
 from pytest_loadgen.workers import dask as cluster
-from pytest_loadgen.workers.clock import offset
+from pytest_loadgen.workers import distributed
 from pytest_loadgen.workers.distributed import Distributed
 from tests.networks import Network, namespaces
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from time import perf_counter_ns as clock
 
+from pytest_loadgen.clock import wall
 from pytest_loadgen.figures.histogram import MASKS
 from pytest_loadgen.generators.cgroup import throttled
-from pytest_loadgen.generators.embedded.http1 import IDLE, Connection, Endpoint
+from pytest_loadgen.generators.embedded.http1 import IDLE, OWN_LIMITS, Connection, Endpoint
 from pytest_loadgen.generators.embedded.protocol import Bucket, Figures
 from pytest_loadgen.generators.embedded.readiness import poller
 from pytest_loadgen.traffic.pacing import schedule
@@ -23,6 +24,8 @@ _FAILURE_PAUSE = _SECOND // 100
 # How many requests are dispatched, and how many waiting ones get a connection, before the sockets are polled.
 _MAX_DISPATCHED = 64
 _MAX_ASSIGNED = 8
+# A tick that comes this much too late, beyond the CPU time that the process used, finds that it did not run, in ns.
+_STALL = _SECOND // 20
 
 
 class Engine:
@@ -47,7 +50,9 @@ class Engine:
         self.closed_after_first = 0
         # All connections, those without a request, and the due times of requests without a connection.
         self._connections: set[Connection] = set()
-        self._free: list[Connection] = []
+        self._free: deque[Connection] = deque()
+        self._limit = plan.connections
+        self._opens_next = True
         self._queue: deque[int] = deque()
         # Set when the run starts: its times, and the due times of requests that are not dispatched yet.
         self._start = self._end = self._busy_until = 0
@@ -57,6 +62,9 @@ class Engine:
         self._dispatched = 0
         self._lag: defaultdict[Bucket, int] = defaultdict(int)
         self._stopped = False
+        # To notice that the process did not run: what it had used of the CPU, and how long the machine had slept, at
+        # the latest tick; and for how long it did not run in this interval.
+        self._busy = self._slept = self._stalled = 0
 
     def watch(self, fd: int, handler: Callable[[], None]) -> None:
         """Call a function whenever a file descriptor is readable."""
@@ -87,7 +95,7 @@ class Engine:
 
     def _run(self) -> None:
         wait, handlers, free, queue = self.poller.wait, self.handlers, self._free, self._queue
-        connections, limit = self._connections, self._plan.connections
+        connections = self._connections
         zero = clock() + self._delay()
         self._start = start = zero + round(self._plan.warmup * _SECOND)
         self._end = self._busy_until = start + round(self._plan.duration * _SECOND)
@@ -95,14 +103,16 @@ class Engine:
         self._next_interval = start if start > zero else self._interval_end(start)
         # When to dispatch requests: on schedule in the open model; in the closed model once for each
         # connection, and again after a connection was closed.
-        self._upcoming = upcoming = deque([zero] * limit if self._closed_model else ())
+        self._upcoming = upcoming = deque([zero] * self._limit if self._closed_model else ())
         self._schedule = schedule(self._plan, start)
         next_tick = zero
+        self._slept, self._busy = _asleep(), time.process_time_ns()
         while not self._stopped:
             if not upcoming:
                 upcoming.extend(islice(self._schedule, 1024))
             now = clock()
             if now >= next_tick:
+                self._notice_stall(now - next_tick)
                 if self._tick(now):
                     return
                 # After the end, requests in flight decide when the run is over.
@@ -111,14 +121,14 @@ class Engine:
             # A limited number at once, so that the sockets are polled during a backlog, and opening
             # connections, which takes long, does not delay requests that are due.
             for _ in range(_MAX_ASSIGNED):
-                if not queue or not (free or len(connections) < limit):
+                if not queue or not (free or len(connections) < self._limit):
                     break
                 self._assign(queue.popleft())
             for _ in range(_MAX_DISPATCHED):
                 if not upcoming or upcoming[0] > now:
                     break
                 self._dispatch(upcoming.popleft())
-            due = now if queue and (free or len(connections) < limit) else upcoming[0] if upcoming else next_tick
+            due = now if queue and (free or len(connections) < self._limit) else upcoming[0] if upcoming else next_tick
             for fd in wait((min(due, next_tick) - clock()) / _SECOND):
                 handlers[fd]()
         self._emit_interval(clock())
@@ -127,7 +137,7 @@ class Engine:
         """Return the time until all parts of the plan start, in ns."""
         if self._plan.start_at is None:
             return 0
-        return max(0, round((self._plan.start_at - time.time()) * 1e9))
+        return max(0, round((self._plan.start_at - wall()) * 1e9))
 
     # Requests.
 
@@ -145,18 +155,26 @@ class Engine:
                 self._count("timeout")
                 self._never_sent += 1
                 return
-        if self._free or len(self._connections) < self._plan.connections:
+        if self._free or len(self._connections) < self._limit:
             self._assign(due)
         else:
             self._queue.append(due)
 
     def _assign(self, due: int) -> None:
-        if self._free:
-            connection = self._free.pop()
+        """Send a request on the connection that was used the least recently, or on a new one.
+
+        All connections are used, because one of them may lead to a bad server. Every second request opens one until
+        there are enough: so that at a low rate, too, connections are used again.
+        """
+        free = self._free
+        if free and (len(self._connections) >= self._limit or not self._opens_next):
+            self._opens_next = True
+            connection = free.popleft()
             connection.due = due
             connection.sent = clock()
             connection.send()
         else:
+            self._opens_next = False
             connection = Connection(self._endpoint, self)
             self._connections.add(connection)
             connection.due = due
@@ -198,10 +216,18 @@ class Engine:
         else:
             self._free.append(connection)
 
-    def on_failure(self, connection: Connection, kind: str) -> None:
+    def on_failure(self, connection: Connection, kind: str, reason: str = "") -> None:
         """Count a failed request."""
+        if self._free and kind in OWN_LIMITS:
+            # It has as many connections as this machine lets it have, and one of them is free.
+            self._connections.discard(connection)
+            self._limit = len(self._connections)
+            self._assign(connection.due)
+            return
         if connection.due >= self._start:
             self._count(kind)
+            if reason:
+                self._reasons.setdefault(kind, reason)
         self._connections.discard(connection)
         if self._closed_model:
             self._upcoming.append(clock() + _FAILURE_PAUSE)
@@ -229,7 +255,7 @@ class Engine:
             self.on_failure(connection, "timeout")
         busy = len(self._connections) > len(self._free)
         if now > self._end + self._timeout:
-            self._expire_undispatched()
+            self._expire_undispatched(now)
         if now >= self._end and (self._queue or self._upcoming or (busy and self._closed_model)):
             self._busy_until = now
         done = now >= self._end and not self._queue and not busy and (self._closed_model or not self._upcoming)
@@ -237,13 +263,23 @@ class Engine:
             self._emit_interval(now)
         return done
 
-    def _expire_undispatched(self) -> None:
+    def _notice_stall(self, late: int) -> None:
+        """Note for how long the process did not run: it was stopped, the machine slept, or others had the CPU."""
+        busy, asleep = time.process_time_ns(), _asleep()
+        stall = max(0, late - (busy - self._busy)) + max(0, asleep - self._slept)
+        if stall >= _STALL:
+            self._stalled += stall
+        self._busy, self._slept = busy, asleep
+
+    def _expire_undispatched(self, now: int) -> None:
         """Count, after the last timeout, the requests that were not even dispatched."""
         dispatched = self._dispatched + sum(self._lag.values())
         if not self._closed_model and (missing := self._plan.requests - dispatched) > 0 and self._upcoming:
             self._outcomes["timeout"] += missing
             self._never_sent += missing
-            self._dispatched += missing
+            # Each was due before the end, so all are at least this late.
+            lag = now - self._end
+            self._lag[lag & MASKS[lag.bit_length()]] += missing
         self._upcoming.clear()
         self._schedule = iter(())
 
@@ -280,9 +316,11 @@ class Engine:
                         lag=dict(self._lag),
                         cpu=cpu,
                         throttled=throttled() - self._throttled_start,
+                        stalled=self._stalled / _SECOND,
                         received=self.received,
                         retried=self.retried,
                         never_sent=self._never_sent,
+                        reasons=self._reasons,
                     )
                 )
             until = max(until, self._interval_start) if until < self._end else now
@@ -297,6 +335,14 @@ class Engine:
         self._service_time = self._latency if self._closed_model else defaultdict(int)
         self._outcomes: defaultdict[int | str, int] = defaultdict(int)
         self._lag = defaultdict(int)
-        self.received = self.retried = self._never_sent = 0
+        self._reasons: dict[str, str] = {}
+        self.received = self.retried = self._never_sent = self._stalled = 0
         self._throttled_start = throttled()
         self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()
+
+
+def _asleep() -> int:
+    """Return for how long the machine has slept since it was started, in ns; 0 where the system does not say."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)

@@ -6,11 +6,15 @@ import errno
 import re
 import socket
 import ssl
+import struct
+import sys
 from collections.abc import Callable
 from time import perf_counter_ns as clock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from pytest_loadgen.generators.embedded.lenient import HEAD_END, MAX_HEAD, LenientParser, shown
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.embedded.readiness import Poller
@@ -20,16 +24,19 @@ IDLE = 1 << 62
 """The due time of a connection that has no request."""
 
 _READ_SIZE = 65_536
-_MAX_HEAD = 65_536
+# How much of an incomplete response is kept, once its head is complete.
+_KEPT = 65_536
 # After this time a service may have closed a connection because it was idle, in ns.
 _LONG_IDLE = 500_000_000
+# The end of a connection that comes within this time after a request, and two round trips, comes before the service
+# can have worked at it, in ns.
+_AT_ONCE = 5_000_000
 # After this many connections that were closed after their first response, the service is taken not to
 # keep connections open; a single one may have been closed for another reason.
 _MAX_CLOSED_AFTER_FIRST = 3
-_LENGTH = re.compile(rb"\r?\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
+_LENGTH = re.compile(rb"\n(?:content-length[ \t]*:|transfer-encoding[ \t]*:[^\n]*chunked)", re.IGNORECASE)
 # Interim responses (1xx): each is a head and nothing else.
 _INTERIM = re.compile(rb"\s*(?:HTTP/1\.\d 1\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n)*", re.IGNORECASE)
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
 # Idempotent methods (RFC 9110, 9.2.2): their requests may be sent twice.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _FAILURES = {
@@ -47,6 +54,13 @@ _FAILURES = {
     errno.EADDRNOTAVAIL: "ports",
     errno.EAGAIN: "refused",  # a unix socket's queue of connections is full
 }
+OWN_LIMITS = frozenset({"filehandles", "ports"})
+"""Failures to open a connection that are this machine's, not the service's."""
+
+# Where Linux keeps these in its tcp_info: the round-trip time in us; bytes acknowledged (and one for the connection
+# itself), bytes sent, and bytes sent again.
+_ROUND_TRIP = struct.Struct("68xI")
+_BYTES = struct.Struct("120xQ72xQQ")
 
 
 class ConnectionOwner(Protocol):
@@ -66,8 +80,8 @@ class ConnectionOwner(Protocol):
     def on_response(self, connection: Connection, status: int, reusable: bool) -> None:
         """Handle a complete response."""
 
-    def on_failure(self, connection: Connection, kind: str) -> None:
-        """Handle a failed request; its connection is closed."""
+    def on_failure(self, connection: Connection, kind: str, reason: str) -> None:
+        """Handle a failed request; its connection is closed. The reason may be empty."""
 
     def on_idle_close(self, connection: Connection) -> None:
         """Handle a connection that was closed while it had no request."""
@@ -98,14 +112,18 @@ class Connection:
     """
 
     __slots__ = (
+        "_begun",
         "_endpoint",
         "_feed",
+        "_head_read",
+        "_interim",
         "_owner",
         "_parser",
         "_partial",
         "_recv",
         "_request",
         "_reusable",
+        "_searched",
         "_send",
         "_size",
         "_socket",
@@ -125,7 +143,14 @@ class Connection:
     _unsent: memoryview | None
     _status: int
     _reusable: bool
-    _partial: bytes
+    # Of the response that is being read: whether any byte of it came, its bytes without those of interim responses
+    # (not all of a large body), whether an interim response was complete in the latest data, whether the head is in
+    # the bytes, and how many of them were searched for its end.
+    _begun: bool
+    _partial: bytearray
+    _interim: bool
+    _head_read: bool
+    _searched: int
 
     def __init__(self, endpoint: Endpoint, owner: ConnectionOwner) -> None:
         """Create a closed connection."""
@@ -164,7 +189,8 @@ class Connection:
         except (BlockingIOError, ssl.SSLWantWriteError):
             count = 0
         except OSError as error:
-            self._on_error(error)
+            # Nothing was sent: the service had ended the connection before.
+            self._on_error(error, unread=True)
             return
         if count < self._size:
             self._unsent = memoryview(self._request)[count:]
@@ -184,12 +210,27 @@ class Connection:
 
     # Called by the parser.
 
+    def on_message_begin(self) -> None:
+        """Note data after the response: nobody asked for it, and what follows on the connection is not known."""
+        if self._status:
+            self._reusable = False
+
     def on_message_complete(self) -> None:
-        """Note the status of a response, unless it is an interim one (1xx)."""
+        """Note the status of the first response, unless it is an interim one (1xx, but for 101)."""
+        if self._status:
+            return
         status = self._parser.get_status_code()
         if status >= 200:
             self._status = status
             self._reusable = self._parser.should_keep_alive()
+        elif status == 101:
+            # What follows is another protocol.
+            self._status = status
+            self._reusable = False
+        elif status >= 100:
+            self._interim = True
+        else:
+            raise HttpParserError(f"its status is {status:03}")
 
     def on_head_complete(self) -> None:
         """Note the response to HEAD; the parser would wait for a body."""
@@ -212,7 +253,10 @@ class Connection:
             # stays in OpenSSL's buffers, where the poller would not see it.
             try:
                 self._socket = self._endpoint.context.wrap_socket(
-                    self._socket, server_hostname=self._endpoint.hostname, do_handshake_on_connect=False
+                    self._socket,
+                    server_hostname=self._endpoint.hostname,
+                    do_handshake_on_connect=False,
+                    suppress_ragged_eofs=False,  # without them a cut response would look complete
                 )
             except OSError as error:
                 self._on_error(error)
@@ -228,8 +272,8 @@ class Connection:
             self._owner.poller.change(self.fd, write=False)
         except ssl.SSLWantWriteError:
             self._owner.poller.change(self.fd, write=True)
-        except ssl.SSLError:
-            self._fail("tls")
+        except ssl.SSLError as error:
+            self._fail("tls", error)
         except OSError as error:
             self._on_error(error)
         else:
@@ -239,7 +283,7 @@ class Connection:
         assert self._socket is not None
         self._unsent = None
         self._status = 0
-        self._partial = b""
+        self._begun = self._interim = False
         self._recv = self._socket.recv
         self._send = self._socket.send
         self._new_parser()
@@ -287,24 +331,63 @@ class Connection:
         try:
             self._feed(data)
         except (HttpParserError, HttpParserUpgrade):
+            self._read_again(data)
+            return
+        if self._status:
+            self._complete()
+        else:
+            self._keep(data)
+
+    def _read_again(self, data: bytes) -> None:
+        """Let the other parser read a response that the fast one refuses."""
+        if self._status:
             # After a complete response, only the connection is unusable.
+            self._reusable = False
+            self._complete()
+            return
+        kept = bytes(self._partial) if self._begun else b""
+        if not isinstance(self._parser, LenientParser) and len(kept) < _KEPT:
+            data, kept, self._begun = kept + data, b"", False
+            self._parser = LenientParser(self, self._endpoint.is_head)
+            self._feed = self._parser.feed_data
+        self._feed_again(data, kept)
+
+    def _feed_again(self, data: bytes, kept: bytes) -> None:
+        try:
+            self._feed(data)
+        except HttpParserError as error:
             if not self._status:
-                self._fail("protocol")
+                self._fail("protocol", error, kept + data)
                 return
             self._reusable = False
         if self._status:
             self._complete()
-        elif len(self._partial) < _MAX_HEAD:
-            # Kept while a response is incomplete, to know what the end of the connection means.
+        else:
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep an incomplete response, to know what the end of the connection means."""
+        if not self._begun:
+            self._begun, self._head_read, self._searched = True, False, 0
+            self._partial = bytearray(data)
+        elif not self._head_read:
             self._partial += data
-            if len(self._partial) >= _MAX_HEAD and not _HEAD_END.search(self._partial):
-                self._fail("protocol")
+        partial = self._partial
+        if self._interim:
+            self._interim = False
+            if interim := _INTERIM.match(partial):
+                del partial[: interim.end()]
+            self._searched = 0
+        if len(partial) > _KEPT and not self._head_read:
+            self._head_read = HEAD_END.search(partial, max(0, self._searched - 3)) is not None
+            self._searched = len(partial)
+            if len(partial) > MAX_HEAD and not self._head_read:
+                self._fail("protocol", "its head is larger than 1 MiB", bytes(partial))
 
     def _complete(self) -> None:
         status = self._status
         self._status = 0
-        if self._partial:
-            self._partial = b""
+        self._begun = False
         # After an early response the rest of the request is unsent: the connection cannot be reused.
         self._owner.on_response(self, status, self._reusable and self._unsent is None)
 
@@ -313,11 +396,9 @@ class Connection:
         if self.due == IDLE:
             self.close()
             self._owner.on_idle_close(self)
-        elif self._partial:
-            interim = _INTERIM.match(self._partial)
-            begin = interim.end() if interim else 0
-            end = _HEAD_END.search(self._partial, begin)
-            if end and not _LENGTH.search(self._partial, begin, end.end()):
+        elif self._begun:
+            end = HEAD_END.search(self._partial)
+            if end and not _LENGTH.search(self._partial, 0, end.end()):
                 # Neither length nor chunks: the end of the connection is the end of the body.
                 self._reusable = False
                 self._status = self._parser.get_status_code()
@@ -325,51 +406,94 @@ class Connection:
             else:
                 self._fail("closed")
         else:
-            self._retry_or_fail("closed")
+            self._retry_or_fail("closed", unread=self._unread())
 
-    def _on_error(self, error: OSError) -> None:
-        if isinstance(error, ssl.SSLError):
-            self._fail("closed" if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) else "tls")
-        elif error.errno == errno.EPIPE and self._socket is not None and self.due != IDLE and self._partial:
+    def _on_error(self, error: OSError, *, unread: bool | None = None) -> None:
+        if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            # Without TLS's own end of the connection, a body without a length may be cut.
+            if self.due == IDLE or self._begun:
+                self._fail("closed")
+            else:
+                self._retry_or_fail("closed", unread=unread or self._unread())
+        elif isinstance(error, ssl.SSLError):
+            self._fail("tls", error)
+        elif error.errno == errno.EPIPE and self._socket is not None and self.due != IDLE and self._begun:
             self._on_close()
         else:
-            self._retry_or_fail(_FAILURES.get(error.errno or 0, "unreachable"))
+            kind = _FAILURES.get(error.errno or 0, "unreachable")
+            self._retry_or_fail(kind, unread=unread)
 
-    def _retry_or_fail(self, kind: str) -> None:
-        """Send the request again on a new connection if the old one was merely idle; else fail it.
+    def _unread(self) -> bool | None:
+        """Return whether the service cannot have read the request; None if that is not known.
 
-        A service may close an idle connection while a request is on its way; clients then retry it on a
-        new one (RFC 9112, 9.3.1). This one retries if the connection was idle for long, or if the service
-        does not keep connections. It does not retry otherwise: a service that drops requests now and
-        then must look different from one that closes idle connections.
+        A service that closed before the request came has not acknowledged it; one that closes without having read
+        it resets the connection.
         """
-        dropped = self.last_response and kind in {"closed", "reset"} and not self._partial
-        idle_long = self.sent - self.last_response >= _LONG_IDLE
-        if dropped and not idle_long and not self._owner.reuse_seen:
-            self._owner.closed_after_first += 1
-            self._owner.reuse = self._owner.closed_after_first < _MAX_CLOSED_AFTER_FIRST
-        if dropped and self._endpoint.idempotent and (idle_long or not self._owner.reuse_seen):
-            self._owner.retried += 1
-            self.close()
-            self.open()
-        else:
-            self._fail(kind)
+        if (info := self._tcp_info()) is None or len(info) < _BYTES.size:
+            return None
+        acknowledged, sent, again = _BYTES.unpack_from(info)
+        # After it OpenSSL may have sent an alert, which is smaller than any request.
+        return bool(sent - again - (acknowledged - 1) >= self._size)
 
-    def _fail(self, kind: str) -> None:
+    def _tcp_info(self) -> bytes | None:
+        if self._socket is None or self._endpoint.family == socket.AF_UNIX or not sys.platform.startswith("linux"):
+            return None
+        try:
+            return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        except OSError:
+            return None
+
+    def _retry_or_fail(self, kind: str, *, unread: bool | None) -> None:
+        """Send the request again if the service ended the connection before it can have read it; else fail it.
+
+        A service may close an idle connection while a request is on its way; clients then send it again on a new one
+        (RFC 9112, 9.3.1). A service that reads a request and ends the connection has failed it. Which of both is
+        known where the request was not even sent, or not acknowledged when the connection was closed. Where it is
+        not known, `unread` is None, or the connection was reset: the request is sent again if the end came at once,
+        and the connection was idle for long or the service does not keep connections.
+        """
+        reused = self.last_response and kind in {"closed", "reset"} and not self._begun
+        if reused and (unread or (unread is None and self._at_once())):
+            idle_long = self.sent - self.last_response >= _LONG_IDLE
+            if not idle_long and not self._owner.reuse_seen:
+                self._owner.closed_after_first += 1
+                self._owner.reuse = self._owner.closed_after_first < _MAX_CLOSED_AFTER_FIRST
+            if self._endpoint.idempotent and (unread or idle_long or not self._owner.reuse_seen):
+                self._owner.retried += 1
+                self.close()
+                self.open()
+                return
+        self._fail(kind)
+
+    def _at_once(self) -> bool:
+        """Return whether the request was sent so lately that the service cannot have worked at it."""
+        info = self._tcp_info()
+        round_trip = _ROUND_TRIP.unpack_from(info)[0] * 1000 if info and len(info) >= _ROUND_TRIP.size else 0
+        return bool(clock() - self.sent < _AT_ONCE + 2 * round_trip)
+
+    def _fail(self, kind: str, why: object = "", data: bytes = b"") -> None:
+        """Fail the request: say why, and how the response begins, if there is one."""
         self.close()
         if self.due == IDLE:
             self._owner.on_idle_close(self)
         else:
-            self._owner.on_failure(self, kind)
+            begins = f"; it begins {shown(data)}" if data else ""
+            self._owner.on_failure(self, kind, f"{why}{begins}")
 
 
 class _HeadParser:
     """Parser callbacks for HEAD: the response is complete after its head."""
 
-    __slots__ = ("on_headers_complete",)
+    __slots__ = ("on_body", "on_headers_complete", "on_message_begin")
 
     def __init__(self, connection: Connection) -> None:
         self.on_headers_complete = connection.on_head_complete
+        self.on_message_begin = connection.on_message_begin
+        self.on_body = self._on_body
+
+    def _on_body(self, _: bytes) -> None:
+        # A body for HEAD is data that nobody asked for.
+        self.on_message_begin()
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -24,9 +24,11 @@ class Figures(NamedTuple):
     lag: dict[Bucket, int]
     cpu: float
     throttled: float
+    stalled: float
     received: int
     retried: int
     never_sent: int
+    reasons: dict[str, str]
 
 
 class Environment(NamedTuple):

@@ -10,16 +10,17 @@ import contextlib
 import marshal
 import os
 import pickle
+import select
 import signal
 import socket
 import subprocess
 import sys
-import time
 import weakref
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from pytest_loadgen import clock
 from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
@@ -28,6 +29,10 @@ from pytest_loadgen.traffic.plan import Plan
 
 # How long a worker may take to stop a run, or to exit, in seconds.
 _GRACE = 1.0
+# How much longer than it should a run may take: the machine may sleep, or something may stop the worker.
+_LATEST = 60.0
+# How often to look whether it has ended, in seconds.
+_POLL = 0.005
 # poll(2) accepts no more than 24 days.
 _MAX_POLL = 3600.0
 _CHILD = "pytest_loadgen.generators.embedded.child"
@@ -43,8 +48,9 @@ class Worker:
         except OSError as error:
             raise GeneratorError(f"embedded: cannot create a socket pair: {error}") from error
         with theirs:
-            # The child has the same module search path as this process.
-            start = f"import sys; sys.path[:] = {sys.path!r}; from {_CHILD} import main; main({theirs.fileno()})"
+            # The child has the same module search path as this process, in which projects put paths, too.
+            path = [os.fsdecode(each) for each in sys.path if isinstance(each, (str, bytes, os.PathLike))]
+            start = f"import sys; sys.path[:] = {path!r}; from {_CHILD} import main; main({theirs.fileno()})"
             try:
                 self._process = subprocess.Popen(  # noqa: S603  # this interpreter, our own code
                     [sys.executable, "-P", "-c", start],
@@ -96,11 +102,11 @@ class Worker:
             self._pipe.send_bytes(FINISH)
 
     def _intervals(self, seconds: float) -> Iterator[Interval]:
-        deadline = time.monotonic() + seconds
+        deadline = clock.monotonic() + seconds
         while True:
             # Ctrl-C interrupts the wait, not the reading of a message.
-            while not self._pipe.poll(min(_MAX_POLL, max(0.0, deadline - time.monotonic()))):
-                if time.monotonic() >= deadline:
+            while not self._readable(min(_MAX_POLL, max(0.0, deadline - clock.monotonic()))):
+                if clock.monotonic() >= deadline:
                     raise EOFError
             message = self._pipe.recv_bytes()
             kind, content = message[:1], message[1:]
@@ -112,11 +118,26 @@ class Worker:
                 raise pickle.loads(content)  # noqa: S301  # from our own worker
             yield _interval(Figures(*marshal.loads(content)))  # noqa: S302  # likewise
 
+    # Not with the timeouts of Connection and Popen: they ask Python for the time, which a test may have stopped.
+
+    def _readable(self, seconds: float) -> bool:
+        """Wait for a message, or the end of the process."""
+        poll = select.poll()
+        poll.register(self._pipe.fileno(), select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def _ends(self) -> bool:
+        """Wait a moment for the end of the process."""
+        deadline = clock.monotonic() + _GRACE
+        while not (ended := self._process.poll() is not None) and clock.monotonic() < deadline:
+            clock.sleep(_POLL)
+        return ended
+
     def _settle(self) -> None:
         """Stop the current run, or the process if the run does not stop."""
         self.stop()
         with contextlib.suppress(EOFError, OSError):
-            while self._pipe.poll(_GRACE):
+            while self._readable(_GRACE):
                 if self._pipe.recv_bytes()[:1] in (DONE, ERROR):
                     self._busy = False
                     return
@@ -125,9 +146,7 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         self._pipe.close()
-        try:
-            self._process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
+        if not self._ends():
             self._process.kill()
             self._process.wait()
         if self._process.stderr:
@@ -135,13 +154,12 @@ class Worker:
 
     def _describe_exit(self) -> str:
         """Return how the process ended, and what it printed."""
-        try:
-            _, output = self._process.communicate(timeout=_GRACE)
-        except subprocess.TimeoutExpired:
+        if not self._ends():
             return "did not respond and was killed"
+        output = self._process.stderr.read() if self._process.stderr else b""
         code = self._process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
-        text = output.decode(errors="replace").strip()[-2000:] if output else ""
+        text = output.decode(errors="replace").strip()[-2000:]
         return f"{how}\n{text}" if text else how
 
 
@@ -167,8 +185,8 @@ def _environment() -> Environment:
 
 def _max_duration(plan: Plan) -> float:
     """Return the time after which a worker that has not finished must be stuck, in seconds."""
-    delay = max(0.0, plan.start_at - time.time()) if plan.start_at else 0.0
-    return delay + plan.warmup + plan.duration + plan.timeout + 10 * _GRACE
+    delay = max(0.0, plan.start_at - clock.wall()) if plan.start_at else 0.0
+    return delay + plan.warmup + plan.duration + plan.timeout + _LATEST
 
 
 def _interval(figures: Figures) -> Interval:
@@ -181,7 +199,9 @@ def _interval(figures: Figures) -> Interval:
         lag=Histogram(figures.lag),
         cpu=figures.cpu,
         throttled=figures.throttled,
+        stalled=figures.stalled,
         received=figures.received,
         retried=figures.retried,
         never_sent=figures.never_sent,
+        reasons=figures.reasons,
     )
