@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_loadgen import clock
 from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import PARSE_ERRORS, LoadGenerator, Running
@@ -133,9 +133,9 @@ class NighthawkServiceRun(Running):
 
     def _execute(self, plan: Plan, request: ExecutionRequest) -> Interval | None:
         """Run a plan on the service, and read its result; returns None if the load was closed meanwhile."""
-        started = time.monotonic()
+        started = clock.monotonic()
         response = self._send(request.SerializeToString(), plan.duration + drain_time(plan) + self._generator.grace)
-        return _read(response, plan, time.monotonic() - started) if response is not None else None
+        return _read(response, plan, clock.monotonic() - started) if response is not None else None
 
     def _send(self, request: bytes, limit: float) -> bytes | None:
         """Send the only request of a stream, and wait for its only response."""
