@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISDIR
 
-_PREFIX = "pytest-loadgen-"
+# Of these folders only: others of this project are not locked.
+_PREFIX = "pytest-loadgen-scratch-"
 # A folder of another run may be so young that it is not locked yet, in seconds.
 _YOUNG = 10.0
 
