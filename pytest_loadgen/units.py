@@ -117,18 +117,23 @@ class Latency(Duration):
 
     # A comparison makes the other side a plain duration, not another latency.
     def __lt__(self, other: float | str) -> bool:
+        __tracebackhide__ = True
         return float(self) < self._limit(other)
 
     def __le__(self, other: float | str) -> bool:
+        __tracebackhide__ = True
         return float(self) <= self._limit(other)
 
     def __gt__(self, other: float | str) -> bool:
+        __tracebackhide__ = True
         return float(self) > self._limit(other)
 
     def __ge__(self, other: float | str) -> bool:
+        __tracebackhide__ = True
         return float(self) >= self._limit(other)
 
     def _limit(self, other: float | str) -> float:
+        __tracebackhide__ = True  # the user's comparison is what matters
         limit = Duration(other)
         if not isinstance(other, (str, Quantity)) and self.timeout < limit < math.inf:
             raise PlanError(

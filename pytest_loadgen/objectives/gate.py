@@ -209,18 +209,18 @@ class Judging:
 
     def _why_abort(self, result: Result) -> str:
         """Say why the load is hopeless; empty where it is not."""
+        others = result.without_own_failures
         if slo := self._gate.abort_if:
             # It is judged each second, and all of these verdicts together may be wrong as often as one.
             alpha = ALPHA / max(1.0, self._longest)
             verdict = judge(slo, result, alpha)
-            others = result.without_own_failures
             if verdict.outcome == "met" and (others is result or judge(slo, others, alpha).outcome == "met"):
                 return f"{slo} ({verdict.value})"
         patience = max(SILENCE, float(self._plan.timeout))
         recent = last(result.intervals, patience)
         first = len(result.intervals) - len(recent)
-        others = result.without_own_failures.intervals[first:]
-        if any(suspects(result)[first:]) or any(mine is not each for mine, each in zip(others, recent, strict=True)):
+        excused = any(other is not each for other, each in zip(others.intervals[first:], recent, strict=True))
+        if excused or any(suspects(result)[first:]):
             return ""  # it may have been the generator that did not run, or ran out
         silent = all(each.requests == each.unanswered for each in recent)
         if (
