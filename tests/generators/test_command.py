@@ -389,7 +389,9 @@ def test_no_load_goes_to_a_proxy(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_folders_of_killed_runs_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next run removes what a killed one left, whatever was secret in it, and nothing of a running one."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    abandoned, running_one, other = (tmp_path / name for name in ("pytest-loadgen-scratch-a", "pytest-loadgen-scratch-b", "pytest-loadgen-c"))
+    abandoned, running_one, other = (
+        tmp_path / name for name in ("pytest-loadgen-scratch-a", "pytest-loadgen-scratch-b", "pytest-loadgen-c")
+    )
     for folder in abandoned, running_one, other:
         folder.mkdir()
         (folder / "request").write_text("secret")
