@@ -3,7 +3,7 @@
 import math
 import re
 from fractions import Fraction
-from numbers import Number
+from numbers import Complex, Number, Real
 from typing import ClassVar, Self
 
 from pytest_loadgen.errors import PlanError
@@ -12,12 +12,19 @@ from pytest_loadgen.errors import PlanError
 _NUMBER = r"(?:\d(?:_?\d){0,99}(?:\.\d{0,99})?|\.\d{1,99})(?:e[+-]?\d{1,2})?"
 
 
+def _is_real(value: object) -> bool:
+    """Whether it is a number with an order, also of a library such as NumPy, and a Decimal, which is not Real."""
+    if isinstance(value, bool) or (isinstance(value, Complex) and not isinstance(value, Real)):
+        return False
+    return isinstance(value, Number)
+
+
 class Quantity(float):
     """A number with a unit; made from a number or a string, and compared with either."""
 
     def __new__(cls, value: float | str) -> Self:
         """Take a number, or a string with a unit. Raises PlanError."""
-        if isinstance(value, bool) or not isinstance(value, (Number, str)):
+        if not (isinstance(value, str) or _is_real(value)):
             raise PlanError(f"{value!r} is not {cls._called}: write {cls._written}")
         try:
             number = cls._read(value) if isinstance(value, str) else float(value)
@@ -58,7 +65,7 @@ class Quantity(float):
     def __repr__(self) -> str:
         return str(self)
 
-    def __reduce__(self) -> tuple[type[Self], tuple[float]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[float, ...]]:
         return type(self), (float(self),)
 
 
@@ -107,7 +114,49 @@ class Duration(Quantity):
 NO_TIME = Duration(0)
 
 
-class NoAnswer(Duration):
+class Latency(Duration):
+    """A latency of a load: none can exceed the timeout, so a larger bare number was not meant in seconds."""
+
+    timeout: float
+
+    def __new__(cls, seconds: float, timeout: float = math.inf) -> Self:
+        """Take the latency and the timeout in seconds."""
+        self = super().__new__(cls, seconds)
+        self.timeout = float(timeout)
+        return self
+
+    # A comparison makes the other side a plain duration, not another latency.
+    def __lt__(self, other: float | str) -> bool:
+        __tracebackhide__ = True
+        return float(self) < self._limit(other)
+
+    def __le__(self, other: float | str) -> bool:
+        __tracebackhide__ = True
+        return float(self) <= self._limit(other)
+
+    def __gt__(self, other: float | str) -> bool:
+        __tracebackhide__ = True
+        return float(self) > self._limit(other)
+
+    def __ge__(self, other: float | str) -> bool:
+        __tracebackhide__ = True
+        return float(self) >= self._limit(other)
+
+    def _limit(self, other: float | str) -> float:
+        __tracebackhide__ = True  # the user's comparison is what matters
+        limit = Duration(other)
+        if not isinstance(other, (str, Quantity)) and self.timeout < limit < math.inf:
+            raise PlanError(
+                f"{other:g} is in seconds, and no latency can exceed the timeout of {Duration(self.timeout)}: "
+                f'did you mean "{other:g}ms"?'
+            )
+        return float(limit)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[float, ...]]:
+        return type(self), (float(self), self.timeout)
+
+
+class NoAnswer(Latency):
     """The latency of a request without a response: longer than any limit.
 
     Prints as ``>5s`` where it is known how long it waited, else as ``no answer``.
@@ -115,30 +164,17 @@ class NoAnswer(Duration):
 
     waited: float
 
-    def __new__(cls, waited: float = 0.0) -> Self:
-        """Take how long the request waited in seconds, where that is known."""
-        self = super().__new__(cls, math.inf)
+    def __new__(cls, waited: float = 0.0, timeout: float = math.inf) -> Self:
+        """Take how long the request waited in seconds, where that is known, and the timeout."""
+        self = super().__new__(cls, math.inf, timeout)
         self.waited = waited
         return self
-
-    # A comparison makes the other side a plain duration, not another missing answer.
-    def __lt__(self, other: float | str) -> bool:
-        return Duration(math.inf) < other
-
-    def __le__(self, other: float | str) -> bool:
-        return Duration(math.inf) <= other
-
-    def __gt__(self, other: float | str) -> bool:
-        return Duration(math.inf) > other
-
-    def __ge__(self, other: float | str) -> bool:
-        return Duration(math.inf) >= other
 
     def __str__(self) -> str:
         return f">{Duration(self.waited)}" if self.waited else "no answer"
 
-    def __reduce__(self) -> tuple[type[Self], tuple[float]]:
-        return type(self), (self.waited,)
+    def __reduce__(self) -> tuple[type[Self], tuple[float, ...]]:
+        return type(self), (self.waited, self.timeout)
 
 
 class Rate(Quantity):

@@ -20,3 +20,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     words = sorted(known)
     near = get_close_matches(word, words, n=1)
     return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(words)}."
+
+
+def printable(text: str) -> str:
+    """Return text from elsewhere on one line, with its control characters (terminals obey them) as escapes."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 LAYERS = """
     clock errors redaction wording
     units
-    traffic
+    file_lock traffic
     figures
     generators objectives service
     running workers records
@@ -45,6 +45,7 @@ OWNERS = {
         "generators.channel",
         "generators.nighthawk_service",
         "generators.remote",
+        "serving.calls",
         "serving.generator_service",
         "serving.server",
     },
@@ -155,12 +156,14 @@ def test_a_session_without_a_load_imports_little(tmp_path: Path) -> None:
     assert loaded == {
         f"pytest_loadgen.{name}"
         for name in (
+            "clock",
             "errors",
             "plugin",
             "plugin.hookspecs",
             "plugin.reporting",
             "plugin.session",
             "plugin.settings",
+            "plugin.turns",
             "plugin.xdist",
             "wording",
         )

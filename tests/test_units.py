@@ -2,16 +2,19 @@
 
 import copy
 import math
+import operator
 import pickle
+from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.units import Duration, NoAnswer, Rate, Share, exactly
+from pytest_loadgen.units import Duration, Latency, NoAnswer, Rate, Share, exactly
 
 A_DURATION = "is not a duration: write seconds (0.2) or a string ('200ms', '5s', '1m30s')"
 A_RATE = "is not a rate: write a number per second (500) or a string ('500/s', '30/m')"
@@ -189,3 +192,18 @@ def test_no_text_crashes(text: str) -> None:
     for kind in (Duration, Rate, Share):
         with suppress(PlanError):
             assert 0 <= kind(text) < math.inf
+
+
+@pytest.mark.parametrize("latency", [Latency(0.055, 5), NoAnswer(5, 5), NoAnswer(timeout=5)])
+@pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge])
+def test_a_bare_number_that_no_latency_can_exceed(latency: Latency, compare: Callable[[Any, Any], bool]) -> None:
+    """A bare number above the timeout was not meant in seconds; written with its unit, or below, it is compared."""
+    said = r'^10 is in seconds, and no latency can exceed the timeout of 5s: did you mean "10ms"\?$'
+    for pair in (latency, 10), (10, latency), (latency, 10.0):
+        with pytest.raises(PlanError, match=said):
+            compare(*pair)
+    for other in (0.2, 5, "200ms", "10s", Duration(10), Latency(10, 60), math.inf):
+        assert compare(latency, other) == compare(float(latency), float(Duration(other)))
+    assert compare(Latency(0.055), 10) == compare(0.055, 10)
+    for copied in (copy.deepcopy(latency), pickle.loads(pickle.dumps(latency))):  # our own
+        assert (str(copied), copied.timeout) == (str(latency), 5)

@@ -29,6 +29,8 @@ _HIGHEST = 3_600_000_000_000
 _LARGEST = 1 << 20
 _INFLATED = 4 << 20
 _HEADER = 8
+_DIGITS = slice(12, 16)
+_MOST_DIGITS = 4
 
 MASKS = tuple(-1 << max(_FLOOR_BITS, bits - _BUCKET_BITS) for bits in range(64))
 """``ns & MASKS[ns.bit_length()]`` is the lower edge of a latency's bucket, for the engine's loop."""
@@ -250,9 +252,12 @@ def _check_size(text: str) -> None:
     if len(text) > _LARGEST:
         raise ValueError(f"more than {_LARGEST:,} characters")
     inflater = zlib.decompressobj()
-    inflater.decompress(base64.b64decode(text)[_HEADER:], _INFLATED)
+    inflated = inflater.decompress(base64.b64decode(text)[_HEADER:], _INFLATED)
     if inflater.unconsumed_tail:
         raise ValueError(f"more than {_INFLATED:,} bytes when inflated")
+    # A few bytes may stand for millions of empty buckets.
+    if (digits := int.from_bytes(inflated[_DIGITS])) > _MOST_DIGITS:
+        raise ValueError(f"{digits} significant digits, instead of at most {_MOST_DIGITS}")
 
 
 def _nanoseconds(seconds: float) -> int:

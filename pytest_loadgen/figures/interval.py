@@ -132,10 +132,15 @@ class Interval:
     """Requests sent again because the service had closed the idle connection that they were sent on."""
     never_sent: int = field(default=0, metadata=TOTAL)
     """Timeouts of requests that were never sent: no connection, or not even the generator, was free for them."""
+    unseen: int = field(default=0, metadata=TOTAL)
+    """How many requests more may have failed without the generator noticing, at most; they are in no other figure."""
     first_byte: Histogram = field(default_factory=Histogram, metadata=LATENCIES)
     """From when a request was due to the first byte of its response; empty where the generator does not measure it."""
     names: Mapping[str, NamedFigures] = field(default_factory=dict, metadata=NAMES)
     """The figures of a mix by the names of its requests; empty where all requests are the same."""
+
+    reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What was wrong, by kind of failure, where the generator knows more: of one request each, not a figure."""
 
     def of(self, name: str) -> Interval:
         """Give the interval of the requests of one name; lag, CPU and throttling are those of the whole."""
@@ -159,7 +164,8 @@ class Interval:
     def merge_parallel(cls, intervals: Sequence[Interval]) -> Self:
         """Combine what workers did at the same time."""
         figures = {name: figure.in_parallel(_values(intervals, name)) for name, figure in _figures(cls).items()}
-        return cls(min(_values(intervals, "start")), max(_values(intervals, "seconds")), **figures)
+        start, seconds = min(_values(intervals, "start")), max(_values(intervals, "seconds"))
+        return cls(start, seconds, **figures, reasons=_reasons(intervals))
 
     @classmethod
     def concatenate(cls, intervals: Sequence[Interval]) -> Self:
@@ -174,7 +180,7 @@ class Interval:
         begin = min((interval.start for interval in sending), default=0.0)
         end = max((interval.start + interval.seconds for interval in sending), default=0.0)
         start = min((interval.start for interval in intervals), default=0.0)
-        return cls(start, min(end - begin, sum(seconds)), **figures)
+        return cls(start, min(end - begin, sum(seconds)), **figures, reasons=_reasons(intervals))
 
     def as_dict(self) -> dict[str, Any]:
         """Give the interval as JSON can hold it; histograms in HdrHistogram's own encoding."""
@@ -198,6 +204,11 @@ FIGURES = _figures(Interval)
 
 def _values(intervals: Sequence[Interval | NamedFigures], name: str) -> list[Any]:
     return [getattr(interval, name) for interval in intervals]
+
+
+def _reasons(intervals: Iterable[Interval]) -> dict[str, str]:
+    """Return the first reason of each kind."""
+    return {kind: reason for each in reversed(list(intervals)) for kind, reason in each.reasons.items()}
 
 
 def count_outcomes(intervals: Iterable[Interval]) -> Counter[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_loadgen.figures.outcomes import FAILURES
+from pytest_loadgen.figures.outcomes import FAILURES, is_answer
 from pytest_loadgen.units import Duration, Rate, Share
 from pytest_loadgen.wording import counted
 
 if TYPE_CHECKING:
+    from pytest_loadgen.figures.interval import Interval
     from pytest_loadgen.figures.result import Result
 
 # The generator is the limit if one request in a hundred leaves this many seconds late, or if it sends
@@ -19,7 +21,10 @@ _SATURATED = 0.95
 _THROTTLED = 0.05
 # A generator that did not run for this part of the time, or for so many seconds at all, was stopped.
 _STALLED, _LONG_STALL = 0.01, 0.5
+# A request for which the generator took this part of the timeout may have timed out because of that.
+_MUCH_OF_TIMEOUT = 0.25
 _IDLE = 0.5
+_LIMIT = "the generator was the limit"
 _REMEDY = "Use more workers (--load-workers)"
 _RAN_OUT = {
     "filehandles": "Raise the limit (ulimit -n), or use fewer connections.",
@@ -27,13 +32,34 @@ _RAN_OUT = {
 }
 
 
-def find_problems(result: Result) -> Iterator[str]:
-    """Say what makes the generator the limit, one sentence each."""
+@dataclass(frozen=True)
+class Problem:
+    """Why figures describe the generator."""
+
+    reason: str
+    """In a few words, for a verdict."""
+    sentence: str
+    """With what was found, and what to do."""
+
+
+def explained(result: Result) -> list[str]:
+    """Say what was wrong with requests that failed, one sentence for each kind, where the generator knows it."""
+    return [
+        f"One of {counted(result.outcomes[kind], 'request')} that failed as {kind}: {reason}."
+        for kind, reason in sorted(result.total.reasons.items())
+        if kind in result.outcomes
+    ]
+
+
+def find_problems(result: Result) -> Iterator[Problem]:
+    """Say what makes the generator the limit."""
     total, plan, name = result.total, result.plan, result.generator
     if total.stalled > max(LATE, min(_LONG_STALL, _STALLED * total.seconds)):
-        yield (
-            f"the {name} generator did not run for {Duration(total.stalled)}: it was stopped, the machine slept, "
-            "or other work had its CPU. Run the load again."
+        stalled = Duration(total.stalled)
+        yield Problem(
+            f"the generator did not run for {stalled}",
+            f"the {name} generator did not run for {stalled}: it was stopped, the machine slept, "
+            "or other work had its CPU. Run the load again.",
         )
     # One late request is a hiccup.
     elif total.lag.over(LATE) > 1 and (late := total.lag.percentile(99)) > LATE:
@@ -45,20 +71,56 @@ def find_problems(result: Result) -> Iterator[str]:
         else:
             found = f"the {name} generator was late: it sent 1 request in 100 {late} or more after it was due."
         if total.cpu < _IDLE:
-            yield (
+            yield Problem(
+                "the machine was busy with other work",
                 f"{found} It used only {total.cpu:.0%} of its CPU, so the machine was busy with other work: "
-                "stop that, or use a lower rate."
+                "stop that, or use a lower rate.",
             )
         else:
-            yield f"{found} {_REMEDY}, or a lower rate."
+            yield Problem(_LIMIT, f"{found} {_REMEDY}, or a lower rate.")
     elif plan.closed and total.cpu >= _SATURATED:
         # At a set rate the lag shows it better: a generator may use all its CPU to be on time.
-        yield (
-            f"the {name} generator's CPU was saturated ({Share(total.cpu)}): the service may handle more. {_REMEDY}."
+        cpu = Share(total.cpu)
+        yield Problem(
+            _LIMIT, f"the {name} generator's CPU was saturated ({cpu}): the service may handle more. {_REMEDY}."
         )
     if total.seconds and total.throttled > _THROTTLED * total.seconds:
         share = Share(total.throttled / total.seconds)
-        yield f"the {name} generator was CPU-throttled for {share} of the time. Raise the container's CPU limit."
+        yield Problem(
+            "the generator was CPU-throttled",
+            f"the {name} generator was CPU-throttled for {share} of the time. Raise the container's CPU limit.",
+        )
     for kind, remedy in _RAN_OUT.items():
         if count := total.outcomes.get(kind):
-            yield f"{FAILURES[kind]} ({counted(count, 'request')}). {remedy}"
+            yield Problem(FAILURES[kind], f"{FAILURES[kind]} ({counted(count, 'request')}). {remedy}")
+
+
+def suspects(result: Result) -> list[bool]:
+    """Say of each interval whether failures in it may be the generator's: it did not run then, or was very late.
+
+    Requests that were open when it stopped, and those that were due meanwhile, end up to a timeout before or after.
+    """
+    timeout = float(result.plan.timeout)
+    much = _MUCH_OF_TIMEOUT * timeout
+    held = [
+        (each.start, each.start + each.seconds)
+        for each in result.intervals
+        if each.stalled > min(_LONG_STALL, much) or each.lag.over(much)
+    ]
+    return [
+        any(each.start <= end + timeout and each.start + each.seconds >= start - timeout for start, end in held)
+        for each in result.intervals
+    ]
+
+
+def without_own_failures(result: Result) -> tuple[Interval, ...]:
+    """Give the intervals without the requests whose failure may be the generator's."""
+    kept = []
+    for each, suspect in zip(result.intervals, suspects(result), strict=True):
+        own = {kind for kind in each.outcomes if kind in _RAN_OUT or (suspect and not is_answer(kind))}
+        if own:
+            outcomes = {kind: count for kind, count in each.outcomes.items() if kind not in own}
+            kept.append(replace(each, outcomes=outcomes, never_sent=0 if suspect else each.never_sent))
+        else:
+            kept.append(each)
+    return tuple(kept)

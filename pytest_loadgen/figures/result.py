@@ -11,9 +11,9 @@ from typing import Any, Literal, Self
 from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval, count_outcomes
 from pytest_loadgen.figures.outcomes import is_answer
-from pytest_loadgen.figures.problems import LATE, find_problems
+from pytest_loadgen.figures.problems import LATE, find_problems, without_own_failures
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.units import NO_TIME, Duration, NoAnswer, Rate, Share
+from pytest_loadgen.units import NO_TIME, Duration, Latency, NoAnswer, Rate, Share
 from pytest_loadgen.wording import counted
 
 LatencyFrom = Literal["scheduled", "sent", "corrected"]
@@ -39,6 +39,8 @@ class Result:
     """The most that the generator itself may add to a latency."""
     sent_from: str = ""
     """Where the load was sent from, if not from this machine."""
+    went_on: str = ""
+    """That the load went on beyond its duration, to what, and what for; empty if it did not."""
 
     def best_and_worst(self) -> tuple[Self, Self]:
         """Give the best and the worst that the result may be, where latencies were counted in wide buckets."""
@@ -106,6 +108,12 @@ class Result:
             return sum(self[name].errors for name in self.names)
         return sum(count for outcome, count in self.outcomes.items() if not self.plan.expects(outcome))
 
+    @cached_property
+    def without_own_failures(self) -> Self:
+        """The same result without the failures that the generator itself may have caused; itself if there are none."""
+        intervals = without_own_failures(self)
+        return self if intervals == self.intervals else replace(self, intervals=intervals)
+
     @property
     def all_failed(self) -> bool:
         """Whether no request succeeded."""
@@ -133,7 +141,7 @@ class Result:
         lag = self.total.lag
         return bool(lag) and lag.percentile(50) > LATE
 
-    def percentile(self, percent: float, *, service: bool = False) -> Duration:
+    def percentile(self, percent: float, *, service: bool = False) -> Latency:
         """Give the latency that this percentage (0 to 100) of all requests did not exceed.
 
         Measured from when a request was due, or with `service` from when it was sent. Requests
@@ -145,48 +153,53 @@ class Result:
         wanted = rank(percent, self.requests or 1)
         latency = self.total.latency
         if wanted <= latency.count:
-            return latency.at_rank(wanted)
+            return Latency(latency.at_rank(wanted), self.plan.timeout)
         kinds = {kind for kind in self.total.outcomes if not is_answer(kind)}
-        return NoAnswer(self.plan.timeout if kinds == {"timeout"} else 0.0)
+        return NoAnswer(self.plan.timeout if kinds == {"timeout"} else 0.0, self.plan.timeout)
 
     @property
-    def p50(self) -> Duration:
+    def p50(self) -> Latency:
         """The median latency."""
         return self.percentile(50)
 
     @property
-    def p90(self) -> Duration:
+    def p90(self) -> Latency:
         """The latency that 90 % of requests did not exceed."""
         return self.percentile(90)
 
     @property
-    def p95(self) -> Duration:
+    def p95(self) -> Latency:
         """The latency that 95 % of requests did not exceed."""
         return self.percentile(95)
 
     @property
-    def p99(self) -> Duration:
+    def p99(self) -> Latency:
         """The latency that 99 % of requests did not exceed."""
         return self.percentile(99)
 
     @property
-    def max(self) -> Duration:
+    def max(self) -> Latency:
         """The latency of the slowest request."""
         return self.percentile(100)
 
     @property
-    def mean(self) -> Duration:
+    def mean(self) -> Latency:
         """The mean latency; a request without a response counts with the timeout."""
         unanswered, answered = self.total.unanswered, self.total.latency.count
         if not answered + unanswered:
-            return NoAnswer()
+            return NoAnswer(timeout=self.plan.timeout)
         seconds = self.total.latency.mean * answered + self.plan.timeout * unanswered
-        return Duration(seconds / (answered + unanswered))
+        return Latency(seconds / (answered + unanswered), self.plan.timeout)
 
     @cached_property
     def problems(self) -> tuple[str, ...]:
         """Why the figures describe the generator and not the service, one sentence each; empty if they do not."""
-        return tuple(find_problems(self))
+        return tuple(each.sentence for each in find_problems(self))
+
+    @property
+    def limited_by(self) -> str:
+        """The first of the problems in a few words; empty if there are none."""
+        return next((each.reason for each in find_problems(self)), "")
 
     def __repr__(self) -> str:
         if not self.requests:
@@ -204,6 +217,7 @@ class Result:
             "intervals": [interval.as_dict() for interval in self.intervals],
             "interrupted": self.interrupted,
             "abort_reason": self.abort_reason,
+            "went_on": self.went_on,
             "version": self.version,
             "latency_from": self.latency_from,
             "added_latency": float(self.added_latency),
@@ -219,6 +233,7 @@ class Result:
             intervals=tuple(Interval.from_dict(interval) for interval in data["intervals"]),
             interrupted=data["interrupted"],
             abort_reason=data["abort_reason"],
+            went_on=data["went_on"],
             version=data["version"],
             latency_from=data["latency_from"],
             added_latency=Duration(data["added_latency"]),

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import signal
-import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import PARSE_ERRORS, Running
 from pytest_loadgen.generators.process import CommandOutput, Process, excerpt
+from pytest_loadgen.generators.scratch import scratch_folder
 from pytest_loadgen.redaction import redact
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import NO_TIME, Duration
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 # How long a program has to report when Ctrl-C is pressed, in seconds.
 _INTERRUPT_TIMEOUT = 1.0
+# The file with all of standard error, in the program's folder.
+_MESSAGES = "messages.log"
 
 
 class CommandRun(Running):
@@ -69,10 +70,11 @@ class CommandRun(Running):
         """Run the program for a plan, and read its output."""
         command = self._command
         argv = [command.path(), *command.argv(plan)]
-        with tempfile.TemporaryDirectory(prefix="pytest-loadgen-", ignore_cleanup_errors=True) as folder:
+        with scratch_folder() as folder:
             for name, content in command.files(plan).items():
-                (Path(folder) / name).write_bytes(content)
-            with closing(Process(argv, command.env, Path(folder))) as process:
+                (folder / name).write_bytes(content)
+            messages = folder / _MESSAGES if command.keeps_messages else None
+            with closing(Process(argv, command.env, folder, messages=messages)) as process:
                 self._process = process
                 try:
                     output = None if self._stopped.is_set() else self._wait(process, plan)
@@ -93,6 +95,10 @@ class CommandRun(Running):
         output = process.wait(self._command.grace)
         if self._stopped.is_set() or (output and output.status != -signal.SIGINT):
             return output
+        if self._command.waits_forever(plan):
+            process.signal(signal.SIGKILL)
+            if killed := process.wait(self._command.grace):
+                return replace(killed, hung=True)
         raise GeneratorError(f"did not end within {Duration(limit)}, and was killed{excerpt(process.stderr)}")
 
     def _partial_result(self, process: Process, plan: Plan) -> list[Interval]:
@@ -109,7 +115,18 @@ class CommandRun(Running):
             plan = plan.between(0, min(float(plan.duration), max(output.seconds, 0.001)))
         command.check(output)
         try:
-            return list(command.parse(replace(output, interrupted=self._interrupted), plan))
+            found = list(command.parse(replace(output, interrupted=self._interrupted), plan))
         except PARSE_ERRORS as error:
             printed = output.stdout or output.stderr
             raise GeneratorError(f"its result cannot be read ({error}){excerpt(printed)}") from None
+        return _with_stalls(found, output.stalls)
+
+
+def _with_stalls(intervals: list[Interval], stalls: Sequence[tuple[float, float]]) -> list[Interval]:
+    """Note in the intervals for how long the program did not run."""
+    for start, seconds in stalls:
+        if intervals:
+            # A stall before or after the load may have changed the first or last interval.
+            at = max((number for number, each in enumerate(intervals) if each.start <= start), default=0)
+            intervals[at] = replace(intervals[at], stalled=intervals[at].stalled + seconds)
+    return intervals

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.interval import Interval
-from pytest_loadgen.generators.command import Command
-from pytest_loadgen.generators.fortio_log import Call, Failures, Schedule
+from pytest_loadgen.generators.command import VISIBLE_SETTING, Command
+from pytest_loadgen.generators.fortio_log import Messages, Schedule, on_one_clock, read_calls
 from pytest_loadgen.generators.fortio_options import Shape, duration, headers
-from pytest_loadgen.generators.fortio_result import read
+from pytest_loadgen.generators.fortio_result import more_connections, read
 from pytest_loadgen.generators.process import CommandOutput
 from pytest_loadgen.generators.timeline import Timeline
 from pytest_loadgen.traffic.plan import Plan
@@ -23,6 +23,9 @@ _LOG, _BODY = "access.log", "body"
 _PING = "/fgrpc.PingServer/Ping"
 # The first version that can call the methods of any gRPC service.
 _GRPC_METHODS = (1, 71)
+# Go's client sends requests with these methods again.
+_REPEATED = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_MAX_LINE = 1 << 16
 # Options that args may not contain, and what to use instead.
 _TIMEOUT = "timeout="
 _RESERVED = {
@@ -40,6 +43,8 @@ class Fortio(Command):
     T, call i is due at ``t / rate + (i + i / (n - 1)) * T / rate``. Its connections are opened before
     the first call, by a request on each that does not count. The client is Go's own (``-stdclient``):
     fortio's accepts a response that was cut short. Its timers have a resolution of a millisecond.
+    That client sends a request again whose connection was closed without a response, as if it had been
+    idle. So connections that it opened for no other reason may stand for failures: they are `unseen`.
     A ``tcp://`` or ``udp://`` service has to echo the bytes that it receives.
     """
 
@@ -48,6 +53,8 @@ class Fortio(Command):
     added_latency = Duration("1ms")
     install_hint: ClassVar = "https://fortio.org"
     version_args: ClassVar = ("version",)
+    keeps_messages = True
+    settings: Mapping[str, type] = {**Command.settings, **VISIBLE_SETTING}
     reserved_args: ClassVar = {f"-{name}": instead for name, instead in _RESERVED.items()}
 
     def argv(self, plan: Plan) -> list[str]:
@@ -55,6 +62,7 @@ class Fortio(Command):
         target, shape = plan.target, Shape.of(plan)
         if b"{uuid}" in target.body + target.path:
             raise PlanError("fortio would replace {uuid} in the URL or body by a new UUID for each request")
+        self.check_visible(target)
         timeout = "-udp-timeout" if target.scheme == "udp" else "-timeout"
         return [
             "load",
@@ -79,19 +87,27 @@ class Fortio(Command):
 
     def parse(self, output: CommandOutput, plan: Plan) -> list[Interval]:
         """Read the access log, and the result for the whole load."""
-        result = read(output.stdout)
         log = output.folder / _LOG
-        calls = [Call.read(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
-        failures = Failures(output.stderr)
-        schedule = Schedule.of(result, plan, output.stderr)
+        logged = read_calls(log) if log.exists() else []
+        messages = _messages(output)
+        if output.hung:
+            # It has no result. It called as planned, unless it still waits for the first responses.
+            shape = Shape.of(plan)
+            result: dict[str, Any] = {}
+            schedule = Schedule.as_planned(logged, shape.rate, shape.threads, shape.calls // shape.threads)
+        else:
+            result = read(output.stdout)
+            schedule = Schedule.of(result, plan, messages.calls)
         if not output.interrupted and (made := schedule.calls * schedule.threads) != (wanted := Shape.of(plan).calls):
             raise GeneratorError(
                 f"planned {made:,} calls instead of {wanted:,}: check that its args do not change the load"
             )
         timeline = Timeline(plan)
-        for call, begin, due, free in schedule.placed(calls):
+        kinds = [messages.kind(call, plan) for call in logged]
+        calls = on_one_clock(logged, schedule, output.seconds)
+        for kind, (call, begin, due, free) in zip(kinds, schedule.placed(calls), strict=True):
             end = begin + call.latency
-            if kind := failures.kind(call, plan):
+            if kind:
                 timeline.add_failure(end, kind)
             else:
                 timeline.add_response(end, call.status, end - due, call.latency)
@@ -99,7 +115,14 @@ class Fortio(Command):
                 timeline.add_lag(due, begin - max(due, free))
         for due in schedule.missing(calls, float(plan.duration)):
             timeline.add_failure(due + plan.timeout, "timeout", sent=False)
-        return timeline.intervals(output.cpu / output.seconds)
+        if output.hung and plan.closed:
+            timeline.add_failure(float(plan.duration), "timeout", schedule.threads)
+        unseen = more_connections(result, failures_of=messages.of_thread) if _sends_again(plan.target) else 0
+        return timeline.intervals(output.cpu / output.seconds, min(unseen, len(calls)))
+
+    def waits_forever(self, plan: Plan) -> bool:
+        """Return whether it has no timeout: fortio waits for gRPC's responses as long as it takes."""
+        return plan.target.scheme.startswith("grpc")
 
     def _grpc_flags(self, target: Target) -> Iterator[str]:
         """Return the flags of a health check, of fortio's own ping, or of a call to a method."""
@@ -115,6 +138,25 @@ class Fortio(Command):
         elif path.strip("/"):
             yield from ("-healthservice", path.strip("/"))
         yield from _header_flags(target)
+        if target.tls and isinstance(target.address, tuple) and b"host" not in {k.lower() for k, _ in target.headers}:
+            # It connects to the address that was checked; this is the name that TLS verifies.
+            host = target.host.strip("[]")
+            yield from ("-H", f"host: [{host}]:{target.port}" if ":" in host else f"host: {host}:{target.port}")
+
+
+def _messages(output: CommandOutput) -> Messages:
+    if output.messages is None:
+        return Messages(output.stderr.splitlines())
+    with output.messages.open(encoding="utf-8", errors="replace") as lines:
+        return Messages(iter(lambda: lines.readline(_MAX_LINE), ""))
+
+
+def _sends_again(target: Target) -> bool:
+    """Whether Go's client sends a request again if its connection is closed without a response, and says nothing."""
+    names = {name.lower() for name, _ in target.headers}
+    return target.scheme.startswith("http") and (
+        target.method in _REPEATED or not names.isdisjoint({b"idempotency-key", b"x-idempotency-key"})
+    )
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -157,7 +199,7 @@ def _tls_flags(target: Target) -> Iterator[str]:
 
 def _address(target: Target) -> str:
     host, port = target.host.strip("[]"), target.port
-    if isinstance(target.address, tuple) and target.scheme in {"tcp", "udp", "grpc"}:
+    if isinstance(target.address, tuple) and target.scheme in {"tcp", "udp", "grpc", "grpcs"}:
         host = target.address[0]
     host_and_port = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if target.scheme == "grpc":

@@ -6,6 +6,7 @@ import json
 import math
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from pytest_loadgen.errors import GeneratorError
@@ -14,6 +15,8 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.traffic.plan import Plan
 
 _FAILED = "-1"
+# More than any machine can count in a load.
+_MAX_COUNT = 10**15
 # The bounds of fortio's buckets in units of the resolution; the last bucket has no upper bound.
 _GRID = (
     *range(13), 14, 16, 18, 20, *range(25, 51, 5), *range(60, 101, 10), *range(120, 201, 20), *range(250, 501, 50),
@@ -41,7 +44,7 @@ def interval(result: dict[str, Any], plan: Plan, resolution: float) -> Interval:
     Raises LookupError, TypeError or ValueError if the result is malformed.
     """
     bounds = (*(resolution * part for part in _GRID), math.inf)
-    outcomes = Counter({str(code): int(count) for code, count in result["RetCodes"].items()})
+    outcomes = Counter({str(code): _whole(count) for code, count in result["RetCodes"].items()})
     failed = outcomes.pop(_FAILED, 0)
     total, errors = (_counts(result[f"{kind}DurationHistogram"], bounds) for kind in ("", "Errors"))
     # If there are wrong statuses too, fortio does not say which errors they are: the fastest ones are
@@ -56,7 +59,18 @@ def interval(result: dict[str, Any], plan: Plan, resolution: float) -> Interval:
         for bucket, count in (total - lost).items()
     )
     seconds = result["ActualDuration"] / 1e9 if plan.closed else float(plan.duration)
-    return Interval(0.0, seconds, latency, latency, dict(+outcomes), never_sent=never_sent)
+    opened = sum(map(_whole, result.get("Sockets") or []))
+    unseen = max(0, opened - result["NumThreads"] - failed) if opened else 0
+    # Of a stream that was cut short, HTTP/2 keeps the connection, and fortio says 204.
+    unseen += outcomes["204"] if plan.target.http2 else 0
+    unseen = min(unseen, outcomes.total())
+    return Interval(0.0, seconds, latency, latency, dict(+outcomes), never_sent=never_sent, unseen=unseen)
+
+
+def more_connections(result: dict[str, Any], failures_of: Callable[[int], int]) -> int:
+    """Count the connections that threads opened although none of their calls failed: why is not known."""
+    opened = [_whole(count) for count in result.get("Sockets") or []]
+    return sum(max(0, count - 1 - failures_of(thread)) for thread, count in enumerate(opened))
 
 
 def _never_sent(result: dict[str, Any], plan: Plan) -> int:
@@ -77,8 +91,14 @@ def _counts(histogram: dict[str, Any], bounds: tuple[float, ...]) -> Counter[int
     counts: Counter[int] = Counter()
     for each in histogram["Data"] or ():
         middle = (each["Start"] + each["End"]) / 2
-        counts[bisect_left(bounds, middle) - 1] += each["Count"]
+        counts[bisect_left(bounds, middle) - 1] += _whole(each["Count"])
     return counts
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or not 0 <= value < _MAX_COUNT:
+        raise ValueError(f"{value!r} is not a count")
+    return value
 
 
 def _fastest(counts: Counter[int], wanted: int) -> Counter[int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
+import socket
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_loadgen.errors import GeneratorError, PlanError
@@ -17,15 +19,22 @@ from pytest_loadgen.generators.fortio_options import Shape, duration, headers
 from pytest_loadgen.generators.fortio_result import interval, read
 from pytest_loadgen.redaction import redact, without_password
 from pytest_loadgen.traffic.plan import Plan
-
-if TYPE_CHECKING:
-    import httpx
+from pytest_loadgen.units import Duration
+from pytest_loadgen.wording import printable
 
 # Of the histograms, in seconds: up to a thousand times this, no bucket is wider than a quarter of its values.
 _RESOLUTION = 0.000_02
 # How long the server may take beyond the plan, and to answer whether it is there, in seconds.
 _GRACE = 10.0
 _STATUS_TIMEOUT = 2.0
+# For each of the two calls that stop a load; Ctrl-C waits for them.
+_STOP_TIMEOUT = 0.75
+_MAX_RESPONSE = 16 << 20
+# fortio's codes: of HTTP, and -1. What else a server sends would be printed.
+_CODE = re.compile(r"-1|\d{1,3}", re.ASCII)
+_MAX_CODE = 20
+_MAX_COUNT = 1 << 53
+_MAX_MESSAGE = 1000
 
 
 class FortioServer(LoadGenerator):
@@ -49,24 +58,38 @@ class FortioServer(LoadGenerator):
         self.call("GET", "status", _STATUS_TIMEOUT)
         return ""
 
-    def call(self, method: str, endpoint: str, seconds: float, **request: Any) -> httpx.Response:
-        """Call the REST API. Raises PlanError or GeneratorError."""
+    def call(self, method: str, endpoint: str, seconds: float, **request: Any) -> bytes:
+        """Call the REST API; the whole response has to be there in time. Raises PlanError or GeneratorError."""
         import httpx
 
         server = f"{self.name}: {without_password(self.address)}"
+        deadline = _Deadline(seconds)
         try:
             base = self.address.rstrip("/") + ("" if urlsplit(self.address.rstrip("/")).path else "/fortio")
-            response = httpx.request(method, f"{base}/rest/{endpoint}", timeout=seconds, trust_env=False, **request)
+            with (
+                deadline,
+                httpx.Client(timeout=seconds, trust_env=False, headers={"Accept-Encoding": "identity"}) as client,
+                client.stream(
+                    method, f"{base}/rest/{endpoint}", extensions={"trace": deadline.trace}, **request
+                ) as response,
+            ):
+                body = bytearray()
+                for chunk in response.iter_raw():
+                    body += chunk
+                    if len(body) > _MAX_RESPONSE:
+                        raise GeneratorError(f"{server} sent more than {_MAX_RESPONSE >> 20} MiB")
         except (ValueError, httpx.InvalidURL, httpx.UnsupportedProtocol):
             raise PlanError(f"{server} is not a URL (expected 'http://host:port')") from None
         except httpx.ConnectError as error:
             reason = re.sub(r"^\[Errno .*?\] ", "", str(error)).lower()
             raise GeneratorError(f"{server}: {reason}. Is 'fortio server' running there?") from None
         except httpx.HTTPError as error:
+            deadline.check(server)
             raise GeneratorError(f"{server} is not a fortio server, or was lost ({type(error).__name__})") from None
+        deadline.check(server)
         if response.status_code not in {200, 400}:
             raise GeneratorError(f"{server} is not a fortio server (its status is {response.status_code})")
-        return response
+        return bytes(body)
 
     def run(self, plan: Plan) -> FortioServerRun:
         """Return a run that calls the server when its first interval is asked for."""
@@ -112,7 +135,7 @@ class FortioServerRun(Running):
     def finish(self) -> None:
         """Make the server end the load now and report."""
         if self._under_way.is_set():
-            with suppress(GeneratorError):
+            with suppress(GeneratorError, *PARSE_ERRORS):
                 self._stop_on_server()
 
     def _stop(self) -> None:
@@ -129,11 +152,17 @@ class FortioServerRun(Running):
         if self._stopped.is_set():
             return
         try:
-            found = interval(read(text), plan, _RESOLUTION)
+            result = read(text)
+            if unknown := next((code for code in result["RetCodes"] if not _CODE.fullmatch(code)), None):
+                raise ValueError(f"the return code {unknown[:_MAX_CODE]!r}")
+            _check_counts(result)
+            found = interval(result, plan, _RESOLUTION)
         except GeneratorError as error:
-            raise GeneratorError(f"{name}: {redact(str(error), plan.target.secrets)}") from None
+            message = redact(printable(str(error)), plan.target.secrets)[:_MAX_MESSAGE]
+            raise GeneratorError(f"{name}: {message}") from None
         except PARSE_ERRORS as error:
-            raise GeneratorError(f"{name}: its response is not a fortio result: {error!r}") from None
+            message = redact(printable(repr(error)), plan.target.secrets)[:_MAX_MESSAGE]
+            raise GeneratorError(f"{name}: its response is not a fortio result: {message}") from None
         yield found
 
     def _execute(self, plan: Plan) -> str:
@@ -142,7 +171,7 @@ class FortioServerRun(Running):
         limit = plan.duration + plan.timeout + _GRACE
         self._under_way.set()
         try:
-            return self._generator.call("POST", "run", limit, json=options).text
+            return self._generator.call("POST", "run", limit, json=options).decode("utf-8", "replace")
         except BaseException:
             # A load continues when its connection breaks: it has to be stopped.
             self.finish()
@@ -151,7 +180,48 @@ class FortioServerRun(Running):
             self._under_way.clear()
 
     def _stop_on_server(self) -> None:
-        statuses = self._generator.call("GET", "status", _GRACE).json().get("Statuses") or {}
+        statuses = json.loads(self._generator.call("GET", "status", _STOP_TIMEOUT)).get("Statuses") or {}
         for number, status in statuses.items():
             if status.get("RunnerOptions", {}).get("Labels") == self._label:
-                self._generator.call("GET", "stop", _GRACE, params={"runid": number})
+                self._generator.call("GET", "stop", _STOP_TIMEOUT, params={"runid": number})
+
+
+def _check_counts(result: dict[str, Any]) -> None:
+    """Refuse counts that nothing can have counted. Raises ValueError, or what a malformed result raises."""
+    histograms = (result[f"{kind}DurationHistogram"]["Data"] or () for kind in ("", "Errors"))
+    for count in (*result["RetCodes"].values(), *(each["Count"] for data in histograms for each in data)):
+        if not (isinstance(count, int) and 0 <= count < _MAX_COUNT):
+            raise ValueError("an impossible count")
+
+
+class _Deadline:
+    """Ends a call at a moment, whatever its peer does: httpx limits each read only, and a peer may send slowly."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._socket: socket.socket | None = None
+        self._passed = False
+
+    def check(self, server: str) -> None:
+        """Raise GeneratorError if the moment has passed."""
+        if self._passed:
+            raise GeneratorError(f"{server} did not respond completely within {Duration(self._seconds)}")
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Note the socket; httpx calls this at each step."""
+        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
+            self._socket = info["return_value"].get_extra_info("socket")
+
+    def _end(self) -> None:
+        self._passed = True
+        if found := self._socket:
+            with suppress(OSError):
+                found.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()

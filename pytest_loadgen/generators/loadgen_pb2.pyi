@@ -129,7 +129,7 @@ class Header(_message.Message):
     def __init__(self, name: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class Interval(_message.Message):
-    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "retried", "never_sent", "stalled", "first_byte", "names")
+    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "retried", "never_sent", "stalled", "unseen", "first_byte", "names")
     class OutcomesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -156,6 +156,7 @@ class Interval(_message.Message):
     RETRIED_FIELD_NUMBER: _ClassVar[int]
     NEVER_SENT_FIELD_NUMBER: _ClassVar[int]
     STALLED_FIELD_NUMBER: _ClassVar[int]
+    UNSEEN_FIELD_NUMBER: _ClassVar[int]
     FIRST_BYTE_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
     start: float
@@ -170,9 +171,10 @@ class Interval(_message.Message):
     retried: int
     never_sent: int
     stalled: float
+    unseen: int
     first_byte: Histogram
     names: _containers.MessageMap[str, NamedFigures]
-    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., retried: _Optional[int] = ..., never_sent: _Optional[int] = ..., stalled: _Optional[float] = ..., first_byte: _Optional[_Union[Histogram, _Mapping]] = ..., names: _Optional[_Mapping[str, NamedFigures]] = ...) -> None: ...
+    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., retried: _Optional[int] = ..., never_sent: _Optional[int] = ..., stalled: _Optional[float] = ..., unseen: _Optional[int] = ..., first_byte: _Optional[_Union[Histogram, _Mapping]] = ..., names: _Optional[_Mapping[str, NamedFigures]] = ...) -> None: ...
 
 class NamedFigures(_message.Message):
     __slots__ = ("latency", "service_time", "outcomes", "first_byte", "received", "never_sent")

@@ -37,12 +37,14 @@ _RATE = re.compile(r"\d{1,100}(/0*[1-9]\d{0,99})?", re.ASCII)
 _DAY = 86_400.0
 _MAX_START_AT = 1e10
 _MAX_STAGES = 1000
+_MAX_HEADERS = 10_000
 _MAX_CONNECTIONS = 65_535
 # Names and outcomes of other programs are printed: only these are accepted.
 _MAX_NAME = 100
 _OUTCOME = re.compile(r"[1-9]\d\d|[1-5]xx|[A-Z][A-Z_]{0,31}", re.ASCII)
 _MAX_OUTCOMES = 100
 _MIN_MAX_DURATION = 1.0
+_MAX_RANGES = 10_000
 # JSON's numbers are floats, exact up to here.
 _MAX_COUNT = 1 << 53
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -139,6 +141,8 @@ def write_plan(plan: Plan, generator: str) -> pb.Plan:
 def read_plan(message: pb.Plan, folder: Path) -> Plan:
     """Convert an untrusted message; CA certificates are written to a file in the folder. Raises PlanError."""
     _require(len(message.stages) <= _MAX_STAGES, f"more than {_MAX_STAGES:,} stages")
+    _require(len(message.expect) <= _MAX_OUTCOMES, f"more than {_MAX_OUTCOMES:,} statuses in expect")
+    _require(len(message.target.headers) <= _MAX_HEADERS, f"more than {_MAX_HEADERS:,} headers")
     plan = Plan(
         target=_read_target(message.target, folder),
         stages=tuple(_read_stage(stage) for stage in message.stages),
@@ -320,6 +324,8 @@ def _write_histogram(histogram: Histogram) -> pb.Histogram | None:
 def _read_histogram(message: pb.Histogram) -> Histogram:
     if not message.hdr:
         return Histogram()
+    if len(message.ranges) > _MAX_RANGES:
+        raise ValueError(f"a histogram with more than {_MAX_RANGES:,} ranges")
     wide = ",".join(f"{each.low}-{each.high}x{each.count}" for each in message.ranges)
     try:
         return Histogram.decode(f"{base64.b64encode(message.hdr).decode()};{wide}")

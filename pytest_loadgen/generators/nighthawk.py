@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import ClassVar
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.interval import Interval
-from pytest_loadgen.generators.command import Command
+from pytest_loadgen.generators.command import VISIBLE_SETTING, Command
 from pytest_loadgen.generators.nighthawk_options import ADDED_LATENCY, FEATURES, NighthawkOptions, drain_time
 from pytest_loadgen.generators.nighthawk_result import NighthawkResult
 from pytest_loadgen.generators.process import CommandOutput
@@ -49,10 +49,12 @@ class Nighthawk(Command):
     program = "nighthawk_client"
     install_hint: ClassVar = "https://github.com/envoyproxy/nighthawk"
     reserved_args: ClassVar = _RESERVED
+    settings: Mapping[str, type] = {**Command.settings, **VISIBLE_SETTING}
 
     def argv(self, plan: Plan) -> list[str]:
         """Return Nighthawk's arguments. Raises PlanError."""
         options = NighthawkOptions.of(plan, self._workers())
+        self.check_visible(plan.target)
         return [
             *("--output-format", "json", "--open-loop", "--no-default-failure-predicates"),
             *("--rps", str(options.rate), "--duration", str(options.seconds), "--timeout", str(options.timeout)),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_loadgen import clock
 from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import PARSE_ERRORS, LoadGenerator, Running
@@ -15,6 +15,7 @@ from pytest_loadgen.generators.nighthawk_result import NighthawkResult
 from pytest_loadgen.redaction import redact, without_password
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import NO_TIME, Duration
+from pytest_loadgen.wording import printable
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.nighthawk_pb2 import ExecutionRequest
@@ -125,16 +126,16 @@ class NighthawkServiceRun(Running):
                 interval = None if self._stopped.is_set() else self._execute(part, request)
             except GeneratorError as error:
                 password = generator.address.rpartition("@")[0]
-                message = redact(str(error), [*plan.target.secrets, password])[:_MAX_MESSAGE]
+                message = redact(printable(str(error)), [*plan.target.secrets, password])[:_MAX_MESSAGE]
                 raise GeneratorError(f"{generator.name}: {without_password(generator.address)} {message}") from None
         if interval:
             yield interval
 
     def _execute(self, plan: Plan, request: ExecutionRequest) -> Interval | None:
         """Run a plan on the service, and read its result; returns None if the load was closed meanwhile."""
-        started = time.monotonic()
+        started = clock.monotonic()
         response = self._send(request.SerializeToString(), plan.duration + drain_time(plan) + self._generator.grace)
-        return _read(response, plan, time.monotonic() - started) if response is not None else None
+        return _read(response, plan, clock.monotonic() - started) if response is not None else None
 
     def _send(self, request: bytes, limit: float) -> bytes | None:
         """Send the only request of a stream, and wait for its only response."""

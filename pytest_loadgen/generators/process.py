@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO
 
@@ -35,6 +35,13 @@ _QUERY_TIMEOUT = 10.0
 # How setpriv starts its message, and its exit status, when there is nothing to execute.
 _WRAPPER_ERROR, _WRAPPER_STATUS = "setpriv: ", 127
 _EXCERPT = 1000
+# A program of which a thread waited for a CPU for this part of the time between two looks, while it hardly ran, was
+# kept from running.
+_STARVED = 0.8
+# The monotonic clock, by a function that tests do not replace.
+_now = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+# No generator sends its load to a proxy: that would be past the check of the host.
+PROXY_VARIABLE = re.compile(r".*_proxy", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,12 @@ class CommandOutput:
     """Its working directory, with the files it wrote."""
     interrupted: bool = False
     """Whether the load was told to end early."""
+    hung: bool = False
+    """Whether it waited for the service without end, and was killed."""
+    messages: Path | None = None
+    """A file with all of standard error, if the command asked for it: of `stderr` only both ends are kept."""
+    stalls: Sequence[tuple[float, float]] = ()
+    """When and for how long it did not run, in seconds from its start: it was stopped, or had no CPU."""
 
 
 class Process:
@@ -66,11 +79,15 @@ class Process:
         *,
         max_output: int = _MAX_OUTPUT,
         die_with_parent: bool = True,
+        messages: Path | None = None,
     ) -> None:
-        """Start it, where possible so that it is killed when this thread dies. Raises GeneratorError."""
-        self._folder, self._program = folder, argv[0]
+        """Start it, where possible so that it is killed when this thread dies. Raises GeneratorError.
+
+        With `messages`, all of its standard error goes to that file, too.
+        """
+        self._folder, self._program, self._messages = folder, argv[0], messages
         self._lock = threading.Lock()
-        self._started = time.monotonic()
+        self._started = _now()
         wrapper = _parent_death_wrapper() if die_with_parent else ()
         try:
             self._process = subprocess.Popen(  # noqa: S603  # what the user configured
@@ -79,18 +96,19 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=folder,
-                env={**os.environ, **env},
+                env={**_environment(), **env},
                 start_new_session=True,  # Ctrl-C is for this process to handle
             )
         except (OSError, ValueError) as error:
             raise GeneratorError(f"cannot start {argv[0]}: {getattr(error, 'strerror', None) or error}") from None
         self._pipes = selectors.DefaultSelector()
-        self._stdout, self._stderr = _FullCapture(max_output), _HeadTailCapture()
+        self._stdout, self._stderr = _FullCapture(max_output), _HeadTailCapture(messages)
         for pipe, capture in (self._process.stdout, self._stdout), (self._process.stderr, self._stderr):
             assert pipe
             self._pipes.register(pipe, selectors.EVENT_READ, capture)
         self._ended: float | None = None
         self._cpu = 0.0
+        self._stops = _Stops(self._process.pid, self._started)
 
     @property
     def stderr(self) -> str:
@@ -99,17 +117,27 @@ class Process:
 
     def wait(self, seconds: float) -> CommandOutput | None:
         """Wait until it ends, and return its output; or None if it is still running after this time."""
-        deadline = time.monotonic() + seconds
-        while self._ended is None or (self._pipes.get_map() and time.monotonic() < self._ended + _LINGER):
-            left = deadline - time.monotonic()
+        deadline = _now() + seconds
+        while self._ended is None or (self._pipes.get_map() and _now() < self._ended + _LINGER):
+            left = deadline - _now()
             if left <= 0 and self._ended is None:
                 return None
             self._read(min(max(left, 0.0), _POLL))
             self._reap()
+        self._stderr.flush()
         status, stderr = self._process.returncode, self._stderr.text
         if status == _WRAPPER_STATUS and stderr.startswith(_WRAPPER_ERROR):
             raise GeneratorError(f"cannot start {self._program}: {stderr.strip().rpartition(': ')[2]}")
-        return CommandOutput(self._stdout.text, stderr, status, self._ended - self._started, self._cpu, self._folder)
+        return CommandOutput(
+            self._stdout.text,
+            stderr,
+            status,
+            self._ended - self._started,
+            self._cpu,
+            self._folder,
+            messages=self._messages,
+            stalls=self._stops.found,
+        )
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to it and to every process it started."""
@@ -125,6 +153,7 @@ class Process:
         while self._ended is None:
             self._reap(block=True)
         self._pipes.close()
+        self._stderr.close()
         for pipe in self._process.stdout, self._process.stderr:
             if pipe:
                 pipe.close()
@@ -141,14 +170,25 @@ class Process:
                 self._pipes.unregister(pipe)
 
     def _reap(self, block: bool = False) -> None:
-        """Note its end; with wait4, which reports the CPU time of this process alone."""
+        """Note its end, and its stops; with wait4, which reports the CPU time of this process alone."""
         with self._lock:
-            if self._ended is None:
-                pid, status, usage = os.wait4(self._process.pid, 0 if block else os.WNOHANG)
-                if pid:
+            while self._ended is None:
+                options = 0 if block else os.WNOHANG | os.WUNTRACED | os.WCONTINUED
+                pid, status, usage = os.wait4(self._process.pid, options)
+                if pid and not (os.WIFSTOPPED(status) or os.WIFCONTINUED(status)):
                     self._process.returncode = os.waitstatus_to_exitcode(status)
-                    self._ended = time.monotonic()
+                    self._ended = _now()
                     self._cpu = usage.ru_utime + usage.ru_stime
+                    self._stops.note(self._ended, stopped=False)
+                elif pid:
+                    self._stops.note(_now(), stopped=os.WIFSTOPPED(status))
+                else:
+                    self._stops.look(_now())
+                    break
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not PROXY_VARIABLE.fullmatch(name)}
 
 
 @cache
@@ -191,6 +231,56 @@ def _parent_death_wrapper() -> tuple[str, ...]:
     return words if tried.returncode == 0 else ()
 
 
+class _Stops:
+    """When a process did not run although it might have had work to do, as seen from outside."""
+
+    def __init__(self, pid: int, started: float) -> None:
+        self._pid, self._started = pid, started
+        self._stopped_at: float | None = None
+        self._looked = started
+        self._slept = _sleep_of_machine()
+        self._times: dict[str, tuple[int, int]] = {}
+        self.found: list[tuple[float, float]] = []
+
+    def note(self, now: float, *, stopped: bool) -> None:
+        """Note that it was stopped by a signal, or goes on."""
+        if stopped and self._stopped_at is None:
+            self._stopped_at = now
+        elif not stopped and self._stopped_at is not None:
+            self.found.append((self._stopped_at - self._started, now - self._stopped_at))
+            self._stopped_at = None
+
+    def look(self, now: float) -> None:
+        """See how long its threads waited for a CPU since the last look, and whether the machine slept."""
+        slept = _sleep_of_machine()
+        if slept - self._slept > _POLL:
+            self.found.append((self._looked - self._started, slept - self._slept))
+        self._slept = slept
+        if now - self._looked < _POLL / 2:
+            return
+        times, since = self._thread_times(), now - self._looked
+        ran = sum(ran - self._times.get(thread, (ran, 0))[0] for thread, (ran, _) in times.items()) / 1e9
+        waited = max((each - self._times.get(thread, (0, each))[1] for thread, (_, each) in times.items()), default=0)
+        if waited / 1e9 > _STARVED * since and ran < (1 - _STARVED) * since:
+            self.found.append((self._looked - self._started, min(waited / 1e9, since)))
+        self._times, self._looked = times, now
+
+    def _thread_times(self) -> dict[str, tuple[int, int]]:
+        """Read how long each thread ran and waited for a CPU so far, in ns; empty where the system does not say."""
+        times = {}
+        with suppress(OSError, ValueError, IndexError):
+            for task in Path(f"/proc/{self._pid}/task").iterdir():
+                ran, waited, *_ = map(int, (task / "schedstat").read_text(encoding="ascii").split())
+                times[task.name] = ran, waited
+        return times
+
+
+def _sleep_of_machine() -> float:
+    """Return how long this machine has slept, in seconds, since it was started; 0 where the system does not say."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.clock_gettime(boot) - _now() if boot is not None else 0.0
+
+
 class _FullCapture:
     """A stream of which everything is kept, up to a limit in bytes."""
 
@@ -211,14 +301,23 @@ class _FullCapture:
 
 
 class _HeadTailCapture:
-    """A stream of which the first and the last bytes are kept: there may be a line for each request."""
+    """A stream of which the first and the last bytes are kept: there may be a line for each request.
 
-    def __init__(self) -> None:
+    All of it goes to a file, if there is one.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._file = path.open("wb") if path else None
         self._head = b""
         self._tail: deque[bytes] = deque()
         self._tail_size = 0
 
     def add(self, data: bytes) -> None:
+        if self._file:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                raise GeneratorError(f"its messages cannot be kept: {error.strerror}") from None
         room = _KEPT_END - len(self._head)
         self._head += data[:room]
         if rest := data[room:]:
@@ -226,6 +325,15 @@ class _HeadTailCapture:
             self._tail_size += len(rest)
             while self._tail_size - len(self._tail[0]) > _KEPT_END:
                 self._tail_size -= len(self._tail.popleft())
+
+    def flush(self) -> None:
+        if self._file:
+            self._file.flush()
+
+    def close(self) -> None:
+        if self._file:
+            with suppress(OSError):
+                self._file.close()
 
     @property
     def text(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
@@ -27,6 +28,7 @@ from pytest_loadgen.generators.channel import (
 from pytest_loadgen.redaction import redact, without_password
 from pytest_loadgen.traffic.plan import FEATURES, HIGHEST_RATE, Plan
 from pytest_loadgen.units import Duration
+from pytest_loadgen.wording import printable
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.messages import Description
@@ -50,6 +52,8 @@ _MAX_MESSAGE = 1000
 _MAX_OVERLAP = 0.5
 _SHUTDOWN_TIME = 10.0
 _MAX_CORES = 1000
+# How many intervals there may be in a second.
+_MAX_INTERVALS = 20
 # How many of the planned requests may be missing because a program rounds: a share and a number. A program that
 # reports at its end only may also miss those that were due in the last moment before, in seconds.
 _MAX_MISSING = 0.05, 2
@@ -181,16 +185,31 @@ class Remote(LoadGenerator):
 
         received = False
         checker = _PlanChecker(plan)
+        # Before the first interval the load may wait for others there; from then on it goes as planned.
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            call.cancel()
+
+        timer = threading.Timer(checker.longest, give_up)
+        timer.daemon = True
         try:
             for message in call:
+                if not received:
+                    timer.start()
                 received = True
                 interval = messages.read_interval(message)
                 checker.add(interval)
                 yield interval
         except CallError as error:
+            if late.is_set():
+                error = CallError("DEADLINE_EXCEEDED", error.details)
             raise self._error(error, plan, received) from None
         except ValueError as error:
             raise GeneratorError(f"{self._label} sent an invalid interval: {error}") from None
+        finally:
+            timer.cancel()
         if not plan.closed and checker.requests < checker.min_requests(self.streams_intervals):
             raise GeneratorError(f"{self._label} reported {checker.requests:,} of {plan.requests:,} planned requests")
 
@@ -227,9 +246,7 @@ class Remote(LoadGenerator):
 
     def _error(self, error: CallError, plan: Plan | None = None, received: bool = False) -> LoadError:
         """Translate an error, without secrets."""
-        details = "".join(filter(str.isprintable, " ".join(error.details.split())))
-        if plan:
-            details = redact(details, (*plan.target.secrets, self._resolved_token))
+        details = redact(printable(error.details), (*(plan.target.secrets if plan else ()), self._resolved_token))
         return _ERRORS.get(error.code, GeneratorError)(self._message(error.code, details[:_MAX_MESSAGE], received))
 
     def _message(self, code: str, details: str, received: bool) -> str:
@@ -289,12 +306,20 @@ class _PlanChecker:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._end = self._total_latency = 0.0
-        self._late = 0
+        self._late = self._intervals = 0
         self.requests = 0
+
+    @property
+    def longest(self) -> float:
+        """How long the load may go on, in seconds."""
+        return self._plan.duration + self._plan.timeout + _SHUTDOWN_TIME
 
     def add(self, interval: Interval) -> None:
         """Check the next interval. Raises ValueError if it cannot be one of this plan."""
-        last = self._plan.duration + self._plan.timeout + _SHUTDOWN_TIME
+        last = self.longest
+        self._intervals += 1
+        if self._intervals > _MAX_INTERVALS * last:
+            raise ValueError(f"it is the {self._intervals:,}th in a load of {Duration(self._plan.duration)}")
         start, end = interval.start, interval.start + interval.seconds
         if not (self._end - _MAX_OVERLAP <= start and end <= last):
             raise ValueError(f"it spans {start:g} s to {end:g} s, the one before ended at {self._end:g} s")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from pytest_loadgen.figures.histogram import MASKS, Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.traffic.plan import Plan
+
+# How long after the timeout of the last request a response may still be told from the rest, in seconds.
+_LATEST = 60.0
 
 
 @dataclass
@@ -50,10 +54,14 @@ class Timeline:
         """Add how late the generator itself sent a request."""
         self._at(due).lag[_lower_edge(lag)] += 1
 
-    def intervals(self, cpu: float = 0.0) -> list[Interval]:
-        """Return the intervals, each with this share of a core as the CPU use of the generator."""
+    def intervals(self, cpu: float = 0.0, unseen: int = 0) -> list[Interval]:
+        """Return the intervals, each with this share of a core as the CPU use of the generator.
+
+        Of failures that the generator may not have seen it is not known when they were.
+        """
         last = max(self._seconds, default=0)
-        return [self._interval(number, cpu) for number in range(max(self._whole_seconds, last + 1))]
+        found = [self._interval(number, cpu) for number in range(max(self._whole_seconds, last + 1))]
+        return spread(unseen, found) if unseen else found
 
     def _interval(self, number: int, cpu: float) -> Interval:
         second = self._seconds.get(number, _Second())
@@ -74,7 +82,22 @@ class Timeline:
     def _at(self, moment: float) -> _Second:
         if moment < self._duration:
             return self._seconds[min(max(0, int(moment)), self._whole_seconds - 1)]
-        return self._seconds[self._whole_seconds + int(moment - self._duration)]
+        # A program may report any moment: there are never more seconds than a load can have.
+        after = min(moment - self._duration, float(self._plan.timeout) + _LATEST)
+        return self._seconds[self._whole_seconds + int(after)]
+
+
+def spread(unseen: int, intervals: Sequence[Interval]) -> list[Interval]:
+    """Distribute failures that nobody saw over intervals, by their requests."""
+    total = sum(each.requests for each in intervals)
+    found: list[Interval] = []
+    before = 0
+    for each in intervals:
+        after = before + each.requests
+        share = unseen * after // total - unseen * before // total if total else unseen if not found else 0
+        found.append(replace(each, unseen=share))
+        before = after
+    return found
 
 
 def _lower_edge(seconds: float) -> int:

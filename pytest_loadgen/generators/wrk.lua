@@ -280,15 +280,41 @@ local function rows_of(latency)
    return read and rows or by_asking(latency)
 end
 
+-- The state of each connection at the end: of TCP, and how many milliseconds ago data was last sent and received.
+-- It shows which requests have no response, and since when; neither program tells.
+local function peers()
+   local ffi = require("ffi")
+   ffi.cdef([[
+      typedef struct { uint8_t state, others[7]; uint32_t more[9], sent, acked, received; uint8_t rest[256]; } loadgen_tcp;
+      int getsockopt(int fd, int level, int option, void *value, uint32_t *length);
+   ]])
+   assert(ffi.os == "Linux")
+   local TCP, TCP_INFO = 6, 11
+   local rows, fd, misses = {}, 3, 0
+   while misses < 100 do
+      local info, length = ffi.new("loadgen_tcp"), ffi.new("uint32_t[1]", 256)
+      if ffi.C.getsockopt(fd, TCP, TCP_INFO, info, length) == 0 and length[0] >= 56 then
+         rows[#rows + 1] = string.format("[%d,%.0f,%.0f]", info.state, tonumber(info.sent), tonumber(info.received))
+         misses = 0
+      else
+         misses = misses + 1
+      end
+      fd = fd + 1
+   end
+   return rows
+end
+
 function done(summary, latency)
    local cpu, silent = os.clock(), silence() -- before the following uses some
+   local seen, states = pcall(peers)
    local errors = summary.errors
    io.write("pytest-loadgen: ", string.format(
       '{"microseconds":%.0f,"requests":%.0f,"sent":%.0f,"under_way":%.0f,"silent":%.0f,"received":%.0f,"cpu":%.3f,' ..
-         '"errors":{"connect":%.0f,"read":%.0f,"write":%.0f,"timeout":%.0f},"statuses":{%s},"late":[%s],"latencies":[%s]}\n',
+         '"errors":{"connect":%.0f,"read":%.0f,"write":%.0f,"timeout":%.0f},"statuses":{%s},"late":[%s],"peers":[%s],"latencies":[%s]}\n',
       summary.duration, summary.requests, over_threads("sent"), still_under_way(), silent, summary.bytes, cpu,
       errors.connect, errors.read, errors.write, errors.timeout,
       counted("status", 999, '"%03d":%.0f'), counted("late", summary.duration / 1000, "[%d,%.0f]"),
+      seen and table.concat(states, ",") or "",
       table.concat(rows_of(latency), ",")
    ))
 end

@@ -11,7 +11,7 @@ from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.process import CommandOutput
 from pytest_loadgen.generators.wrk_command import WrkCommand
-from pytest_loadgen.generators.wrk_report import HookReport, count_within, fastest
+from pytest_loadgen.generators.wrk_report import HookReport, count_within, fastest, unusual
 from pytest_loadgen.traffic.plan import Plan
 
 
@@ -21,8 +21,8 @@ class Wrk(WrkCommand):
     After a run wrk adds latencies of requests that it did not send while it waited for slow
     responses. What it adds is known exactly and removed again, so that each latency is one of a
     request that was sent. A request that is lost is sent again; it is a failure each time it is lost.
-    Requests that are open at the end are timeouts if no connection got a response for that long. A
-    connection that waits forever while others get their responses goes unnoticed.
+    Requests that are open at the end are timeouts if they were for that long. If they were for longer
+    than any other request took, they may have failed: they are `unseen`.
     """
 
     name = "wrk"
@@ -56,7 +56,8 @@ class Wrk(WrkCommand):
         unanswered = report.sent - report.responses
         lost = min(unanswered, errors["read"] + errors["write"]) + errors["connect"]
         lost = lost if report.responses else max(lost, report.connections)
-        hung = min(max(0, unanswered - lost), report.connections) if report.silence > plan.timeout else 0
+        still_open = min(max(0, unanswered - lost), report.connections)
+        hung, unseen = _hung(report, still_open, plan)
         in_time = count_within(latencies, plan.timeout)
         latency = fastest(latencies, in_time)
         outcomes = report.statuses_of(in_time) + report.failures_of(lost)
@@ -68,7 +69,23 @@ class Wrk(WrkCommand):
             outcomes=outcomes + Counter(timeout=report.responses - in_time + hung),
             cpu=report.cpu,
             received=report.received,
+            unseen=unseen,
         )
+
+
+def _hung(report: HookReport, still_open: int, plan: Plan) -> tuple[int, int]:
+    """Count the requests that were open at the end for longer than the timeout, and for longer than any other.
+
+    The latter may have failed: wrk does not wait for them.
+    """
+    if report.silence > plan.timeout:
+        return still_open, 0
+    longest = max(report.latencies, default=0) / 1e6
+    if not report.peers:
+        return 0, still_open if report.silence > unusual(longest) else 0
+    ages = [each.sent for each in report.peers if each.sent <= each.received]
+    hung = min(sum(age > plan.timeout for age in ages), still_open)
+    return hung, min(sum(age > unusual(longest) for age in ages), still_open) - hung
 
 
 def _uncorrected(report: HookReport) -> Counter[int]:

@@ -8,13 +8,14 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.process import CommandOutput
 from pytest_loadgen.generators.wrk_command import WrkCommand
-from pytest_loadgen.generators.wrk_report import HookReport, count_within, fastest
+from pytest_loadgen.generators.wrk_report import HookReport, count_within, fastest, unusual
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
 
@@ -102,7 +103,14 @@ class Wrk2(WrkCommand):
             raise GeneratorError(f"ran for {ran} instead of {plan.duration}: check that its args do not change that")
         spectrum = _spectrum(output.stdout, report)
         service_time = Histogram.from_spectrum(spectrum)
-        missing, never_sent = _missing(report, rate, min(plan.duration, report.seconds), service_time.mean)
+        seconds = min(plan.duration, report.seconds)
+        seconds = min(plan.duration, report.seconds)
+        longest = float(service_time.percentile(100)) if service_time else 0.0
+        end = _End.of(report, longest, plan)
+        missing, never_sent = _missing(report, rate, seconds, service_time.mean, end)
+        unseen = 0
+        if not missing and not never_sent:
+            missing, unseen = end.excused(max(0, _due(report, rate, seconds) - report.latencies.total()))
         # Requests that were answered when they were sent again: they come in addition to those that were due.
         retried = max(0, _lost(report) - missing) if report.responses else 0
         due = missing + never_sent + report.latencies.total()
@@ -129,10 +137,45 @@ class Wrk2(WrkCommand):
             cpu=report.cpu,
             received=report.received,
             never_sent=waited + max(0, failures["timeout"] - report.unanswered),
+            unseen=unseen,
         )
 
 
-def _missing(report: HookReport, rate: float, seconds: float, service_time: float) -> tuple[int, int]:
+@dataclass(frozen=True)
+class _End:
+    """What the connections were waiting for at the end of a run.
+
+    wrk2 does not notice that a connection was closed without a response, and waits for it to the end.
+    A request that was open for longer than any other took may have failed.
+    """
+
+    known: bool
+    failed: int
+    """Connections that were closed, or waited for longer than the timeout."""
+    stuck: int
+    """Those that waited for longer than any other request took."""
+    in_flight: int
+    """Those that waited for as long as is usual."""
+
+    @classmethod
+    def of(cls, report: HookReport, longest: float, plan: Plan) -> _End:
+        waiting = [each.sent for each in report.peers if each.sent < each.received and not each.is_dead]
+        failed = sum(age > plan.timeout for age in waiting)
+        in_flight = sum(age <= min(unusual(longest), plan.timeout) for age in waiting)
+        dead = sum(each.is_dead for each in report.peers)
+        return cls(bool(report.peers), dead + failed, len(waiting) - failed - in_flight, in_flight)
+
+    def excused(self, missing: int) -> tuple[int, int]:
+        """Count the failures among as few missing requests as may have been in flight, and those that nobody saw."""
+        if not self.known:
+            return 0, missing
+        not_in_flight = missing - self.in_flight
+        if self.failed:
+            return max(self.failed, not_in_flight), 0
+        return 0, max(self.stuck, not_in_flight) if self.stuck else 0
+
+
+def _missing(report: HookReport, rate: float, seconds: float, service_time: float, end: _End) -> tuple[int, int]:
     """Count the requests that were due and have no response: by the service's fault, and not sent by wrk2's.
 
     Neither counts if it is as little as may have been in flight: one on each connection, as far as
@@ -146,7 +189,12 @@ def _missing(report: HookReport, rate: float, seconds: float, service_time: floa
     if missing <= in_flight + just_due:
         return 0, 0
     # The service holds wrk2 up if more than usual is in flight, or half of the connections are in use.
-    held_up = any(report.errors.values()) or report.in_flight > min(in_flight, report.connections / 2)
+    held_up = (
+        end.failed
+        or end.stuck
+        or any(report.errors.values())
+        or report.in_flight > min(in_flight, report.connections / 2)
+    )
     return (missing, 0) if held_up else (0, missing)
 
 

@@ -8,15 +8,35 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.figures.histogram import Histogram
 
 _PREFIX = "pytest-loadgen: "
-_BANNER = re.compile(r"^ *(\d+) threads and (\d+) connections$", re.MULTILINE)
+_BANNER = re.compile(r"^ *(\d{1,9}) threads and (\d{1,9}) connections$", re.MULTILINE)
 # More than any machine can count in a load.
 _MAX_COUNT = 10**15
 _USE_ANOTHER = "use another generator (--load-generator=embedded)"
+
+
+# States of TCP in which the other side has closed the connection.
+_CLOSED_BY_PEER = frozenset({7, 8})
+# Data that was sent or received this long ago is not under way any more, and the precision of such times, in seconds.
+_UNDER_WAY, _TICK = 0.05, 0.01
+
+
+class Peer(NamedTuple):
+    """A connection at the end of a run: its state, and how long ago data was last sent and received, in seconds."""
+
+    state: int
+    sent: float
+    received: float
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the service has closed it, without or long after a response."""
+        return self.state in _CLOSED_BY_PEER and (self.sent < self.received or self.received > _UNDER_WAY)
 
 
 @dataclass(frozen=True)
@@ -44,6 +64,8 @@ class HookReport:
     """How many requests wrk2 certainly sent late, by whole milliseconds."""
     latencies: Counter[int]
     """How many responses took how many microseconds."""
+    peers: tuple[Peer, ...] = ()
+    """The connections at the end; empty where the system does not tell."""
 
     @classmethod
     def of(cls, stdout: str, stderr: str) -> HookReport:
@@ -52,11 +74,13 @@ class HookReport:
         banner = _BANNER.search(printed)
         if not prefix or not banner:
             raise GeneratorError(f"the Lua hook printed nothing: {stderr.strip() or 'it may not have been loaded'}")
-        report = cls._read(line, threads=int(banner[1]), connections=int(banner[2]))
-        if interim := [status for status in report.statuses if status < "200"]:
+        data = json.loads(line)
+        # First of all: with them, no other count is right.
+        if interim := [status for status in data["statuses"] if re.fullmatch("1[0-9][0-9]", status)]:
             raise GeneratorError(
                 f"counts 1xx responses as final, and this service sends them ({interim[0]}): {_USE_ANOTHER}"
             )
+        report = cls._read(data, threads=_count(int(banner[1])), connections=_count(int(banner[2])))
         if report.statuses.total() != report.responses:
             raise GeneratorError(
                 f"the Lua hook saw the status of {report.statuses.total():,} of {report.responses:,} responses: "
@@ -65,8 +89,7 @@ class HookReport:
         return report
 
     @classmethod
-    def _read(cls, line: str, threads: int, connections: int) -> HookReport:
-        data = json.loads(line)
+    def _read(cls, data: dict[str, Any], threads: int, connections: int) -> HookReport:
         seconds, cpu = _count(data["microseconds"]) / 1e6, data["cpu"]
         if not seconds or not 0 <= cpu < math.inf:
             raise GeneratorError(f"the Lua hook printed an invalid run time or CPU time: {seconds}s, {cpu}s")
@@ -86,6 +109,7 @@ class HookReport:
             statuses=Counter({status: _count(count) for status, count in data["statuses"].items()}),
             lag=_counts(data["late"]),
             latencies=_counts(data["latencies"]),
+            peers=tuple(_peer(*each) for each in data.get("peers", ())),
         )
 
     @property
@@ -135,6 +159,15 @@ def fastest(latencies: Counter[int], count: int) -> Histogram:
         buckets.append((value / 1e6, value / 1e6, taken))
         count -= taken
     return Histogram.from_buckets(buckets)
+
+
+def unusual(longest: float) -> float:
+    """Return how long a request may have been open at the end if no other took longer than this, in seconds."""
+    return max(longest + _TICK, _UNDER_WAY)
+
+
+def _peer(state: object, sent: object, received: object) -> Peer:
+    return Peer(_count(state), _count(sent) / 1000, _count(received) / 1000)
 
 
 def _counts(rows: Iterable[tuple[object, object]]) -> Counter[int]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.judgement import ALPHA
+from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.sample import Shares
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Outcome, Verdict
@@ -18,10 +19,8 @@ from pytest_loadgen.units import NO_TIME, Duration, Share
 _ABOVE_MACHINE = 3
 # A run with this many times the allowed share of bad requests has missed, however rare such runs may be.
 _GROSS = 5
-# From this share of errors on, latencies say little about the service.
-_BROKEN = 0.5
-# Failures for which the generator is to blame.
-_OWN_FAILURES = ("ports", "filehandles")
+BROKEN = 0.5
+"""From this share of errors on, latencies say little about the service."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,10 @@ class Circumstances:
     baseline: Result | None = None
     machine_p99: Duration = NO_TIME
     """The p99 of a no-op service on this machine; 0 where it is not known."""
+    alpha: float = ALPHA
+    """The error that the verdict may have."""
+    extended_by: float = 1.0
+    """How many times longer than planned the load was."""
 
 
 def apply_caveats(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
@@ -64,13 +67,15 @@ def _gross_miss(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Ver
     if not beyond or worst.value < _GROSS * allowed:
         return verdict
     what = slo.metric.bad_requests(slo.bound)
-    return _change(verdict, "missed", f"{bad:,} of {requests:,} {what} in this run; {Share(allowed)} is allowed")
+    low = max(verdict.low or 0.0, float(slo.bound))
+    found = _change(verdict, "missed", f"{bad:,} of {requests:,} {what} in this run; {Share(allowed)} is allowed")
+    return replace(found, low=low, high=None if verdict.high is None else max(low, verdict.high))
 
 
 def _mostly_errors(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
     """Call a low latency unclear if most requests failed."""
     error_rate = circumstances.result.error_rate
-    if verdict.outcome != "met" or not (slo.metric.is_latency and slo.upper) or error_rate < _BROKEN:
+    if verdict.outcome != "met" or not (slo.metric.is_latency and slo.upper) or error_rate < BROKEN:
         return verdict
     return _change(verdict, "unclear", f"{error_rate} of requests failed, so their latency says little")
 
@@ -79,8 +84,8 @@ def _bad_baseline(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> V
     """Withhold a change from a baseline that failed, or that its generator slowed down."""
     baseline = circumstances.baseline if slo.is_relative else None
     if baseline and baseline.problems:
-        return _change(verdict, "invalid", "the generator was the limit when the baseline was measured")
-    if baseline and baseline.error_rate >= _BROKEN:
+        return _change(verdict, "invalid", f"{baseline.limited_by} when the baseline was measured")
+    if baseline and baseline.error_rate >= BROKEN:
         return _change(verdict, "unclear", f"{baseline.error_rate} of the baseline's requests failed")
     return verdict
 
@@ -96,25 +101,26 @@ def _generator_clock(slo: SLO, verdict: Verdict, circumstances: Circumstances) -
     metric, result = slo.metric, circumstances.result
     if not metric.is_latency or slo.is_relative or verdict.outcome not in {"met", "missed"}:
         return verdict  # two results that are measured alike can be compared
-    is_low = (verdict.outcome == "met") == slo.upper
-    if is_low and result.latency_from != "scheduled" and metric.is_response_time and not result.plan.closed:
+    if not _says_high(slo, verdict):
+        if result.latency_from == "scheduled" or not metric.is_response_time or result.plan.closed:
+            return verdict
         # A latency that is high all the same would be higher still from the schedule.
         reason = f"{result.generator} measures from send time, not from schedule"
         return _change(verdict, "unclear", f"{reason}; use 'service {slo.text}' or another generator")
     added = result.added_latency
-    if not is_low and added and verdict.low is not None and verdict.low - added <= float(slo.bound):
+    if added and not _holds_beyond(slo, verdict, circumstances, added):
         return _change(verdict, "unclear", f"{result.generator} itself adds up to {added}")
     return verdict
 
 
 def _below_machine_noise(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
     """Call a limit unclear if this machine takes nearly as long to do nothing."""
-    lowest = _ABOVE_MACHINE * circumstances.machine_p99
-    if not slo.metric.is_latency or slo.is_relative or float(slo.bound) >= lowest:
+    noise = circumstances.machine_p99
+    if not slo.metric.is_latency or slo.is_relative or float(slo.bound) >= _ABOVE_MACHINE * noise:
         return verdict
-    if verdict.outcome == "missed" and verdict.low is not None and verdict.low > lowest:
-        return verdict  # the machine alone is not that slow
-    reason = f"the limit is below {_ABOVE_MACHINE} × {circumstances.machine_p99}, this machine's own p99"
+    if _says_high(slo, verdict) and _holds_beyond(slo, verdict, circumstances, noise):
+        return verdict  # the machine alone does not add that much
+    reason = f"the limit is below {_ABOVE_MACHINE} × {noise}, this machine's own p99"
     return _change(verdict, "unclear", f"{reason} (no-op service)")
 
 
@@ -125,25 +131,59 @@ def _generator_was_the_limit(slo: SLO, verdict: Verdict, circumstances: Circumst
     stays met, and what is missed by more than it was late stays missed. One that sends less than
     planned makes it look faster.
     """
-    metric, result = slo.metric, circumstances.result
-    if not result.problems or metric.is_of_generator:
+    result = circumstances.result
+    if not result.problems or slo.metric.is_of_generator:
         return verdict
-    if not result.fell_behind:
-        lag = result.total.lag
-        late = float(lag.percentile(100)) if lag else 0.0
-        missed_by_far = (
-            verdict.outcome == "missed"
-            and slo.upper
-            and metric.is_latency
-            and not slo.is_relative
-            and verdict.low is not None
-            and verdict.low - late > float(slo.bound)
+    if not result.fell_behind and _is_unaffected(slo, verdict, circumstances):
+        return verdict
+    return _change(verdict, "invalid", result.limited_by)
+
+
+def _is_unaffected(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> bool:
+    """Return whether a verdict would be the same without what the generator may have added: delays and failures."""
+    result, metric = circumstances.result, slo.metric
+    others = replace(circumstances, result=result.without_own_failures)
+    if metric.is_count:
+        # Lateness does not change the status of a response.
+        unchanged = others.result is result or (verdict.outcome == "met" and slo.upper)
+        return unchanged or _holds_beyond(slo, verdict, others)
+    if not (metric.is_latency and _says_high(slo, verdict)) or slo.is_relative:
+        return verdict.outcome == "met"
+    lag = result.total.lag
+    late = max(result.total.stalled, float(lag.percentile(100)) if lag else 0.0)
+    return _holds_beyond(slo, verdict, others, late)
+
+
+def _says_high(slo: SLO, verdict: Verdict) -> bool:
+    """Return whether a verdict is that a figure is above its bound."""
+    return verdict.outcome == ("missed" if slo.upper else "met")
+
+
+def _holds_beyond(slo: SLO, verdict: Verdict, circumstances: Circumstances, margin: float = 0.0) -> bool:
+    """Return whether a verdict would be the same if the limit of a latency were higher by a margin."""
+    if margin:
+        slo = replace(slo, bound=Duration(float(slo.bound) + margin))
+    if not circumstances.result.requests:
+        return False
+    found = judge(slo, circumstances.result, circumstances.alpha, circumstances.extended_by)
+    return _gross_miss(slo, found, circumstances).outcome == verdict.outcome
+
+
+def _unseen_failures(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
+    """Call an objective unclear that is met only if none of the requests failed that may have failed unseen."""
+    result = circumstances.result
+    unseen = result.total.unseen
+    if verdict.outcome != "met" or not unseen or not slo.upper or slo.metric.is_of_generator:
+        return verdict
+    if not slo.is_relative:
+        intervals = tuple(
+            replace(each, outcomes=Counter(each.outcomes) + Counter(failed=each.unseen)) for each in result.intervals
         )
-        # Nor does lateness change the status of a response.
-        unaffected = metric.is_count and not any(result.outcomes.get(kind) for kind in _OWN_FAILURES)
-        if verdict.outcome == "met" or unaffected or missed_by_far:
+        worse = replace(result, intervals=intervals)
+        if judge(slo, worse, circumstances.alpha, circumstances.extended_by).outcome == "met":
             return verdict
-    return _change(verdict, "invalid", "the generator was the limit")
+    reason = f"{unseen:,} requests may have failed without {result.generator} noticing; use another generator"
+    return _change(verdict, "unclear", reason)
 
 
 # In this order: a later one has the last word.
@@ -152,6 +192,7 @@ _CAVEATS: tuple[Callable[[SLO, Verdict, Circumstances], Verdict], ...] = (
     _mostly_errors,
     _bad_baseline,
     _unknown_figure,
+    _unseen_failures,
     _generator_clock,
     _below_machine_noise,
     _generator_was_the_limit,

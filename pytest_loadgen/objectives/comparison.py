@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
@@ -56,13 +56,16 @@ def compare(objectives: Sequence[SLO], result: Result, baseline: Baseline, alpha
     ratios = [ratio(slo.metric, result, baseline.result, paired=baseline.paired) for slo in objectives]
     found = list(zip(objectives, ratios, strict=True))
     below, above = (
-        stats.holm([each.p_value(float(slo.bound), above=side) for slo, each in found]) for side in (False, True)
+        stats.holm_alphas([each.p_value(float(slo.bound), above=side) for slo, each in found], alpha)
+        for side in (False, True)
     )
     verdicts = []
-    for (slo, each), is_below, is_above in zip(found, below, above, strict=True):
-        side = -1 if is_below <= alpha else 1 if is_above <= alpha else 0
+    for (slo, each), alpha_below, alpha_above in zip(found, below, above, strict=True):
+        # Each bound has the error that its side was decided with.
+        bounds = replace(each.interval(alpha_above), high=each.interval(alpha_below).high)
+        is_below, is_above = bounds.high < float(slo.bound), bounds.low > float(slo.bound)
+        side = is_above - is_below
         outcome: Outcome = "unclear" if not side else "met" if (side < 0) == slo.upper else "missed"
-        bounds = each.interval(alpha)
         remark = _confidence(each, bounds, outcome, slo)
         if outcome != "met" and isinstance(slo.metric, Percentile) and each.batches >= stats.FEWEST_BATCHES:
             remark += f"; {describe_shift(result, baseline.result, paired=baseline.paired)}"

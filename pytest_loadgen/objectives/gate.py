@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.problems import suspects
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.judged import JudgedResult, judge_all, judge_figures
 from pytest_loadgen.objectives.judgement import ALPHA, judge
-from pytest_loadgen.objectives.slo import SLO
+from pytest_loadgen.objectives.slo import SLO, Window
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.objectives.windows import HALF_INTERVAL, last
 from pytest_loadgen.traffic.plan import LONGEST, Plan
@@ -69,9 +71,8 @@ class Gate:
         longest = self._longest_duration(plan)
         if longest < plan.duration:
             raise PlanError(f"max_duration={self.max_duration} is shorter than the duration, {plan.duration}")
-        # A fact does not become surer in a longer load.
-        sampled = any(slo.is_sample for slo in self.objectives)
-        longer = plan.lengthened(longest - plan.duration) if sampled else plan
+        useful = max((_useful_duration(slo, plan, longest) for slo in self.objectives), default=plan.duration)
+        longer = plan.lengthened(Duration(useful - plan.duration))
         for slo in self.objectives:
             _check_size(slo, plan, longer)
         if self.abort_if and self.abort_if.window and self.abort_if.window.seconds > longer.duration + HALF_INTERVAL:
@@ -113,6 +114,7 @@ class Judging:
         self._ended = False
         self._alpha = 0.0
         self._abort_reason = ""
+        self._went_on_for: list[SLO] = []
 
     def enough(self, intervals: Sequence[Interval]) -> bool:
         """Return whether the load can end after these intervals."""
@@ -125,13 +127,20 @@ class Judging:
             self._ended = True
         elif self._gate.objectives and elapsed >= self._next_look - _tolerance(intervals) and self._is_time(result):
             self._ended = self._look(result)
+        elif elapsed >= self._plan.duration - HALF_INTERVAL and not self._went_on_for:
+            # Not even looked at, because there are too few requests so far.
+            self._went_on_for = [slo for slo in self._gate.objectives if slo.is_sample]
         return self._ended
 
     def judged(self, intervals: Sequence[Interval]) -> JudgedResult:
         """Judge the whole load: with the error that the last look spent if it ended the load, else with the rest."""
         alpha = self._alpha if self._ended and not self._abort_reason else self._spend(self._longest)
         result = replace(
-            self.blank, intervals=tuple(intervals), extended_by=self.extended_by, abort_reason=self._abort_reason
+            self.blank,
+            intervals=tuple(intervals),
+            extended_by=self.extended_by,
+            went_on=self._went_on,
+            abort_reason=self._abort_reason,
         )
         return replace(result, verdicts=tuple(judge_all(self._gate.objectives, result, alpha)))
 
@@ -141,6 +150,14 @@ class Judging:
         extra = min(self._elapsed, self._longest) - self._plan.duration
         return 1 + extra / self._plan.duration if extra > HALF_INTERVAL else 1.0
 
+    @property
+    def _went_on(self) -> str:
+        """Say that the load lasted longer than planned, and why; empty if it did not."""
+        if self.extended_by == 1 or not self._went_on_for:
+            return ""
+        texts = ", ".join(slo.text for slo in self._went_on_for)
+        return f"went on to {Duration(round(self._elapsed, 1))} while {texts} was unclear"
+
     def _look(self, result: JudgedResult) -> bool:
         """Judge what there is so far, and return whether that is enough."""
         elapsed, objectives = self._elapsed, self._gate.objectives
@@ -149,19 +166,28 @@ class Judging:
         self._next_look = max(elapsed + 1, elapsed * _NEXT_LOOK)
         if elapsed < self._plan.duration - HALF_INTERVAL:
             self._next_look = min(self._next_look, float(self._plan.duration))
-        final = [verdict.outcome for verdict in verdicts if self._is_final(verdict)]
+        final = [verdict.outcome for verdict in verdicts if self._is_final(verdict, result)]
         # One that is missed decides, however long the others would take.
-        return len(final) == len(verdicts) or "missed" in final
+        if len(final) == len(verdicts) or "missed" in final:
+            return True
+        if elapsed >= self._plan.duration - HALF_INTERVAL:
+            self._went_on_for = [each.slo for each in verdicts if not self._is_final(each, result)]
+        return False
 
-    def _is_final(self, verdict: Verdict) -> bool:
+    def _is_final(self, verdict: Verdict, result: Result) -> bool:
         """Return whether more of the load would not change a verdict."""
         slo = verdict.slo
-        if slo.is_relative and self.blank.baseline.result is None:
+        if (slo.is_relative and self.blank.baseline.result is None) or slo.metric.unknown_in(result):
             return True
-        # A count below its limit may still grow.
-        provisional = not slo.is_sample and verdict.outcome == ("met" if slo.upper else "missed")
-        if provisional and self._elapsed < self._plan.duration - HALF_INTERVAL:
-            return False
+        of_any = slo.window is not None and slo.window.which == "any"
+        # A count below its limit may still grow, and the worst window may be still to come.
+        provisional = of_any and verdict.outcome == "met"
+        provisional |= not slo.is_sample and verdict.outcome == ("met" if slo.upper else "missed")
+        if self._elapsed < self._plan.duration - HALF_INTERVAL:
+            return verdict.outcome in {"met", "missed"} and not provisional
+        # The worst window does not get better by what follows it.
+        if slo.window and of_any and self._elapsed >= slo.window.seconds - HALF_INTERVAL:
+            return True
         return verdict.outcome in {"met", "missed"}
 
     def _is_time(self, result: Result) -> bool:
@@ -183,13 +209,19 @@ class Judging:
 
     def _why_abort(self, result: Result) -> str:
         """Say why the load is hopeless; empty where it is not."""
+        others = result.without_own_failures
         if slo := self._gate.abort_if:
             # It is judged each second, and all of these verdicts together may be wrong as often as one.
-            verdict = judge(slo, result, ALPHA / max(1.0, self._longest))
-            if verdict.outcome == "met":
+            alpha = ALPHA / max(1.0, self._longest)
+            verdict = judge(slo, result, alpha)
+            if verdict.outcome == "met" and (others is result or judge(slo, others, alpha).outcome == "met"):
                 return f"{slo} ({verdict.value})"
         patience = max(SILENCE, float(self._plan.timeout))
         recent = last(result.intervals, patience)
+        first = len(result.intervals) - len(recent)
+        excused = any(other is not each for other, each in zip(others.intervals[first:], recent, strict=True))
+        if excused or any(suspects(result)[first:]):
+            return ""  # it may have been the generator that did not run, or ran out
         silent = all(each.requests == each.unanswered for each in recent)
         if (
             silent
@@ -246,12 +278,24 @@ def _fewest_requests(slo: SLO, alpha: float) -> int:
     return stats.needed(allowed, alpha)
 
 
+def _useful_duration(slo: SLO, plan: Plan, longest: Duration) -> Duration:
+    """Give how long a load may have to go on until more of it would not change the verdict on an objective."""
+    if not slo.is_sample:
+        return plan.duration  # a fact does not become surer
+    if slo.window and slo.window.which == "any":
+        # The worst window only gets worse; but there has to be one.
+        return max(plan.duration, min(slo.window.seconds, longest))
+    return longest
+
+
 def _check_size(slo: SLO, plan: Plan, longer: Plan) -> None:
     """Refuse a load that cannot show an objective even if no request is bad."""
     fewest = Duration(stats.FEWEST_BATCHES)
     if reason := slo.metric.unmeasurable(plan):
         raise PlanError(f"{slo.text!r}: {reason}")
-    lasts = f"this load lasts at most {longer.duration}"
+    lasts = f"this load lasts {plan.duration}"
+    if longer.duration > plan.duration:
+        lasts += f", and at most {longer.duration} while an objective is unclear"
     if slo.is_sample and longer.duration < fewest - HALF_INTERVAL:
         raise PlanError(
             f"{slo.text!r} needs at least {fewest} for a confidence interval; {lasts}: use duration='{fewest}' or more"
@@ -262,20 +306,50 @@ def _check_size(slo: SLO, plan: Plan, longer: Plan) -> None:
     if plan.closed or not wanted:
         return
     needs = f"{slo.text!r} needs at least {wanted:,} requests to be decided with {Share(1 - ALPHA)} confidence"
-    if slo.window and (most := int(_highest_rate(plan) * slo.window.seconds)) < wanted:
-        window = max(fewest, Duration(math.ceil(wanted / _highest_rate(plan))))
-        raise PlanError(
-            f"{needs}; {slo.window.seconds} of this load have at most {most:,}: "
-            f"use 'over {slo.window.which} {window}' or more"
-        )
+    if slo.window:
+        _check_window(slo.window, longer, wanted, needs)
     if longer.requests < wanted:
         rate = float(plan.rate)
         duration = max(fewest, Duration(math.ceil(wanted / rate)))
-        raise PlanError(
-            f"{needs}; this load has {longer.requests:,} in the {longer.duration} that it may last: "
-            f"at {Rate(rate)}, use duration='{duration}' or more"
-        )
+        has = f"this load has {plan.requests:,} in {plan.duration}"
+        if longer.duration > plan.duration:
+            has += f", and {longer.requests:,} in the {longer.duration} that it may last while an objective is unclear"
+        raise PlanError(f"{needs}; {has}: at {Rate(rate)}, use duration='{duration}' or more")
 
 
-def _highest_rate(plan: Plan) -> float:
-    return max(float(rate) for stage in plan.stages for rate in (stage.start, stage.end) if rate is not None)
+def _check_window(window: Window, plan: Plan, wanted: int, needs: str) -> None:
+    """Refuse a window in which too few requests are due, whatever the rest of the load has."""
+    due = _due_by_second(plan)
+    if (found := _fewest_due(due, window.seconds, window.which)) >= wanted:
+        return
+    lengths = range(math.ceil(window.seconds), len(due))
+    enough = bisect_left(lengths, True, key=lambda length: _fewest_due(due, length, window.which) >= wanted)
+    if enough < len(lengths):
+        remedy = f"use 'over {window.which} {Duration(lengths[enough])}' or more"
+    elif plan.steady:
+        length = max(stats.FEWEST_BATCHES, math.ceil(wanted / float(plan.rate)))
+        remedy = f"use 'over {window.which} {Duration(length)}' or more, and as long a load"
+    else:
+        remedy = "raise the rate there, or leave the window out"
+    which = "" if plan.steady else "the last " if window.which == "last" else "the quietest "
+    raise PlanError(f"{needs}; {which}{window.seconds} of this load have at most {found:,}: {remedy}")
+
+
+def _due_by_second(plan: Plan) -> list[float]:
+    """Give how many requests are due until each whole second of a plan, and until its end."""
+    due, before, begin = [0.0], 0.0, 0.0
+    for stage in plan.stages:
+        start, slope = float(stage.start or 0), float((stage.end or 0) - (stage.start or 0)) / stage.seconds
+        while len(due) <= begin + stage.seconds:
+            into = len(due) - begin
+            due.append(before + into * (start + slope * into / 2))
+        before += float(stage.requests)
+        begin += stage.seconds
+    return due if begin < len(due) - HALF_INTERVAL else [*due, before]
+
+
+def _fewest_due(due: Sequence[float], seconds: float, which: str) -> int:
+    """Give how many requests are due in the window of a length that has the fewest, or in the last one."""
+    length = max(1, round(seconds))
+    starts = range(max(0, len(due) - 1 - length) if which == "last" else 0, max(1, len(due) - length))
+    return math.floor(min(due[min(at + length, len(due) - 1)] - due[at] for at in starts) + 0.5)

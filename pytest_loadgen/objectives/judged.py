@@ -53,7 +53,7 @@ class JudgedResult(Result):
 
 def judge_all(objectives: Sequence[SLO], result: JudgedResult, alpha: float = ALPHA) -> list[Verdict]:
     """Judge objectives by the figures and by the circumstances in which they were measured."""
-    circumstances = Circumstances(result, result.baseline.result, result.machine_p99)
+    circumstances = Circumstances(result, result.baseline.result, result.machine_p99, alpha, result.extended_by)
     verdicts = judge_figures(objectives, result, alpha)
     return [apply_caveats(slo, verdict, circumstances) for slo, verdict in zip(objectives, verdicts, strict=True)]
 

@@ -57,7 +57,9 @@ def judge(slo: SLO, result: Result, alpha: float = ALPHA, extended_by: float = 1
 def _combine(best: Verdict, worst: Verdict) -> Verdict:
     """Judge latencies that were counted in wide buckets, from the verdicts on the best and on the worst case."""
     if best.outcome == worst.outcome:
-        return replace(worst, low=best.low)
+        # Sure is what holds in both cases.
+        is_high = best.outcome == ("missed" if best.slo.upper else "met")
+        return replace(worst, low=best.low, remark=best.remark if is_high else worst.remark)
     value = worst.value if best.value == worst.value else f"{best.value} to {worst.value}"
     remark = "the generator's latency buckets are too wide to decide"
     return Verdict(best.slo, "unclear", value, best.low, worst.high, remark)
@@ -103,12 +105,14 @@ def _judge_extended(slo: SLO, result: Result, extended_by: float) -> Verdict:
 
 
 def _judge_worst(slo: SLO, result: Result, windows: list[slice], alpha: float) -> Verdict:
-    """Judge each window, and give the verdict on the worst.
+    """Judge each window, and give the verdict on the worst, with the figure of the worst.
 
     To be met, all windows must be, so that each may be wrong with the whole probability (an
     intersection-union test: Berger 1982). To be missed one is enough, so that they share it.
     """
     sample, bound = slo.metric.sample(result, slo.bound), _bound(slo)
+    sign = 1 if slo.upper else -1
+    worst = replace(result, intervals=result.intervals[slo.metric.worst(result, sample, windows, sign)])
     each = alpha / len(windows)
     outcomes = [_outcome(slo, sample[window].side(bound, alpha)) for window in windows]
     if any(outcome != "met" for outcome in outcomes):
@@ -116,13 +120,14 @@ def _judge_worst(slo: SLO, result: Result, windows: list[slice], alpha: float) -
         missed = [window for window in candidates if _outcome(slo, sample[window].side(bound, each)) == "missed"]
         windows = missed or candidates
     else:
-        each = alpha
-    sign = 1 if slo.upper else -1
+        return _judge(slo, worst, alpha, "window")
     windows.sort(key=lambda window: sign * sample[window].value, reverse=True)
     parts = [replace(result, intervals=result.intervals[window]) for window in windows[:_CANDIDATES]]
     if slo.metric.is_latency:
         parts.sort(key=lambda part: sign * slo.metric.figure(part), reverse=True)
-    return _judge(slo, parts[0], each, "window")
+    verdict = _judge(slo, parts[0], each, "window")
+    # Another window may look worse and be less sure.
+    return replace(verdict, value=_judge(slo, worst, each, "window").value)
 
 
 def _check_trend(slo: SLO, result: Result, verdict: Verdict) -> Verdict:

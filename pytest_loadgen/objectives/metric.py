@@ -8,14 +8,16 @@ what it counts in each interval, and what it is called in messages.
 from __future__ import annotations
 
 import math
+import random
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import ClassVar, Self
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.figures.histogram import Histogram
+from pytest_loadgen.figures.histogram import Histogram, rank
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import bootstrap, stats
@@ -26,6 +28,8 @@ from pytest_loadgen.wording import did_you_mean
 
 # A request slower than this part of its limit is nearly too slow.
 _NEAR = 0.5
+# A bucket of a histogram is at most this part of its latency wide.
+_BUCKET = 0.001
 # A rate over less than this many seconds is chance.
 _SHORTEST = 0.5
 
@@ -118,6 +122,10 @@ class Metric(ABC):
     def write_figure(self, result: Result, sample: Sample) -> str:
         """Write the figure of a result, as a verdict shows it."""
         return str(self.figure(result))
+
+    def worst(self, result: Result, sample: Sample, windows: Sequence[slice], sign: int) -> slice:
+        """Find the window with the highest figure, or with the lowest where the sign is -1."""
+        return max(windows, key=lambda window: sign * sample[window].value)
 
     def bad_requests(self, bound: Bound) -> str:
         """Name the requests that an objective with this bound counts as bad, for "3 of 400 …"."""
@@ -230,6 +238,34 @@ class Percentile(Latency):
         elif estimate.low > allowed:
             low, high = max(low, limit), max(high, limit)
         return low, high
+
+    def worst(self, result: Result, sample: Sample, windows: Sequence[slice], sign: int) -> slice:
+        """Find the window with the highest or lowest percentile.
+
+        Each window is compared with the worst so far by a count, and its percentile is found only where it
+        is worse: in random order that is seldom.
+        """
+        result = self.view(result)
+        requests = [0, *accumulate(each.requests for each in result.intervals)]
+        order = random.Random(0).sample(windows, len(windows))  # noqa: S311  # no secret
+        found, limit, slow = order[0], math.nan, [0]
+        for window in order:
+            begin, end = window.start, window.stop
+            size = requests[end] - requests[begin]
+            if not size:
+                continue
+            if not math.isnan(limit):
+                over = slow[end] - slow[begin] > size - rank(self.percent, size)
+                if over == (sign < 0):
+                    continue
+            figure = float(self.figure(replace(result, intervals=result.intervals[window])))
+            if not math.isnan(limit) and sign * figure <= sign * limit:
+                continue
+            found, limit = window, figure
+            # Of the lower one, the bucket below.
+            edge = limit if sign > 0 else limit * (1 - 2 * _BUCKET)
+            slow = [0, *accumulate(each.latency.over(edge) + each.unanswered for each in result.intervals)]
+        return found
 
     def resampled(self, result: Result, intervals: Sequence[Interval]) -> bootstrap.Resampled:
         """Prepare the percentile of intervals that are of its view."""

@@ -93,7 +93,7 @@ class Facts:
     @property
     def value(self) -> float:
         """The figure of all intervals; nan where it is not known."""
-        return self.combine(self.figures)
+        return float(self.combine(self.figures))
 
     def side(self, bound: float, alpha: float) -> int:  # as the other samples
         """Return 1 if the figure is above the bound, -1 if it is below, 0 if it is equal."""

@@ -127,14 +127,19 @@ def slope(values: Sequence[float], alpha: float) -> Estimate:
     return Estimate(value, value - half, value + half)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p-values of several tests, so that all together are wrong as often as one alone (Holm 1979)."""
+def holm_alphas(p_values: Sequence[float], alpha: float) -> list[float]:
+    """Give the error that each of several tests may have, so that all together are wrong with probability alpha.
+
+    The step-down procedure of Holm (1979): a test with a p-value up to its error is decided. Those that remain
+    undecided share the error of the step at which it stopped.
+    """
     order = sorted(range(len(p_values)), key=lambda number: p_values[number])
-    adjusted, highest = [0.0] * len(p_values), 0.0
+    alphas, step = [0.0] * len(p_values), 0
     for done, number in enumerate(order):
-        highest = max(highest, min(1.0, p_values[number] * (len(p_values) - done)))
-        adjusted[number] = highest
-    return adjusted
+        alphas[number] = alpha / (len(p_values) - step)
+        if step == done and p_values[number] <= alphas[number]:
+            step = min(done + 1, len(p_values) - 1)
+    return alphas
 
 
 # Distributions, from the incomplete beta function.

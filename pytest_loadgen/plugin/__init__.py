@@ -6,17 +6,22 @@ package where it is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_loadgen import clock  # noqa: F401  # before a test replaces its functions
 from pytest_loadgen.errors import LoadError
-from pytest_loadgen.plugin.reporting import Reporting
+from pytest_loadgen.plugin.reporting import Reporting, last_to_load
 from pytest_loadgen.plugin.session import SESSION, Session
-from pytest_loadgen.plugin.settings import DEFAULTS, TEST_LOCK, check_names, defaults, registry, settings
-from pytest_loadgen.plugin.xdist import ControllerHooks, WorkerHooks, test_lock
+from pytest_loadgen.plugin.settings import DEFAULTS, check_names, defaults, moved_root, registry, settings
+from pytest_loadgen.plugin.turns import TURNS, Turns
+from pytest_loadgen.plugin.xdist import ControllerHooks, test_lock
+from pytest_loadgen.wording import printable
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.base import LoadGenerator
@@ -101,29 +106,35 @@ def pytest_configure(config: pytest.Config) -> None:
     except LoadError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session = Session()
+    if moved := moved_root(config):
+        session.conclude(moved)
     config.pluginmanager.register(Reporting(session), "loadgen-reporting")
-    config.stash[TEST_LOCK] = lock = test_lock(config)
-    if lock:
-        config.pluginmanager.register(WorkerHooks(lock), "loadgen-worker")
-    elif config.pluginmanager.hasplugin("xdist"):
+    config.stash[TURNS] = turns = Turns(config, test_lock(config))
+    config.pluginmanager.register(turns, "loadgen-turns")
+    if not hasattr(config, "workerinput") and config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(ControllerHooks(), "loadgen-controller")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse marks that no load can carry out, and mark the tests that load."""
+    """Refuse marks that no load can carry out, all at once, and mark the tests that load."""
+    wrong: dict[str, list[str]] = {}
     for item in items:
-        loads = "load" in getattr(item, "fixturenames", ())
+        if "load" not in getattr(item, "fixturenames", ()):
+            continue
         given = item.get_closest_marker("load") or item.get_closest_marker("slo") or config.getini("load_slo")
-        given = given or "generator" in config.stash[DEFAULTS]
         # A worker of xdist cannot print a message here: there the load fixture raises it.
-        if loads and given and not hasattr(config, "workerinput"):
-            try:
-                _check(item)
-            except LoadError as error:
-                raise pytest.UsageError(f"{item.nodeid}: {error}") from None
-        if loads:
-            item.add_marker("load")
+        if (given or "generator" in config.stash[DEFAULTS]) and not hasattr(config, "workerinput"):
+            for typo in _typos(item):
+                wrong.setdefault(typo, []).append(item.nodeid)
+        item.add_marker("load")
+    if wrong:
+        raise pytest.UsageError(
+            *(
+                f"{printable(tests[0])}{f' and {len(tests) - 1} more' if tests[1:] else ''}: {typo}"
+                for typo, tests in wrong.items()
+            )
+        )
 
 
 @pytest.fixture(scope="session")
@@ -141,17 +152,61 @@ def load(request: pytest.FixtureRequest) -> Load:
     from pytest_loadgen.plugin.fixture import Load
 
     item = request.node
+    _deselect(item)
     try:
         _check(item)
     except LoadError as error:
         raise error.with_traceback(None) from None
 
+    one_thread = threading.Lock()
+
     def base() -> str | None:
         # The command line comes first, whatever a fixture starts.
         given: str | None = request.config.getoption("load_target")
-        return given or request.getfixturevalue("load_target")
+        with one_thread:  # pytest sets fixtures up for one thread at a time
+            return given or request.getfixturevalue("load_target")
+
+    if last_to_load(item) == "teardown":  # when it is too late to ask for a fixture
+        with suppress(Exception):  # raised again where it is needed
+            base()
 
     return Load(settings(request.config), item, _marked(item), _objectives(item), base)
+
+
+def _deselect(item: pytest.Item) -> None:
+    """Skip a test that asks for the fixture only when it runs (doctests do), where -m does not want loads."""
+    if item.get_closest_marker("load"):
+        return
+    from _pytest.mark.expression import Expression  # pytest gives no other way to ask
+
+    item.add_marker("load")
+    names = {mark.name for mark in item.iter_markers()}
+    wanted: str = item.config.getoption("markexpr")
+    if wanted and not Expression.compile(wanted).evaluate(lambda name, /, **_: name in names):
+        pytest.skip(f"loads, and -m {wanted!r} does not want it")
+
+
+def _typos(item: pytest.Item) -> Iterator[str]:
+    """Say what is wrong with each mark of a test; or, where nothing is, with all together."""
+    from pytest_loadgen.objectives.slo import SLO
+
+    def parts() -> Iterator[Callable[[], object]]:
+        for mark in item.iter_markers("load"):
+            yield partial(_options, mark)
+        for mark in item.iter_markers("slo"):
+            yield partial(_texts, mark)
+            yield from (partial(SLO.parse, text) for text in mark.args if isinstance(text, str))
+
+    found = list(filter(None, map(_fault, parts())))
+    yield from found or filter(None, [_fault(partial(_check, item))])
+
+
+def _fault(read: Callable[[], object]) -> str:
+    try:
+        read()
+    except LoadError as error:
+        return str(error)
+    return ""
 
 
 def _check(item: pytest.Item) -> None:
@@ -174,21 +229,24 @@ def _check_objectives(objectives: list[str]) -> None:
 
 def _marked(item: pytest.Item) -> list[Options]:
     """Give the options of the marks, the nearest first. Raises LoadError."""
+    return [_options(mark) for mark in item.iter_markers("load")]
+
+
+def _options(mark: pytest.Mark) -> Options:
     from pytest_loadgen.traffic.options import check
 
-    marked = []
-    for mark in item.iter_markers("load"):
-        if mark.args:
-            raise LoadError(f"the load mark takes options by name, for example load(rate=500); got {mark.args[0]!r}")
-        marked.append(check(mark.kwargs, "the load mark"))
-    return marked
+    if mark.args:
+        raise LoadError(f"the load mark takes options by name, for example load(rate=500); got {mark.args[0]!r}")
+    return check(mark.kwargs, "the load mark")
 
 
 def _objectives(item: pytest.Item) -> list[str]:
     """Give the objectives of the ini-file and of the marks, the outermost first. Raises LoadError."""
-    objectives = list(item.config.getini("load_slo"))
-    for mark in reversed(list(item.iter_markers("slo"))):
-        if mark.kwargs or not mark.args or not all(isinstance(arg, str) for arg in mark.args):
-            raise LoadError("the slo mark takes objectives, for example slo('p99 < 200ms', 'errors < 0.1%')")
-        objectives += mark.args
-    return objectives
+    marked = [text for mark in reversed(list(item.iter_markers("slo"))) for text in _texts(mark)]
+    return [*item.config.getini("load_slo"), *marked]
+
+
+def _texts(mark: pytest.Mark) -> tuple[str, ...]:
+    if mark.kwargs or not mark.args or not all(isinstance(arg, str) for arg in mark.args):
+        raise LoadError("the slo mark takes objectives, for example slo('p99 < 200ms', 'errors < 0.1%')")
+    return mark.args

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from pytest_loadgen.errors import LoadError, PlanError, SLOMissed
@@ -23,6 +25,7 @@ from pytest_loadgen.running.source import One, Source
 from pytest_loadgen.traffic.options import OneLoad, Options, check
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import URL
+from pytest_loadgen.wording import printable
 
 if TYPE_CHECKING:
     import pytest
@@ -96,8 +99,15 @@ class Load:
         try:
             return self._load(url, check(options, "load"))
         except (LoadError, SLOMissed) as error:
+            # A part of it may come from a service or a file.
+            error.args = ("\n".join(map(printable, str(error).split("\n"))),)
             # The user's line is what matters, not the way through this package.
             raise error.with_traceback(None) from None
+        except Exception as error:
+            raise _without_secrets(error) from None
+
+    def __repr__(self) -> str:
+        return f"<Load of {printable(self._item.nodeid)}>"
 
     def from_meshery(self, path: str | os.PathLike[str]) -> tuple[str, Options]:
         """Read the address and the options of a Meshery performance profile, or of a Service Mesh Performance test.
@@ -119,7 +129,7 @@ class Load:
             remarks = [*remarks, f"unknown load generator {name!r}; using the default."]
             del options["generator"]
         for remark in remarks:
-            self._settings.session.say(f"{self._item.nodeid}: {Path(path).name}: {remark}")
+            self._settings.session.say(f"{Path(path).name}: {remark}", self._item.nodeid)
         return imported.url, check(options, str(path))
 
     def _kept(self, certificates: str) -> str:
@@ -162,7 +172,7 @@ class Load:
         results = self._measure(source, drafts, numbers, order)
         checked = CrossCheck({result.generator: result for result in results})
         for sentence in checked.disagreements:
-            self._settings.session.say(f"{self._item.nodeid}: {sentence}")
+            self._settings.session.say(sentence, self._item.nodeid)
         for result in results:
             raise_failure(result, strict=self._settings.strict)
         return checked
@@ -217,10 +227,21 @@ class Load:
         objectives = [slo for slo in order.gate.objectives if slo.is_relative]
         if not (objectives and self._settings.self_comparisons):
             return
-        with self._settings.environment.lock(lambda: None):
+        with self._settings.environment.lock():
             found = [
                 compare_with_itself(result, generator, self._settings.allowed_hosts)
                 for _ in range(self._settings.self_comparisons)
             ]
         for sentence in describe_trust(objectives, found):
-            self._settings.session.say(f"{self._item.nodeid}: {sentence}")
+            self._settings.session.say(sentence, self._item.nodeid)
+
+
+def _without_secrets(error: Exception) -> Exception:
+    """Take from an error the frames that hold the options of the load, which pytest may show; keep their lines."""
+    lines = "".join(traceback.format_tb(error.__traceback__))
+    kept = None
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in {"pytest_loadgen", "httpx", "pluggy"}:
+            kept = TracebackType(kept, frame, frame.f_lasti, line)
+    error.add_note(f"Raised in:\n{lines}")
+    return error.with_traceback(kept)

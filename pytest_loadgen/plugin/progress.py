@@ -32,10 +32,6 @@ class LiveLine:
         self._begun = time.monotonic()
         self._intervals: list[Interval] = []
 
-    def waiting(self) -> None:
-        """Say that another load has the machine."""
-        self._draw("waiting for another load on this machine")
-
     def started(self) -> None:
         """Count the time from now on."""
         self._begun = time.monotonic()
@@ -72,8 +68,10 @@ class LiveLine:
             # Only now: while output is captured, the terminal's width cannot be asked for.
             room = writer.fullwidth - writer.width_of_current_line - 2
             if room >= _NARROWEST:
+                encoding = getattr(writer._file, "encoding", None) or "utf-8"
+                shown = text[:room].encode(encoding, "replace").decode(encoding)
                 # Past pytest's writer, which would count the text to the width of its line.
-                writer._file.write(f"{_SAVE}{_CLEAR} {text[:room]}{_BACK}")
+                writer._file.write(f"{_SAVE}{_CLEAR} {shown}{_BACK}")
 
     def _clear(self) -> None:
         with self._terminal() as writer:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -27,17 +29,32 @@ class Reporting:
         """Take the session's runs."""
         self._session = session
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self._session.begin(item)
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        item.user_properties += self._session.properties()
+        self._session.describe(item)
         report = yield
-        # A mark on the module may be for other tests.
-        marks = item.iter_markers("slo") if "load" in getattr(item, "fixturenames", ()) else item.own_markers
-        objectives = any(mark.name == "slo" for mark in marks)
-        if report.when == "call" and report.passed and objectives and item.nodeid not in self._session.loaded:
-            self._session.say(f"{item.nodeid}: has objectives but ran no load; nothing was judged.")
+        if report.passed and report.when == last_to_load(item) and self._is_unjudged(item):
+            why = "was judged" if item.nodeid in self._session.loaded else "was run"
+            said = f"has objectives, but no load {why}."
+            if item.config.getoption("load_strict"):
+                report.outcome, report.longrepr = (
+                    "failed",
+                    f"{item.nodeid}: {said} This fails because of --load-strict.",
+                )
+            else:
+                self._session.say(said, item.nodeid)
         self._session.attach(report)
         return report
+
+    def _is_unjudged(self, item: pytest.Item) -> bool:
+        """Whether a test that has passed has objectives, and none of its loads a verdict."""
+        # A mark on the module may be for other tests.
+        marks = item.iter_markers("slo") if _loads(item) else item.own_markers
+        return any(mark.name == "slo" for mark in marks) and item.nodeid not in self._session.judged
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.gather(report)
@@ -55,12 +72,12 @@ class Reporting:
         """Write everything that was asked for; a failure of one does not prevent the others."""
         for option, write in self._asked(session.config):
             try:
-                self._session.remarks.append(write())
+                self._session.conclude(write())
             except LoadError as error:
-                self._session.remarks.append(str(error))
+                self._session.conclude(str(error))
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
             except Exception as error:
-                self._session.remarks.append(f"{option} failed: {type(error).__name__}: {error}")
+                self._session.conclude(f"{option} failed: {type(error).__name__}: {error}")
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def _asked(self, config: pytest.Config) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -72,10 +89,15 @@ class Reporting:
 
     def _save(self, config: pytest.Config, name: str) -> str:
         """Save the runs that others can be compared with, and say where."""
-        # The baseline of each is saved already, under its own name.
-        saved = [run.without_baseline() for run in self._session.runs if run.can_be_baseline]
-        left = len(self._session.runs) - len(saved)
-        why = f"{counted(left, 'load')} failed, did not finish, or met the limit of the generator" if left else ""
+        not_passed = self._session.not_passed
+        saved, left = [], Counter[str]()
+        for run in self._session.runs:
+            if why := run.why_no_baseline or ("of a test that did not pass" if run.test in not_passed else ""):
+                left[why] += 1
+            else:
+                # The baseline of each is saved already, under its own name.
+                saved.append(run.without_baseline())
+        why = ", ".join(f"{counted(count, 'load')} {reason}" for reason, count in left.items())
         if not saved:
             return f"--load-save {name}: nothing saved: {why or 'there was no load'}."
         where = baselines(config).save(name, self._record(config, saved))
@@ -94,19 +116,6 @@ class Reporting:
 
         return Record.of(tuple(runs), config.rootpath)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_report_to_serializable(self) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
-        data = yield
-        if data:
-            self._session.pack(data)
-        return data
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_report_from_serializable(self) -> Generator[None, object, object]:
-        report = yield
-        self._session.unpack(report)
-        return report
-
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         self._session.finish()
         runs, remarks = self._session.runs, self._session.remarks
@@ -116,11 +125,12 @@ class Reporting:
 
         terminalreporter.write_sep("=", "load")
         if runs:
-            terminalreporter.write_line(terminal.table(runs, verbose=config.get_verbosity() > 0))
+            for line in terminal.table(runs, verbose=config.get_verbosity() > 0).splitlines():
+                terminalreporter.write_line(terminal.shown(line))
         for remark in [*remarks, *terminal.remarks(runs)]:
-            terminalreporter.write_line(remark, yellow=True)
+            terminalreporter.write_line(terminal.shown(remark), yellow=True)
         for line, invalid in terminal.undecided(runs):
-            terminalreporter.write_line(line, yellow=not invalid, red=invalid)
+            terminalreporter.write_line(terminal.shown(line), yellow=not invalid, red=invalid)
         if os.environ.get("GITHUB_ACTIONS") == "true" and runs:
             self._annotate_github(terminalreporter, config)
 
@@ -141,3 +151,14 @@ class Reporting:
             except OSError as error:
                 said = f"GITHUB_STEP_SUMMARY: cannot write {summary}: {error.strerror}"
                 terminalreporter.write_line(said, yellow=True)
+
+
+def _loads(item: pytest.Item) -> bool:
+    return "load" in getattr(item, "fixturenames", ())
+
+
+def last_to_load(item: pytest.Item) -> str:
+    """Give the phase in which a test may load last: a fixture that uses `load` may do so after the test."""
+    info = getattr(item, "_fixtureinfo", None)  # pytest gives no other way to it
+    fixtures = chain.from_iterable(info.name2fixturedefs.values() if info else ())
+    return "teardown" if any("load" in fixture.argnames for fixture in fixtures) else "call"

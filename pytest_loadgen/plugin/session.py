@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from pytest_loadgen.records.run import Run
 
-# The attributes by which a test report carries its runs and remarks.
-_RUNS, _REMARKS = "loadgen_runs", "loadgen_remarks"
+# The attribute by which a test report carries its runs and remarks: as JSON, because xdist and pytest-forked take
+# only values that their own formats know.
+_CARRIED = "loadgen"
+_PHASES = ("setup", "call", "teardown")
+
+
+@dataclass(eq=False)
+class Attempt:
+    """A test, carried out once: what its phases came to, and what they loaded."""
+
+    test: str
+    runs: list[Run] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    outcomes: dict[str, str] = field(default_factory=dict)
+    """The outcome of each phase: passed, failed or skipped, or another plugin's word for what it repeats."""
+    failed: bool = False
+    number: int = 0
+    """How often the test had begun: pytest-retry repeats it between two reports."""
+    location: tuple[str, int] | None = None
+    """File and line of the test, counted from 1, where it loaded."""
+
+    def take(self, report: pytest.TestReport) -> None:
+        """Note the outcome of a phase, or of a part of one."""
+        self.outcomes[report.when] = report.outcome
+        self.failed |= report.failed
+
+    @property
+    def passed(self) -> bool:
+        """Whether every phase is known to have passed."""
+        return not self.failed and all(self.outcomes.get(phase) == "passed" for phase in _PHASES)
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a plugin such as pytest-rerunfailures replaces it by another attempt."""
+        return not {"passed", "failed", "skipped"}.issuperset(self.outcomes.values())
 
 
 class Session:
@@ -18,66 +54,120 @@ class Session:
 
     def __init__(self) -> None:
         """Start with none."""
-        self.runs: list[Run] = []
-        self.remarks: list[str] = []
         self.loaded: set[str] = set()
-        """The tests that called `load`."""
-        self.locations: dict[str, tuple[str, int]] = {}
-        """File and line of tests; lines are counted from 1."""
+        """The tests whose current attempt called `load`."""
+        self.judged: set[str] = set()
+        """The tests whose current attempt has a verdict."""
+        self._remarks: list[str] = []
+        self._attempts: list[Attempt] = []
+        self._last: dict[tuple[str, str], Attempt] = {}
+        self._begun: Counter[str] = Counter()
         self._unreported: list[Run] = []
-        self._unsaid: list[str] = []
+        self._unsaid: list[tuple[str, str]] = []
 
-    def say(self, remark: str) -> None:
-        """Add a line to the summary."""
-        self._unsaid.append(remark)
+    @property
+    def runs(self) -> list[Run]:
+        """The runs of all attempts that count: of repeated tests the last."""
+        return [run for attempt in self._attempts for run in attempt.runs]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be said in the summary."""
+        return [*self._remarks, *(remark for attempt in self._attempts for remark in attempt.remarks)]
+
+    @property
+    def locations(self) -> dict[str, tuple[str, int]]:
+        """File and line of the tests that loaded."""
+        return {attempt.test: attempt.location for attempt in self._attempts if attempt.location}
+
+    @property
+    def not_passed(self) -> set[str]:
+        """The tests that are not known to have passed, wherever they were carried out."""
+        return {attempt.test for attempt in self._attempts if not attempt.passed}
+
+    def say(self, remark: str, test: str = "") -> None:
+        """Add a line to the summary; of a test, if that attempt of it counts."""
+        self._unsaid.append((test, f"{test}: {remark}" if test else remark))
 
     def add(self, run: Run) -> None:
         """Add a run of the current test."""
         self._unreported.append(run)
+        if run.result.verdicts:
+            self.judged.add(run.test)
 
-    def properties(self) -> list[tuple[str, str]]:
-        """Give the figures of the runs since the last report, as properties of a JUnit test case."""
+    def begin(self, item: pytest.Item) -> None:
+        """Begin an attempt of a test, and forget what an earlier one left unreported."""
+        self._begun[item.nodeid] += 1
+        self.loaded.discard(item.nodeid)
+        self.judged.discard(item.nodeid)
+        self._unreported = [run for run in self._unreported if run.test != item.nodeid]
+        self._unsaid = [(test, remark) for test, remark in self._unsaid if test != item.nodeid]
+        for added in item.stash.get(_PROPERTIES, []):
+            item.user_properties.remove(added)
+        item.stash[_PROPERTIES] = []
+
+    def describe(self, item: pytest.Item) -> None:
+        """Give a test case in a JUnit file the figures of the runs since the last report."""
         if not self._unreported:
-            return []
+            return
         from pytest_loadgen.reports.junit import properties
 
-        return properties(self._unreported)
+        added: list[tuple[str, object]] = [*properties(self._unreported)]
+        item.user_properties += added
+        item.stash.setdefault(_PROPERTIES, []).extend(added)
 
     def attach(self, report: pytest.TestReport) -> None:
         """Let a report carry the runs and remarks since the last one."""
-        if self._unreported:
-            setattr(report, _RUNS, self._unreported)
-            self._unreported = []
-        if self._unsaid:
-            setattr(report, _REMARKS, self._unsaid)
-            self._unsaid = []
+        if self._unreported or self._unsaid:
+            runs, number = [run.as_dict() for run in self._unreported], self._begun[report.nodeid]
+            carried = {"runs": runs, "remarks": self._unsaid, "number": number}
+            setattr(report, _CARRIED, json.dumps(carried))
+            self._unreported, self._unsaid = [], []
 
     def gather(self, report: pytest.TestReport) -> None:
-        """Take the runs and remarks that a report carries."""
-        self.remarks += getattr(report, _REMARKS, ())
-        if runs := getattr(report, _RUNS, ()):
-            self.runs += runs
+        """Take the outcome of a phase, and the runs and remarks that its report carries."""
+        worker: str = getattr(report, "worker_id", "")  # each of xdist's may carry out the same test
+        attempt = self._attempt(report.nodeid, worker, anew=report.when == "setup")
+        attempt.take(report)
+        if not (carried := getattr(report, _CARRIED, "")):
+            return
+        from pytest_loadgen.records.run import Run
+
+        found = json.loads(carried)
+        if found["number"] > attempt.number:
+            attempt.runs, attempt.remarks, attempt.number = [], [], found["number"]
+        self._hear(found["remarks"], attempt)
+        if found["runs"]:
+            attempt.runs += map(Run.from_dict, found["runs"])
             path, line, _ = report.location
-            self.locations[report.nodeid] = path, (line or 0) + 1
-
-    @staticmethod
-    def pack(data: dict[str, Any]) -> None:
-        """Turn the runs of a serialized report into plain values, as xdist's workers send them."""
-        if runs := data.get(_RUNS):
-            data[_RUNS] = [run.as_dict() for run in runs]
-
-    @staticmethod
-    def unpack(report: object) -> None:
-        """Turn plain values back into runs."""
-        if carried := getattr(report, _RUNS, ()):
-            from pytest_loadgen.records.run import Run
-
-            setattr(report, _RUNS, [Run.from_dict(each) for each in carried])
+            attempt.location = path, (line or 0) + 1
 
     def finish(self) -> None:
         """Keep the runs and remarks for which no report came, because the session was interrupted."""
-        self.runs += self._unreported
-        self._unreported.clear()
+        for run in self._unreported:
+            self._attempt(run.test).runs.append(run)
+        self._hear(self._unsaid)
+        self._unreported, self._unsaid = [], []
+
+    def conclude(self, remark: str) -> None:
+        """Add a line to the summary when all tests have ended."""
+        self._remarks.append(remark)
+
+    def _hear(self, said: list[tuple[str, str]], attempt: Attempt | None = None) -> None:
+        for test, remark in said:
+            (attempt or self._attempt(test)).remarks.append(remark) if test else self._remarks.append(remark)
+
+    def _attempt(self, test: str, worker: str = "", *, anew: bool = False) -> Attempt:
+        """Give the current attempt of a test, or another one, in place of one that is repeated."""
+        last = self._last.get((test, worker))
+        if last and not anew:
+            return last
+        if last and last.repeated:
+            self._attempts.remove(last)
+        self._last[test, worker] = attempt = Attempt(test)
+        self._attempts.append(attempt)
+        return attempt
 
 
 SESSION = pytest.StashKey[Session]()
+_PROPERTIES = pytest.StashKey[list[tuple[str, object]]]()

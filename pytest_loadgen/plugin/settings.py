@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+import os
+from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import pytest
 
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.plugin.session import SESSION
+from pytest_loadgen.plugin.turns import TURNS
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.registry import Registry
@@ -21,15 +22,14 @@ if TYPE_CHECKING:
     from pytest_loadgen.records.store import BaselineStore
     from pytest_loadgen.reports.formats import Report
     from pytest_loadgen.running.calibration import Machine
-    from pytest_loadgen.running.lock import TestLock
     from pytest_loadgen.running.measurement import Progress
     from pytest_loadgen.traffic.options import Options
     from pytest_loadgen.traffic.plan import Plan
 
 DEFAULTS = pytest.StashKey["Options"]()
 """The options that the command line and the ini-file give all loads."""
-TEST_LOCK: pytest.StashKey[TestLock | None] = pytest.StashKey()
-"""What the workers of xdist share."""
+# Where pytest finds its root directory.
+_INI = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py")
 _SETTINGS = pytest.StashKey["Settings"]()
 _REGISTRY = pytest.StashKey["Registry"]()
 
@@ -47,7 +47,7 @@ def settings(config: pytest.Config) -> Settings:
             allowed_hosts=tuple(config.getini("load_allowed_hosts")),
             strict=config.getoption("load_strict"),
             environment=Environment(
-                lock=_load_lock(config.stash[TEST_LOCK]),
+                lock=config.stash[TURNS].one_load,
                 machine=cache(lambda: _calibrate(config)),
                 progress=lambda plan: _progress(config, plan),
             ),
@@ -98,6 +98,30 @@ def check_names(config: pytest.Config) -> None:
         from pytest_loadgen.reports import formats as reports
 
         reports.check(Path(path), formats(config))
+
+
+def moved_root(config: pytest.Config) -> str:
+    """Say so where pytest took the value of an option for the path of tests, and its root directory from that.
+
+    It looks for the root before it knows the options of plugins: ``--load-report out`` are two words then, and
+    ``out`` a path if it exists.
+    """
+    words, start = config.invocation_params.args, config.invocation_params.dir
+    if config.getoption("rootdir", None) or config.getoption("inifilename", None):
+        return ""
+    paths = [start / arg.partition("::")[0] for arg in config.args]
+    common = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths] or [start]))
+    meant = next((each for each in (common, *common.parents) if any((each / ini).is_file() for ini in _INI)), common)
+    if config.rootpath == meant:
+        return ""
+    for option, value in pairwise(map(str, words)):
+        is_word = option.startswith("--load-") and "=" not in option and value not in config.args
+        if is_word and (start / value).exists():
+            return (
+                f"pytest took {value} for a path of tests: its root directory is {config.rootpath}, not {meant}. "
+                f"Write {option}={value}"
+            )
+    return ""
 
 
 def defaults(config: pytest.Config) -> Options:
@@ -166,18 +190,3 @@ def _progress(config: pytest.Config, plan: Plan) -> Progress:
     from pytest_loadgen.plugin.progress import LiveLine
 
     return LiveLine(reporter, config.pluginmanager.getplugin("capturemanager"), plan)
-
-
-def _load_lock(test_lock: TestLock | None) -> Callable[[Callable[[], None]], AbstractContextManager[None]]:
-    """Give what a load waits for: the tests of xdist's other workers, and the loads of other sessions."""
-    from pytest_loadgen.running.lock import machine_lock
-
-    @contextmanager
-    def locked(waiting: Callable[[], None]) -> Iterator[None]:
-        with ExitStack() as stack:
-            if test_lock:
-                stack.enter_context(test_lock.exclusive(waiting))
-            stack.enter_context(machine_lock(Path(tempfile.gettempdir()), waiting))
-            yield
-
-    return locked

@@ -1,10 +1,9 @@
-"""One machine for the tests of all pytest-xdist workers: tests wait while a load runs."""
+"""What the workers of pytest-xdist share: the lock by which their tests wait while a load runs."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,29 +15,6 @@ if TYPE_CHECKING:
 
 # The key under which the controller gives its workers the directory of the lock.
 _FOLDER = "loadgen_folder"
-
-
-class WorkerHooks:
-    """Lets the tests of an xdist worker wait while another worker's load runs."""
-
-    def __init__(self, lock: TestLock) -> None:
-        """Take the lock that the workers share."""
-        self._lock = lock
-        self._wanted = False
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        # Every worker collects all tests: if none loads, none has to wait.
-        self._wanted = any(item.get_closest_marker("load") for item in session.items)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
-        if not self._wanted:
-            return (yield)
-        self._lock.acquire_shared()
-        try:
-            return (yield)
-        finally:
-            self._lock.release_shared()
 
 
 class ControllerHooks:
@@ -54,7 +30,8 @@ class ControllerHooks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        node.workerinput[_FOLDER] = self._folder
+        with suppress(OSError):  # no folder for temporary files: a load will say so
+            node.workerinput[_FOLDER] = self._folder
 
     def pytest_unconfigure(self) -> None:
         self._files.close()

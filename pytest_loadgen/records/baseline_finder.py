@@ -36,7 +36,7 @@ class BaselineFinder:
         return f"the baseline {self._name!r} is from a different machine ({different}): {self._remedy('create')}"
 
     def _remedy(self, verb: str) -> str:
-        return f"{verb} it with --load-save {self._name}"
+        return f"{verb} it with --load-save={self._name}"
 
 
 def differences(saved: Result, load: Result) -> list[str]:

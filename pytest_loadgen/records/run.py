@@ -26,10 +26,23 @@ class Run:
     """When the load began, where known."""
 
     @property
-    def can_be_baseline(self) -> bool:
-        """Whether later runs can be compared with this one."""
+    def why_no_baseline(self) -> str:
+        """Why later runs must not be compared with this one; empty if they can be."""
         result = self.result
-        return not (result.interrupted or result.abort_reason or result.all_failed or result.problems)
+        outcomes = {verdict.outcome for verdict in result.verdicts}
+        if result.interrupted or result.abort_reason:
+            return "did not finish"
+        if result.all_failed:
+            return "failed"
+        if result.problems or "invalid" in outcomes:
+            return "met the limit of the generator"
+        if "missed" in outcomes:
+            return "missed an objective"
+        # A change that may be too large would be no change the next time.
+        compared = [verdict for verdict in result.verdicts if verdict.slo.is_relative]
+        if result.baseline.result and not result.against and not all(compared):
+            return "could not be told from its baseline"
+        return ""
 
     def without_baseline(self) -> Self:
         """Return the same run without the result that it was compared with."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from pytest_loadgen.errors import BaselineError
+from pytest_loadgen.errors import BaselineError, LoadError
+from pytest_loadgen.file_lock import locked
 from pytest_loadgen.records.files import write_atomically
+
+# A session saves in a moment: one that holds the lock for longer hangs.
+_LONGEST_WAIT = 60.0
 
 
 class Storage(Protocol):
@@ -81,14 +84,16 @@ class FolderStorage:
         """Hold a file lock, so that two sessions cannot overwrite each other's loads."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise BaselineError(f"cannot write to {self._folder}: {_reason(error)}") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not os.access(self._folder, os.W_OK):
+            raise BaselineError(f"cannot write to {self._folder}: permission denied")
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self._folder / ".lock", longest_wait=_LONGEST_WAIT))
+            except LoadError as error:
+                raise BaselineError(f"cannot write to {self._folder}: {error}") from None
             yield
-        finally:
-            os.close(descriptor)
 
 
 class FsspecStorage:

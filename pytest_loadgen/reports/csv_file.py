@@ -16,6 +16,7 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
+from pytest_loadgen.wording import printable
 
 # A spreadsheet takes a cell that starts with one of these for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -55,7 +56,7 @@ def _outcomes(part: Result, _: Interval) -> str:
 
 
 def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return printable(f"'{text}" if text.startswith(_FORMULA) else text)
 
 
 _RUN_COLUMNS: Mapping[str, Callable[[Run], str]] = {

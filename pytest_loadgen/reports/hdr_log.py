@@ -13,7 +13,7 @@ from datetime import datetime
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports.summary import ordinals
-from pytest_loadgen.wording import counted
+from pytest_loadgen.wording import counted, printable
 
 _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
 
@@ -41,7 +41,7 @@ def document(record: Record) -> str:
 
 def _tag(run: Run, ordinal: int) -> str:
     name = f"{run.test} {run.result.plan.target.name} {run.result.generator}"
-    return re.sub(r"[\s,]+", "_", name if ordinal == 1 else f"{name} #{ordinal}")
+    return printable(re.sub(r"[\s,]+", "_", name if ordinal == 1 else f"{name} #{ordinal}"))
 
 
 def _lines(tag: str, run: Run, base: datetime) -> Iterator[tuple[float, str]]:

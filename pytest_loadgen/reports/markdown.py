@@ -9,11 +9,13 @@ from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.summary import COLUMNS, TEXT_COLUMNS
-from pytest_loadgen.wording import counted
+from pytest_loadgen.wording import counted, printable
 
 _COLUMNS = ("test", "request", "generator", "requests", "rate", "p50", "p99", "errors")
 # Characters with a meaning in Markdown; an underscore has one only at the edge of a word.
 _MARKUP = re.compile(r"[\\`*\[\]<|~&$]|(?<!\w)_|_(?!\w)")
+# What GitHub makes a mention, a reference or a link of. A backslash does not help; a space without width does.
+_LIVE = re.compile(r"@(?=\w)|#(?=\d)|(?i:\b(?:GH-|www)(?=[\d.])|\b(?:https?|ftp|mailto|xmpp):)")
 
 
 def document(record: Record) -> str:
@@ -52,5 +54,5 @@ def _origin(record: Record) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line."""
-    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+    """Return text that Markdown shows as it is, on one line; GitHub makes no link or mention of a part of it."""
+    return _LIVE.sub("\\g<0>\u200b", _MARKUP.sub(r"\\\g<0>", printable(" ".join(text.split()))))

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.verdict import OUTCOMES, Verdict
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.units import Duration
-from pytest_loadgen.wording import counted, tally
+from pytest_loadgen.wording import counted, printable, tally
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def _errors(row: Row) -> str:
     if not result.errors:
         return "0"
     errors = {outcome: count for outcome, count in result.outcomes.items() if not result.plan.expects(outcome)}
-    return f"{result.error_rate}: {tally(errors)}"
+    return f"{result.error_rate}: {printable(tally(errors))}"
 
 
 def _objectives(row: Row) -> str:
@@ -62,9 +63,9 @@ def _objectives(row: Row) -> str:
 
 
 COLUMNS: dict[str, Callable[[Row], str]] = {
-    "test": lambda row: row.test,
-    "request": lambda row: row.result.plan.target.name,
-    "generator": lambda row: row.result.generator,
+    "test": lambda row: printable(row.test),
+    "request": lambda row: printable(row.result.plan.target.name),
+    "generator": lambda row: printable(row.result.generator),
     "requests": lambda row: f"{row.result.requests:,}",
     "offered": lambda row: str(row.result.offered),
     "rate": lambda row: str(row.result.rate),
@@ -111,13 +112,24 @@ def remarks(result: Result) -> list[str]:
         remarks.insert(0, f"interrupted after {Duration(result.total.seconds)} of {result.plan.duration}.")
     if result.abort_reason:
         remarks.insert(0, f"aborted: {result.abort_reason}.")
+    if result.went_on:
+        remarks.append(f"the load {result.went_on}.")
     if result.error_rate >= 0.5:
         remarks.append(f"{result.error_rate} of requests failed.")
+    kinds = result.outcomes
+    if kinds and result.plan.expects_default and all(kind.startswith("3") for kind in kinds):
+        remarks.append(f"all responses were redirects ({tally(kinds)}); load the address that they lead to.")
+    remarks += explained(result)
     if queued := _queued(result):
         remarks.append(queued)
     if retried := result.total.retried:
         remarks.append(
             f"the generator retried {counted(retried, 'request')} because the service closed the keep-alive connection."
+        )
+    if unseen := result.total.unseen:
+        remarks.append(
+            f"up to {counted(unseen, 'request')} more may have failed without {result.generator} noticing: "
+            "use another generator (--load-generator=embedded)."
         )
     return remarks
 

@@ -7,12 +7,19 @@ from collections.abc import Sequence
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.summary import COLUMNS, TEXT_COLUMNS
+from pytest_loadgen.wording import printable
 
 _BRIEF = ("test", "request", "requests", "rate", "p50", "p99", "errors")
 _VERBOSE = (
     *("test", "request", "generator", "requests", "offered", "rate"),
     *("p50", "p90", "p99", "p99.9", "max", "lag p99", "CPU", "errors"),
 )
+
+
+def shown(line: str) -> str:
+    """Return a line of which neither a terminal nor GitHub's log obeys a part."""
+    line = printable(line).replace("##[", r"\x23#[")
+    return line.replace("::", r"\x3a:", 1) if line.lstrip().startswith("::") else line
 
 
 def table(runs: Sequence[Run], verbose: bool) -> str:

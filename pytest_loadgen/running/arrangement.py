@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from numbers import Integral
 
 from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic.plan import whole_number
 from pytest_loadgen.traffic.target import absolute, text_of
 
 Workers = int | str | tuple[Executor, ...]
@@ -87,7 +87,6 @@ def _workers(workers: object) -> Workers:
 
 
 def _count(name: str, value: object) -> int:
-    # NumPy's whole numbers are no int.
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+    if (number := whole_number(value)) is None:
         raise PlanError(f"{name}={value!r}: expected a whole number >= 1")
-    return int(value)
+    return number

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from pytest_loadgen.errors import InvalidRun, ServiceError, SLOMissed
 from pytest_loadgen.figures.outcomes import is_answer
+from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.caveats import BROKEN
 from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.metric import Errors
 from pytest_loadgen.objectives.verdict import aligned
 from pytest_loadgen.wording import counted, tally
 
@@ -13,37 +18,67 @@ from pytest_loadgen.wording import counted, tally
 def raise_failure(result: JudgedResult, *, strict: bool) -> None:
     """Raise what keeps a result from passing; `strict` fails unclear objectives, too.
 
-    Raises ServiceError where no request succeeded, SLOMissed where an objective is missed or the load was
-    aborted, InvalidRun where the generator was the limit.
+    Raises ServiceError where no request succeeded, or most failed and nobody said that they may; SLOMissed where
+    an objective is missed or the load was aborted; InvalidRun where the generator was the limit.
     """
-    for each in filter(None, (result, result.against)):
-        if each.all_failed:
-            raise ServiceError(_describe_total_failure(each))
+    services = list(filter(None, (result, result.against)))
     lines = "".join(f"\n  {line}" for line in aligned(result.verdicts))
+    if result.went_on:
+        lines += f"\n  The load {result.went_on}."
+    for each in services:
+        if each.all_failed:
+            _blame(each, result)
     if result.abort_reason:
         raise SLOMissed(f"{result}, aborted: {result.abort_reason}{lines}")
     outcomes = {verdict.outcome for verdict in result.verdicts}
     if "missed" in outcomes:
-        raise SLOMissed(f"{result}{lines}")
+        reasons = "".join(f"\n  {reason}" for reason in explained(result))
+        raise SLOMissed(f"{result}{lines}{reasons}")
     if "invalid" in outcomes:
         of_baseline = result.baseline.result.problems if result.baseline.result else ()
         raise InvalidRun(f"{result}{lines}\n  {' '.join([*result.problems, *of_baseline])}")
+    for each in services:
+        if each.error_rate >= BROKEN and not _may_fail(result):
+            _blame(each, result)
     if "unclear" in outcomes and strict:
         raise SLOMissed(f"{result}{lines}\n  Unclear objectives fail because of --load-strict.")
 
 
-def _describe_total_failure(result: Result) -> str:
-    """Say how the requests failed where none succeeded, and what to look at."""
-    plan = result.plan
-    kinds = tally(result.outcomes) or "none was sent"
-    said = f"{plan.target.name}: all {counted(result.requests, 'request')} failed: {kinds}."
+def _may_fail(result: JudgedResult) -> bool:
+    """Return whether a load may pass in which most requests failed.
+
+    Not where expect= says what success is. Otherwise an objective on errors decides, and without any objective
+    the test itself.
+    """
+    objectives = [verdict.slo for verdict in result.verdicts]
+    return result.plan.expects_default and (not objectives or any(isinstance(slo.metric, Errors) for slo in objectives))
+
+
+def _blame(failed: Result, result: JudgedResult) -> NoReturn:
+    """Raise what is at fault where most requests failed: the service, or the generator where that may be."""
+    others = failed.without_own_failures
+    if failed.problems and (not others.requests or others.error_rate < BROKEN):
+        raise InvalidRun(f"{failed}\n  {' '.join(failed.problems)}")
+    raise ServiceError(_describe_failures(failed, result))
+
+
+def _describe_failures(failed: Result, result: JudgedResult) -> str:
+    """Say how most or all requests failed, and what to look at."""
+    plan, errors = failed.plan, failed.errors
+    kinds = tally({kind: count for kind, count in failed.outcomes.items() if not plan.expects(kind)}) or "none was sent"
+    what = f"all {counted(errors, 'request')}" if failed.all_failed else f"{errors:,} of {failed.requests:,} requests"
+    # Of two services that are loaded with the same request, the address says which.
+    where = "" if result.against is None else f" of {plan.target.origin}"
+    where += " (against=)" if failed is result.against else ""
+    said = f"{plan.target.name}{where}: {what} failed: {kinds}."
     if result.abort_reason:
         said += f" The load was aborted: {result.abort_reason}."
-    if any(is_answer(kind) for kind in result.outcomes):
+    if any(is_answer(kind) and not plan.expects(kind) for kind in failed.outcomes):
         return f"{said} Expected {' or '.join(plan.expect)} (expect=)."
-    if "timeout" in result.outcomes:
+    said += "".join(f" {reason}" for reason in explained(failed))
+    if "timeout" in failed.outcomes:
         return f"{said} No response came within {plan.timeout} (timeout=)."
-    if result.outcomes.keys() & {"closed", "protocol", "tls"}:
+    if failed.outcomes.keys() & {"closed", "protocol", "tls"}:
         scheme = plan.target.scheme.upper()
         return f"{said} Does {plan.target.origin} speak {scheme}, and does it require a client certificate (cert=)?"
     return f"{said} Is {plan.target.origin} up?"

@@ -18,9 +18,6 @@ from pytest_loadgen.traffic.plan import Plan
 class Progress(Protocol):
     """Shows how a load is going."""
 
-    def waiting(self) -> None:
-        """Say that another load has the machine."""
-
     def started(self) -> None:
         """Count the time from now on."""
 
@@ -33,9 +30,6 @@ class Progress(Protocol):
 
 class NoProgress:
     """Shows nothing, where nobody watches."""
-
-    def waiting(self) -> None:
-        """Say nothing."""
 
     def started(self) -> None:
         """Say nothing."""
@@ -51,8 +45,8 @@ class NoProgress:
 class Environment:
     """What a measurement needs of the place where it runs."""
 
-    lock: Callable[[Callable[[], None]], AbstractContextManager[None]]
-    """Keeps the machine for one load at a time; calls its argument once if the load has to wait."""
+    lock: Callable[[], AbstractContextManager[None]]
+    """Keeps the machine for one load at a time."""
     machine: Callable[[], Machine]
     """Calibrates the machine, once."""
     progress: Callable[[Plan], Progress]
@@ -75,7 +69,7 @@ def measure(
     intervals: list[list[Interval]] = [[] for _ in drafts]
     progress = environment.progress(plan)
     try:
-        with environment.lock(progress.waiting):
+        with environment.lock():
             for judging in judgings:
                 _calibrate(judging, gate, environment)
             progress.started()

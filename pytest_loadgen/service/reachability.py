@@ -59,6 +59,11 @@ def find(target: Target, timeout: float, allowed: Iterable[str] = ()) -> Target:
                     return replace(target, address=address)
         if clock.monotonic() >= deadline:
             waited = f" after {Duration(timeout)}" if timeout else ""
+            if reason.startswith(_TLS_FAILED):
+                raise ServiceError(
+                    f"{target.origin} accepts no TLS connection{waited}: {reason}. Check that the service speaks TLS "
+                    f"at this address, and which versions; {target.scheme.upper()} needs it."
+                )
             raise ServiceError(
                 f"{target.origin} does not accept connections{waited}: {reason}. "
                 "Check that the service is running at this address, or wait longer for it with ready_timeout=."
@@ -103,22 +108,51 @@ def _connect(target: Target, address: Address) -> str:
             connection.settimeout(_CONNECT_TIMEOUT)
             connection.connect(address)
             if target.tls:
-                _shake_hands(target, connection)
+                return _shake_hands(target, connection)
     except OSError as error:
         return "connection timed out" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()
     return ""
 
 
-def _shake_hands(target: Target, connection: socket.socket) -> None:
-    """Refuse an untrusted certificate, which would fail each request; the load reports other errors."""
+def _shake_hands(target: Target, connection: socket.socket) -> str:
+    """Say why no TLS connection is possible, or nothing; what else may go wrong, the load reports.
+
+    Raises ServiceError for a certificate that is not trusted, as waiting does not change it.
+    """
     name = "localhost" if target.unix else target.host.strip("[]")
     try:
         with target.ssl_context().wrap_socket(connection, server_hostname=name):
             pass
     except ssl.SSLCertVerificationError as error:
         raise ServiceError(
-            f"the certificate of {target.origin} is not trusted: {error.verify_message}. "
-            "Use verify='ca.pem' to trust the CA that signed it, or verify=False to trust any certificate."
+            f"the certificate of {target.origin} is not trusted: {error.verify_message}. {_advice(target, error)}"
         ) from None
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        pass
+    except ssl.SSLError as error:
+        # OpenSSL's reason, such as WRONG_VERSION_NUMBER or TLSV1_ALERT_PROTOCOL_VERSION.
+        return f"{_TLS_FAILED}{(error.reason or str(error)).replace('_', ' ').lower()}"
     except OSError:
         pass
+    return ""
+
+
+_TLS_FAILED = "TLS failed: "
+# X509_V_ERR_…: of its time, of the names it is for, and of who signed it.
+_NOT_NOW = {9, 10, 11, 12}
+_OTHER_NAME = {62, 63, 64}
+_UNKNOWN_ISSUER = {2, 18, 19, 20, 21, 27}
+
+
+def _advice(target: Target, error: ssl.SSLCertVerificationError) -> str:
+    """Say what helps against OpenSSL's reason."""
+    anyway = "verify=False trusts any certificate."
+    if error.verify_code in _NOT_NOW:
+        return f"Renew the certificate (or that of its CA), or set the clock of this machine; {anyway}"
+    if error.verify_code in _OTHER_NAME:
+        return f"Use an address that the certificate is for, or one for this address at the service; {anyway}"
+    if error.verify_code in _UNKNOWN_ISSUER and isinstance(target.verify, str):
+        return f"verify={target.verify!r} has not the CA that signed it: use a file that has; {anyway}"
+    if error.verify_code in _UNKNOWN_ISSUER:
+        return f"Use verify='ca.pem' to trust the CA that signed it; {anyway}"
+    return f"Replace the certificate; {anyway}"

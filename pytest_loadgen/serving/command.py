@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="PATTERN",
-        help="public hosts and unix sockets that may be loaded (names or patterns)",
+        help="public hosts, and paths of unix sockets, that may be loaded (names or patterns)",
     )
 
 

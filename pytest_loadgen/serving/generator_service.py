@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
@@ -22,7 +25,7 @@ from pytest_loadgen.generators.base import Intervals, LoadGenerator, check
 from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.redaction import redact
 from pytest_loadgen.service.reachability import NotAllowedError, find
-from pytest_loadgen.serving.log import LOG, LogEntry
+from pytest_loadgen.serving.log import LOG, LogEntry, printable
 from pytest_loadgen.serving.queue import LoadQueue, QueueFull
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
@@ -115,7 +118,7 @@ class GeneratorService:
             self._fail(entry, error, context)
         except Exception as error:
             if context.is_active():
-                LOG.error("%s", _without_secrets(traceback.format_exc(), entry.plan))
+                LOG.error("%s", printable(_without_secrets(traceback.format_exc(), entry.plan)))
                 message = f"internal error (please report): {type(error).__name__}"
                 self._fail(entry, StatusError(grpc.StatusCode.INTERNAL, message), context)
         finally:
@@ -157,10 +160,12 @@ class GeneratorService:
         target = plan.target
         if plan.start_at is not None and (delay := plan.start_at - time.time()) > _MAX_START_DELAY:
             raise PlanError(f"the load would start in {Duration(delay)}: do the clocks of both machines agree?")
-        if target.unix and not any(fnmatch(target.host, pattern) for pattern in self._allowed):
+        if target.unix:
             # The service behind it may trust whoever is on this machine, which the client is not.
-            message = f"{target.host} is a unix socket that may not be loaded; to allow it: serve --allowed-hosts"
-            raise StatusError(grpc.StatusCode.PERMISSION_DENIED, f"{message} {target.host}")
+            if not (path := allowed_socket(target.host, self._allowed)):
+                message = f"{target.host} is a unix socket that may not be loaded; to allow it: serve --allowed-hosts"
+                raise StatusError(grpc.StatusCode.PERMISSION_DENIED, f"{message} {target.host}")
+            target = replace(target, host=path)
         ready_timeout = min(float(plan.ready_timeout), _MAX_READY_TIMEOUT)
         return replace(plan, target=find(target, ready_timeout, self._allowed))
 
@@ -190,10 +195,33 @@ class GeneratorService:
         text = _without_secrets(str(error), entry.plan)
         message, has_traceback, _ = text.partition("\nTraceback ")
         if has_traceback:
-            LOG.error("%s", text)
+            LOG.error("%s", printable(text))
         if context.is_active():
             entry.ended = message
         _abort(context, StatusError(error.code, message))
+
+
+def allowed_socket(path: str, patterns: Iterable[str]) -> str:
+    """Return where a unix socket really is, if one of the patterns that are paths matches that; else nothing.
+
+    Neither ``..`` nor a symbolic link leads out of what a pattern names, and ``*`` does not go beyond a folder.
+    """
+    real = os.path.realpath(path)
+    found = Path(real).parts
+    for pattern in patterns:
+        if not (path.startswith("/") and "/" in pattern):
+            continue  # it is about hosts
+        wanted = Path(pattern).parts
+        if pattern.startswith("/"):
+            # The pattern, too, may go through a symbolic link, such as /var/run.
+            literal = list(takewhile(lambda part: not set("*?[") & set(part), wanted))
+            start = map(glob.escape, Path(os.path.realpath(Path(*literal))).parts)
+            wanted = (*start, *wanted[len(literal) :])
+            if len(found) != len(wanted):
+                continue
+        if all(map(fnmatchcase, found[-len(wanted) :], wanted)):
+            return real
+    return ""
 
 
 def _abort(context: grpc.ServicerContext, error: StatusError) -> NoReturn:

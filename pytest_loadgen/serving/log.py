@@ -33,7 +33,12 @@ class LogEntry:
             parts += [f"{counted(total, 'request')} ({outcomes})"]
         line = " ".join("; ".join(parts).split())[:_MAX_LENGTH]
         ended = " ".join(self.ended.split())[:_MAX_LENGTH]
-        return "".join(filter(str.isprintable, f"{line}; {ended}"))
+        return printable(f"{line}; {ended}")
+
+
+def printable(text: str) -> str:
+    """Return text that came from a client, without what a terminal would obey."""
+    return "".join(letter for letter in text if letter.isprintable() or letter == "\n")
 
 
 def _stages(plan: Plan) -> str:

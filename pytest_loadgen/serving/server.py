@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import hmac
 import ssl
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators import loadgen_pb2 as pb
 from pytest_loadgen.generators.channel import OPTIONS, SERVICE, is_loopback
+from pytest_loadgen.serving.calls import Calls
 from pytest_loadgen.serving.generator_service import GeneratorService
-from pytest_loadgen.serving.log import LOG
 
-# Each call takes a thread, also while it waits in the queue.
-_MAX_CALLS = 64
+# Each call takes a thread, also while it waits in the queue. There are more than may wait there, and than may be
+# unfinished.
+_MAX_CALLS = 96
+_HANDSHAKE_TIMEOUT = 10
 _OPTIONS = (
     *OPTIONS,
     # Two servers on one port would share its clients.
@@ -30,6 +29,7 @@ _OPTIONS = (
     # Clients may ping often.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.server_handshake_timeout_ms", 1000 * _HANDSHAKE_TIMEOUT),
 )
 
 
@@ -80,17 +80,14 @@ class Server:
         """Listen. Raises LoadError."""
         access.check()
         self._service = service
+        self._calls = Calls(access.token)
         self._server = server = grpc.server(
             ThreadPoolExecutor(_MAX_CALLS, "call"),
             options=_OPTIONS,
-            interceptors=[_TokenInterceptor(access.token)] if access.token else None,
+            interceptors=[self._calls],
             maximum_concurrent_rpcs=_MAX_CALLS,
         )
-        server.add_generic_rpc_handlers([_methods(service)])
-        self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        for name in "", SERVICE:
-            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        server.add_generic_rpc_handlers([_methods(service), self._calls.health()])
         reflection.enable_server_reflection([SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
         self.address = self._listen(access)
         """Host and port."""
@@ -101,7 +98,7 @@ class Server:
 
     def drain(self) -> threading.Event:
         """Take no more loads; the event is set when the current one has ended."""
-        self._health.enter_graceful_shutdown()
+        self._calls.serving = False
         return self._server.stop(self._service.drain())
 
     def stop(self) -> threading.Event:
@@ -132,28 +129,3 @@ def _methods(service: GeneratorService) -> grpc.GenericRpcHandler:
             "Run": grpc.unary_stream_rpc_method_handler(service.run, pb.Plan.FromString, pb.Interval.SerializeToString),
         },
     )
-
-
-class _TokenInterceptor(grpc.ServerInterceptor):
-    """Refuses calls without the token; the health check needs none."""
-
-    def __init__(self, token: str) -> None:
-        self._expected = f"Bearer {token}".encode()
-
-    def intercept_service(self, continuation: Callable[..., Any], details: grpc.HandlerCallDetails) -> Any:
-        given = dict(details.invocation_metadata).get("authorization", "")
-        given = given.encode() if isinstance(given, str) else given
-        if details.method.startswith(f"/{health.SERVICE_NAME}/") or hmac.compare_digest(given, self._expected):
-            return continuation(details)
-        # A handler for a stream of requests, so that no request is read.
-        return grpc.stream_stream_rpc_method_handler(_refuse_wrong_token if given else _refuse_missing_token)
-
-
-def _refuse_wrong_token(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-    LOG.warning("%s: refused: wrong token", context.peer())
-    context.abort(grpc.StatusCode.UNAUTHENTICATED, "wrong token")
-
-
-def _refuse_missing_token(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-    LOG.warning("%s: refused: no token", context.peer())
-    context.abort(grpc.StatusCode.UNAUTHENTICATED, "a token is required")

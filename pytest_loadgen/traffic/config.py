@@ -35,7 +35,10 @@ def generators(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _located(folder: Path, file: str) -> str:
-    return str((folder / Path(file).expanduser()).absolute())
+    try:
+        return str((folder / Path(file).expanduser()).absolute())
+    except RuntimeError as error:  # no such user
+        raise PlanError(f"{folder / 'pyproject.toml'}: {file!r}: {error}") from None
 
 
 def _tables(path: Path, kind: str) -> dict[str, dict[str, Any]]:
@@ -59,11 +62,17 @@ def _table(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise PlanError(f"cannot read {path}: {error}") from None
-    table = document.get("tool", {}).get("pytest-loadgen", {})
+    except RecursionError:
+        raise PlanError(f"cannot read {path}: it is nested too deeply") from None
+    table = document
+    for name in ("tool", "pytest-loadgen"):
+        table = table.get(name, {})
+        if not isinstance(table, dict):
+            raise PlanError(f"{path}: {name} must be a table: write [tool.pytest-loadgen.profiles.NAME]")
     for key in table:
         if key not in _TABLES:
             raise PlanError(f"{path}: [tool.pytest-loadgen] has no {key!r}: {did_you_mean(key, _TABLES)}")
-    return dict(table)
+    return table
 
 
 _TABLES = ("profiles", "generators")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.target import Target
@@ -13,11 +14,14 @@ Status = int | str
 _WORD = re.compile("[A-Z][A-Z_]+")
 
 
-def read_expected(expect: Status | Sequence[Status] | None, target: Target) -> tuple[str, ...]:
+def read_expected(expect: Any, target: Target) -> tuple[str, ...]:
     """Read the statuses that are right for a request, or give the usual ones. Raises PlanError."""
     if expect is None:
         return ("2xx", "3xx") if target.scheme.startswith("http") else ("OK", "SERVING")
-    found = list(expect) if isinstance(expect, Iterable) and not isinstance(expect, str) else [expect]
+    try:
+        found = list(expect) if isinstance(expect, Iterable) and not isinstance(expect, str) else [expect]
+    except TypeError:  # NumPy's single values
+        found = [expect]
     texts = tuple(text if _WORD.fullmatch(text := str(status)) else text.lower() for status in found)
     for text in texts:
         if _WORD.fullmatch(text):

@@ -1,6 +1,6 @@
 """Meshery's performance profiles and Service Mesh Performance (SMP) tests, as options of `load`.
 
-Keys may be in snake_case, the old spelling, or in camelCase, the new one.
+Keys may be in snake_case, the old spelling, in camelCase, the new one, or in lower case, as mesheryctl prints them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ _PROTOCOLS = {1: "http", 2: "tcp", 3: "udp", 4: "grpc"}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 # Values whose keys are the user's own, and must not be converted.
 _AS_IS = {"headers", "cookies", "requestHeaders", "requestCookies", "requestBody", "additionalOptions", "labels"}
+# A body has up to a mebibyte.
+_LARGEST = 4 << 20
+_LONGEST = 1_000
+_LONGEST_DURATION = 100
+_MOST_MERGED = 20
+_MOST_KEYS = 10_000
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -37,16 +43,23 @@ class Imported:
 def read(path: Path) -> Imported:
     """Read a JSON or YAML file. Raises PlanError where it is neither a profile nor a test."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:
         raise PlanError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    if len(text) > _LARGEST:
+        raise PlanError(f"{path} has more than {_LARGEST:,} characters, and so is no file of Meshery's")
     document = _parsed(path, text)
-    if not isinstance(document, Mapping):
-        raise PlanError(f"{path} is neither a Meshery performance profile nor an SMP test: it must be a mapping")
     try:
-        document = _camel(document, {})
-        if profiles := document.get("profiles"):  # a page of profiles, as Meshery's API returns it
+        document = _canonical(document, {})
+        # A list is what `mesheryctl perf profile` prints; Meshery's API returns a page of profiles.
+        profiles = document if isinstance(document, list) else _get(document, "profiles", [])
+        if isinstance(profiles, list) and profiles and all(isinstance(each, Mapping) for each in profiles):
             return _profile(profiles[0], _several(profiles, "profiles"))
+        if not isinstance(document, Mapping):
+            raise PlanError(
+                "neither a Meshery performance profile nor an SMP test: it must be a mapping, or a list of profiles"
+            )
         if "endpoints" in document:
             return _profile(document, [])
         if "test" in document or "clients" in document:
@@ -65,15 +78,47 @@ def _parsed(path: Path, text: str) -> Any:
         return json.loads(text)
     except ValueError:
         pass
+    except RecursionError:
+        raise PlanError(f"{path} is not a valid Meshery file: it is nested too deeply") from None
     try:
         import yaml
     except ImportError:
         raise PlanError(
             f"{path} is not JSON, and reading YAML needs PyYAML: pip install 'pytest-loadgen[meshery]'"
         ) from None
+
+    class Loader(yaml.SafeLoader):
+        """Says where a value is that cannot be read, and merges no more than a person would write."""
+
+        def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+            if isinstance(node, yaml.ScalarNode) and not node.tag.endswith(":str") and len(node.value) > _LONGEST:
+                # Reading a number takes the square of its length.
+                raise yaml.constructor.ConstructorError(problem="a number is too long", problem_mark=node.start_mark)
+            try:
+                return super().construct_object(node, deep)
+            except (yaml.YAMLError, RecursionError):
+                raise
+            except Exception as error:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{node.tag.rpartition(':')[2]}: {error}", problem_mark=node.start_mark
+                ) from None
+
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            for key, value in node.value:
+                if key.tag.endswith(":merge") and len(value.value) > _MOST_MERGED:
+                    raise _too_much(node)
+            super().flatten_mapping(node)
+            if len(node.value) > _MOST_KEYS:
+                raise _too_much(node)
+
+    def _too_much(node: yaml.Node) -> Exception:
+        return yaml.constructor.ConstructorError(problem="too many keys are merged", problem_mark=node.start_mark)
+
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return yaml.load(text, Loader)  # noqa: S506  # a safe one
+    except RecursionError:
+        raise PlanError(f"{path} is not a valid Meshery file: it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise PlanError(f"{path} is neither JSON nor YAML: {error}") from None
 
 
@@ -82,25 +127,25 @@ def _profile(profile: Mapping[str, Any], remarks: list[str]) -> Imported:
     more = _mapping(metadata.get("additionalOptions"))
     return _imported(
         endpoints=profile["endpoints"],
-        rate=profile.get("qps", 0),
-        connections=profile.get("concurrentRequest", 1),
+        rate=_get(profile, "qps", 0),
+        connections=_get(profile, "concurrentRequest", 1),
         duration=profile["duration"],
-        generators=profile.get("loadGenerators", []),
+        generators=_get(profile, "loadGenerators", []),
         headers=_mapping(profile.get("requestHeaders")),
         cookies=_mapping(profile.get("requestCookies")),
-        body=profile.get("requestBody", ""),
-        content_type=profile.get("contentType", ""),
+        body=_get(profile, "requestBody", ""),
+        content_type=_get(profile, "contentType", ""),
         more=more,
-        authority=_mapping(metadata.get("caCertificate")).get("file", ""),
-        remarks=remarks,
+        authority=_get(_mapping(metadata.get("caCertificate")), "file", ""),
+        remarks=[*remarks, *_unknown(profile)],
     )
 
 
 def _test(test: Mapping[str, Any]) -> Imported:
     clients = test["clients"]
     client = clients[0]
-    endpoints = client.get("endpointUrls") or [client["endpointUrl"]]
-    protocol = client.get("protocol", "http")
+    endpoints = _strings(client.get("endpointUrls") or client["endpointUrl"], "endpoints")
+    protocol = _get(client, "protocol", "http")
     protocol = _PROTOCOLS.get(protocol, "") if isinstance(protocol, int) else protocol.lower()
     if protocol not in _PROTOCOLS.values():
         raise PlanError(f"protocol {client.get('protocol')!r}: must be http, tcp, udp or grpc")
@@ -109,17 +154,17 @@ def _test(test: Mapping[str, Any]) -> Imported:
         endpoints = [f"{protocol}://{each.rstrip('/')}" for each in endpoints]
     return _imported(
         endpoints=endpoints,
-        rate=client.get("rps", 0),
-        connections=client.get("connections", 1),
+        rate=_get(client, "rps", 0),
+        connections=_get(client, "connections", 1),
         duration=test["duration"],
         generators=[client["loadGenerator"]] if client.get("loadGenerator") else [],
         headers=_mapping(client.get("headers")),
         cookies=_mapping(client.get("cookies")),
-        body=client.get("body", ""),
-        content_type=client.get("contentType", ""),
+        body=_get(client, "body", ""),
+        content_type=_get(client, "contentType", ""),
         more=_mapping(client.get("additionalOptions")),
-        authority=client.get("sslCertificate", ""),
-        remarks=_several(clients, "clients"),
+        authority=_get(client, "sslCertificate", ""),
+        remarks=[*_several(clients, "clients"), *_unknown(test), *_unknown(client)],
     )
 
 
@@ -177,9 +222,10 @@ def _number(value: Any, what: str) -> float:
 
 def go_seconds(text: str) -> float:
     """Return the seconds of a duration in Go's format: ``1m30s``, ``1.5h``. Raises PlanError."""
-    pieces = list(_DURATION.finditer(text))
+    # finditer() would take the square of the length.
+    pieces = list(_DURATION.finditer(text)) if len(text) <= _LONGEST_DURATION else []
     if not pieces or "".join(piece[0] for piece in pieces) != text.strip():
-        raise PlanError(f"duration {text!r}: must be in Go's format ('30s', '1m30s')")
+        raise PlanError(f"duration {text[:40]!r}: must be in Go's format ('30s', '1m30s')")
     return sum(float(piece[1]) * _SECONDS[piece[2]] for piece in pieces)
 
 
@@ -198,11 +244,35 @@ def _several(values: list[Any], what: str) -> list[str]:
     return [f"only the first of {len(values)} {what} is used."] if len(values) > 1 else []
 
 
-def _camel(value: Any, known: dict[int, Any]) -> Any:
-    """Convert the format's own keys to camelCase; a value shared by several places is converted once."""
+def _get(mapping: Mapping[str, Any], key: str, default: Any) -> Any:
+    """Give a value, or its default where it is missing or null, as Go writes what is not set."""
+    value = mapping.get(key)
+    return default if value is None else value
+
+
+def _unknown(mapping: Mapping[str, Any]) -> list[str]:
+    """Name the keys that are no one's: a typo would make another load of it."""
+    return [f"the key {key!r} is unknown and was ignored." for key in mapping if key not in _KNOWN.values()]
+
+
+_USED = """
+    endpoints loadGenerators concurrentRequest qps duration requestHeaders requestCookies requestBody contentType
+    metadata additionalOptions caCertificate file test clients loadGenerator protocol connections rps headers cookies
+    body endpointUrls endpointUrl sslCertificate profiles
+"""
+_NOT_OF_THE_LOAD = """
+    id name owner userId user schedule serviceMesh mesh lastRun totalResults createdAt updatedAt deletedAt internal
+    labels smpVersion smpsVersion certName testId performanceProfile runnerResults page pageSize totalCount
+"""
+# mesheryctl prints keys in lower case, older versions in snake_case.
+_KNOWN = {name.lower(): name for name in f"{_USED} {_NOT_OF_THE_LOAD}".split()}
+
+
+def _canonical(value: Any, known: dict[int, Any]) -> Any:
+    """Spell the format's own keys in camelCase; a value shared by several places is converted once."""
     if id(value) not in known:
         if isinstance(value, list):
-            known[id(value)] = [_camel(each, known) for each in value]
+            known[id(value)] = [_canonical(each, known) for each in value]
         elif isinstance(value, Mapping):
             known[id(value)] = dict(_pairs(value, known))
         else:
@@ -212,5 +282,5 @@ def _camel(value: Any, known: dict[int, Any]) -> Any:
 
 def _pairs(mapping: Mapping[str, Any], known: dict[int, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in mapping.items():
-        name = re.sub(r"_([a-z])", lambda match: match[1].upper(), str(key))
-        yield name, value if name in _AS_IS else _camel(value, known)
+        name = _KNOWN.get(str(key).replace("_", "").lower(), str(key))
+        yield name, value if name in _AS_IS else _canonical(value, known)

@@ -222,6 +222,11 @@ class Plan:
         """The requests that are sent, one of each name."""
         return tuple(request.target for request in self.mix) or (self.target,)
 
+    @property
+    def expects_default(self) -> bool:
+        """Whether success is what it is for every load, and nobody said what to expect of this one."""
+        return self.expect == read_expected(None, self.target)
+
     def expects(self, status: str) -> bool:
         """Whether an outcome counts as success; failures (``"timeout"``) never do."""
         return is_expected(status, self.expect)
@@ -325,6 +330,17 @@ class Plan:
         )
 
 
+def whole_number(value: object) -> int | None:
+    """Give a whole number >= 1, also of a library such as NumPy; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return None
+    try:
+        number = int(value)
+    except TypeError:  # NumPy's durations call themselves whole numbers
+        return None
+    return number if number >= 1 else None
+
+
 def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
     # The arguments of a mark are read twice, so an iterator would be empty.
     found = tuple(stages) if isinstance(stages, Sequence) else (stages,)
@@ -336,11 +352,11 @@ def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:
 
 
 def _connections(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+    if (number := whole_number(value)) is None:
         raise PlanError(f"connections={value!r}: write a whole number, 1 or more")
-    if int(value) > MOST_CONNECTIONS:
+    if number > MOST_CONNECTIONS:
         raise PlanError(f"connections={value!r}: write {MOST_CONNECTIONS:,} or less, as many as there are ports")
-    return int(value)
+    return number
 
 
 def _is_max(rate: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -106,14 +106,13 @@ class Target:
             user = netloc.rpartition("@")[0]
             url = urlsplit(url)._replace(scheme=scheme.removesuffix("+unix"), netloc=f"{user}@localhost").geturl()
         has_body = any(ingredients.get(key) is not None for key in ("content", "data", "files", "json"))
-        method = method or ("POST" if has_body else "GET")
+        if method is None or (isinstance(method, str) and not method):
+            method = "POST" if has_body else "GET"
         if not isinstance(method, str) or not re.fullmatch(r"[A-Za-z!#$%&'*+.^_`|~0-9-]+", method):
             raise PlanError(f"{method!r} is not an HTTP method: write 'GET', 'POST', …")
         try:
             parsed = httpx.URL(url)
             request = httpx.Request(method, parsed.copy_with(fragment=None), **ingredients)
-            if parsed.port is not None and not 0 < parsed.port < 2**16:
-                raise ValueError(f"port {parsed.port} is not between 1 and 65535")
             in_url = (parsed.username, parsed.password) if parsed.userinfo else None
             request, login = _authenticated(request, auth if auth is not None else in_url)
             body = request.read()
@@ -122,7 +121,7 @@ class Target:
                 raise ValueError("its URL is relative")
         except httpx.InvalidURL as error:
             # httpx quotes what it cannot read, which may be a part of the password.
-            why = "user name and password must be percent-encoded" if "@" in url else str(error)
+            why = _ENCODE if "@" in url else str(error)
             raise PlanError(f"invalid URL: {why}") from None
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise PlanError(f"httpx cannot build this request: {error}") from error
@@ -164,10 +163,9 @@ class Target:
         if wrong := given.keys() - takes:
             raise PlanError(f"{scheme}:// does not support {min(wrong)}=: it supports {', '.join(sorted(takes))}")
         parts = urlsplit(url)
-        try:
-            port = parts.port or SCHEMES[scheme]
-        except ValueError as error:
-            raise PlanError(f"invalid URL: {error}") from None
+        port = parts.port or SCHEMES[scheme]
+        if not re.fullmatch("[!-~]*", parts.path) or not url.isprintable():
+            raise PlanError("invalid URL: its path has a character other than ASCII letters, digits and signs")
         if not port or parts.username is not None or parts.query or (parts.path.strip("/") and not grpc):
             path = "/shop.Orders/Get" if grpc else ""
             raise PlanError(f"invalid {scheme}:// URL: write '{scheme}://localhost:8000{path}'")
@@ -179,6 +177,7 @@ class Target:
             body, metadata = request.read(), httpx.Headers(given.get("headers")).raw
         except (AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise PlanError(f"httpx cannot build this request: {error}") from error
+        _check_headers(metadata)
         return cls(
             url=f"{scheme}://{parts.netloc}{parts.path or '/'}",
             method=scheme.removesuffix("s").upper() if grpc else scheme.upper(),
@@ -331,22 +330,40 @@ def _split(url: str) -> tuple[str, str | None]:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise PlanError(f"invalid URL: {error}") from None
+        raise PlanError(f"invalid URL: {_ENCODE if '@' in url else error}") from None
     if parts.scheme not in SCHEMES:
         raise PlanError(f"unknown scheme {parts.scheme}://: {did_you_mean(parts.scheme, SCHEMES)}")
     host = parts.netloc.rpartition("@")[2]
-    if parts.scheme.endswith("+unix"):
+    unix = parts.scheme.endswith("+unix")
+    # With one of / ? # in a password, what is left of it looks like a host.
+    if "@" in parts.fragment or (unix and ":" in host):
+        raise PlanError(f"invalid URL: {_ENCODE if '@' in url else 'the path of a socket must be percent-encoded'}")
+    if not parts.netloc.isprintable() or " " in host:
+        raise PlanError("invalid URL: its host has a space or a character that cannot be shown")
+    if unix:
         if not host:
             raise PlanError(f"the URL has no socket: write '{parts.scheme}://%2Frun%2Fmy.sock/'")
-        return parts.scheme, unquote(host)
+        if not (path := unquote(host)).isprintable():
+            raise PlanError("invalid URL: the path of its socket has a character that cannot be shown")
+        return parts.scheme, path
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if port is not None and not 0 < port < 2**16:
+        why = f"{_ENCODE}, and " if "@" in url else ""
+        raise PlanError(f"invalid URL: {why}the port must be a number from 1 to 65535")
     if not parts.hostname:
         raise PlanError(f"the URL has no host: write '{parts.scheme}://localhost:8000/'")
     return parts.scheme, None
 
 
+_ENCODE = "user name and password must be percent-encoded"
+
+
 def _cert(cert: Any) -> tuple[str, ...] | None:
     files = (cert,) if isinstance(cert, (str, os.PathLike)) else cert
-    if not files:
+    if files is None or (isinstance(files, (str, tuple, list)) and not files):
         return None
     if not isinstance(files, (tuple, list)) or not all(isinstance(file, (str, os.PathLike)) for file in files):
         raise PlanError("cert must be the path of a file, or (certificate, key)")
@@ -416,12 +433,9 @@ def _goes_elsewhere(wanted: tuple[str, httpx.URL], request: httpx.Request) -> st
 
 def _headers(request: httpx.Request, body: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """Add the headers that are missing. Raises PlanError for one that would smuggle in another request."""
-    for name, value in request.headers.raw:
-        if not re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(rb"[\r\n\0]", value):
-            shown = name.decode(errors="replace")
-            raise PlanError(f"headers: invalid header {shown!r}: HTTP forbids a character in its name or value")
-    headers = [pair for pair in request.headers.raw if pair[0].lower() not in _FRAMING]
+    _check_headers(request.headers.raw)
     _check_framing(request, body)
+    headers = [pair for pair in request.headers.raw if pair[0].lower() not in _FRAMING]
     if body or request.method in ("POST", "PUT", "PATCH"):
         headers.append((b"Content-Length", str(len(body)).encode()))
     present = {name.lower() for name, _ in headers}
@@ -430,6 +444,13 @@ def _headers(request: httpx.Request, body: bytes) -> tuple[tuple[bytes, bytes], 
     if b"accept" not in present:
         headers.append((b"Accept", b"*/*"))
     return tuple(headers)
+
+
+def _check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    for name, value in headers:
+        if not re.fullmatch(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(rb"[\r\n\0]", value):
+            shown = name.decode(errors="replace")
+            raise PlanError(f"headers: invalid header {shown!r}: HTTP forbids a character in its name or value")
 
 
 # The body is sent as a whole, with its length, whatever the headers say.

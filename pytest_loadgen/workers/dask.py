@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -16,16 +17,19 @@ from urllib.parse import urlsplit
 
 from pytest_loadgen import clock
 from pytest_loadgen.errors import GeneratorError, PlanError
+from pytest_loadgen.redaction import redact, without_password
 from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.workers.dask_executor import DaskExecutor
 from pytest_loadgen.workers.hub import Cancelled, Command, Message, Signal, WorkerConnection
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Queue
 
-# In seconds: how long the scheduler may take to respond; how far ahead the start time is; how often this
-# process and the workers poll; and how often this process checks that all workers are still there.
+# In seconds: how long the scheduler may take to respond, also when this process is about to leave; how far ahead the
+# start time is; how often this process and the workers poll; and how often this process checks that all workers are
+# still there.
 _TIMEOUT = 10.0
+_CLOSE_TIMEOUT = 0.5
 _LEAD_TIME = 1.0
 _HUB_POLL = 0.1
 _WORKER_POLL = 0.25
@@ -47,30 +51,33 @@ class DaskHub:
 
     def __init__(self, address: str) -> None:
         """Connect. Raises GeneratorError if there is no scheduler, no worker, or no Dask here."""
-        self._address = address
+        self._shown = without_password(address)
         self._client = _connect(address)
         try:
-            found = self._client.scheduler_info(n_workers=-1)["workers"]
+            identity = self._client.scheduler.identity
+            found = self._client.sync(identity, n_workers=-1, callback_timeout=_TIMEOUT)["workers"]
             if not found:
-                raise GeneratorError(f"the Dask scheduler {address} has no workers: start some (dask worker {address})")
+                raise GeneratorError(
+                    f"the Dask scheduler {self._shown} has no workers: start some (dask worker {self._shown})"
+                )
             self._workers = sorted(found)
             self.names = [_name(worker, str(found[worker]["name"])) for worker in self._workers]
             self._open()
         except (*_DASK_ERRORS, ValueError) as error:
-            self._client.close()
-            raise GeneratorError(f"the Dask scheduler {address} cannot be used: {error}") from None
+            _disconnect(self._client)
+            raise GeneratorError(f"the Dask scheduler {self._shown} cannot be used: {_reason(error)}") from None
         except BaseException:
-            self._client.close()
+            _disconnect(self._client)
             raise
 
     def _open(self) -> None:
-        from distributed import Queue, Variable
+        from distributed import Variable
 
-        self._messages = Queue(client=self._client)
+        self._messages = _queue(self._client)
         self._commands = Variable(client=self._client)
         self._sent: list[float | str] = []
-        self._commands.set(self._sent)
-        self._offset = clock.offset(partial(self._client.run_on_scheduler, _READ_CLOCK))
+        self._commands.set(self._sent, callback_timeout=_TIMEOUT)
+        self._offset = clock.offset(partial(self._client.run_on_scheduler, _READ_CLOCK, callback_timeout=_TIMEOUT))
         self._checked = clock.monotonic()
 
     @property
@@ -94,12 +101,12 @@ class DaskHub:
         """Add a command to the list."""
         self._add(command.value if isinstance(command, Signal) else command)
 
-    def _add(self, command: float | str) -> None:
+    def _add(self, command: float | str, timeout: float = _TIMEOUT) -> None:
         self._sent.append(command)
         # If the scheduler is lost, the next receive reports it.
         with suppress(*_DASK_ERRORS):
             if self._connected:
-                self._commands.set(self._sent)
+                self._commands.set(self._sent, callback_timeout=timeout)
 
     @property
     def _connected(self) -> bool:
@@ -113,9 +120,9 @@ class DaskHub:
             if not self._connected:
                 raise ConnectionError("it closed the connection")
             missing = self._missing()
-            received = self._messages.get(batch=True)
+            received = self._messages.get(batch=True, callback_timeout=_TIMEOUT)
         except _DASK_ERRORS as error:
-            raise GeneratorError(f"the Dask scheduler {self._address} was lost: {error}") from None
+            raise GeneratorError(f"the Dask scheduler {self._shown} was lost: {_reason(error)}") from None
         yield from map(pickle.loads, received)
         for number in missing:
             yield number, Signal.LOST
@@ -124,26 +131,26 @@ class DaskHub:
         if clock.monotonic() - self._checked < _PRESENCE_CHECK:
             return []
         self._checked = clock.monotonic()
-        present = self._client.nthreads()
+        present = self._client.sync(self._client.scheduler.ncores, callback_timeout=_TIMEOUT)
         return [number for number, worker in enumerate(self._workers) if worker not in present]
 
     def stop(self) -> None:
         """Cancel the load on all workers."""
-        self._add(_STOP)
+        self._add(_STOP, _CLOSE_TIMEOUT)
 
     def close(self) -> None:
         """Delete what is at the scheduler, and disconnect."""
         with suppress(*_DASK_ERRORS):
             self._messages.close()
             self._commands.delete()
-        self._client.close()
+        _disconnect(self._client)
 
 
 class _DaskConnection:
     """A worker's end: the same queue and variable, seen from a task."""
 
     def __init__(self, messages: str, commands: str, number: int, wanted: str) -> None:
-        from distributed import Queue, Variable, get_client, get_worker
+        from distributed import Variable, get_client, get_worker
 
         if (found := version("pytest-loadgen")) != wanted:
             raise GeneratorError(
@@ -156,16 +163,16 @@ class _DaskConnection:
         self._task = self._worker.get_current_task()
         self._commands = Variable(commands, client=client)
         self._received = 0
-        if self._commands.get(timeout=_TIMEOUT):
+        if self._commands.get(timeout=_TIMEOUT, callback_timeout=2 * _TIMEOUT):
             # Dask runs the task of a lost worker again, once another worker is there.
             raise GeneratorError("the worker was restarted during the load")
-        self._messages = Queue(messages, client=client)
-        self._offset = clock.offset(partial(client.run_on_scheduler, _READ_CLOCK))
+        self._messages = _queue(client, messages)
+        self._offset = clock.offset(partial(client.run_on_scheduler, _READ_CLOCK, callback_timeout=_TIMEOUT))
 
     def send(self, message: Message) -> None:
         self._check()
         try:
-            self._messages.put(pickle.dumps((self._number, message)))
+            self._messages.put(pickle.dumps((self._number, message)), callback_timeout=_TIMEOUT)
         except _DASK_ERRORS:
             raise Cancelled from None
 
@@ -173,7 +180,7 @@ class _DaskConnection:
         clock.sleep(_WORKER_POLL)
         self._check()
         try:
-            commands = self._commands.get(timeout=_TIMEOUT)
+            commands = self._commands.get(timeout=_TIMEOUT, callback_timeout=2 * _TIMEOUT)
         except _DASK_ERRORS:
             raise Cancelled from None
         if _STOP in commands:
@@ -196,6 +203,31 @@ class _DaskConnection:
             self._messages.close()
 
 
+def _queue(client: Client, name: str | None = None) -> Queue:
+    """Open a queue at the scheduler; the constructor itself would wait for it without an end."""
+    from distributed import Queue
+
+    async def opened() -> Queue:
+        return await Queue(name, client=client)
+
+    return client.sync(opened, callback_timeout=_TIMEOUT)
+
+
+def _disconnect(client: Client) -> None:
+    """Close a client, whether its scheduler responds or not; nothing of it is left in this process."""
+    try:
+        client.close(timeout=_CLOSE_TIMEOUT)
+    except _DASK_ERRORS:
+        with suppress(*_DASK_ERRORS):
+            # What close does after the scheduler has responded.
+            client._loop_runner.stop()
+            client.status = "closed"
+
+
+def _reason(error: Exception) -> str:
+    return f"it did not respond within {_TIMEOUT:g} s" if isinstance(error, TimeoutError) else str(error)
+
+
 def check_reachable(target: Target, workers: Iterable[tuple[str, str]]) -> None:
     """Refuse a service on loopback if a worker, given by address and name, is on another machine. Raises PlanError."""
     found = target.address
@@ -215,20 +247,42 @@ def _connect(address: str) -> Client:
         from distributed.versions import VersionMismatchWarning
     except ImportError:
         raise GeneratorError(
-            f"workers={address!r} needs Dask, which is not installed: pip install 'pytest-loadgen[dask]'"
+            f"workers={without_password(address)!r} needs Dask, which is not installed: "
+            "pip install 'pytest-loadgen[dask]'"
         ) from None
-    parts = urlsplit(address)
+
+    class BoundedClient(Client):  # type: ignore[misc]
+        """A client that gives up a scheduler that accepts the connection and then does not respond."""
+
+        def start(self, **options: object) -> None:
+            try:
+                super().start(callback_timeout=_TIMEOUT, **options)
+            except BaseException:
+                self._loop_runner.stop()
+                self.status = "closed"
+                raise
+
+    try:
+        parts = urlsplit(address)
+        place = parts.hostname or "", parts.port or 0
+    except ValueError:
+        # Its reason may contain a part of a password.
+        place = None
+    if place is None:
+        raise GeneratorError(f"{without_password(address)} is not an address (expected 'tcp://host:port')")
     try:
         # Dask itself would retry until its timeout, and leave a thread behind.
-        socket.create_connection((parts.hostname or "", parts.port or 0), _TIMEOUT).close()
+        socket.create_connection(place, _TIMEOUT).close()
         with warnings.catch_warnings():
             # It is about libraries that are not used here; the workers check the version of this one.
             warnings.simplefilter("ignore", VersionMismatchWarning)
-            return Client(address, timeout=_TIMEOUT, set_as_default=False, name="pytest-loadgen")
+            return BoundedClient(address, timeout=_TIMEOUT, set_as_default=False, name="pytest-loadgen")
     except (OSError, TypeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        shown = without_password(address)
+        hidden = [part for part in re.split("[/@?#:]+", address) if part not in shown]
+        reason = redact(getattr(error, "strerror", None) or str(error), hidden)
     # Outside of the except block, because the error keeps the remains of the client alive.
-    raise GeneratorError(f"there is no Dask scheduler at {address}: {reason}")
+    raise GeneratorError(f"there is no Dask scheduler at {without_password(address)}: {reason}")
 
 
 def _name(address: str, name: str) -> str:

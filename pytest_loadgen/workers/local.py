@@ -184,8 +184,9 @@ class _Stream:
             (length,) = _NUMBER.unpack_from(self.received)
             if len(self.received) < (end := _NUMBER.size + length):
                 return
-            yield bytes(self.received[_NUMBER.size : end])
-            del self.received[:end]
+            message = bytes(self.received[_NUMBER.size : end])
+            del self.received[:end]  # before the caller, who may want no more than one, gets it
+            yield message
 
     def send(self, message: bytes) -> None:
         self.socket.sendall(_NUMBER.pack(len(message)) + message)

@@ -264,3 +264,9 @@ def test_spectrum(fine: Histogram, wide: Histogram) -> None:
             assert made.at_rank(before + 1) == made.at_rank(seen) == latency
             before = seen
         assert before == made.count
+
+
+def test_a_histogram_of_millions_of_buckets_is_refused() -> None:
+    """It is a few bytes long, and would take seconds to read."""
+    with pytest.raises(ValueError, match="5 significant digits"):
+        Histogram.decode(HdrHistogram(1, 1 << 62, 5).encode().decode())

@@ -30,7 +30,7 @@ def proto() -> set[str]:
     return set(re.findall(r"^\s+[\w<>, ]+ (\w+) = \d+;", body[1], re.MULTILINE))
 
 
-@pytest.mark.parametrize("names", [schema(), proto(), set(Interval.__dataclass_fields__)])
+@pytest.mark.parametrize("names", [schema(), proto(), set(Interval.__dataclass_fields__) - {"reasons"}])
 def test_everyone_knows_the_figures(names: set[str]) -> None:
     """The JSON schema, the messages of other programs and the interval have the same figures."""
     assert names == {"start", "seconds", *FIGURES}
@@ -47,6 +47,7 @@ FIRST: Mapping[str, Any] = {
     "received": 100,
     "retried": 1,
     "never_sent": 2,
+    "unseen": 3,
     "first_byte": histogram(0.005),
     "names": {"a": NamedFigures(outcomes={"200": 1}), "b": NamedFigures(received=3)},
 }
@@ -61,6 +62,7 @@ SECOND: Mapping[str, Any] = {
     "received": 10,
     "retried": 0,
     "never_sent": 0,
+    "unseen": 4,
     "first_byte": histogram(0.02),
     "names": {"a": NamedFigures(outcomes={"200": 2}), "c": NamedFigures(histogram(0.02))},
 }
@@ -74,6 +76,7 @@ SUMS: Mapping[str, Any] = {
     "received": 110,
     "retried": 1,
     "never_sent": 2,
+    "unseen": 7,
     "first_byte": histogram(0.005, 0.02),
     "names": {
         "a": NamedFigures(outcomes={"200": 3}),
@@ -123,3 +126,9 @@ def test_a_new_figure_is_one_declaration() -> None:
     assert whole.allocations == 7
     assert (one + other) == replace(Sampled(0, 1), memory=0.7, allocations=7)
     assert Sampled.from_dict(one.as_dict()) == one
+
+
+def test_the_first_reason_of_each_kind_is_kept() -> None:
+    one, other = Interval(0, 1, reasons={"tls": "a"}), Interval(1, 1, reasons={"tls": "b", "protocol": "c"})
+    for merge in (Interval.merge_parallel, Interval.concatenate):
+        assert merge([one, other]).reasons == {"tls": "a", "protocol": "c"}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.outcomes import FAILURES, is_answer
@@ -111,6 +112,16 @@ def test_errors_are_what_is_not_expected(expect: Any, errors: int) -> None:
     found = result(interval({"200": 87, "302": 4, "503": 5, "timeout": 1, "dns": 3}), plan=plan(expect=expect))
     assert found.errors == errors
     assert found.error_rate == errors / 100
+
+
+@pytest.mark.parametrize("outcomes", [{"200": 100}, {"timeout": 100}, {"reset": 100}, {}])
+@pytest.mark.parametrize("figure", ["p50", "p90", "p95", "p99", "max", "mean"])
+def test_latencies_know_their_timeout(figure: str, outcomes: dict[str, int]) -> None:
+    """A bare number above the timeout, which nothing can exceed, is refused by each latency of a result."""
+    found = result(interval(outcomes), plan=plan(timeout=2))
+    with pytest.raises(PlanError, match='no latency can exceed the timeout of 2s: did you mean "10ms"'):
+        assert getattr(found, figure) < 10
+    assert (getattr(found, figure) < 1.5) == (getattr(found, figure) < "1.5s")
 
 
 @pytest.mark.parametrize("percent", [-1, 100.1, math.nan])

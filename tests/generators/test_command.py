@@ -1,10 +1,12 @@
 """Generators that are programs, with programs that misbehave in every way."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -20,6 +22,7 @@ from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.command import Command
 from pytest_loadgen.generators.process import CommandOutput, Process
+from pytest_loadgen.generators.timeline import Timeline
 from pytest_loadgen.testing.service import Server
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
@@ -185,6 +188,7 @@ def test_closing_kills_the_program(tmp_path: Path) -> None:
 
 KILLED = """
 import sys
+import tempfile
 from pytest_loadgen.generators.fortio import Fortio
 from pytest_loadgen.generators.wrk2 import Wrk2
 from pytest_loadgen.traffic.options import plan_of
@@ -336,3 +340,90 @@ def running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+# The machine.
+
+
+def stopped_in_mid_load(seconds: float, tmp_path: Path) -> list[Interval]:
+    """Stop a program for a while, from outside, as a debugger or a laptop's lid does."""
+    ready = tmp_path / "ready"
+    code = f"import os, time; open({str(ready)!r}, 'w').write(str(os.getpid())); time.sleep({2 + seconds}); {OK}"
+
+    def stop() -> None:
+        wait_for(lambda: ready.exists() and ready.read_text() != "")
+        os.kill(int(ready.read_text()), signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(int(ready.read_text()), signal.SIGCONT)
+
+    threading.Thread(target=stop).start()
+    return run(Script(code), plan(duration=2 + seconds))
+
+
+def test_a_program_that_was_stopped_says_so(tmp_path: Path) -> None:
+    """Its figures are those of a generator that did not run, and not of the service."""
+    (interval,) = stopped_in_mid_load(0.8, tmp_path)
+    assert 0.5 < interval.stalled < 2
+    assert run(Script())[0].stalled < 0.5
+
+
+def test_frozen_time_does_not_stop_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time-outs of a program are taken from a clock that tests do not replace."""
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    with pytest.raises(GeneratorError, match=r"^script: did not end within 900ms, and was killed"):
+        run(impatient("import time; time.sleep(99)"), plan(timeout=0.5))
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY", "no_proxy"])
+def test_no_load_goes_to_a_proxy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be past the check of the host: programs do not see these variables, and they are not configured."""
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    script = Script(f"import os; assert {name!r} not in os.environ; {OK}")
+    assert run(script)[0].outcomes == {"200": 9}
+    script.env = {name: "http://127.0.0.1:9"}
+    with pytest.raises(PlanError, match=f"^script: env: {name} would send the load to another host"):
+        run(script)
+
+
+def test_folders_of_killed_runs_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run removes what a killed one left, whatever was secret in it, and nothing of a running one."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    abandoned, running_one, other = (
+        tmp_path / name for name in ("pytest-loadgen-scratch-a", "pytest-loadgen-scratch-b", "pytest-loadgen-c")
+    )
+    for folder in abandoned, running_one, other:
+        folder.mkdir()
+        (folder / "request").write_text("secret")
+        os.utime(folder, (1, 1))
+    lock = os.open(running_one, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    run(Script(f"import os; assert os.stat('.').st_mode & 0o777 == 0o700; {OK}"))
+    os.close(lock)
+    assert sorted(tmp_path.iterdir()) == [other, running_one]
+
+
+def test_all_that_it_says_is_kept_for_those_that_need_it() -> None:
+    """Of standard error both ends are enough for a message; a log of each request is read whole."""
+
+    class Talkative(Script):
+        keeps_messages = True
+
+        def parse(self, output: CommandOutput, plan: Plan) -> Iterable[Interval]:
+            assert output.messages
+            count = output.messages.read_bytes().count(b"\n")
+            latency = Histogram()
+            latency.record(0.01, count)
+            yield Interval(0, plan.duration, latency, latency, {"200": count})
+
+    assert run(Talkative(FLOOD))[0].outcomes == {"200": 50_000}
+
+
+def test_a_timeline_has_no_more_seconds_than_a_load() -> None:
+    """A program whose clock jumped by a year does not fill the memory."""
+    timeline = Timeline(plan(duration=2))
+    timeline.add_failure(3e7, "closed")
+    timeline.add_response(0.5, "200", 0.1, 0.1)
+    intervals = timeline.intervals()
+    assert len(intervals) < 100
+    assert sum(each.requests for each in intervals) == 2

@@ -22,14 +22,14 @@ class TestEmbedded(GeneratorTests):
 class TestFortio(GeneratorTests):
     @pytest.fixture
     def generator(self) -> LoadGenerator:
-        return Fortio()
+        return Fortio().configured("fortio", {"secrets_in_arguments": True})
 
 
 @needs("nighthawk_client")
 class TestNighthawk(GeneratorTests):
     @pytest.fixture
     def generator(self) -> LoadGenerator:
-        return Nighthawk()
+        return Nighthawk().configured("nighthawk", {"secrets_in_arguments": True})
 
 
 @needs("wrk")

@@ -1,6 +1,7 @@
 """The embedded generator against real services, good and bad ones."""
 
 import os
+import re
 import signal
 import socket
 import ssl
@@ -24,7 +25,10 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.generators.embedded.worker import Worker
+from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.reports.summary import remarks
 from pytest_loadgen.running import runner
+from pytest_loadgen.running.failure import raise_failure
 from pytest_loadgen.testing.service import ANSWERS, Server
 from pytest_loadgen.traffic.options import Options, plan_of
 from pytest_loadgen.traffic.plan import Plan, hold, ramp
@@ -464,6 +468,32 @@ def test_switching_protocols_is_a_response(run: Run) -> None:
         assert run(service.url, rate=20, duration=0.5, expect=101).outcomes == {"101": 10}
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"\x1b[31mno HTTP\n", """it does not begin with "HTTP/"; it begins '\\x1b[31mno HTTP\\n'"""),
+        (b"HTTP/1.1 000 No" + ENDS, "its first line is 'HTTP/1.1 000 No'; it begins 'HTTP/1.1 000 No\\r\\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3" + ENDS, "its Content-Length is '2' and '3'; it begins 'HTTP/1.1 200"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "its Content-Length is '-1'; it begins"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n", "its Content-Length is ''; it begins"),
+        (b"HTTP/1.1 200 OK\r\nno name" + ENDS, "it has a header line without a name: 'no name'; it begins"),
+        (b"HTTP/1.1 200 OK\r\nX: a\0b" + ENDS, "it has a header with a NUL: 'X: a\\x00b'; it begins"),
+        (CHUNKED + b"\r\nxyz\r\n", "a chunk's size is 'xyz'; it begins 'HTTP/1.1 200 OK"),
+        (CHUNKED + b"\r\n2\r\nokay\r\n", "a chunk is longer than its size; it begins"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_100_000, "its head is larger than 1 MiB; it begins 'HTTP/1.1 200 OK"),
+    ],
+    ids=["garbage", "status", "lengths", "negative", "empty", "name", "NUL", "size", "chunk", "head"],
+)
+def test_what_is_wrong_with_a_response_is_said(run: Run, answer: bytes, reason: str) -> None:
+    with Peculiar(lambda connection, request: [answer]) as service:
+        result = run(service.url, rate=20, duration=0.5)
+    assert result.outcomes == {"protocol": 10}
+    said = f"One of 10 requests that failed as protocol: {reason}"
+    assert any(said in remark for remark in remarks(result))
+    with pytest.raises(ServiceError, match=re.escape(said)):
+        raise_failure(JudgedResult(result.plan, result.generator, result.intervals), strict=False)
+
+
 BAD = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -538,8 +568,9 @@ def test_the_client_certificate_is_sent(run: Run, authority: trustme.CA, authori
     assert set(without.outcomes) <= {"tls", "reset", "closed"}
 
 
-def test_a_service_without_tls_fails_as_tls(run: Run, server: Server) -> None:
-    assert set(run(server.url.replace("http", "https"), verify=False).outcomes) == {"tls"}
+def test_a_service_without_tls_is_an_error_before_the_load(run: Run, server: Server) -> None:
+    with pytest.raises(ServiceError, match=r"accepts no TLS connection.*wrong version number"):
+        run(server.url.replace("http", "https"), verify=False, ready_timeout=0)
 
 
 def test_ipv6(run: Run) -> None:

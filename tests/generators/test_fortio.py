@@ -3,12 +3,16 @@
 import json
 import math
 import re
+import signal
+import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +32,8 @@ from pytest_loadgen.traffic.options import plan_of
 from pytest_loadgen.traffic.plan import Plan
 from tests.conftest import needs, recording
 
+# How long short waits may take on a busy machine, in seconds.
+PATIENCE = 30.0
 START = 1_700_000_000
 HEAD = "Starting at 10 qps with 2 thread(s) [gomax 2] for 2s : 10 calls each (total 20) with access logger mode json"
 
@@ -48,11 +54,12 @@ def due(thread: int, number: int) -> float:
     return thread / 10 + (number + number / 9) / 5
 
 
-def parsed(tmp_path: Path, lines: list[str], stderr: str = HEAD, asked: Plan | None = None) -> Result:
+def parsed(tmp_path: Path, lines: list[str], stderr: str = HEAD, asked: Plan | None = None, **figures: Any) -> Result:
     (tmp_path / "access.log").write_text("\n".join(lines))
     result = {"StartTime": "2023-11-14T22:13:20Z", "NumThreads": 2, "RequestedQPS": "10", "DurationHistogram": {}}
+    result |= figures
     output = CommandOutput(
-        json.dumps(result), stderr, 0, 2.0, 0.2, tmp_path, interrupted=bool(asked and asked.duration < 2)
+        json.dumps(result), stderr, 0, 2.5, 0.2, tmp_path, interrupted=bool(asked and asked.duration < 2)
     )
     asked = asked or plan()
     return Result(asked, "fortio", tuple(Fortio().parse(output, asked)))
@@ -70,7 +77,7 @@ def test_on_time(tmp_path: Path) -> None:
     assert found.percentile(0) == pytest.approx(0.01, rel=0.01)
     assert found.max == pytest.approx(0.01, rel=0.01)
     assert found.total.lag.percentile(100) < 1e-6
-    assert found.intervals[0].cpu == pytest.approx(0.1)
+    assert found.intervals[0].cpu == pytest.approx(0.08)
 
 
 def test_late(tmp_path: Path) -> None:
@@ -158,10 +165,27 @@ def test_failures_without_a_message(tmp_path: Path) -> None:
     assert parsed(tmp_path, calls).outcomes == {"200": 18, "timeout": 1, "closed": 1}
 
 
-def test_a_response_cut_short_is_a_failure(tmp_path: Path) -> None:
-    """fortio logs it as 204 and prints an error; a real 204 has no error."""
-    calls = [call(0, 0, 0, details="204"), call(0, 1, due(0, 1), details="204"), *ON_TIME[2:]]
-    assert parsed(tmp_path, calls, f"{HEAD}\n{error('unexpected EOF')}").outcomes == {"200": 18, "204": 1, "closed": 1}
+@pytest.mark.parametrize("status", ["204", "201", "404"])
+def test_a_response_cut_short_is_a_failure(tmp_path: Path, status: str) -> None:
+    """fortio logs a 200 as 204 and others as they are, and prints an error; a real 204 has no error."""
+    calls = [call(0, 0, 0, details=status), call(0, 1, due(0, 1), details=status), *ON_TIME[2:]]
+    found = parsed(tmp_path, calls, f"{HEAD}\n{error('unexpected EOF')}")
+    assert found.outcomes == {"200": 18, status: 1, "closed": 1}
+
+
+# Clocks.
+
+
+@pytest.mark.parametrize("jump", [3600, -3600, 365 * 86400, 1.0, -1.0, 0.3])
+def test_a_clock_that_jumps(tmp_path: Path, jump: float) -> None:
+    """Latencies are differences on a clock that does not jump: the date of a call only orders it."""
+    many = plan(rate=50, duration=2)
+    stretched = [call(t, n, (t + (n + n / 49) * 2) / 50 + (jump if n >= 20 else 0)) for n in range(50) for t in (0, 1)]
+    found = parsed(tmp_path, stretched, HEAD.replace("10 calls each", "50 calls each"), many, RequestedQPS="50")
+    assert found.outcomes == {"200": 100}
+    assert found.total.latency.percentile(99) < 0.05
+    assert found.total.lag.percentile(99) < 0.05
+    assert len(found.intervals) <= 3
 
 
 @pytest.mark.parametrize(
@@ -209,17 +233,44 @@ def test_another_load_than_requested_is_an_error(tmp_path: Path, each: int) -> N
 
 @pytest.mark.parametrize("wrong", [{"latency": -1}, {"latency": math.nan}, {"iter": 0.5}, {"thread": -1}])
 def test_an_invalid_call_is_an_error(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(GeneratorError, match=r"^its access log has an invalid line: \{"):
+    with pytest.raises(GeneratorError, match=r"^its access log has an invalid line: access.log, line 20 \(it"):
         parsed(tmp_path, [*ON_TIME[1:], json.dumps(json.loads(ON_TIME[0]) | wrong)])
+
+
+@pytest.mark.parametrize("line", ["[" * 60_000, "9" * 60_000, '{"latency": 0.01', "\0" * 200_000, "[]"])
+def test_a_log_that_cannot_be_read_is_an_error(tmp_path: Path, line: str) -> None:
+    """It names the file and the line, whatever is there, and quotes no more than its beginning."""
+    with pytest.raises(GeneratorError, match=r"^its access log has an invalid line: access.log, line 1 \(") as caught:
+        parsed(tmp_path, [line, *ON_TIME])
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"DurationHistogram": NaN}', '{"DurationHistogram": 0, "RetCodes": 0}']
 )
 def test_a_malformed_response_of_a_server_is_an_error(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FortioServer, "call", lambda *_, **__: SimpleNamespace(text=text))
+    monkeypatch.setattr(FortioServer, "call", lambda *_, **__: text.encode())
     with pytest.raises(GeneratorError, match=r"^fortio-server: its response is not a fortio result: ."):
         list(FortioServer().run(plan()))
+
+
+@pytest.mark.parametrize(
+    ("sockets", "method", "unseen"),
+    [([1, 1], "GET", 0), ([3, 2], "GET", 3), ([4, 1], "POST", 0), ([11, 11], "GET", 20), ([99, 99], "HEAD", 20)],
+)
+def test_requests_that_were_sent_again(tmp_path: Path, sockets: list[int], method: str, unseen: int) -> None:
+    """Go's client says nothing of them; it opens a connection for each. Only of such it may send again."""
+    found = parsed(tmp_path, ON_TIME, asked=plan(method=method), Sockets=sockets)
+    assert found.outcomes == {"200": 20}
+    assert found.total.unseen == unseen
+
+
+def test_connections_after_failures_are_no_mystery(tmp_path: Path) -> None:
+    stderr = "\n".join([error("warming up", at=-1), HEAD, error("EOF"), error("EOF", 1, 0.105)])
+    calls = [call(0, 0, 0, details="-1"), *ON_TIME[1:10], call(1, 0, 0.1, details="-1"), *ON_TIME[11:]]
+    found = parsed(tmp_path, calls, stderr, Sockets=[3, 3])
+    assert found.outcomes == {"200": 18, "closed": 2}
+    assert found.total.unseen == 1
 
 
 # Arguments.
@@ -309,6 +360,41 @@ def test_reserved_arguments_are_refused(flag: str, hint: str, arg: str) -> None:
     with pytest.raises(PlanError) as caught:
         list(generator.run(plan()))
     assert str(caught.value) == f"fortio: args: {flag} is reserved; {hint}"
+
+
+def test_it_connects_to_the_address_that_was_checked() -> None:
+    """A name may have another address a moment later; TLS verifies the name all the same."""
+    for scheme, words in [
+        ("grpcs", "-H host: svc.example:8443 https://10.0.0.7:8443"),
+        ("grpc", "10.0.0.7:8443"),
+        ("https", "-resolve 10.0.0.7 https://svc.example:8443/"),
+        ("tcp", "tcp://10.0.0.7:8443"),
+    ]:
+        asked = plan(f"{scheme}://svc.example:8443")
+        asked = replace(asked, target=replace(asked.target, address=("10.0.0.7", 8443)))
+        assert " ".join(Fortio().argv(asked)).endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "name"),
+    [
+        ("http://a", {"headers": {"Authorization": "Bearer geheim"}}, "the header Authorization"),
+        ("http://u:geheim@a", {}, "the header Authorization"),
+        ("http://a", {"cookies": {"id": "geheim"}}, "the header Cookie"),
+        ("http://a", {"headers": {"X-Api-Key": "geheim"}}, "the header X-Api-Key"),
+        ("http://a", {"headers": {"X-Mine": "Bearer geheim"}}, "the header X-Mine"),
+        ("http://a/?access_token=geheim", {}, "the field 'access_token' of the query"),
+        ("grpc://a", {"headers": {"x-auth": "geheim"}}, "the header x-auth"),
+    ],
+)
+def test_no_secret_is_in_the_list_of_processes(url: str, options: Any, name: str) -> None:
+    """Everyone on the machine can read it; fortio takes headers in no other way. It has to be allowed."""
+    with pytest.raises(PlanError) as caught:
+        Fortio().argv(plan(url, **options))
+    assert f"and {name} looks secret: use another generator" in str(caught.value)
+    assert "geheim" not in str(caught.value)
+    assert Fortio().configured("fortio", {"secrets_in_arguments": True}).argv(plan(url, **options))
+    assert Fortio().argv(plan("http://a/?q=tea&page=2", headers={"X-Request-Id": "7", "Accept-Language": "de"}))
 
 
 # The real program.
@@ -405,6 +491,28 @@ def test_other_protocols(fortio_server: dict[str, str], address: str, options: A
 
 
 @needs("fortio")
+@pytest.mark.parametrize("scheme", ["grpc", "grpcs"])
+def test_a_grpc_service_that_never_answers_has_failed(server: Server, scheme: str) -> None:
+    """It is not the failure of fortio, which has no timeout for gRPC and waits for the first calls."""
+    server.choose = lambda path, before: "/silent"
+    generator = Fortio()
+    generator.grace = 0.5
+    options: Any = {"verify": False} if scheme == "grpcs" else {}
+    result = run(f"{scheme}{server.url.removeprefix('http')}", generator, rate=10, duration=1, timeout=0.5, **options)
+    assert result.requests == 10
+    assert result.errors == 10
+
+
+def test_fortio_that_hung_has_what_was_answered(tmp_path: Path) -> None:
+    """Of a load in which the service stopped to respond, what was due since then are timeouts."""
+    (tmp_path / "access.log").write_text("\n".join([*ON_TIME[:4], *ON_TIME[10:14]]))
+    output = CommandOutput("", HEAD, -9, 8.0, 0.2, tmp_path, hung=True)
+    found = Result(plan(), "fortio", tuple(Fortio().parse(output, plan())))
+    assert found.outcomes["200"] == 8
+    assert found.outcomes["timeout"] >= 10
+
+
+@needs("fortio")
 def test_grpc_methods_need_a_newer_fortio(fortio_server: dict[str, str]) -> None:
     asked = plan(f"grpc://{fortio_server['grpc']}/fgrpc.PingServer/Other", json={"a": 1})
     if Fortio().version() < "1.71":
@@ -476,6 +584,108 @@ def test_an_invalid_address_is_shown_without_its_password(address: str, shown: s
     with pytest.raises(PlanError) as caught:
         list(generator.run(plan()))
     assert str(caught.value) == f"fortio-server: {shown} is not a URL (expected 'http://host:port')"
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[FortioServer]:
+    """Start what accepts connections, and answers what this function sends, after it has read something."""
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+    def talk(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(1 << 16)
+            answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        generator = FortioServer()
+        generator.address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            yield generator
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+
+
+def trickle(start: bytes) -> Callable[[socket.socket], None]:
+    """Return what sends this, and then a byte every moment."""
+
+    def send(connection: socket.socket) -> None:
+        connection.sendall(start)
+        while True:
+            connection.sendall(b" ")
+            time.sleep(0.05)
+
+    return send
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"],
+)
+def test_a_server_that_trickles_is_given_up(start: bytes) -> None:
+    """Although it never lets a read time out; and it is not asked for long to stop the load."""
+    began = time.monotonic()
+    with (
+        answering(trickle(start)) as generator,
+        pytest.raises(GeneratorError, match="did not respond completely within"),
+    ):
+        generator.call("GET", "status", 1.0)
+    assert time.monotonic() - began < PATIENCE
+
+
+def test_an_interrupt_is_not_kept_waiting_by_a_server() -> None:
+    """Which has received the load, and answers nothing any more."""
+    with answering(lambda connection: time.sleep(PATIENCE)) as generator:
+        running, began = generator.run(plan()), 0.0
+
+        def interrupt(*_: object) -> None:
+            nonlocal began
+            began = time.monotonic()
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                next(running)
+            running.close()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert began
+        assert time.monotonic() - began < 3
+
+
+def test_an_endless_response_is_given_up() -> None:
+    """Before it fills the memory."""
+
+    def send(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b" " * 65_536)
+
+    with answering(send) as generator, pytest.raises(GeneratorError, match="sent more than 16 MiB"):
+        generator.call("GET", "status", PATIENCE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"DurationHistogram": {}, "RetCodes": {"5\x1b[2J\n::error::x": 1}}),
+        '{"DurationHistogram": {}, "error": 1, "message": "\\u001b[2J\\n::error::"}',
+    ],
+)
+def test_what_a_server_says_is_one_printable_line(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is printed, also where lines have a meaning."""
+    monkeypatch.setattr(FortioServer, "call", lambda *_, **__: text.encode())
+    with pytest.raises(GeneratorError) as caught:
+        list(FortioServer().run(plan()))
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("options", [{"verify": "ca.pem"}, {"cert": "a.pem"}])

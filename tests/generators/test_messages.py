@@ -100,6 +100,7 @@ def intervals(draw: st.DrawFn) -> Interval:
         received=draw(large),
         retried=draw(large),
         never_sent=draw(st.integers(0, failures.get("timeout", 0))),
+        unseen=draw(large),
     )
 
 

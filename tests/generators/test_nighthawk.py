@@ -26,7 +26,7 @@ PUBLISHED = RECORDINGS / "nighthawk"
 
 
 def configured(*args: str) -> Nighthawk:
-    generator = Nighthawk()
+    generator = Nighthawk().configured("nighthawk", {"secrets_in_arguments": True})
     generator.args = args
     return generator
 
@@ -92,7 +92,7 @@ def test_reserved_arguments_are_refused(args: list[str]) -> None:
 )
 def test_address(url: str, address: tuple[str, int], options: dict[str, Any], wanted: list[str]) -> None:
     """The load goes to the address that was checked."""
-    argv = Nighthawk().argv(at(plan(url, **options), *address))
+    argv = configured().argv(at(plan(url, **options), *address))
     assert [word for word in argv if word in {"v4", "v6"} or "://" in word or word.startswith("Host")] == wanted
 
 
@@ -101,7 +101,7 @@ def test_address(url: str, address: tuple[str, int], options: dict[str, Any], wa
 )
 def test_connection(http2: bool, given: str, sent: int) -> None:
     """HTTP/2 has no such header, and HTTP/1 keeps connections open by default."""
-    argv = Nighthawk().argv(plan(http2=http2, headers={"Connection": given}))
+    argv = configured().argv(plan(http2=http2, headers={"Connection": given}))
     assert argv.count(f"Connection: {given}") == sent
 
 
@@ -142,7 +142,7 @@ def test_a_plan_that_it_cannot_run_is_refused(options: dict[str, Any], args: Seq
 
 
 def test_a_status_of_an_expected_class_may_be_expected_too() -> None:
-    assert Nighthawk().argv(plan(expect=["2xx", 204]))
+    assert configured().argv(plan(expect=["2xx", 204]))
 
 
 # What it tells.
@@ -376,7 +376,7 @@ def program(tmp_path: Path) -> Program:
         path = tmp_path / "nighthawk_client"
         path.write_text(f"#!{sys.executable}\n{OPTIONS}RESULT = {str(tmp_path / 'result')!r}\n{code}\n")
         path.chmod(0o755)
-        generator = Nighthawk()
+        generator = configured()
         generator.program = str(path)
         return generator
 
@@ -494,7 +494,7 @@ def test_finishing_gives_a_partial_result(program: Program, tmp_path: Path) -> N
 
 
 def test_a_missing_program_is_an_error() -> None:
-    generator = Nighthawk()
+    generator = Nighthawk().configured("nighthawk", {"secrets_in_arguments": True})
     generator.program = "no-such-program"
     with pytest.raises(GeneratorError, match=r"Install it \(https://github.com/envoyproxy/nighthawk\)"):
         generator.version()

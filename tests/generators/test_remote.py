@@ -22,6 +22,7 @@ from pytest_loadgen.errors import GeneratorError, LoadError, PlanError, ServiceE
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators import channel
+from pytest_loadgen.generators import remote as remote_module
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.channel import SERVICE
 from pytest_loadgen.generators.registry import Registry
@@ -405,6 +406,48 @@ def test_a_server_that_freezes_or_dies(server: Server, tmp_path: Path, monkeypat
             assert seen
             generator_server.process.send_signal(signal.SIGCONT)
         wait_for(lambda: server.open == 0)
+
+
+def test_a_server_that_sends_no_end_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither empty intervals nor silence keep a load going; before its first interval it may wait in the queue."""
+    monkeypatch.setattr(remote_module, "_SHUTDOWN_TIME", 0.5)
+
+    def quickly(plan: Any, context: Any) -> Iterator[Any]:
+        while context.is_active():
+            yield pb.Interval()
+
+    def slowly(plan: Any, context: Any) -> Iterator[Any]:
+        while context.is_active():
+            yield pb.Interval()
+            time.sleep(0.3)
+
+    def once(plan: Any, context: Any) -> Iterator[Any]:
+        yield pb.Interval()
+        while context.is_active():
+            time.sleep(0.1)
+
+    for run, message in (
+        (quickly, "it is the"),
+        (slowly, "did not end the load in time"),
+        (once, "did not end the load"),
+    ):
+        with stand_in_server(run=run) as address, pytest.raises(GeneratorError, match=message):
+            runner.run(plan_for(server, duration=1, timeout=0.5), Registry([])[f"remote://{address}"])
+
+
+def test_a_token_that_a_server_repeats_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are characters that a terminal would obey."""
+    monkeypatch.setenv("LOADGEN_TOKEN", "geheim-5b1c")
+
+    def describe(request: Any, context: Any) -> Any:
+        given = dict(context.invocation_metadata())["authorization"]
+        context.abort(grpc.StatusCode.INTERNAL, f"\x1b[2J\n::error::{given}")
+
+    with stand_in_server(describe) as address, pytest.raises(GeneratorError) as caught:
+        Registry([])[f"remote://{address}"].version()
+    assert "geheim" not in str(caught.value)
+    assert "[...]" in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 # Authentication.

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -34,6 +34,7 @@ from pytest_loadgen.traffic.options import Options, plan_of
 from pytest_loadgen.traffic.plan import Plan
 from tests.conftest import needs
 
+ESTABLISHED, CLOSE_WAIT = 1, 8
 RECORDED = Path(__file__).parent / "recorded"
 
 
@@ -233,6 +234,7 @@ def printed(
     silent: float = 0,
     errors: dict[str, int] | None = None,
     late: dict[int, int] | None = None,
+    peers: Sequence[tuple[int, int, int]] = (),
 ) -> CommandOutput:
     """The output of the programs, for latencies in us; service times are the same unless given."""
     seen, rows = 0, []
@@ -252,6 +254,7 @@ def printed(
         "statuses": statuses or ({"200": answers} if answers else {}),
         "late": list((late or {}).items()),
         "latencies": list(latencies.items()),
+        "peers": peers or [(ESTABLISHED, 500, 499)] * connections,
     }
     stdout = (
         f"Running 5s test @ http://localhost\n  {threads} threads and {connections} connections\n"
@@ -510,6 +513,43 @@ def test_responses_that_wrk_does_not_measure_are_timeouts() -> None:
     assert parsed(Wrk(), output, timeout=1.2).outcomes == {"200": 90, "timeout": 10}
 
 
+# What is open at the end.
+
+
+@pytest.mark.parametrize(
+    ("peer", "failed", "unseen"),
+    [
+        ((ESTABLISHED, 400, 399), 0, 0),  # answered, and the last request was just due
+        ((ESTABLISHED, 3, 12), 0, 0),  # just sent
+        ((CLOSE_WAIT, 700, 720), 10, 0),  # closed without a response: it sends nothing more
+        ((CLOSE_WAIT, 700, 699), 10, 0),  # closed after a response
+        ((CLOSE_WAIT, 4, 0), 0, 0),  # closed with a response that came too late
+        ((ESTABLISHED, 700, 720), 0, 10),  # nobody knows what would have come
+        ((ESTABLISHED, 1500, 1520), 10, 0),  # longer than the timeout
+    ],
+)
+def test_what_wrk2_waits_for_at_the_end(peer: tuple[int, int, int], failed: int, unseen: int) -> None:
+    """Of few missing requests, the connections show whether they were in flight, lost or waiting for too long."""
+    due = 2_500 - 8  # the connections start one after the other
+    peers = [peer, *[(ESTABLISHED, 40, 39)] * 9]
+    output = printed({1000: due - 10}, connections=10, sent=due - 9, peers=peers)
+    found = parsed(Wrk2(), output, timeout=1, rate=500)
+    assert found.outcomes.get("timeout", 0) == failed
+    assert found.unseen == unseen
+
+
+@pytest.mark.parametrize(
+    ("ages", "hung", "unseen"),
+    [([2] * 10, 0, 0), ([2] * 9 + [400], 0, 1), ([2] * 9 + [3000], 1, 0), ([400] * 10, 0, 10)],
+)
+def test_what_wrk_waits_for_at_the_end(ages: list[int], hung: int, unseen: int) -> None:
+    """A service that dies shortly before the end answers none of the open requests."""
+    peers = [(ESTABLISHED, age, age) for age in ages]
+    found = parsed(Wrk(), printed({100: 1000}, connections=10, sent=1010, peers=peers), timeout=2)
+    assert found.outcomes.get("timeout", 0) == hung
+    assert found.unseen == unseen
+
+
 # Invalid results.
 
 
@@ -753,6 +793,29 @@ def test_a_service_that_hangs_causes_timeouts(run: Callable[..., Result], server
     server.choose = lambda path, before: "/silent" if before >= 100 else path
     result = run(Wrk(), duration=2, timeout=1, connections=10)
     assert result.outcomes == {"200": 100, "timeout": 10}
+
+
+@needs("wrk")
+def test_a_service_that_hangs_shortly_before_the_end(run: Callable[..., Result], server: Server) -> None:
+    """What is open then is neither a failure nor forgotten."""
+    started: list[float] = []
+
+    def choose(path: str, before: int) -> str:
+        started.append(time.monotonic())
+        return "/silent" if started[-1] > started[0] + 1.5 else path
+
+    server.choose = choose
+    result = run(Wrk(), duration=2, timeout=5, connections=10)
+    assert result.errors == 0
+    assert result.total.unseen == 10
+
+
+@needs("wrk2")
+def test_few_requests_that_are_dropped_are_failures(run: Callable[..., Result], server: Server) -> None:
+    """wrk2 does not notice that a connection was closed without a response."""
+    server.choose = lambda path, before: "/hang-up" if before in {500, 700} else path
+    result = run(Wrk2(), rate=500, duration=2)
+    assert result.errors >= 2
 
 
 @both

@@ -71,6 +71,37 @@ def test_machine_noise(slo: str, outcome: str) -> None:
     assert (verdict.remark == why) == (outcome == "unclear")
 
 
+@pytest.mark.parametrize(
+    ("slo", "machine_p99", "outcome"),
+    [
+        # Every request takes 500 ms: by more than the machine's own latency above the limit, or not.
+        ("p99 < 100ms", "300ms", "missed"),
+        ("p99 < 250ms", "300ms", "unclear"),
+        ("max < 100ms", "300ms", "missed"),
+        ("mean < 100ms", "300ms", "missed"),
+        ("p99 > 100ms", "300ms", "met"),
+        ("p99 > 250ms", "300ms", "unclear"),
+    ],
+)
+def test_a_miss_by_more_than_the_machine_adds(slo: str, machine_p99: str, outcome: str) -> None:
+    """Beyond the limit by more than the machine's own p99, a latency is surely beyond it."""
+    found = judged(*(interval({"200": 100}, ms=500, start=at) for at in range(6)), machine_p99=Duration(machine_p99))
+    assert found.judge(slo).outcome == outcome
+
+
+@pytest.mark.parametrize("silent", [1, 2, 3])
+@pytest.mark.parametrize("added", [{"added_latency": Duration("2ms")}, {"machine_p99": Duration("90ms")}])
+@pytest.mark.parametrize("slo", ["p99 < 200ms", "max < 200ms", "p99 < 200ms over any 4s"])
+def test_requests_without_a_response_are_beyond_any_floor(silent: int, added: Any, slo: str) -> None:
+    """What generator or machine may add to a latency does not explain requests that had no response."""
+    answered = [interval({"200": 200}, ms=1, start=at) for at in range(6 - silent)]
+    unanswered = [interval({"timeout": 200}, start=at) for at in range(6 - silent, 6)]
+    assert (
+        judged(*answered, *unanswered, **added).judge(slo).outcome == judged(*answered, *unanswered).judge(slo).outcome
+    )
+    assert judged(*answered, *unanswered, **added).judge("p99 < 200ms").outcome == "missed"
+
+
 SLOW_SECONDS, FAST_SECONDS = seconds(*[5] * 5).intervals, seconds(*[0] * 5).intervals
 
 
@@ -172,4 +203,76 @@ def test_gross_misses(slo: str, found: Any, outcome: str, remark: str) -> None:
 def test_broken(slo: str, outcome: str) -> None:
     """Where most requests failed, low latency says nothing."""
     found = judged(*statuses(*[90] * 5).intervals)
+    assert found.judge(slo).outcome == outcome
+
+
+# A generator that did not run, or ran out.
+
+WELL = [interval({"200": 100}, start=at, lag=0.0001, cpu=0.1) for at in range(12)]
+
+
+def with_failures(*at: int, kind: str = "timeout", **rest: Any) -> list[Interval]:
+    """Replace some seconds by ones in which each request ended in a failure."""
+    return [interval({kind: 100}, start=each.start, **rest) if each.start in at else each for each in WELL]
+
+
+@pytest.mark.parametrize(
+    "slo", ["errors == 0", "errors < 1%", "timeouts == 0", "p99 < 200ms", "max < 1s", "rate > 90/s"]
+)
+@pytest.mark.parametrize(
+    "intervals",
+    [
+        with_failures(3, 4, stalled=1.0),
+        # The stop is noticed before or after the requests that it let fail.
+        [replace(each, stalled=2.0 * (each.start == 1)) for each in with_failures(3, 4)],
+        [replace(each, stalled=2.0 * (each.start == 7)) for each in with_failures(3, 4)],
+        with_failures(3, 4, lag=2.0),
+        with_failures(3, 4, kind="filehandles"),
+        with_failures(3, 4, kind="ports"),
+    ],
+)
+def test_failures_of_the_generator_are_not_the_services(slo: str, intervals: list[Interval]) -> None:
+    """Where a generator was stopped, starved or had no file handles or ports, nothing is missed that may be its own."""
+    found = judged(*intervals)
+    verdict = found.judge(slo)
+    excused = slo == "timeouts == 0" and not found.outcomes.get("timeout")
+    assert verdict.outcome == ("met" if excused else "invalid")
+    assert excused or verdict.remark == found.limited_by
+
+
+@pytest.mark.parametrize("slo", ["errors == 0", "errors < 1%", "p99 < 200ms"])
+@pytest.mark.parametrize("slow", [{"stalled": 0.6}, {"lag": 2.0}])
+def test_failures_that_a_stop_does_not_explain(slo: str, slow: Any) -> None:
+    """A service that failed long before its generator was stopped has failed; also one that answered with an error."""
+    stopped = interval({"200": 100}, start=11, cpu=0.1, **slow)
+    assert judged(*with_failures(0, 1, 2, 3)[:11], stopped).judge(slo).outcome == "missed"
+    assert judged(*with_failures(9, 10, kind="503")[:11], stopped).judge("errors == 0").outcome == "missed"
+    assert judged(*with_failures(9, 10)[:11], stopped).judge("errors == 0").outcome == "invalid"
+
+
+def test_a_short_delay_does_not_explain_a_timeout() -> None:
+    """A generator that was late by a small part of the timeout left the service nearly all of its time."""
+    intervals = [
+        replace(each, lag=histogram(*[0.05] * 100)) if each.start < 3 else each for each in with_failures(5, 6)
+    ]
+    assert judged(*intervals).judge("errors == 0").outcome == "missed"
+
+
+@pytest.mark.parametrize(
+    ("slo", "outcome"),
+    [
+        ("errors == 0", "unclear"),
+        ("errors < 4%", "unclear"),
+        ("errors < 20%", "met"),
+        ("p99 < 100ms", "unclear"),
+        ("p50 < 100ms", "met"),
+        ("max < 100ms", "unclear"),
+        ("rate > 50/s", "met"),
+        ("status 503 == 0", "met"),
+        ("p99 < 1ms", "missed"),
+    ],
+)
+def test_failures_that_the_generator_may_not_have_seen(slo: str, outcome: str) -> None:
+    """What is met only if none of them was a failure is unclear."""
+    found = judged(*(replace(interval({"200": 1000}), start=at, unseen=50) for at in range(5)))
     assert found.judge(slo).outcome == outcome

@@ -11,7 +11,7 @@ from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.comparison import Baseline, describe_shift
+from pytest_loadgen.objectives.comparison import Baseline, compare, describe_shift
 from pytest_loadgen.objectives.judged import JudgedResult, judge_all
 from pytest_loadgen.objectives.metric import Percentile
 from pytest_loadgen.objectives.ratio import Ratio, ratio
@@ -110,19 +110,48 @@ def test_p_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("p_values", "adjusted"),
+    ("p_values", "alphas"),
     [
-        ([0.01], [0.01]),
-        ([0.01, 0.04], [0.02, 0.04]),
-        ([0.04, 0.01], [0.04, 0.02]),
-        ([0.02, 0.02, 0.02], [0.06, 0.06, 0.06]),
-        ([0.001, 0.5, 0.9], [0.003, 1.0, 1.0]),
+        ([0.01], [0.06]),
+        ([0.01, 0.05], [0.03, 0.06]),
+        ([0.05, 0.01], [0.06, 0.03]),
+        ([0.021, 0.022, 0.023], [0.02, 0.02, 0.02]),
+        ([0.001, 0.5, 0.9], [0.02, 0.03, 0.03]),
+        ([0.5, 0.001, 0.001], [0.06, 0.02, 0.03]),
         ([], []),
     ],
 )
-def test_holm(p_values: list[float], adjusted: list[float]) -> None:
-    """The lowest p-value is multiplied by the number of tests, the next by one less."""
-    assert stats.holm(p_values) == pytest.approx(adjusted)
+def test_holm(p_values: list[float], alphas: list[float]) -> None:
+    """The lowest p-value has the error divided by the number of tests, the next by one less, while they are decided."""
+    assert stats.holm_alphas(p_values, 0.06) == pytest.approx(alphas)
+
+
+@pytest.mark.parametrize("batches", [4, 8, 10, 24, 120])
+@pytest.mark.parametrize("alpha", [0.05, 0.025, 0.0125, 0.006])
+def test_a_p_value_agrees_with_its_interval(batches: int, alpha: float) -> None:
+    """A ratio is above a bound with this error if, and only if, its interval is."""
+    draw = random.Random(batches)
+    found = Ratio(1.2, sorted(draw.gauss(0, 0.18) for _ in range(1000)), batches)
+    for bound in [0.3 + step / 100 for step in range(300)]:
+        assert (found.p_value(bound, above=True) <= alpha) == (found.interval(alpha).low > bound)
+        assert (found.p_value(bound, above=False) <= alpha) == (found.interval(alpha).high < bound)
+
+
+def test_a_verdict_agrees_with_its_bound() -> None:
+    """Among several changes, too, one that is decided shows a bound on the side that it is on."""
+    theirs = lognormal(2, 0.010)
+    for ms in range(90, 140, 3):
+        mine = lognormal(3, ms / 10_000)
+        slo = [
+            f"{metric} < baseline + {percent}%" for metric in ("p50", "p90", "mean") for percent in (0, 5, 10, 15, 20)
+        ]
+        verdicts = compare([SLO.parse(each) for each in slo], mine, Baseline(theirs), 0.05)
+        for verdict in verdicts:
+            bound = float(verdict.slo.bound)
+            assert verdict.low is not None
+            assert verdict.high is not None
+            expected = "missed" if verdict.low > bound else "met" if verdict.high < bound else "unclear"
+            assert verdict.outcome == expected
 
 
 def compared(slo: str, mine: Result, theirs: Result, *, paired: bool = False) -> JudgedResult:
@@ -187,7 +216,7 @@ def test_a_baseline_of_a_generator_at_its_limit() -> None:
     verdict = compared("p50 < baseline + 900%", lognormal(1, 0.011), lagging).judge("p50 < baseline + 900%")
     assert (verdict.outcome, verdict.remark) == (
         "invalid",
-        "the generator was the limit when the baseline was measured",
+        "the machine was busy with other work when the baseline was measured",
     )
 
 

@@ -115,7 +115,7 @@ def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> 
             None,
             plan(rate=10),
             "'p99 < 1s' needs at least 299 requests to be decided with 95% confidence; "
-            "this load has 150 in the 15s that it may last: "
+            "this load has 50 in 5s, and 150 in the 15s that it may last while an objective is unclear: "
             "at 10/s, use duration='30s' or more",
         ),
         (
@@ -123,7 +123,7 @@ def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> 
             "5s",
             plan(),
             "'p99.9 < 1s' needs at least 2,995 requests to be decided with 95% confidence; "
-            "this load has 500 in the 5s that it may last: "
+            "this load has 500 in 5s: "
             "at 100/s, use duration='30s' or more",
         ),
         (
@@ -131,22 +131,20 @@ def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> 
             None,
             plan(stages=[ramp(0, 100, 4)]),
             "'errors < 0.1%' needs at least 2,995 requests to be decided with 95% confidence; "
-            "this load has 200 in the 4s that it may "
-            "last: at 50/s, use duration='1m' or more",
+            "this load has 200 in 4s: at 50/s, use duration='1m' or more",
         ),
         (
             "p50 < 1s",
             None,
             plan(duration=1),
             "'p50 < 1s' needs at least 4s for a confidence interval; "
-            "this load lasts at most 3s: use duration='4s' or more",
+            "this load lasts 1s, and at most 3s while an objective is unclear: use duration='4s' or more",
         ),
         (
             "rate > 1/s",
             "2s",
             plan(duration=2, rate="max"),
-            "'rate > 1/s' needs at least 4s for a confidence interval; "
-            "this load lasts at most 2s: use duration='4s' or more",
+            "'rate > 1/s' needs at least 4s for a confidence interval; this load lasts 2s: use duration='4s' or more",
         ),
         (
             "p99 < 1s over any 10s",
@@ -160,7 +158,7 @@ def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> 
             "max < 1s over any 10s",
             None,
             plan(),
-            "'max < 1s over any 10s': this load lasts at most 5s: use duration='10s' or more",
+            "'max < 1s over any 10s': this load lasts 5s: use duration='10s' or more",
         ),
         ("max < 1s", "4s", plan(), "max_duration=4s is shorter than the duration, 5s"),
     ],
@@ -280,6 +278,94 @@ def test_a_count_in_an_extended_load() -> None:
     assert share.outcome == "unclear"
 
 
+def test_a_load_that_goes_on_says_so() -> None:
+    """A load that lasts longer than planned says how long, and which objectives it was for."""
+    judging = begin(["errors == 0", "p99 < 100ms"])
+    ended(judging, DOUBTFUL)
+    assert judging.judged(DOUBTFUL).went_on == "went on to 15s while p99 < 100ms was unclear"
+    # Also where it was too small to be looked at before, and where it was decided in the end.
+    judging = begin("p99 < 100ms", plan(rate=20))
+    few = [second(at, 0, of=20) for at in range(15)]
+    assert ended(judging, few) == 0
+    found = judging.judged(few)
+    assert (found.went_on, found.verdicts[0].outcome) == ("went on to 15s while p99 < 100ms was unclear", "met")
+    judging = begin(load=plan(duration=10))
+    assert judging.judged(FAST[: ended(judging, FAST)]).went_on == ""
+
+
+# Windows.
+
+
+@pytest.mark.parametrize("at", [0, 2, 5, 9])
+@pytest.mark.parametrize("slo", ["p99 < 100ms over any 5s", ["errors == 0", "p99 < 100ms over any 5s"]])
+def test_a_window_that_is_unclear_stays_so(slo: Any, at: int) -> None:
+    """The worst of any stretch does not get better by going on, so the load is as long as planned."""
+    load = plan(duration=10)
+    assert Gate.of(slo=slo).lengthened(load).duration == 10
+    burst = [second(each, 8 if each == at else 0) for each in range(30)]
+    judging = begin(slo, load)
+    assert ended(judging, burst[:10]) == 0
+    assert outcomes(judging, burst[:10])[-1] == "unclear"
+
+
+def test_a_window_does_not_lengthen_a_load_that_goes_on_for_another() -> None:
+    """A load goes on for an objective that more of it can decide, and no longer than that."""
+    slo = ["p99 < 100ms over any 5s", "errors < 1%"]
+    burst = [
+        replace(second(at, 8 if at == 1 else 0), outcomes={"200": 99, "503": int(at in {1, 3, 5, 7, 9})})
+        for at in range(30)
+    ]
+    judging = begin(slo, plan(duration=10))
+    end = ended(judging, burst)
+    assert 10 < end < 30
+    found = judging.judged(burst[:end])
+    assert [verdict.outcome for verdict in found.verdicts] == ["unclear", "met"]
+    assert found.went_on == f"went on to {end}s while errors < 1% was unclear"
+
+
+def test_the_worst_window_may_be_still_to_come() -> None:
+    """A load that may stop early does not before each of its windows was seen, unless one is missed."""
+    late = [second(each, 50 if each >= 8 else 0) for each in range(10)]
+    judging = begin("p90 < 100ms over any 4s", plan(duration=10), stop_early=True)
+    end = ended(judging, late)
+    assert end in {0, 10}
+    assert outcomes(judging, late) == ["unclear"] or outcomes(judging, late) == ["missed"]
+    judging = begin("p90 < 100ms over any 4s", plan(duration=30), stop_early=True)
+    assert ended(judging, [second(each, 50) for each in range(30)]) < 30
+
+
+def test_a_window_longer_than_the_load() -> None:
+    """A load goes on until there is a window of the length; it need not go on after that."""
+    assert Gate.of(slo="p90 < 1s over any 8s").lengthened(plan()).duration == 8
+    assert Gate.of(slo="p90 < 1s over last 8s").lengthened(plan()).duration == 15
+
+
+NEEDS = "'p99 < 1s over {}' needs at least 299 requests to be decided with 95% confidence; "
+
+
+@pytest.mark.parametrize(
+    ("window", "stages", "message"),
+    [
+        ("last 4s", [hold(200, 4), hold(20, 5)], "the last 4s of this load have at most 80: use 'over last 6s' *"),
+        ("any 4s", [hold(200, 4), hold(20, 5)], "the quietest 4s of this load have at most 80: use 'over any 6s' *"),
+        ("any 4s", [hold(200, 4), hold(0, 2), hold(200, 4)], "the quietest 4s * 400: *"),
+        ("any 10s", [ramp(0, 50, 60)], "the quietest 10s of this load have at most 42: use 'over any 27s' or more"),
+        ("last 4s", [hold(200, 4), hold(1, 5)], "the last 4s of this load have at most 4: use 'over last 7s' or more"),
+        ("any 4s", [hold(50, 5)], "4s of this load have at most 200: use 'over any 6s' or more, and as long a load"),
+        ("last 10s", [hold(20, 8), hold(30, 4)], "*: raise the rate there, or leave the window out"),
+    ],
+)  # fmt: skip
+def test_a_window_with_too_few_requests(window: str, stages: list[Any], message: str) -> None:
+    """A window in which too few requests are due is refused, whatever other stages have."""
+    gate = Gate.of(slo=f"p99 < 1s over {window}")
+    if "400" in message:  # enough
+        gate.lengthened(plan(stages=stages))
+        return
+    with pytest.raises(PlanError) as caught:
+        gate.lengthened(plan(stages=stages))
+    assert fnmatch(str(caught.value), NEEDS.format(window) + message)
+
+
 def test_without_objectives() -> None:
     """A load without objectives lasts its duration and has no verdicts."""
     judging = Gate.of(stop_early=True).begin(JudgedResult(plan(), "mine"))
@@ -305,6 +391,17 @@ def test_abort() -> None:
     doubtful = [interval({"200": 50, "503": 50}, start=at) for at in range(15)]
     assert ended(begin((), abort_if="errors > 50% over last 5s"), doubtful) == 0
     assert ended(begin((), abort_if="errors > 50 over last 5s"), BROKEN) == 5
+
+
+@pytest.mark.parametrize(
+    "stopped", [("timeout", {"stalled": 6.0}), ("timeout", {"lag": 6.0}), ("filehandles", {}), ("ports", {})]
+)
+def test_a_stopped_generator_aborts_nothing(stopped: Any) -> None:
+    """What came of no request while the generator did not run, or had run out, is not the service's silence."""
+    kind, rest = stopped
+    intervals = [*FAST[:3], *(interval({kind: 100}, start=at, **rest) for at in range(3, 9))]
+    assert ended(begin((), abort_if="errors > 50% over last 5s"), intervals) == 0
+    assert ended(begin(()), intervals) == 0
 
 
 def test_abort_spends_nothing() -> None:

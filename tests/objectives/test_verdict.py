@@ -1,6 +1,7 @@
 """Verdicts: met or missed where that is sure, unclear where it is not."""
 
 import json
+import random
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -349,3 +350,20 @@ def test_json(slo: str) -> None:
     for found in (seconds(0, 0), seconds(*[0] * 5)):
         verdict = judge(SLO.parse(slo), found)
         assert Verdict.from_dict(json.loads(json.dumps(verdict.as_dict()))) == verdict
+
+
+@pytest.mark.parametrize("upper", [True, False])
+@pytest.mark.parametrize("percent", [50, 90, 99])
+def test_the_figure_of_windows_is_that_of_the_worst(percent: int, upper: bool) -> None:
+    """Whatever the verdict, the value is the figure of the slowest window, or of the fastest for a lower bound."""
+    draw = random.Random(percent)
+    parts = [
+        interval({"200": 50 + each, "timeout": draw.choice([0, 0, 0, 9])}, ms=draw.randint(5, 300), start=each)
+        for each in range(40)
+    ]
+    found = result(*parts)
+    figures = [result(*parts[at : at + 4]).percentile(percent) for at in range(37)]
+    worst = max(figures) if upper else min(figures)
+    for limit in ("1ms", "150ms", "10s"):
+        verdict = judge(SLO.parse(f"p{percent} {'<' if upper else '>'} {limit} over any 4s"), found)
+        assert verdict.value == str(worst)

@@ -190,7 +190,7 @@ def test_an_objective_that_no_load_was_judged_by_is_told(suite: pytest.Pytester)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
         [
-            f"test_a.py::{test}: has objectives but ran no load; nothing was judged."
+            f"test_a.py::{test}: has objectives, but no load was run."
             for test in ("test_idle", "test_without_the_fixture")
         ]
     )

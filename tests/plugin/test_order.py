@@ -184,7 +184,9 @@ def test_whole_numbers_of_other_libraries() -> None:
 
 
 @pytest.mark.parametrize("value", [Array(), 1 + 2j, Decimal("sNaN"), float("nan"), b"5s", True])
-@pytest.mark.parametrize("name", ["rate", "duration", "connections", "workers", "rounds", "timeout", "arrivals"])
+@pytest.mark.parametrize(
+    "name", ["rate", "duration", "connections", "workers", "rounds", "timeout", "arrivals", "cert"]
+)
 def test_what_is_no_number(name: str, value: Any) -> None:
     with pytest.raises(PlanError, match=f"^{name}"):
         order("/x", **{name: value})

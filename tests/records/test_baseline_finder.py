@@ -33,7 +33,7 @@ def test_by_number(store: BaselineStore) -> None:
         found = finder.find("x", number, LOAD).result
         assert found
         assert found.intervals == saved.intervals
-    assert missing(store, 2) == "the baseline 'main' has no entry for this load: add it with --load-save main"
+    assert missing(store, 2) == "the baseline 'main' has no entry for this load: add it with --load-save=main"
 
 
 def test_gaps(store: BaselineStore) -> None:
@@ -48,7 +48,7 @@ def test_gaps(store: BaselineStore) -> None:
 
 def test_no_baseline(store: BaselineStore) -> None:
     """Without a baseline of this name, the message says how to create it."""
-    assert missing(store) == "there is no baseline 'main' yet: create it with --load-save main"
+    assert missing(store) == "there is no baseline 'main' yet: create it with --load-save=main"
 
 
 def test_different_machine(store: BaselineStore) -> None:
@@ -56,7 +56,7 @@ def test_different_machine(store: BaselineStore) -> None:
     store.save("main", record(("x", FAST), machine=THERE))
     assert missing(store) == (
         "the baseline 'main' is from a different machine (processor was Slow 100, is Quick 9000, cores was 4, is 2): "
-        "create it with --load-save main"
+        "create it with --load-save=main"
     )
 
 

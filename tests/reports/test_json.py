@@ -57,6 +57,7 @@ INTERVALS = st.builds(
     received=COUNTS,
     retried=COUNTS,
     never_sent=COUNTS,
+    unseen=COUNTS,
 )
 CLOSED_PLAN = replace(Plan.of(HERE, rate="max", warmup=1, expect=[204, "SERVING"]), seed=3)
 RESULT_FIELDS: list[st.SearchStrategy[Any]] = [

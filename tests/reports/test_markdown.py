@@ -1,5 +1,6 @@
 """Markdown: a row per run, a line for everything that needs attention, and names are never markup."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -51,3 +52,10 @@ def test_hostile() -> None:
     """A name with pipes adds no cells."""
     lines = [line for line in document(replace(RECORD, runs=(HOSTILE,))).splitlines() if line.startswith("|")]
     assert {line.replace(r"\|", "").count("|") for line in lines} == {10}
+
+
+def test_nothing_is_live() -> None:
+    """GitHub makes no mention, link or reference of a name, and a terminal obeys none."""
+    shown = escaped("@everyone me@x.example http://evil.test www.evil.test #12 GH-12 \x1b[31m")
+    assert not re.search(r"@\w|https?:/|www\.|#\d|GH-\d|\x1b", shown)
+    assert shown.replace("\u200b", "").startswith("@everyone me@x.example http://evil.test www.evil.test #12 GH-12 ")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
+import re
 import signal
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -14,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from pytest_loadgen.errors import LoadError
+from pytest_loadgen.file_lock import locked
 from pytest_loadgen.running.lock import TestLock, machine_lock
 
 SPAWN = get_context("spawn")
@@ -36,6 +41,16 @@ class Other:
         said = self._channel.recv()
         assert said == word
         return True
+
+    def hears(self) -> int:
+        """Wait for a number."""
+        assert self._channel.poll(PATIENCE)
+        return int(self._channel.recv())
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid
+        return self._process.pid
 
     def is_silent(self) -> bool:
         """Give it time to say what it must not."""
@@ -68,11 +83,18 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def a_load(folder: Path, channel: Connection) -> None:
-    with machine_lock(folder, lambda: channel.send("waiting")):
+    with machine_lock(folder, lambda holder: channel.send("waiting")):
         channel.send("in")
         channel.recv()
     channel.send("out")
     channel.recv()
+
+
+def a_load_that_forks(folder: Path, channel: Connection) -> None:
+    with machine_lock(folder):
+        if child := os.fork():
+            channel.send(child)
+        channel.recv()
 
 
 def a_test(folder: Path, channel: Connection) -> None:
@@ -91,7 +113,7 @@ def a_test_that_loads(folder: Path, channel: Connection) -> None:
     lock.acquire_shared()
     channel.send("in")
     channel.recv()
-    with lock.exclusive(lambda: channel.send("waiting")):
+    with lock.exclusive(lambda holder: channel.send("waiting")):
         channel.send("exclusive")
         channel.recv()
     channel.send("in again")
@@ -116,8 +138,8 @@ def test_nobody_waits_for_nobody(tmp_path: Path) -> None:
     said: list[str] = []
     for _ in range(2):
         with (
-            machine_lock(tmp_path, lambda: said.append("waiting")),
-            machine_lock(tmp_path / "other", lambda: said.append("waiting")),
+            machine_lock(tmp_path, lambda holder: said.append("waiting")),
+            machine_lock(tmp_path / "other", lambda holder: said.append("waiting")),
         ):
             pass
     assert said == []
@@ -133,11 +155,74 @@ def test_the_dead_hold_nothing(start: Start) -> None:
     assert second.says("in")
 
 
+def test_a_stopped_holder_is_passed(start: Start) -> None:
+    """It disturbs nobody; whoever waits goes on beside it."""
+    first = start(a_load)
+    assert first.says("in")
+    os.kill(first.pid, signal.SIGSTOP)
+    second = start(a_load)
+    assert second.says("waiting")
+    assert second.says("in")
+    second.go_on()
+    assert second.says("out")
+
+
+def test_a_forked_child_holds_nothing(start: Start) -> None:
+    """A service that a test forked may live on when the test's process is killed."""
+    first = start(a_load_that_forks)
+    child = first.hears()
+    try:
+        assert first.end() == -signal.SIGKILL
+        second = start(a_load)
+        assert second.says("in")
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not say who holds a lock")
+def test_the_end_of_a_wait_names_the_holder(start: Start, tmp_path: Path) -> None:
+    """By its number, program and age; without its arguments, which may hold secrets."""
+    first = start(a_load)
+    assert first.says("in")
+    told: list[str] = []
+    lock = tmp_path / "pytest-loadgen.lock"
+    with pytest.raises(LoadError) as caught, locked(lock, longest_wait=0.1, waiting=told.append):
+        pytest.fail("it was locked")
+    holder = rf"process {first.pid} \(python[^,]*, running for \d+\w+\)"
+    assert re.fullmatch(holder, told[0])
+    assert re.fullmatch(
+        rf"timed out after 100ms waiting for {lock}, which {holder} holds; if it hangs, end it", str(caught.value)
+    )
+
+
+def test_a_closed_umask_locks_nobody_out(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with machine_lock(tmp_path):
+            assert stat.S_IMODE((tmp_path / "pytest-loadgen.lock").stat().st_mode) == 0o644
+    finally:
+        os.umask(before)
+
+
+def test_a_file_closed_to_us_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that another user's umask closed: our own loads take turns by a file of their own."""
+    opened = os.open
+
+    def closed(path: Path, *args: int) -> int:
+        if path.name == "pytest-loadgen.lock":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *args)
+
+    monkeypatch.setattr(os, "open", closed)
+    with machine_lock(tmp_path, lambda holder: pytest.fail("it has to wait")):
+        assert [path.name for path in tmp_path.iterdir()] == [f"pytest-loadgen.lock.{os.geteuid()}"]
+
+
 def test_errors_give_the_turn_back(tmp_path: Path) -> None:
     """A load that fails has its turn no longer."""
     with pytest.raises(ZeroDivisionError), machine_lock(tmp_path):
         raise ZeroDivisionError
-    with machine_lock(tmp_path, lambda: pytest.fail("it has to wait")):
+    with machine_lock(tmp_path, lambda holder: pytest.fail("it has to wait")):
         pass
 
 
@@ -211,7 +296,7 @@ def test_symlinks_are_not_followed(tmp_path: Path) -> None:
     lock.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LoadError) as caught, machine_lock(tmp_path):
         pytest.fail("it was followed")
-    assert str(caught.value).startswith(f"cannot lock {lock}, which serializes loads: ")
+    assert str(caught.value).startswith(f"cannot lock {lock}: ")
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -222,12 +307,12 @@ def test_no_folder(tmp_path: Path) -> None:
         lock = tmp_path / folder / "pytest-loadgen.lock"
         with pytest.raises(LoadError) as caught, machine_lock(tmp_path / folder):
             pytest.fail("it was locked")
-        assert str(caught.value) == f"cannot lock {lock}, which serializes loads: {reason}"
+        assert str(caught.value) == f"cannot lock {lock}: {reason}"
 
 
 def test_others_files(tmp_path: Path) -> None:
     """A lock that may only be read, as another user's, can be locked."""
     lock = tmp_path / "pytest-loadgen.lock"
     lock.touch(mode=0o444)
-    with machine_lock(tmp_path, lambda: pytest.fail("it has to wait")):
+    with machine_lock(tmp_path, lambda holder: pytest.fail("it has to wait")):
         assert lock.read_bytes() == b""

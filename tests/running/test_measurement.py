@@ -1,6 +1,6 @@
 """What every load goes through, whichever source its intervals come from."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -50,9 +50,6 @@ class Seen:
     events: list[str] = field(default_factory=list)
     reported: list[JudgedResult] = field(default_factory=list)
 
-    def waiting(self) -> None:
-        self.events.append("waiting")
-
     def started(self) -> None:
         self.events.append("started")
 
@@ -68,8 +65,8 @@ class Seen:
 
     def environment(self, machine_p99: str = "1ms") -> Environment:
         @contextmanager
-        def lock(waiting: Callable[[], None]) -> Iterator[None]:
-            waiting()
+        def lock() -> Iterator[None]:
+            self.events.append("acquired")
             yield
             self.events.append("released")
 
@@ -94,12 +91,12 @@ KINDS = pytest.mark.parametrize("kind", range(3), ids=["one", "side by side", "c
 
 
 @KINDS
-def test_waiting_and_progress_are_shown(kind: int) -> None:
-    """The user sees that a load waits for another, and how it is going."""
+def test_the_turn_and_progress_are_shown(kind: int) -> None:
+    """A load has its turn before it starts, and the user sees how it is going."""
     source, drafts = sources()[kind]
     seen = Seen()
     measure(source, drafts, Gate.of(), seen.environment(), seen.report)
-    assert seen.events[:2] == ["waiting", "started"]
+    assert seen.events[:2] == ["acquired", "started"]
     shown = {event for event in seen.events if event.startswith("shown")}
     assert shown == ({"shown"} if kind < 2 else {"shown one", "shown two"})
     reports = [f"reported {number}" for number in range(len(drafts))]

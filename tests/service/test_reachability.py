@@ -1,17 +1,22 @@
 """Waiting for the service, and refusing hosts that may be somebody else's."""
 
+import datetime
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 
 from pytest_loadgen.errors import ServiceError
 from pytest_loadgen.service import reachability
 from pytest_loadgen.service.reachability import check_allowed, find
+from pytest_loadgen.testing.service import Server
 from pytest_loadgen.traffic.target import Address, Target
 
 PRIVATE = ["127.0.0.1", "127.9.9.9", "10.1.2.3", "172.16.0.1", "192.168.1.1"]
@@ -176,3 +181,68 @@ def test_unix_socket(tmp_path: Path) -> None:
     missing = Target.of(f"{url}2")
     with pytest.raises(ServiceError, match="does not accept connections: no such file or directory"):
         find(missing, 0)
+
+
+def context_of(authority: trustme.CA, *names: str, **options: Any) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names, **options).configure_cert(context)
+    return context
+
+
+PAST = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
+FUTURE = datetime.datetime(2101, 1, 1, tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "given", "said"),
+    [
+        ((["localhost"], {"not_after": PAST}), "right", r"certificate has expired\. Renew the certificate \(or"),
+        (
+            (["localhost"], {"not_before": FUTURE, "not_after": FUTURE}),
+            "right",
+            r"not yet valid\. Renew the certificate",
+        ),
+        ((["other.example"], {}), "right", r"not valid for 'localhost'\.+ Use an address that the certificate is for"),
+        ((["localhost"], {}), "wrong", r"issuer certificate\. verify='.*' has not the CA that signed it: use a file"),
+        (
+            (["localhost"], {}),
+            None,
+            r"issuer certificate\. Use verify='ca\.pem' to trust the CA that signed it; verify=",
+        ),
+    ],
+)
+def test_why_a_certificate_is_not_trusted(
+    tmp_path: Path, authority: trustme.CA, certificate: Any, given: str | None, said: str
+) -> None:
+    """OpenSSL's reason, and what helps against this one: the given CA is not asked for again."""
+    file, (names, options) = tmp_path / "ca.pem", certificate
+    (authority if given == "right" else trustme.CA()).cert_pem.write_to_path(file)
+    verify = str(file) if given else True
+    with Server(tls=context_of(authority, *names, **options), host="127.0.0.1") as server:
+        address = Target.of(server.url.replace("127.0.0.1", "localhost"), verify=verify)
+        with pytest.raises(ServiceError, match=f"^the certificate of {address.origin} is not trusted: .*{said}"):
+            find(address, 0)
+
+
+def test_a_service_without_tls() -> None:
+    """OpenSSL's reason is in the message, as the load would only count failures."""
+    with Server() as server, pytest.raises(ServiceError) as caught:
+        find(Target.of(server.url.replace("http", "https"), verify=False), 0)
+    # OpenSSL calls it so in all versions.
+    assert "accepts no TLS connection: TLS failed: wrong version number. Check that" in str(caught.value)
+
+
+def test_a_service_that_refuses_the_handshake() -> None:
+    """Its alert is named."""
+    with listen() as listening:
+
+        def refuse() -> None:
+            with listening.accept()[0] as connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")  # fatal: handshake_failure
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with pytest.raises(ServiceError, match=r"accepts no TLS connection: TLS failed: .*handshake failure"):
+            find(Target.of(f"https://127.0.0.1:{listening.getsockname()[1]}/", verify=False), 0)
+        thread.join()

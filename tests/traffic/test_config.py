@@ -81,6 +81,29 @@ def test_broken(toml: Path, content: bytes) -> None:
     assert str(caught.value).startswith(f"cannot read {toml}: ")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tool = 1", "tool must be a table"),
+        ("[[tool]]", "tool must be a table"),
+        ("[tool]\npytest-loadgen = 5", "pytest-loadgen must be a table"),
+        ("[tool]\npytest-loadgen = [1]", "pytest-loadgen must be a table"),
+        ("[tool]\npytest-loadgen = true", "pytest-loadgen must be a table"),
+        ("a = " + "[" * 5_000, "nested too deeply"),
+        ('[tool.pytest-loadgen.generators.f]\nprogram = "~nobody-here/fortio"', "'~nobody-here/fortio': "),
+        ('[tool.pytest-loadgen.generators.f]\ntls = "~nobody-here/ca.pem"', "'~nobody-here/ca.pem': "),
+        ('[tool.pytest-loadgen.generators.f]\ncert = ["~nobody-here/x"]', "'~nobody-here/x': "),
+    ],
+)
+def test_other_types(toml: Path, text: str, said: str) -> None:
+    """A file that is TOML but has something else where tables belong is named in the error, too."""
+    toml.write_text(text)
+    with pytest.raises(PlanError) as caught:
+        generators(toml.parent)
+    assert str(toml) in str(caught.value)
+    assert said in str(caught.value)
+
+
 def test_unreadable(toml: Path) -> None:
     """A pyproject.toml that cannot be read is an error, not an empty one."""
     toml.mkdir()

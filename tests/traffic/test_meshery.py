@@ -1,11 +1,14 @@
 """Meshery's profiles and SMP tests: both spellings, defaults, and what is not supported."""
 
 import json
+import re
+import time
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic import meshery
@@ -139,7 +142,8 @@ def test_durations(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("[1]", "* is neither a Meshery performance profile nor an SMP test: it must be a mapping"),
+        ("[1]", "*: neither a Meshery performance profile nor an SMP test: it must be a mapping, or a list *"),
+        ("[]", "*: neither a Meshery performance profile nor an SMP test: it must be a mapping, or a list *"),
         ("{", "* is neither JSON nor YAML: *"),
         ({"name": "x"}, "* is neither a Meshery performance profile (endpoints) nor an SMP test (test, clients)"),
         ({"endpoints": [], "duration": "1s"}, "*: endpoints: at least one is required"),
@@ -148,7 +152,7 @@ def test_durations(text: str, seconds: float) -> None:
         ({"endpoints": "http://a", "duration": "1s", "metadata": {"caCertificate": {"file": 5}}}, "*: certificate 5*"),
         ({"endpoints": "http://a", "duration": "1s", "qps": -5}, "*: rate -5: must be a number >= 0"),
         ("endpoints: [http://a]\nduration: 1s\nqps: .nan", "*: rate nan: must be a number >= 0"),
-        ("endpoints: [http://a]\ncreated_at: 2020-13-45", "* is neither JSON nor YAML: month must be in 1..12"),
+        ("endpoints: [http://a]\ncreated_at: 2020-13-45", "* timestamp: month must be in 1..12*line 2, column 13*"),
         ("a: &a\n- *a\nendpoints: [x]", "* is not a valid Meshery file: it is nested too deeply, or contains itself"),
         ({"endpoints": ["http://a"]}, "* is not a valid Meshery file (KeyError: 'duration')"),
         ({"endpoints": ["http://a"], "duration": "30"}, "*: duration '30': must be in Go's format ('30s', '1m30s')"),
@@ -161,6 +165,72 @@ def test_neither(tmp_path: Path, content: Any, said: str) -> None:
     with pytest.raises(PlanError) as caught:
         meshery.read(written(tmp_path, content))
     assert fnmatch(str(caught.value), said)
+
+
+def test_as_mesheryctl_prints_it(tmp_path: Path) -> None:
+    """A list of profiles, in lower case in YAML; what is not set is null."""
+    printed = {key.lower(): value for key, value in PROFILE.items()} | {"schedule": None}
+    plain = meshery.read(written(tmp_path, PROFILE))
+    assert meshery.read(written(tmp_path, printed)) == plain
+    assert meshery.read(written(tmp_path, [printed])) == plain
+    assert meshery.read(written(tmp_path, yaml.safe_dump([printed]))) == plain
+    assert meshery.read(written(tmp_path, {"page": 0, "page_size": 10, "profiles": [printed]})) == plain
+    unset = dict.fromkeys(("qps", "concurrentrequest", "requestbody", "contenttype", "loadgenerators", "metadata"))
+    assert meshery.read(written(tmp_path, printed | unset)).options == {
+        "rate": "max",
+        "connections": 1,
+        "duration": 90,
+        "headers": {"X-Cup": "two"},
+        "cookies": {"id": "1"},
+    }
+
+
+@pytest.mark.parametrize("endpoint", ["http://a/", ["http://a/"]])
+def test_an_address_in_the_oldest_spelling(tmp_path: Path, endpoint: Any) -> None:
+    client = {"loadGenerator": "fortio", "protocol": "http", "connections": 3, "rps": 10, "endpointUrl": endpoint}
+    document = {"smpsVersion": "v0.1", "name": "x", "clients": [client], "duration": "5s"}
+    found = meshery.read(written(tmp_path, document))
+    assert (found.url, found.remarks) == ("http://a/", [])
+
+
+def test_a_misspelt_key_is_told(tmp_path: Path) -> None:
+    """Without its rate, it would be another load."""
+    profile = {**PROFILE, "qsp": 5}
+    assert meshery.read(written(tmp_path, profile)).remarks == ["the key 'qsp' is unknown and was ignored."]
+
+
+MERGES = [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}], k{n}: 1}}" for n in range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 20_000,
+        "a: " + "[" * 5_000,
+        "- " * 3_000,
+        "\n".join(["a0: &a0 {k: 1}", *MERGES]),
+        "a0: &a0 {k: 1}\na1: {<<: [" + "*a0," * 30 + "]}",
+        "!!timestamp x",
+        "!!int x",
+        "!!float x",
+        "!!bool x",
+        "!!binary é",
+        "!!python/object:os.system {}",
+        "? [1]\n: 2",
+        "qps: " + ":".join(["1"] * 30_000),
+        "qps: " + "9" * 30_000,
+        "endpoints: [http://a]\nduration: '" + "1" * 100_000 + "'",
+        "\0",
+        "x" * (5 << 20),
+    ],
+)
+def test_hostile_files(tmp_path: Path, text: str) -> None:
+    """Each is refused by its name, in a moment."""
+    path = written(tmp_path, text)
+    begun = time.process_time()
+    with pytest.raises(PlanError, match=re.escape(str(path))):
+        meshery.read(path)
+    assert time.process_time() - begun < 5
 
 
 def test_a_bomb(tmp_path: Path) -> None:

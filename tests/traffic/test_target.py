@@ -225,8 +225,8 @@ CHARACTER = "HTTP forbids a character in its name or value"
         ("https://me@:80/", {}, "the URL has no host: write 'https://localhost:8000/'"),
         ("http+unix:///x", {}, "the URL has no socket: write 'http+unix://%2Frun%2Fmy.sock/'"),
         ("http://[::1/", {}, "invalid URL: Invalid IPv6 URL"),
-        ("http://localhost:abc/", {}, "invalid URL: Invalid port: 'abc'"),
-        ("http://localhost:99999/", {}, f"{CANNOT}port 99999 is not between 1 and 65535"),
+        ("http://localhost:abc/", {}, "invalid URL: the port must be a number from 1 to 65535"),
+        ("http://localhost:99999/", {}, "invalid URL: the port must be a number from 1 to 65535"),
         (
             URL,
             {"method": "GET / HTTP/1.1\r\nX"},
@@ -234,6 +234,7 @@ CHARACTER = "HTTP forbids a character in its name or value"
         ),
         (URL, {"method": 5}, "5 is not an HTTP method: write 'GET', 'POST', …"),
         (URL, {"headers": {"X": "a\r\nEvil: 1"}}, f"headers: invalid header 'X': {CHARACTER}"),
+        ("grpc://h:1/", {"headers": {"X": "a\nEvil: 1"}}, f"headers: invalid header 'X': {CHARACTER}"),
         (URL, {"headers": {"X\r\nEvil": "1"}}, rf"headers: invalid header 'X\r\nEvil': {CHARACTER}"),
         (URL, {"headers": {"X ": "1"}}, f"headers: invalid header 'X ': {CHARACTER}"),
         (URL, {"json": {1, 2}}, f"{CANNOT}Object of type set is not JSON serializable"),
@@ -259,6 +260,26 @@ def test_refusing(url: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError) as caught:
         Target.of(url, **options)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "http+unix", "tcp", "udp", "grpc"])
+@pytest.mark.parametrize("rest", ["#@host", "/@host", "?@host", "#@host:80/x", "\\@host:x", "@host:\u0663"])
+def test_a_password_that_is_not_encoded_stays_secret(scheme: str, rest: str) -> None:
+    """With a / ? or # in it, it looks like a host and a port."""
+    said = ""
+    try:
+        said = repr(Target.of(f"{scheme}://u:{SECRET}{rest}"))
+    except PlanError as error:
+        said = str(error)
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    "url", ["grpc://h\x1c:1/", "tcp://a b:1", "http+unix://a%0Ab/", "http+unix://\u202ea/", "grpc://h/\ud800"]
+)
+def test_what_cannot_be_shown_is_refused(url: str) -> None:
+    with pytest.raises(PlanError, match=r"^invalid URL: "):
+        Target.of(url)
 
 
 def test_certificates(tmp_path: Path, authority: trustme.CA, authority_file: Path) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -19,6 +20,7 @@ from typing import Any, cast
 import pytest
 from distributed import Client
 
+from pytest_loadgen import clock
 from pytest_loadgen.clock import offset
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.interval import Interval
@@ -31,8 +33,8 @@ from pytest_loadgen.running import runner
 from pytest_loadgen.testing.service import Server
 from pytest_loadgen.traffic.options import Options, plan_of
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.workers import clock
 from pytest_loadgen.workers import dask as cluster
+from pytest_loadgen.workers import distributed
 from pytest_loadgen.workers.distributed import Distributed
 from tests.networks import Network, namespaces
 
@@ -236,10 +238,55 @@ def test_a_lost_scheduler_ends_the_load(tmp_path: Path, server: Server) -> None:
         assert is_idle(server)
 
 
-def test_a_scheduler_without_workers(dask: Dask, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("who", ["scheduler", "worker"])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_one_that_is_stopped_ends_the_load(
+    who: str, interrupted: bool, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, and does not respond. Ctrl-C is not kept waiting by it, and no thread is left."""
+    monkeypatch.setattr(cluster, "_TIMEOUT", 3.0)
+    monkeypatch.setattr(distributed, "_SILENCE", 5.0)
+    before = set(threading.enumerate())
+    with closing(Dask(tmp_path)) as dask:
+        worker = dask.worker("one")
+        dask.wait_for(1)
+        victim, ended = {"scheduler": dask.scheduler, "worker": worker}[who], 0.0
+
+        def stop(_: object) -> None:
+            nonlocal ended
+            victim.send_signal(signal.SIGSTOP)
+            ended = time.monotonic()
+            if interrupted:
+                raise KeyboardInterrupt
+
+        reason = "was lost: it did not respond within 3 s" if who == "scheduler" else "does not respond"
+        expected = pytest.raises(KeyboardInterrupt) if interrupted else pytest.raises(GeneratorError, match=reason)
+        with expected:
+            runner.run(plan(server, duration=60), Distributed(Embedded(), dask.address), stop)
+        assert time.monotonic() - ended < (5 if interrupted else PATIENCE)
+        victim.send_signal(signal.SIGCONT)
+        assert is_idle(server)
+        left = {thread for thread in set(threading.enumerate()) - before if "IO loop" in thread.name}
+        assert not left
+
+
+def test_a_scheduler_that_is_stopped_before(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts the connection, and does not respond; a password in its address is not shown."""
+    monkeypatch.setattr(cluster, "_TIMEOUT", 2.0)
+    with closing(Dask(tmp_path)) as dask:
+        dask.worker("one")
+        dask.wait_for(1)
+        dask.scheduler.send_signal(signal.SIGSTOP)
+        with pytest.raises(GeneratorError, match=r"^there is no Dask scheduler at tcp://127"):
+            runner.run(plan(server), Distributed(Embedded(), dask.address))
+
+
+def test_a_scheduler_without_workers(tmp_path: Path, server: Server) -> None:
     """That is another error than a scheduler that does not respond."""
-    monkeypatch.setattr(Client, "scheduler_info", lambda _, n_workers: {"workers": {}})
-    with pytest.raises(GeneratorError, match=rf"^the Dask scheduler {dask.address} has no workers: start some"):
+    with (
+        closing(Dask(tmp_path).wait_for(0)) as dask,
+        pytest.raises(GeneratorError, match=rf"^the Dask scheduler {dask.address} has no workers: start some"),
+    ):
         next(Distributed(Embedded(), dask.address).run(plan(server)))
 
 
@@ -249,6 +296,23 @@ def test_no_scheduler(server: Server) -> None:
         address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
     with pytest.raises(GeneratorError, match=rf"^there is no Dask scheduler at {address}: Connection refused$"):
         next(Distributed(Embedded(), address).run(plan(server)))
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("tcp://u:geheim@127.0.0.1:1", "there is no Dask scheduler at tcp://127.0.0.1:1: "),
+        ("tls://u:geheim#x@127.0.0.1:1", "tls://127.0.0.1:1 is not an address (expected 'tcp://host:port')"),
+        ("tcp://127.0.0.1:geheim@1", "there is no Dask scheduler at tcp://1: "),
+        ("tcp://127.0.0.1:1?geheim", "there is no Dask scheduler at tcp://127.0.0.1:1?[...]: "),
+    ],
+)
+def test_what_is_secret_in_an_address_is_not_shown(address: str, message: str, server: Server) -> None:
+    """Whatever is wrong with it."""
+    with pytest.raises(GeneratorError) as caught:
+        next(Distributed(Embedded(), address).run(plan(server)))
+    assert str(caught.value).startswith(message)
+    assert "geheim" not in str(caught.value)
 
 
 def test_without_dask(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -310,18 +310,20 @@ class Engine:
             connection.take(*next_one)
         return next_one is not None
 
-    def on_failure(self, connection: Connection, kind: str) -> None:
+    def on_failure(self, connection: Connection, kind: str, reason: str = "") -> None:
         """Count a failed request."""
         if self._free and kind in OWN_LIMITS:
             # It has as many connections as this machine lets it have, and one of them is free.
             self._connections.discard(connection)
-            self._limit = len(self._connections)
+            self._opens_next = False
             self._assign(connection.due)
             return
         if connection.due >= self._start:
             counts = self._counts[connection.number]
             counts.outcomes[kind] += 1
             counts.received += connection.received
+            if reason:
+                self._reasons.setdefault(kind, reason)
         self._connections.discard(connection)
         if self._closed_model:
             self._upcoming.append(clock() + _FAILURE_PAUSE)
@@ -425,6 +427,7 @@ class Engine:
                         never_sent=total.never_sent,
                         first_byte=total.first_byte,
                         names=names if len(names) > 1 else [],
+                        reasons=self._reasons,
                     )
                 )
             until = max(until, self._interval_start) if until < self._end else now
@@ -436,6 +439,7 @@ class Engine:
         self._dispatched += sum(self._lag.values())
         self._counts = [Counts(self._closed_model) for _ in self._endpoint.kinds]
         self._lag = defaultdict(int)
+        self._reasons: dict[str, str] = {}
         self.retried = self._stalled = 0
         self._throttled_start = throttled()
         self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from pytest_loadgen.generators.embedded.lenient import HEAD_END, MAX_HEAD, LenientParser
+from pytest_loadgen.generators.embedded.lenient import HEAD_END, MAX_HEAD, LenientParser, shown
 from pytest_loadgen.traffic.expected import is_expected
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class ConnectionOwner(Protocol):
     def on_response(self, connection: Connection, outcome: int | str, reusable: bool) -> None:
         """Handle a complete response: its status, or ``"check"`` if it failed its check."""
 
-    def on_failure(self, connection: Connection, kind: str) -> None:
-        """Handle a failed request; its connection is closed."""
+    def on_failure(self, connection: Connection, kind: str, reason: str) -> None:
+        """Handle a failed request; its connection is closed. The reason may be empty."""
 
     def on_idle_close(self, connection: Connection) -> None:
         """Handle a connection that was closed while it had no request."""
@@ -302,8 +302,8 @@ class Connection:
             self._owner.poller.change(self.fd, write=False)
         except ssl.SSLWantWriteError:
             self._owner.poller.change(self.fd, write=True)
-        except ssl.SSLError:
-            self._fail("tls")
+        except ssl.SSLError as error:
+            self._fail("tls", error)
         except OSError as error:
             self._on_error(error)
         else:
@@ -513,11 +513,13 @@ class Connection:
         return bool(clock() - self.sent < _AT_ONCE + 2 * round_trip)
 
     def _fail(self, kind: str, why: object = "", data: bytes = b"") -> None:
+        """Fail the request: say why, and how the response begins, if there is one."""
         self.close()
         if self.due == IDLE:
             self._owner.on_idle_close(self)
         else:
-            self._owner.on_failure(self, kind)
+            begins = f"; it begins {shown(data)}" if data else ""
+            self._owner.on_failure(self, kind, f"{why}{begins}")
 
 
 class _Collector:

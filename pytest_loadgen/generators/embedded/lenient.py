@@ -11,6 +11,7 @@ from httptools import HttpParserError
 MAX_HEAD = 1 << 20
 """The largest head of a response, in bytes."""
 
+_SHOWN = 60
 _MAX_LINE = 8192  # of a chunk's size
 HEAD_END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/(\d)(?:\.(\d))?[ \t]+(\d{3})(?![^ \t])")
@@ -111,7 +112,7 @@ class LenientParser:
         if line is None:
             return False
         if not (size := _CHUNK.fullmatch(line)):
-            raise HttpParserError(f"a chunk's size is {_shown(line)}")
+            raise HttpParserError(f"a chunk's size is {shown(line.strip())}")
         self._left = int(size[1], 16)
         self._read = self._read_chunk if self._left else self._read_trailer
         return True
@@ -162,7 +163,7 @@ def _head(text: bytes) -> _Head:
     first, *lines = _FOLD.sub(b" ", text).split(b"\n")
     status = _STATUS.match(first.rstrip(b"\r"))
     if not status or status[3] < b"100":
-        raise HttpParserError(f"its first line is {_shown(first)}")
+        raise HttpParserError(f"its first line is {shown(first.strip())}")
     fields = list(_fields(lines))
 
     def values(name: bytes) -> list[bytes]:
@@ -171,9 +172,9 @@ def _head(text: bytes) -> _Head:
     codings = [coding.lower() for coding in values(b"transfer-encoding") if coding.lower() not in (b"", b"identity")]
     lengths = set() if codings else set(values(b"content-length"))
     if wrong := sorted(length for length in lengths if not re.fullmatch(rb"[0-9]{1,18}", length)):
-        raise HttpParserError(f"its Content-Length is {_shown(wrong[0])}")
+        raise HttpParserError(f"its Content-Length is {shown(wrong[0])}")
     if len({int(length) for length in lengths}) > 1:
-        raise HttpParserError(f"its Content-Length is {' and '.join(_shown(length) for length in sorted(lengths))}")
+        raise HttpParserError(f"its Content-Length is {' and '.join(shown(length) for length in sorted(lengths))}")
     tokens = {token.lower() for token in values(b"connection")}
     modern = (int(status[1]), int(status[2] or 0)) >= (1, 1)
     return _Head(
@@ -188,12 +189,12 @@ def _fields(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
     for line in lines:
         name, colon, value = line.partition(b":")
         if not colon or not name.strip():
-            raise HttpParserError(f"it has a header line without a name: {_shown(line)}")
+            raise HttpParserError(f"it has a header line without a name: {shown(line.strip())}")
         if b"\0" in line:
-            raise HttpParserError(f"it has a header with a NUL: {_shown(line)}")
+            raise HttpParserError(f"it has a header with a NUL: {shown(line.strip())}")
         yield name.strip().lower(), value
 
 
-def _shown(text: bytes) -> str:
-    text = text.strip()
-    return ascii(text[:60])[1:] + ("…" if len(text) > 60 else "")
+def shown(text: bytes) -> str:
+    """Quote the first bytes, with escapes for all but ASCII's printable characters."""
+    return ascii(text[:_SHOWN])[1:] + ("…" if len(text) > _SHOWN else "")

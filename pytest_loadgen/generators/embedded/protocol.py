@@ -44,6 +44,7 @@ class Figures(NamedTuple):
     never_sent: int
     first_byte: dict[Bucket, int]
     names: list[NamedFigures]
+    reasons: dict[str, str]
 
 
 class Environment(NamedTuple):

@@ -241,6 +241,7 @@ def _interval(figures: Figures, plan: Plan) -> Interval:
         never_sent=figures.never_sent,
         first_byte=Histogram(figures.first_byte),
         names={name: _named(each) for name, each in (names if figures.names else ())},
+        reasons=figures.reasons,
     )
 
 

@@ -1,0 +1,76 @@
+"""What a load fails its test with."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pytest_loadgen.errors import InvalidRun, ServiceError, SLOMissed
+from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.objectives.gate import Gate
+from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.running.failure import raise_failure
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import Target
+from pytest_loadgen.units import Duration
+from tests.builders.figures import interval, result
+from tests.builders.traffic import plan
+
+OTHER = replace(plan(duration=6), target=Target.of("http://127.0.0.1:2/"))
+
+
+def loaded(*intervals: Interval, slo: Any = (), load: Plan | None = None, **rest: Any) -> JudgedResult:
+    """Judge a load that went as these intervals say."""
+    draft = JudgedResult(load or plan(duration=len(intervals)), "mine", **rest)
+    return Gate.of(slo=slo, max_duration=Duration(len(intervals))).begin(draft).judged(intervals)
+
+
+def some(failed: int, kind: str = "409", **rest: Any) -> list[Interval]:
+    return [interval({"200": 100 - failed, kind: failed}, start=at, **rest) for at in range(6)]
+
+
+@pytest.mark.parametrize("slo", [(), "p99 < 500ms", "errors < 99.9%", "errors > 1%", ["errors < 99.9%", "p99 < 500ms"]])
+@pytest.mark.parametrize("failed", [50, 99])
+def test_half_is_not_what_was_expected(slo: Any, failed: int) -> None:
+    """Where expect= says what success is, a load in which half or more is not fails, whatever its objectives."""
+    expecting = plan(duration=6, expect=200)
+    with pytest.raises(ServiceError) as caught:
+        raise_failure(loaded(*some(failed), slo=slo, load=expecting), strict=False)
+    assert str(caught.value) == (
+        f"GET /: {6 * failed} of 600 requests failed: {6 * failed} × 409. Expected 200 (expect=)."
+    )
+    raise_failure(loaded(*some(49), load=expecting), strict=False)
+    raise_failure(loaded(*some(99), load=plan(duration=6, expect=[200, 409])), strict=False)
+
+
+def test_half_fails_where_nothing_is_expected() -> None:
+    """Without expect=, an objective on errors decides how many may fail; without objectives the test itself."""
+    with pytest.raises(ServiceError, match="594 of 600 requests failed: 594 × 503"):
+        raise_failure(loaded(*some(99, "503"), slo="p99 < 500ms"), strict=False)
+    raise_failure(loaded(*some(99, "503"), slo=["p99 < 500ms", "errors < 99.9%"]), strict=False)
+    raise_failure(loaded(*some(99, "503")), strict=False)
+    with pytest.raises(SLOMissed):
+        raise_failure(loaded(*some(99, "503"), slo="errors == 0"), strict=False)
+
+
+@pytest.mark.parametrize("load", [plan(duration=6), plan(duration=6, expect=200)])
+@pytest.mark.parametrize("slo", ["errors == 0", "p99 < 500ms"])
+@pytest.mark.parametrize(("kind", "rest"), [("filehandles", {}), ("ports", {}), ("timeout", {"stalled": 1.0})])
+@pytest.mark.parametrize("failed", [60, 100])
+def test_the_generators_own_failures(load: Plan, slo: str, kind: str, rest: Any, failed: int) -> None:
+    """A generator that ran out or was stopped is an invalid run, however many requests it cost."""
+    with pytest.raises(InvalidRun, match="ran out of" if not rest else "did not run for 6s"):
+        raise_failure(loaded(*some(failed, kind, **rest), slo=slo, load=load), strict=False)
+
+
+def test_which_of_two_services() -> None:
+    """Side by side, the address says which service failed."""
+    other = result(*some(100, "503"), plan=OTHER)
+    found = loaded(*some(0), baseline=Baseline(other, paired=True))
+    with pytest.raises(ServiceError, match=r"^GET / of http://127\.0\.0\.1:2 \(against=\): all 600 requests failed"):
+        raise_failure(found, strict=False)
+    other = result(*some(0), plan=OTHER)
+    found = loaded(*some(100, "503"), baseline=Baseline(other, paired=True))
+    with pytest.raises(ServiceError, match=r"^GET / of http://[^ ]*: all 600 requests failed"):
+        raise_failure(found, strict=False)
