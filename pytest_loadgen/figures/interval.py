@@ -198,6 +198,7 @@ def _figures(kind: type[Interval | NamedFigures]) -> Mapping[str, Figure]:
     return {each.name: each.metadata["figure"] for each in fields(kind) if "figure" in each.metadata}
 
 
+NAMED_FIGURES = _figures(NamedFigures)
 FIGURES = _figures(Interval)
 """The figures of an interval by name."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import Histogram
-from pytest_loadgen.figures.interval import FIGURES, Interval
+from pytest_loadgen.figures.interval import FIGURES, NAMED_FIGURES, Interval, NamedFigures
 from pytest_loadgen.figures.outcomes import FAILURES
 from pytest_loadgen.figures.result import LatencyFrom
 from pytest_loadgen.generators import loadgen_pb2 as pb
@@ -304,13 +304,23 @@ def _read_rate(text: str) -> Fraction:
 
 
 def _write_figure(figure: Any) -> Any:
-    return _write_histogram(figure) if isinstance(figure, Histogram) else figure
+    if isinstance(figure, Histogram):
+        return _write_histogram(figure)
+    if isinstance(figure, NamedFigures):
+        return pb.NamedFigures(**{name: _write_figure(getattr(figure, name)) for name in NAMED_FIGURES})
+    if isinstance(figure, Mapping):
+        return {name: _write_figure(each) for name, each in figure.items()}
+    return figure
 
 
 def _read_figure(figure: Any) -> Any:
     if isinstance(figure, pb.Histogram):
         return _read_histogram(figure)
-    return figure if isinstance(figure, (int, float)) else dict(figure)
+    if isinstance(figure, pb.NamedFigures):
+        return NamedFigures(**{name: _read_figure(getattr(figure, name)) for name in NAMED_FIGURES})
+    if isinstance(figure, (int, float)):
+        return figure
+    return {name: _read_figure(each) for name, each in figure.items()}
 
 
 def _write_histogram(histogram: Histogram) -> pb.Histogram | None:
