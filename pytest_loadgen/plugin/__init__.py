@@ -18,7 +18,7 @@ from pytest_loadgen import clock  # noqa: F401  # before a test replaces its fun
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.plugin.reporting import Reporting, last_to_load
 from pytest_loadgen.plugin.session import SESSION, Session, uses_load
-from pytest_loadgen.plugin.settings import DEFAULTS, check_names, defaults, moved_root, registry, settings
+from pytest_loadgen.plugin.settings import DEFAULTS, check_names, close, defaults, moved_root, registry, settings
 from pytest_loadgen.plugin.turns import TURNS, Turns
 from pytest_loadgen.plugin.xdist import ControllerHooks, test_lock
 from pytest_loadgen.wording import printable
@@ -113,6 +113,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(turns, "loadgen-turns")
     if not hasattr(config, "workerinput") and config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(ControllerHooks(), "loadgen-controller")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no process behind."""
+    close(config)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks

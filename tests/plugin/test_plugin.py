@@ -522,3 +522,24 @@ def test_no_live_line_in_a_file(suite: pytest.Pytester) -> None:
     suite.makepyfile("def test_long(load):\n    load('/', rate=100, duration=2)\n")
     result = suite.runpytest_subprocess("--load-profile=small", "-p", "no:cacheprovider")
     assert "\x1b" not in result.stdout.str()
+
+
+def test_a_session_leaves_no_process_of_its_generators(suite: pytest.Pytester) -> None:
+    """They are ended with the session, and not only with the process that it ran in."""
+    suite.makepyfile("def test_it(load):\n    load('/')\n")
+    before = children()
+    run(suite).assert_outcomes(passed=1)
+    assert children() == before
+
+
+def children() -> set[str]:
+    """Find the child processes of this one that still run."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == os.getpid() and state != "Z":
+            found.add(path.parent.name)
+    return found
