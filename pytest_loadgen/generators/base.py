@@ -108,7 +108,7 @@ class LoadGenerator(Protocol):
 
     def close(self) -> None:
         """End what the generator keeps between loads, such as processes; another load may start it again."""
-        return  # noqa: PLR1711  # without it, the method would be an abstract one of the protocol
+        return  # without it, the method would be an abstract one of the protocol
 
     def run(self, plan: Plan) -> Intervals:
         """Load the service, yielding each interval as it ends; closing the iterator stops the load.
