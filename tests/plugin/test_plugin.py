@@ -79,7 +79,7 @@ def test_a_missed_limit_fails_with_the_figures(suite: pytest.Pytester) -> None:
         ("/reset", "GET /reset: all 20 requests failed: 20 × reset. Is http://127.0.0.1:* up?"),
         (
             "/garbage",
-            "*20 × protocol. Does http://127.0.0.1:* speak HTTP, and does it require a client certificate (cert=)?",
+            '*20 × protocol. *it does not begin with "HTTP/"; * speak HTTP, and does it require a client certificate *',
         ),
     ],
 )
@@ -464,18 +464,6 @@ def test_a_killed_generator_is_an_error_with_the_figures_so_far(suite: pytest.Py
             "test_a.py::test_killed: interrupted after 1s of 30s.",
         ]
     )
-
-
-def test_loads_take_turns_or_say_why_they_cannot(suite: pytest.Pytester) -> None:
-    suite.makepyfile(
-        """
-        def test_load(load, monkeypatch):
-            monkeypatch.setattr("tempfile.tempdir", "/nowhere")
-            load("/")
-        """
-    )
-    result = run(suite)
-    result.stdout.fnmatch_lines(["E *LoadError: cannot lock /nowhere/pytest-loadgen.lock, which serializes loads: *"])
 
 
 # The live line.
