@@ -64,7 +64,10 @@ class Result:
 
     def __getitem__(self, name: str) -> Self:
         """Give the result of the requests of one name. Raises KeyError where the load has no such request."""
-        return replace(self, plan=self.plan.only(name), intervals=tuple(each.of(name) for each in self.intervals))
+        plan = self.plan.only(name)
+        # A single request has all figures.
+        intervals = tuple(each.of(name) for each in self.intervals) if self.names else self.intervals
+        return replace(self, plan=plan, intervals=intervals)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -104,9 +107,7 @@ class Result:
     @property
     def errors(self) -> int:
         """How many requests failed or got a status that is not expected."""
-        if self.names:
-            return sum(self[name].errors for name in self.names)
-        return sum(count for outcome, count in self.outcomes.items() if not self.plan.expects(outcome))
+        return sum(interval.errors(self.plan) for interval in self.intervals)
 
     @cached_property
     def without_own_failures(self) -> Self:

@@ -85,8 +85,10 @@ class Charts:
 def charts(run: Run) -> Charts:
     """Compute the charts of a run."""
     result = run.result
-    latencies = [verdict for verdict in result.verdicts if verdict.slo.metric.is_latency]
-    rates = [verdict for verdict in result.verdicts if isinstance(verdict.slo.metric, ResponseRate)]
+    # Those of one name are not about the curves of the whole load.
+    verdicts = [verdict for verdict in result.verdicts if not verdict.slo.name]
+    latencies = [verdict for verdict in verdicts if verdict.slo.metric.is_latency]
+    rates = [verdict for verdict in verdicts if isinstance(verdict.slo.metric, ResponseRate)]
     return Charts(
         curves=list(_curves(run)),
         requests=result.requests,

@@ -55,7 +55,7 @@ class SideBySide(Source):
     def __iter__(self) -> Generator[Tagged]:
         plan, generator = self._draft.plan, self._generator
         length = plan.duration / _count(plan, generator)
-        targets = [log_in(each, self._allowed_hosts).target for each in (plan, self._other)]
+        plans = [log_in(each, self._allowed_hosts) for each in (plan, self._other)]
         draw = random.Random(plan.seed)  # noqa: S311  # no secret
         for number in range(round(self._longest.duration / length)):
             if self._finishing:
@@ -64,7 +64,7 @@ class SideBySide(Source):
             begin, end = (round(each * length, 9) for each in (number, number + 1))
             part = self._longest.between(begin, min(end, float(self._longest.duration)))
             warm = max(float(plan.warmup if number == 0 else 0), min(_WARM, length / 4))
-            slices = [replace(part, target=target, warmup=Duration(warm)) for target in targets]
+            slices = [replace(part, target=each.target, mix=each.mix, warmup=Duration(warm)) for each in plans]
             found: dict[int, Interval] = {}
             for which in [0, 1] if draw.random() < 0.5 else [1, 0]:
                 result = runner.run(slices[which], generator, allowed_hosts=self._allowed_hosts)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from numbers import Integral
 from typing import Any, Literal, Self
 
@@ -227,9 +228,13 @@ class Plan:
         """Whether success is what it is for every load, and nobody said what to expect of this one."""
         return self.expect == read_expected(None, self.target)
 
-    def expects(self, status: str) -> bool:
-        """Whether an outcome counts as success; failures (``"timeout"``) never do."""
-        return is_expected(status, self.expect)
+    def expects(self, status: str, name: str = "") -> bool:
+        """Whether an outcome counts as success, of the request of a name; failures (``"timeout"``) never do."""
+        return is_expected(status, self._expected_by_name.get(name, self.expect))
+
+    @cached_property
+    def _expected_by_name(self) -> dict[str, tuple[str, ...]]:
+        return {request.name: request.expect for request in self.mix}
 
     def only(self, name: str) -> Plan:
         """Return the plan of the requests of one name, at their share of the rate. Raises KeyError."""
