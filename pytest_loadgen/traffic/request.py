@@ -145,12 +145,21 @@ def mix(
         built = _build(complete, weight, base)
         if built.name in found:
             raise PlanError(f"two requests are named {built.name!r}: give one of them name=")
-        if (origin := next(iter(found.values()), built).target.origin) != built.target.origin:
-            raise PlanError(
-                f"{built.name}: all requests of a load go to one service: {origin}, and not {built.target.origin} too"
-            )
+        _check_same_service(next(iter(found.values()), built).target, built)
         found[built.name] = built
     return tuple(found.values())
+
+
+def _check_same_service(first: Target, other: NamedRequest) -> None:
+    """Refuse a request that cannot use the connections of the first one. Raises PlanError."""
+    target = other.target
+    if (first.scheme, first.host, first.port) != (target.scheme, target.host, target.port):
+        raise PlanError(
+            f"{other.name}: all requests of a load go to one service: {first.origin}, and not {target.origin} too"
+        )
+    for option in ("verify", "cert", "http2"):
+        if getattr(first, option) != getattr(target, option):
+            raise PlanError(f"{other.name}: {option}= has to be the same for all requests: give it to load()")
 
 
 def _build(one: Request, weight: int, base: Callable[[], URL | None]) -> NamedRequest:
@@ -163,6 +172,11 @@ def _build(one: Request, weight: int, base: Callable[[], URL | None]) -> NamedRe
         if template and one.rows:
             _try(template, one.rows)
         target = template.target if template else Target.of(url, **given)
+        if template and target.login:
+            raise PlanError(
+                "auth= with a flow of its own signs one request, not one for each row: "
+                "log in before the load, and pass what it gives as headers="
+            )
         return NamedRequest(
             name=one.name or target.name,
             target=target,
