@@ -218,14 +218,15 @@ class Engine:
         else:
             self._queue.append(due)
 
-    def _assign(self, due: int) -> None:
-        """Send a request on the connection that was used the least recently, or on a new one.
+    def _assign(self, due: int, again: tuple[Kind, bytes] | None = None) -> None:
+        """Send the next request, or again one that could not be sent.
 
+        It goes to the connection that was used the least recently, or to a new one.
         All connections are used, because one of them may lead to a bad server. Every second request opens one until
         there are enough: so that at a low rate, too, connections are used again.
         """
         if self._mixed:
-            if (next_one := self._next()) is None:
+            if (next_one := again or self._next()) is None:
                 return
             kind, message = next_one
         free = self._free
@@ -259,6 +260,8 @@ class Engine:
             return kind, kind.message
         while not self._filled:
             if self._ran_out or self._stopped:
+                # Whoever has the data may have something to say about its end.
+                self._need_filled(False)
                 self.finish()
                 return None
             # The data comes slower than requests are due: a delay of the generator, which shows in its lag.
@@ -316,7 +319,7 @@ class Engine:
             # It has as many connections as this machine lets it have, and one of them is free.
             self._connections.discard(connection)
             self._opens_next = False
-            self._assign(connection.due)
+            self._assign(connection.due, connection.taken)
             return
         if connection.due >= self._start:
             counts = self._counts[connection.number]

@@ -193,6 +193,11 @@ class Connection:
         if changes and self._socket is not None:
             self._new_parser()
 
+    @property
+    def taken(self) -> tuple[Kind, bytes]:
+        """The request that it was to send."""
+        return self._kind, self._request
+
     def open(self) -> None:
         """Connect, then send the request."""
         self.last_response = 0

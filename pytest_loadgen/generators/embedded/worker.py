@@ -94,12 +94,12 @@ class Worker:
             self._busy = True
             sent = replace(plan, mix=tuple(request.without_data() for request in plan.mix))
             self._pipe.send_bytes(pickle.dumps((_environment(), sent)))
-            filled = filled_requests(plan)
+            feed = _Feed(filled_requests(plan))
             try:
-                yield from self._intervals(plan, _max_duration(plan), filled)
+                yield from self._intervals(plan, _max_duration(plan), feed)
             except KeyboardInterrupt:
                 self.stop()
-                yield from self._intervals(plan, _GRACE, filled)
+                yield from self._intervals(plan, _GRACE, feed)
                 raise
         except TimeoutError:
             raise  # not from the pipe, but from a timeout of the test itself
@@ -119,7 +119,7 @@ class Worker:
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(FINISH)
 
-    def _intervals(self, plan: Plan, seconds: float, filled: Iterator[bytes | None]) -> Iterator[Interval]:
+    def _intervals(self, plan: Plan, seconds: float, feed: _Feed) -> Iterator[Interval]:
         deadline = clock.monotonic() + seconds
         failed: PlanError | None = None
         while True:
@@ -138,20 +138,9 @@ class Worker:
                 self._busy = False
                 raise pickle.loads(content)  # noqa: S301  # from our own worker
             if kind == NEED:
-                failed = failed or self._feed(filled)
+                failed = failed or feed.send(self._pipe)
                 continue
             yield _interval(Figures(*marshal.loads(content)), plan)  # noqa: S302  # likewise
-
-    def _feed(self, filled: Iterator[bytes | None]) -> PlanError | None:
-        """Send the requests with data among the next ones; where one cannot be filled, stop the load, and say why."""
-        try:
-            taken = list(islice(filled, AT_ONCE))
-        except PlanError as error:
-            self.stop()
-            return error
-        begin = FILLED if len(taken) == AT_ONCE else FILLED_END
-        self._pipe.send_bytes(begin + marshal.dumps([request for request in taken if request is not None]))
-        return None
 
     # Not with the timeouts of Connection and Popen: they ask Python for the time, which a test may have stopped.
 
@@ -196,6 +185,34 @@ class Worker:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
         text = output.decode(errors="replace").strip()[-2000:]
         return f"{how}\n{text}" if text else how
+
+
+class _Feed:
+    """The requests with data of a load, which a worker gets in blocks."""
+
+    def __init__(self, filled: Iterator[bytes | None]) -> None:
+        self._filled = filled
+        self._ended = False
+        self._error: PlanError | None = None
+
+    def send(self, pipe: Connection) -> PlanError | None:
+        """Send the requests with data among the next ones.
+
+        Where one cannot be filled, the load ends there. Only if it comes so far, the worker asks again, and gets
+        nothing; and this returns why.
+        """
+        if self._ended:
+            return self._error
+        taken = []
+        try:
+            for request in islice(self._filled, AT_ONCE):
+                taken.append(request)  # noqa: PERF402  # those before an error are sent, too
+        except PlanError as error:
+            self._error = error
+        self._ended = len(taken) < AT_ONCE
+        begin = FILLED_END if self._ended else FILLED
+        pipe.send_bytes(begin + marshal.dumps([request for request in taken if request is not None]))
+        return None
 
 
 _ALL: weakref.WeakSet[Worker] = weakref.WeakSet()
