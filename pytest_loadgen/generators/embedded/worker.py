@@ -143,14 +143,14 @@ class Worker:
             yield _interval(Figures(*marshal.loads(content)), plan)  # noqa: S302  # likewise
 
     def _feed(self, filled: Iterator[bytes | None]) -> PlanError | None:
-        """Send the requests with data among the next ones; where one cannot be filled, stop the load, and say why."""
+        """Send the next requests with data; where one cannot be filled, stop the load, and say why."""
         try:
             taken = list(islice(filled, AT_ONCE))
         except PlanError as error:
             self.stop()
             return error
         begin = FILLED if len(taken) == AT_ONCE else FILLED_END
-        self._pipe.send_bytes(begin + marshal.dumps([request for request in taken if request is not None]))
+        self._pipe.send_bytes(begin + marshal.dumps(taken))
         return None
 
     # Not with the timeouts of Connection and Popen: they ask Python for the time, which a test may have stopped.
@@ -229,8 +229,8 @@ def _interval(figures: Figures, plan: Plan) -> Interval:
     return Interval(
         start=figures.start,
         seconds=figures.seconds,
-        latency=Histogram(figures.latency),
-        service_time=Histogram(figures.service_time),
+        latency=(latency := Histogram(figures.latency)),
+        service_time=latency if figures.service_time is None else Histogram(figures.service_time),
         outcomes={str(outcome): count for outcome, count in figures.outcomes.items()},
         lag=Histogram(figures.lag),
         cpu=figures.cpu,
@@ -239,7 +239,7 @@ def _interval(figures: Figures, plan: Plan) -> Interval:
         received=figures.received,
         retried=figures.retried,
         never_sent=figures.never_sent,
-        first_byte=Histogram(figures.first_byte),
+        first_byte=latency if figures.first_byte is None else Histogram(figures.first_byte),
         names={name: _named(each) for name, each in (names if figures.names else ())},
         reasons=figures.reasons,
     )
@@ -247,10 +247,10 @@ def _interval(figures: Figures, plan: Plan) -> Interval:
 
 def _named(figures: NamedFigures) -> figures_of_a_name.NamedFigures:
     return figures_of_a_name.NamedFigures(
-        latency=Histogram(figures.latency),
-        service_time=Histogram(figures.service_time),
+        latency=(latency := Histogram(figures.latency)),
+        service_time=latency if figures.service_time is None else Histogram(figures.service_time),
         outcomes={str(outcome): count for outcome, count in figures.outcomes.items()},
-        first_byte=Histogram(figures.first_byte),
+        first_byte=latency if figures.first_byte is None else Histogram(figures.first_byte),
         received=figures.received,
         never_sent=figures.never_sent,
     )
