@@ -196,7 +196,7 @@ class _Feed:
         self._error: PlanError | None = None
 
     def send(self, pipe: Connection) -> PlanError | None:
-        """Send the requests with data among the next ones.
+        """Send the next requests, None for those without data.
 
         Where one cannot be filled, the load ends there. Only if it comes so far, the worker asks again, and gets
         nothing; and this returns why.
@@ -211,7 +211,7 @@ class _Feed:
             self._error = error
         self._ended = len(taken) < AT_ONCE
         begin = FILLED_END if self._ended else FILLED
-        pipe.send_bytes(begin + marshal.dumps([request for request in taken if request is not None]))
+        pipe.send_bytes(begin + marshal.dumps(taken))
         return None
 
 
@@ -246,8 +246,8 @@ def _interval(figures: Figures, plan: Plan) -> Interval:
     return Interval(
         start=figures.start,
         seconds=figures.seconds,
-        latency=Histogram(figures.latency),
-        service_time=Histogram(figures.service_time),
+        latency=(latency := Histogram(figures.latency)),
+        service_time=latency if figures.service_time is None else Histogram(figures.service_time),
         outcomes={str(outcome): count for outcome, count in figures.outcomes.items()},
         lag=Histogram(figures.lag),
         cpu=figures.cpu,
@@ -256,7 +256,7 @@ def _interval(figures: Figures, plan: Plan) -> Interval:
         received=figures.received,
         retried=figures.retried,
         never_sent=figures.never_sent,
-        first_byte=Histogram(figures.first_byte),
+        first_byte=latency if figures.first_byte is None else Histogram(figures.first_byte),
         names={name: _named(each) for name, each in (names if figures.names else ())},
         reasons=figures.reasons,
     )
@@ -264,10 +264,10 @@ def _interval(figures: Figures, plan: Plan) -> Interval:
 
 def _named(figures: NamedFigures) -> figures_of_a_name.NamedFigures:
     return figures_of_a_name.NamedFigures(
-        latency=Histogram(figures.latency),
-        service_time=Histogram(figures.service_time),
+        latency=(latency := Histogram(figures.latency)),
+        service_time=latency if figures.service_time is None else Histogram(figures.service_time),
         outcomes={str(outcome): count for outcome, count in figures.outcomes.items()},
-        first_byte=Histogram(figures.first_byte),
+        first_byte=latency if figures.first_byte is None else Histogram(figures.first_byte),
         received=figures.received,
         never_sent=figures.never_sent,
     )
