@@ -212,6 +212,6 @@ def _reasons(intervals: Iterable[Interval]) -> dict[str, str]:
     return {kind: reason for each in reversed(list(intervals)) for kind, reason in each.reasons.items()}
 
 
-def count_outcomes(intervals: Iterable[Interval]) -> Counter[str]:
+def count_outcomes(intervals: Iterable[Interval | NamedFigures]) -> Counter[str]:
     """Add up how requests ended."""
     return _sum_outcomes(interval.outcomes for interval in intervals)

@@ -44,11 +44,18 @@ class Problem:
 
 def explained(result: Result) -> list[str]:
     """Say what was wrong with requests that failed, one sentence for each kind, where the generator knows it."""
-    return [
-        f"One of {counted(result.outcomes[kind], 'request')} that failed as {kind}: {reason}."
-        for kind, reason in sorted(result.total.reasons.items())
-        if kind in result.outcomes
-    ]
+    reasons, failures = result.total.reasons, result.failures
+    return [f"One of {_failed(kind, failures[kind])}: {reasons[kind]}." for kind in sorted(reasons) if kind in failures]
+
+
+def _failed(kind: str, count: int) -> str:
+    if kind == "check":
+        return f"{counted(count, 'response')} that failed the check"
+    return (
+        f"{counted(count, 'response')} of {kind}"
+        if is_answer(kind)
+        else f"{counted(count, 'request')} that failed as {kind}"
+    )
 
 
 def find_problems(result: Result) -> Iterator[Problem]:
