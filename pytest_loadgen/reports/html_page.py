@@ -171,7 +171,13 @@ class Section:
     def plan(self) -> Iterator[tuple[str, str]]:
         """The load that was requested."""
         plan = self.result.plan
-        if not self.result.names:
+        if self.result.names:
+            yield "service", plan.target.origin
+            for each in plan.mix:
+                data = ", with data" if each.has_data else ""
+                expected = "" if each.expect == plan.expect else f", expects {' or '.join(each.expect)}"
+                yield each.name, f"{each.target.name}, weight {each.weight}{data}{expected}"
+        else:
             yield "request", f"{plan.target.method} {plan.target.url}"
         yield "load", str(plan)
         if not plan.closed:
@@ -179,12 +185,7 @@ class Section:
         yield "connections", f"{plan.connections:,}"
         yield "warmup", str(plan.warmup)
         yield "timeout", str(plan.timeout)
-        if not self.result.names:
-            yield "expected statuses", ", ".join(plan.expect)
-        for each in self.result.plan.mix if self.result.names else ():
-            data = ", with data" if each.has_data else ""
-            expected = " or ".join(each.expect)
-            yield each.name, f"{each.target.method} {each.target.url}, weight {each.weight}{data}, expects {expected}"
+        yield "expected statuses", ", ".join(plan.expect)
 
     @property
     def generator(self) -> Iterator[tuple[str, str]]:

@@ -219,4 +219,6 @@ def plan_of(traffic: Any, options: Options, base: Callable[[], URL | None] = lam
     if listed and (wrong := min(of_request.keys() - SHARED_OPTIONS, default="")):
         raise PlanError(f"{wrong}= belongs to one request of the list, as in post('/orders', {wrong}=…)")
     found = mix(traffic if listed else [traffic], base, of_request, check, options.get("expect"))
+    if len(found) == 1:
+        of_plan["expect"] = found[0].expect
     return Plan.of(found[0].target, mix=found, **of_plan)

@@ -97,6 +97,7 @@ def test_unexpected_statuses(embedded: Embedded, answer: Answer, said: str, part
 def test_expected_ones_are_not_kept(embedded: Embedded) -> None:
     with serving(lambda request, _: (int(request.path[1:]), b"fine", {})) as url:
         assert run(embedded, url, "/404", expect=404).total.reasons == {}
+        assert run(embedded, url, get("/404", expect=404)).errors == 0
         result = run(embedded, url, [get("/404", expect=404), get("/500", name="broken"), head("/501")], rate=60)
     assert explained(result) == [
         "One of 10 responses of 500: its body is 'fine' (broken).",

@@ -6,20 +6,12 @@ from typing import Any
 import pytest
 
 from pytest_loadgen.figures.interval import NamedFigures
-from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.reports.summary import COLUMNS, remarks, rows
 from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.target import Target
 from tests.builders.figures import interval, result
 from tests.builders.traffic import plan
-from tests.reports.examples import MIX, WELL, judged
-
-
-def named_objective(name: str) -> SLO:
-    """Give an objective that says of which requests it is."""
-    objective = SLO.parse("p99 < 100ms")
-    object.__setattr__(objective, "name", name)
-    return objective
+from tests.reports.examples import MIX, WELL, judged, named_objective
 
 
 @pytest.mark.parametrize(
