@@ -12,6 +12,7 @@ from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval, count_outcomes
 from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.problems import LATE, find_problems, without_own_failures
+from pytest_loadgen.traffic.expected import is_expected
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import NO_TIME, Duration, Latency, NoAnswer, Rate, Share
 from pytest_loadgen.wording import counted
@@ -104,10 +105,23 @@ class Result:
         """How many requests there were, with or without a response."""
         return sum(interval.requests for interval in self.intervals)
 
+    @cached_property
+    def failures(self) -> Mapping[str, int]:
+        """The requests that failed, or got a status that is not expected, by how they ended."""
+        if not self.names:
+            return {kind: count for kind, count in self.outcomes.items() if not self.plan.expects(kind)}
+        found: Counter[str] = Counter()
+        for request in self.plan.mix:
+            figures = (each.names[request.name] for each in self.intervals if request.name in each.names)
+            for kind, count in count_outcomes(figures).items():
+                if not is_expected(kind, request.expect):
+                    found[kind] += count
+        return dict(found.most_common())
+
     @property
     def errors(self) -> int:
         """How many requests failed or got a status that is not expected."""
-        return sum(interval.errors(self.plan) for interval in self.intervals)
+        return sum(self.failures.values())
 
     @cached_property
     def without_own_failures(self) -> Self:

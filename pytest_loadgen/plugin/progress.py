@@ -30,7 +30,7 @@ class LiveLine:
         self._capture = capture
         self._plan = plan
         self._begun = time.monotonic()
-        self._intervals: list[Interval] = []
+        self._errors = 0
 
     def started(self) -> None:
         """Count the time from now on."""
@@ -39,14 +39,15 @@ class LiveLine:
 
     def show(self, interval: Interval, generator: str = "") -> None:
         """Show an interval, with the name of its generator where there are several."""
-        self._intervals.append(interval)
+        now = Result(self._plan, "", (interval,))
+        self._errors += now.errors
         elapsed = interval.start + interval.seconds
         if elapsed >= self._plan.duration:
             return
-        now = Result(self._plan, "", (interval,))
         lag = f", lag {interval.lag.percentile(99)}" if interval.lag else ""
-        errors = sum(Result(self._plan, "", (each,)).errors for each in self._intervals)
-        figures = f"{now.rate}, p50 {now.p50}, p99 {now.p99}, {counted(errors, 'error')}{lag}" if now.requests else ""
+        figures = (
+            f"{now.rate}, p50 {now.p50}, p99 {now.p99}, {counted(self._errors, 'error')}{lag}" if now.requests else ""
+        )
         from tqdm import tqdm
 
         self._draw(

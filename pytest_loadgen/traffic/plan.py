@@ -237,6 +237,13 @@ class Plan:
         return tuple(secret for target in self.targets for secret in target.secrets)
 
     @property
+    def name(self) -> str:
+        """What is sent, in a few words: ``GET /search``, or ``mix of 3 requests``."""
+        if len(self.mix) > 1:
+            return f"mix of {len(self.mix)} requests"
+        return self.mix[0].name if self.mix else self.target.name
+
+    @property
     def expects_default(self) -> bool:
         """Whether success is what it is for every load, and nobody said what to expect of this one."""
         return self.expect == read_expected(None, self.target)

@@ -210,9 +210,7 @@ class Target:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no message may show: values of headers, body and query."""
-        values = [value for name, value in self.headers if name.lower() not in _PUBLIC_HEADERS]
-        values += [self.body, self.path.partition(b"?")[2]]
-        return tuple(value.decode(errors="replace") for value in values)
+        return _secrets(self.path, self.headers, self.body)
 
     @property
     def tls(self) -> bool:
@@ -269,6 +267,20 @@ class Target:
             port=(0 if socket_path is not None else parts.port) or SCHEMES[scheme],
             path=b"",
         )
+
+
+def message_secrets(message: bytes) -> tuple[str, ...]:
+    """Give what no message may show of a request as it is sent by HTTP/1.1."""
+    head, _, body = message.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    fields = (line.partition(b": ") for line in lines)
+    return _secrets(first.split(b" ")[1], [(name, value) for name, _, value in fields], body)
+
+
+def _secrets(path: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> tuple[str, ...]:
+    values = [value for name, value in headers if name.lower() not in _PUBLIC_HEADERS]
+    values += [body, path.partition(b"?")[2]]
+    return tuple(value.decode(errors="replace") for value in values)
 
 
 def text_of(url: object) -> str:

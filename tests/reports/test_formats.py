@@ -64,7 +64,7 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     ("record", "names"),
     [
         (ONE, ["r.fortio.json"]),
-        (RECORD, ["r.1.fortio.json", "r.2.fortio.json", "r.3.fortio.json"]),
+        (RECORD, ["r.1.fortio.json", "r.2.fortio.json", "r.3.fortio.json", "r.4.fortio.json"]),
         (EMPTY, []),
     ],
 )

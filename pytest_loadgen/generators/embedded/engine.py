@@ -14,8 +14,9 @@ from pytest_loadgen.clock import wall
 from pytest_loadgen.figures.histogram import MASKS
 from pytest_loadgen.generators.cgroup import throttled
 from pytest_loadgen.generators.embedded.http1 import IDLE, OWN_LIMITS, Connection, Endpoint, Kind
-from pytest_loadgen.generators.embedded.protocol import AT_ONCE, Bucket, Figures, NamedFigures
+from pytest_loadgen.generators.embedded.protocol import AT_ONCE, Bucket, Evidence, Figures, NamedFigures
 from pytest_loadgen.generators.embedded.readiness import poller
+from pytest_loadgen.traffic.expected import is_expected
 from pytest_loadgen.traffic.feed import order
 from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.pacing import schedule
@@ -44,11 +45,16 @@ class Counts:
         self.latency: defaultdict[Bucket, int] = defaultdict(int)
         # In the closed model a request is due when it is sent.
         self.service_time = self.latency if closed_model else defaultdict(int)
-        self.outcomes: defaultdict[int | str, int] = defaultdict(int)
+        # Not a defaultdict: the first response of a status is where it is seen that it is unexpected.
+        self.outcomes: dict[int | str, int] = {}
         # Of responses that came in several pieces: when the first one came, and the last. All others came at once.
         self.first_byte: defaultdict[Bucket, int] = defaultdict(int)
         self.answered: defaultdict[Bucket, int] = defaultdict(int)
         self.received = self.never_sent = 0
+
+    def count_failure(self, kind: str) -> None:
+        """Count a request that failed."""
+        self.outcomes[kind] = self.outcomes.get(kind, 0) + 1
 
     def figures(self) -> NamedFigures:
         """Give them as plain values."""
@@ -80,7 +86,7 @@ class Engine:
         """
         self._plan = plan
         self._emit = emit
-        requests = plan.mix or (NamedRequest(plan.target.name, plan.target),)
+        requests = plan.mix or (NamedRequest(plan.target.name, plan.target, expect=plan.expect),)
         self._endpoint = Endpoint(plan.target, requests)
         # Which request comes next, where they are not all the same; those with data come filled.
         self._mixed = len(requests) > 1 or requests[0].filled
@@ -275,7 +281,7 @@ class Engine:
             self._need_filled(True)
         return bool(self._filled)
 
-    def on_response(self, connection: Connection, outcome: int | str, reusable: bool) -> None:
+    def on_response(self, connection: Connection, outcome: int | str, reusable: bool, data: bytes) -> None:
         """Count a response, and give the connection its next request."""
         now = clock()
         due = connection.due
@@ -283,9 +289,10 @@ class Engine:
             counts = self._counts[connection.number]
             elapsed = now - due
             if elapsed > self._timeout:
-                counts.outcomes["timeout"] += 1
+                counts.count_failure("timeout")
             elif outcome.__class__ is str:
-                counts.outcomes[outcome] += 1
+                self._explain(connection, outcome, data)
+                counts.count_failure(str(outcome))
             else:
                 counts.latency[bucket := elapsed & MASKS[elapsed.bit_length()]] += 1
                 if connection.first_byte:
@@ -295,7 +302,12 @@ class Engine:
                 if not self._closed_model:
                     elapsed = now - connection.sent
                     counts.service_time[elapsed & MASKS[elapsed.bit_length()]] += 1
-                counts.outcomes[outcome] += 1
+                try:
+                    counts.outcomes[outcome] += 1
+                except KeyError:
+                    # The first of its status in this interval: all others pay nothing for this.
+                    counts.outcomes[outcome] = 1
+                    self._explain(connection, outcome, data)
             counts.received += connection.received
         connection.received = connection.first_byte = 0
         connection.due = IDLE
@@ -314,6 +326,11 @@ class Engine:
         else:
             self._free.append(connection)
 
+    def _explain(self, connection: Connection, outcome: int | str, data: bytes) -> None:
+        """Keep what a response says, if it is the first of a kind that failed."""
+        if str(outcome) not in self._reasons and not is_expected(str(outcome), connection.kind.expect):
+            self._reasons[str(outcome)] = connection.evidence(outcome, data)
+
     def _give(self, connection: Connection) -> bool:
         """Make the next request of the mix that of a connection; return whether there is one."""
         if next_one := self._next():
@@ -330,10 +347,10 @@ class Engine:
             return
         if connection.due >= self._start:
             counts = self._counts[connection.number]
-            counts.outcomes[kind] += 1
+            counts.count_failure(kind)
             counts.received += connection.received
             if reason:
-                self._reasons.setdefault(kind, reason)
+                self._reasons.setdefault(kind, Evidence("", reason))
         self._connections.discard(connection)
         if self._closed_model:
             self._upcoming.append(clock() + _FAILURE_PAUSE)
@@ -352,7 +369,7 @@ class Engine:
             return
         else:
             counts = self._counts[next_one[0].number]
-        counts.outcomes["timeout"] += 1
+        counts.count_failure("timeout")
         counts.never_sent += 1
 
     # Timeouts, intervals, and the end of the run.
@@ -449,7 +466,7 @@ class Engine:
         self._dispatched += sum(self._lag.values())
         self._counts = [Counts(self._closed_model) for _ in self._endpoint.kinds]
         self._lag = defaultdict(int)
-        self._reasons: dict[str, str] = {}
+        self._reasons: dict[str, Evidence] = {}
         self.retried = self._stalled = 0
         self._throttled_start = throttled()
         self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()

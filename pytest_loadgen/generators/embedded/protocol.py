@@ -30,6 +30,19 @@ class NamedFigures(NamedTuple):
     never_sent: int
 
 
+class Evidence(NamedTuple):
+    """What was wrong with a request that failed."""
+
+    name: str
+    """Of the request, where there are several."""
+    why: str
+    """Empty where the status says it."""
+    body: str = ""
+    """How the body of its response begins."""
+    is_cut: bool = False
+    """Whether the body goes on."""
+
+
 class Figures(NamedTuple):
     """An interval as plain values, which are fast to encode."""
 
@@ -47,7 +60,7 @@ class Figures(NamedTuple):
     never_sent: int
     first_byte: dict[Bucket, int] | None
     names: list[NamedFigures]
-    reasons: dict[str, str]
+    reasons: dict[str, Evidence]
 
 
 class Environment(NamedTuple):
