@@ -106,6 +106,10 @@ class LoadGenerator(Protocol):
             setattr(generator, setting, value)
         return generator
 
+    def close(self) -> None:
+        """End what the generator keeps between loads, such as processes; another load may start it again."""
+        return  # without it, the method would be an abstract one of the protocol
+
     def run(self, plan: Plan) -> Intervals:
         """Load the service, yielding each interval as it ends; closing the iterator stops the load.
 

@@ -28,7 +28,7 @@ from pytest_loadgen.generators.channel import (
 from pytest_loadgen.redaction import redact, without_password
 from pytest_loadgen.traffic.plan import FEATURES, HIGHEST_RATE, Plan
 from pytest_loadgen.units import Duration
-from pytest_loadgen.wording import printable
+from pytest_loadgen.wording import one_line
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.messages import Description
@@ -246,7 +246,7 @@ class Remote(LoadGenerator):
 
     def _error(self, error: CallError, plan: Plan | None = None, received: bool = False) -> LoadError:
         """Translate an error, without secrets."""
-        details = redact(printable(error.details), (*(plan.target.secrets if plan else ()), self._resolved_token))
+        details = redact(one_line(error.details), (*(plan.target.secrets if plan else ()), self._resolved_token))
         return _ERRORS.get(error.code, GeneratorError)(self._message(error.code, details[:_MAX_MESSAGE], received))
 
     def _message(self, code: str, details: str, received: bool) -> str:
