@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
+from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval, count_outcomes
 from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.problems import LATE, find_problems, without_own_failures
 from pytest_loadgen.traffic.expected import is_expected
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.units import NO_TIME, Duration, Latency, NoAnswer, Rate, Share
+from pytest_loadgen.units import NO_TIME, Duration, Latency, NoAnswer, Rate, Share, is_real
 from pytest_loadgen.wording import counted
 
 LatencyFrom = Literal["scheduled", "sent", "corrected"]
@@ -161,10 +162,13 @@ class Result:
 
         Measured from when a request was due, or with `service` from when it was sent. Requests
         without a response count as slower than any other: a percentile among them is a `NoAnswer`,
-        which exceeds every limit. Raises ValueError where there is no such percentile.
+        which exceeds every limit. Raises PlanError where there is no such percentile.
         """
+        __tracebackhide__ = True
         if service:
             return self.by_service_time.percentile(percent)
+        if not is_real(percent) or not 0 <= percent <= 100:
+            raise PlanError(f"percentile({percent!r}): write a number from 0 to 100")
         wanted = rank(percent, self.requests or 1)
         latency = self.total.latency
         if wanted <= latency.count:

@@ -107,7 +107,7 @@ def _curves(run: Run) -> Iterator[Curve]:
     result = run.result
     best, worst = result.best_and_worst()
     yield _curve(
-        "response time (from schedule)" if result.latency_from == "scheduled" else "latency (from send)",
+        "response time (from when due)" if result.latency_from == "scheduled" else "latency (from when sent)",
         "main",
         worst,
     )
@@ -115,7 +115,7 @@ def _curves(run: Run) -> Iterator[Curve]:
         yield _curve("best case (wide buckets)", "best", best)
     # In the closed model, and where nothing waited, the two are the same.
     if result.total.service_time and result.total.service_time != result.total.latency:
-        yield _curve("service time (from send)", "service", worst.by_service_time)
+        yield _curve("service time (from when sent)", "service", worst.by_service_time)
     if (baseline := result.baseline).result is not None:
         yield _curve("against" if baseline.paired else "baseline", "baseline", baseline.result.best_and_worst()[1])
 

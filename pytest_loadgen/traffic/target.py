@@ -344,7 +344,10 @@ def _split(url: str) -> tuple[str, str | None]:
     except ValueError as error:
         raise PlanError(f"invalid URL: {_ENCODE if '@' in url else error}") from None
     if parts.scheme not in SCHEMES:
-        raise PlanError(f"unknown scheme {parts.scheme}://: {did_you_mean(parts.scheme, SCHEMES)}")
+        if not parts.scheme:
+            raise PlanError(f"the URL has no scheme: write 'http://{without_password(url).lstrip('/')}'")
+        # Nearly each letter has to be right: ftp is not a misspelt tcp.
+        raise PlanError(f"unknown scheme {parts.scheme}://: {did_you_mean(parts.scheme, SCHEMES, cutoff=0.75)}")
     host = parts.netloc.rpartition("@")[2]
     unix = parts.scheme.endswith("+unix")
     # With one of / ? # in a password, what is left of it looks like a host.
