@@ -279,7 +279,7 @@ def test_the_command_line_says_where_the_service_is(suite: pytest.Pytester, serv
         "import pytest\n@pytest.fixture(scope='session')\ndef load_target():\n    raise AssertionError('not asked')\n"
     )
     suite.makepyfile("def test_it(load):\n    load()\n")
-    run(suite, f"--load-target={server.url}/chunked").assert_outcomes(passed=1)
+    run(suite, f"--load-target={server.url}/chunked?a=1").assert_outcomes(passed=1)
     assert server.requests["/chunked"] == 20
 
 
