@@ -20,15 +20,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command, and give the exit status."""
     parser = argparse.ArgumentParser(prog="python -m pytest_loadgen", description="Load tests in pytest.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    listing = commands.add_parser("generators", help="list the load generators: what is here, and what each can do")
-    serving = commands.add_parser("serve", help="lend the load generators of this machine to others, over gRPC")
+    listing = commands.add_parser(
+        "generators", help="list the load generators: which are found, and what each supports"
+    )
+    serving = commands.add_parser("serve", help="serve this machine's load generators to other machines over gRPC")
     for command in listing, serving:
         command.add_argument(
             "--folder",
             type=Path,
             default=Path(),
             metavar="PATH",
-            help="where pyproject.toml is that configures some (.)",
+            help="directory of the pyproject.toml that configures generators (default: .)",
         )
     add_options(serving)
     parsed = parser.parse_args(arguments)

@@ -108,7 +108,7 @@ def test_imports_go_one_way(module: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({package(module) for module in MODULES if "." in module}))
-def test_no_circles_in_a_package(name: str) -> None:
+def test_no_import_cycles_in_a_package(name: str) -> None:
     """The modules of a package do not import each other in a circle."""
     inside = {module: ours(IMPORTS[module]) for module in MODULES if package(module) == name}
     graph = {module: {other for other in names if other in inside} for module, names in inside.items()}

@@ -162,7 +162,8 @@ class Judging:
         if self.extended_by == 1 or not self._went_on_for:
             return ""
         texts = ", ".join(slo.text for slo in self._went_on_for)
-        return f"went on to {Duration(round(self._elapsed, 1))} while {texts} was unclear"
+        unclear = "was unclear" if len(self._went_on_for) == 1 else "were unclear"
+        return f"was extended to {Duration(round(self._elapsed, 1))} while {texts} {unclear}"
 
     def _look(self, result: JudgedResult) -> bool:
         """Judge what there is so far, and return whether that is enough."""

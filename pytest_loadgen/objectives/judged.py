@@ -58,7 +58,7 @@ class JudgedResult(Result):
         try:
             parsed = parse_metric(metric)
         except PlanError as error:
-            raise error.with_traceback(None) from None
+            raise PlanError(f"change({metric!r}): {str(error).removeprefix(f'{metric!r}: ')}") from None
         if not parsed.is_comparable:
             raise PlanError(f"change({metric!r}): {parsed} cannot be compared with a baseline")
         if self.baseline.result is None:

@@ -61,7 +61,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0,
         help="repeat each comparison N times with the same service (A/A test), to see how far it can be trusted",
     )
-    group.addoption("--load-stop-early", action="store_true", help="end each load as soon as its objectives are clear")
+    group.addoption(
+        "--load-stop-early", action="store_true", help="end each load as soon as its objectives are decided"
+    )
     group.addoption("--load-strict", action="store_true", help="fail tests with unclear objectives")
     parser.addini("load_slo", "objectives for every load, one per line", type="linelist")
     parser.addini("load_generator", "load generator to use (default: embedded)")
@@ -188,7 +190,7 @@ def _deselect(item: pytest.Item) -> None:
     names = {mark.name for mark in item.iter_markers()}
     wanted: str = item.config.getoption("markexpr")
     if wanted and not Expression.compile(wanted).evaluate(lambda name, /, **_: name in names):
-        pytest.skip(f"loads, and -m {wanted!r} does not want it")
+        pytest.skip(f"it runs a load, which -m {wanted!r} deselects")
 
 
 def _typos(item: pytest.Item) -> Iterator[str]:

@@ -100,7 +100,7 @@ def check_names(config: pytest.Config) -> None:
             from pytest_loadgen.traffic.target import Target, join
 
             try:
-                Target.of(join(base, "/"))
+                Target.of(join(base, ""))  # with a query, if it has one: then it is the whole address
             except LoadError as error:
                 raise LoadError(f"{source}: {error}") from None
     for option in ("load_save", "load_compare"):

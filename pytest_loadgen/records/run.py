@@ -35,13 +35,13 @@ class Run:
         if result.all_failed:
             return "failed"
         if result.problems or "invalid" in outcomes:
-            return "met the limit of the generator"
+            return "reached the limit of the generator"
         if "missed" in outcomes:
             return "missed an objective"
         # A change that may be too large would be no change the next time.
         compared = [verdict for verdict in result.verdicts if verdict.slo.is_relative]
         if result.baseline.result and not result.against and not all(compared):
-            return "could not be told from its baseline"
+            return "could not be judged against the baseline"
         return ""
 
     def without_baseline(self) -> Self:

@@ -75,6 +75,23 @@ def _by_name(failed: Result) -> str:
     return f" By name: {shown}{more}." if named else ""
 
 
+_BLOCKED = (
+    "load() was called in a coroutine and blocks its event loop: if the service runs in the same loop, "
+    "use 'await asyncio.to_thread(load, …)'."
+)
+
+
+def _in_event_loop() -> bool:
+    """Return whether the test is a coroutine: what else runs in its event loop waits for the load."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _describe_failures(failed: Result, result: JudgedResult) -> str:
     """Say how most or all requests failed, and what to look at."""
     plan, errors = failed.plan, failed.errors
@@ -96,7 +113,8 @@ def _describe_failures(failed: Result, result: JudgedResult) -> str:
         return f"{said}{reasons}"
     said += reasons.replace("\n  ", " ")
     if "timeout" in failed.outcomes:
-        return f"{said} No response came within {plan.timeout} (timeout=)."
+        said += f" No response came within {plan.timeout} (timeout=)."
+        return f"{said} {_BLOCKED}" if _in_event_loop() else said
     if failed.outcomes.keys() & {"closed", "protocol", "tls"}:
         scheme = plan.target.scheme.upper()
         return f"{said} Does {plan.target.origin} speak {scheme}, and does it require a client certificate (cert=)?"

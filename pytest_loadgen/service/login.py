@@ -108,7 +108,7 @@ def _send(target: Target, request: httpx.Request, timeout: float, allowed_hosts:
     try:
         return _within(_PATIENCE, answer)
     except TimeoutError:
-        raise ServiceError(f"{what} had no answer within {Duration(_PATIENCE)}") from None
+        raise ServiceError(f"{what} got no response within {Duration(_PATIENCE)}") from None
     except httpx.HTTPError as error:
         raise ServiceError(f"{what} failed: {error or type(error).__name__}") from None
 

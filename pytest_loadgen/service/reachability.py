@@ -158,7 +158,7 @@ def _advice(target: Target, error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code in _OTHER_NAME:
         return f"Use an address that the certificate is for, or one for this address at the service; {anyway}"
     if error.verify_code in _UNKNOWN_ISSUER and isinstance(target.verify, str):
-        return f"verify={target.verify!r} has not the CA that signed it: use a file that has; {anyway}"
+        return f"verify={target.verify!r} does not contain the CA that signed it: use a file that does; {anyway}"
     if error.verify_code in _UNKNOWN_ISSUER:
         return f"Use verify='ca.pem' to trust the CA that signed it; {anyway}"
     return f"Replace the certificate; {anyway}"

@@ -51,7 +51,7 @@ def read(path: Path) -> Imported:
     except (OSError, ValueError) as error:
         raise PlanError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     if len(text) > _LARGEST:
-        raise PlanError(f"{path} has more than {_LARGEST:,} characters, and so is no file of Meshery's")
+        raise PlanError(f"{path} is too large for a Meshery file: it has more than {_LARGEST:,} characters")
     document = _parsed(path, text)
     try:
         document = _canonical(document, {})

@@ -121,7 +121,9 @@ class _SharedLoad(Running):
             for worker in workers:
                 worker.wait(step)
             if passed > limit and (late := ", ".join(worker.name for worker in workers if not worker.done)):
-                raise GeneratorError(f"{late} did not end within {limit:g} s, although the load was to end before")
+                raise GeneratorError(
+                    f"{late} did not end within {limit:g} s, although the load should have ended before"
+                )
 
     def _receive(self, hub: Hub, workers: list[_Worker]) -> None:
         """Handle the workers' messages, and notice workers that ended without one. Raises Cancelled."""

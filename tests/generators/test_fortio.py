@@ -265,7 +265,7 @@ def test_requests_that_were_sent_again(tmp_path: Path, sockets: list[int], metho
     assert found.total.unseen == unseen
 
 
-def test_connections_after_failures_are_no_mystery(tmp_path: Path) -> None:
+def test_connections_after_failures_are_explained(tmp_path: Path) -> None:
     stderr = "\n".join([error("warming up", at=-1), HEAD, error("EOF"), error("EOF", 1, 0.105)])
     calls = [call(0, 0, 0, details="-1"), *ON_TIME[1:10], call(1, 0, 0.1, details="-1"), *ON_TIME[11:]]
     found = parsed(tmp_path, calls, stderr, Sockets=[3, 3])

@@ -92,7 +92,7 @@ def test_a_miss_by_more_than_the_machine_adds(slo: str, machine_p99: str, outcom
 @pytest.mark.parametrize("silent", [1, 2, 3])
 @pytest.mark.parametrize("added", [{"added_latency": Duration("2ms")}, {"machine_p99": Duration("90ms")}])
 @pytest.mark.parametrize("slo", ["p99 < 200ms", "max < 200ms", "p99 < 200ms over any 4s"])
-def test_requests_without_a_response_are_beyond_any_floor(silent: int, added: Any, slo: str) -> None:
+def test_requests_without_a_response_are_beyond_any_added_latency(silent: int, added: Any, slo: str) -> None:
     """What generator or machine may add to a latency does not explain requests that had no response."""
     answered = [interval({"200": 200}, ms=1, start=at) for at in range(6 - silent)]
     unanswered = [interval({"timeout": 200}, start=at) for at in range(6 - silent, 6)]

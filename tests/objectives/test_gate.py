@@ -294,13 +294,13 @@ def test_a_load_that_goes_on_says_so() -> None:
     """A load that lasts longer than planned says how long, and which objectives it was for."""
     judging = begin(["errors == 0", "p99 < 100ms"])
     ended(judging, DOUBTFUL)
-    assert judging.judged(DOUBTFUL).went_on == "went on to 15s while p99 < 100ms was unclear"
+    assert judging.judged(DOUBTFUL).went_on == "was extended to 15s while p99 < 100ms was unclear"
     # Also where it was too small to be looked at before, and where it was decided in the end.
     judging = begin("p99 < 100ms", plan(rate=20))
     few = [second(at, 0, of=20) for at in range(15)]
     assert ended(judging, few) == 0
     found = judging.judged(few)
-    assert (found.went_on, found.verdicts[0].outcome) == ("went on to 15s while p99 < 100ms was unclear", "met")
+    assert (found.went_on, found.verdicts[0].outcome) == ("was extended to 15s while p99 < 100ms was unclear", "met")
     judging = begin(load=plan(duration=10))
     assert judging.judged(FAST[: ended(judging, FAST)]).went_on == ""
 
@@ -332,7 +332,7 @@ def test_a_window_does_not_lengthen_a_load_that_goes_on_for_another() -> None:
     assert 10 < end < 30
     found = judging.judged(burst[:end])
     assert [verdict.outcome for verdict in found.verdicts] == ["unclear", "met"]
-    assert found.went_on == f"went on to {end}s while errors < 1% was unclear"
+    assert found.went_on == f"was extended to {end}s while errors < 1% was unclear"
 
 
 def test_the_worst_window_may_be_still_to_come() -> None:

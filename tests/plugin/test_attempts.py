@@ -133,7 +133,7 @@ def test_a_change_that_is_unclear_replaces_no_baseline(suite: pytest.Pytester) -
     )
     result = run(suite, "--load-save=main", "--load-compare=main")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*nothing saved: 1 load could not be told from its baseline."])
+    result.stdout.fnmatch_lines(["*nothing saved: 1 load could not be judged against the baseline."])
     assert saved(suite) == before
 
 

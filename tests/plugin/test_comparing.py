@@ -67,7 +67,7 @@ def test_what_is_no_name_is_said_so(suite: pytest.Pytester, option: str) -> None
     result.stderr.fnmatch_lines(["ERROR: '../x' is not a valid baseline name: *"])
 
 
-def test_a_spoilt_baseline_is_an_error_at_the_users_line(suite: pytest.Pytester) -> None:
+def test_a_corrupt_baseline_is_an_error_at_the_users_line(suite: pytest.Pytester) -> None:
     run(suite, "--load-save=main")
     (path,) = Path(suite.path).glob(".loadgen/*/main.json")
     path.write_text("{")
@@ -103,7 +103,7 @@ def test_what_others_cannot_be_compared_with_is_not_kept(suite: pytest.Pytester)
     assert not list(Path(suite.path).glob(".loadgen/*/main.json"))
 
 
-def test_a_dead_service_to_compare_with_is_no_green(suite: pytest.Pytester) -> None:
+def test_a_dead_service_to_compare_with_does_not_pass(suite: pytest.Pytester) -> None:
     """To be faster than what does not answer is easy."""
     with Server() as old:
         old.choose = lambda path, before: "/503"

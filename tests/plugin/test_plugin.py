@@ -101,7 +101,7 @@ def test_an_expected_status_is_no_error(suite: pytest.Pytester) -> None:
     run(suite).assert_outcomes(passed=1)
 
 
-def test_a_service_that_is_not_up_is_said_so_at_the_users_line(suite: pytest.Pytester, server: Server) -> None:
+def test_a_service_that_is_down_is_an_error_at_the_users_line(suite: pytest.Pytester, server: Server) -> None:
     server.die()
     suite.makepyfile('def test_down(load):\n    load("/", ready_timeout=0.1)\n')
     result = run(suite)
@@ -219,7 +219,7 @@ def test_an_impossible_call_stops_before_any_load(suite: pytest.Pytester, server
         ("assert result.error_rate < 'few'", "'few' is not a share: *"),
         ("assert result.percentile('99') < 1", "percentile('99'): write a number from 0 to 100"),
         ("assert result.change('p99').high < 2", "change('p99'): there is no baseline: *"),
-        ("assert result.change('speed').high < 2", "'speed': 'speed' is not a metric: *"),
+        ("assert result.change('speed').high < 2", "change('speed'): 'speed' is not a metric: *"),
         ("assert result.judge('p99 < 1')", "'p99 < 1': 1 needs a unit: *"),
     ],
 )
@@ -279,7 +279,7 @@ def test_the_command_line_says_where_the_service_is(suite: pytest.Pytester, serv
         "import pytest\n@pytest.fixture(scope='session')\ndef load_target():\n    raise AssertionError('not asked')\n"
     )
     suite.makepyfile("def test_it(load):\n    load()\n")
-    run(suite, f"--load-target={server.url}/chunked").assert_outcomes(passed=1)
+    run(suite, f"--load-target={server.url}/chunked?a=1").assert_outcomes(passed=1)
     assert server.requests["/chunked"] == 20
 
 
@@ -514,7 +514,7 @@ def in_a_terminal(suite: pytest.Pytester, *args: str) -> str:
     return written.decode()
 
 
-def test_a_terminal_shows_how_the_load_is_going_and_then_nothing_of_it(suite: pytest.Pytester) -> None:
+def test_a_live_line_is_shown_and_cleared(suite: pytest.Pytester) -> None:
     suite.makepyfile(test_a="def test_long(load):\n    load('/', rate=100, duration=2.5)\n")
     written = in_a_terminal(suite)
     assert re.search(r"\x1b7\x1b\[K .* 1/2\.5s 100/s, p50 \S+, p99 \S+, 0 errors, lag \S+\s*\x1b8", written), written

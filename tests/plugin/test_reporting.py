@@ -50,7 +50,7 @@ def test_reports_are_written(suite: pytest.Pytester, args: list[str]) -> None:
         ("r", "ERROR: --load-report r: unknown file extension: choose from *"),
     ],
 )
-def test_an_unknown_form_stops_before_any_load(suite: pytest.Pytester, path: str, said: str) -> None:
+def test_an_unknown_report_format_stops_before_any_load(suite: pytest.Pytester, path: str, said: str) -> None:
     result = run(suite, f"--load-report={path}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([said])
@@ -87,7 +87,7 @@ def test_what_goes_wrong_elsewhere_keeps_none_from_being_written(suite: pytest.P
     assert (suite.path / "r.md").exists()
 
 
-def test_a_hook_gives_another_form(suite: pytest.Pytester) -> None:
+def test_a_hook_adds_a_report_format(suite: pytest.Pytester) -> None:
     suite.makeconftest(
         f"""{CONFTEST}
 from pytest_loadgen.reports.formats import Report
@@ -100,7 +100,7 @@ def pytest_loadgen_reports():
     assert Path(suite.path / "r.count").read_text() == "2 loads"
 
 
-def test_a_summary_that_cannot_be_written_is_said(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_summary_that_cannot_be_written_is_reported(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(suite.path))
     result = run(suite, "-k", "well")

@@ -106,7 +106,7 @@ def test_not_load_is_meant_for_doctests_too(suite: pytest.Pytester) -> None:
     run(suite, "--doctest-modules").assert_outcomes(passed=1)
     result = run(suite, "--doctest-modules", "-m", "not load", "-rs")
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*loads, and -m 'not load' does not want it*"])
+    result.stdout.fnmatch_lines(["*it runs a load, which -m 'not load' deselects*"])
 
 
 def test_a_terminal_that_is_not_utf_8(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_a_terminal_that_is_not_utf_8(suite: pytest.Pytester, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("option", ["--load-report", "--load-storage"])
-def test_a_root_directory_that_an_option_moved_is_told(suite: pytest.Pytester, option: str) -> None:
+def test_a_root_directory_that_an_option_moved_is_reported(suite: pytest.Pytester, option: str) -> None:
     """Pytest takes the second of two words for a path of tests, if it exists."""
     elsewhere = suite.path.parent / f"{suite.path.name}.elsewhere.json"
     elsewhere.write_text("")
@@ -129,7 +129,7 @@ def test_a_root_directory_that_an_option_moved_is_told(suite: pytest.Pytester, o
     result.stdout.no_fnmatch_line("pytest took *")
 
 
-def test_nothing_of_a_name_is_obeyed(suite: pytest.Pytester) -> None:
+def test_control_characters_of_a_name_are_escaped(suite: pytest.Pytester) -> None:
     """Control characters and GitHub's commands in what comes from elsewhere: here the outcomes, and a message."""
     outcome = "\\x1b[31m\\n::error::x"
     suite.makeconftest(CONFTEST.replace('{"200": int(plan.rate)}', f'{{"200": 99, "{outcome}": 1}}'))

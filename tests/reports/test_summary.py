@@ -114,5 +114,5 @@ def test_remarks_of_a_mix() -> None:
 
 def test_a_load_that_went_on() -> None:
     """A load that lasted longer than planned says what for."""
-    longer = replace(result(interval({"200": 100})), went_on="went on to 15s while p99 < 1s was unclear")
-    assert remarks(longer) == ["the load went on to 15s while p99 < 1s was unclear."]
+    longer = replace(result(interval({"200": 100})), went_on="was extended to 15s while p99 < 1s was unclear")
+    assert remarks(longer) == ["the load was extended to 15s while p99 < 1s was unclear."]

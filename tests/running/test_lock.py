@@ -132,7 +132,7 @@ def test_loads_exclude_each_other(start: Start) -> None:
     assert second.says("in")
 
 
-def test_nobody_waits_for_nobody(tmp_path: Path) -> None:
+def test_without_another_load_nothing_waits(tmp_path: Path) -> None:
     """Where nobody has the machine, nothing is said of waiting; nor where it is another folder's."""
     (tmp_path / "other").mkdir()
     said: list[str] = []
@@ -195,7 +195,7 @@ def test_the_end_of_a_wait_names_the_holder(start: Start, tmp_path: Path) -> Non
     )
 
 
-def test_a_closed_umask_locks_nobody_out(tmp_path: Path) -> None:
+def test_a_strict_umask_does_not_lock_others_out(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         with machine_lock(tmp_path):

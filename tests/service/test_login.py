@@ -141,7 +141,7 @@ def test_flows_that_lead_nowhere(service: Service, auth: httpx.Auth, message: st
 def test_a_login_that_does_not_answer(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an error after a while, however the service dawdles."""
     monkeypatch.setattr(login, "_PATIENCE", 0.2)
-    with pytest.raises(ServiceError, match=r"GET http://127.0.0.1:.*/silent of its flow had no answer within 200ms"):
+    with pytest.raises(ServiceError, match=r"GET http://127.0.0.1:.*/silent of its flow got no response within 200ms"):
         log_in(plan(f"{service.url}/me", Token(f"{service.url}/silent")))
 
 

@@ -203,7 +203,7 @@ FUTURE = datetime.datetime(2101, 1, 1, tzinfo=datetime.UTC)
             r"not yet valid\. Renew the certificate",
         ),
         ((["other.example"], {}), "right", r"not valid for 'localhost'\.+ Use an address that the certificate is for"),
-        ((["localhost"], {}), "wrong", r"issuer certificate\. verify='.*' has not the CA that signed it: use a file"),
+        ((["localhost"], {}), "wrong", r"issuer certificate\. verify='.*' does not contain the CA that signed it: use"),
         (
             (["localhost"], {}),
             None,

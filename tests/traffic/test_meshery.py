@@ -193,7 +193,7 @@ def test_an_address_in_the_oldest_spelling(tmp_path: Path, endpoint: Any) -> Non
     assert (found.traffic, found.remarks) == ("http://a/", [])
 
 
-def test_a_misspelt_key_is_told(tmp_path: Path) -> None:
+def test_a_misspelt_key_is_reported(tmp_path: Path) -> None:
     """Without its rate, it would be another load."""
     profile = {**PROFILE, "qsp": 5}
     assert meshery.read(written(tmp_path, profile)).remarks == ["the key 'qsp' is unknown and was ignored."]
