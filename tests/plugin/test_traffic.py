@@ -241,7 +241,7 @@ def test_a_profile_with_several_endpoints(suite: pytest.Pytester, service: Recor
     ("call", "message"),
     [
         ("[]", "load([]): a list of requests needs at least one"),
-        ('[get("/{id}", each([{"name": 1}]))]', "GET /{id}: no field {id}; it has name"),
+        ('[get("/{id}", each([{"name": 1}]))]', "GET /{id}: row 0: no field {id}; it has name"),
         ('[get("/{id}", each([{"id": 1}] * 9 + [{}]))]', "GET /{id}: row 9: no field {id}*"),
         ('[get("/", weight=-1)]', "weight=-1: expected a number above 0, up to 1,000,000"),
         ('[get("/"), get("/?q")]', "two requests are named 'GET /': give one of them name="),
@@ -251,6 +251,15 @@ def test_a_profile_with_several_endpoints(suite: pytest.Pytester, service: Recor
         ),
         ('[get("/", jsn={})]', "a request has no option 'jsn': did you mean 'json'?*"),
         ('["/"], json={}', "json= belongs to one request of the list, as in post('/orders', json=…)"),
+        ('"/orders", json=lambda row: {}', "json= is a function, and there are no rows for it: post('http://*"),
+        (
+            '[post("/orders", json=lambda row: {})]',
+            "POST /orders: json= is a function, and there are no rows for it: *",
+        ),
+        ('"/{}", each([1])', "load() takes one address, one request, or a list of them: load(['/a', '/b']); rows *"),
+        ('"/a", "/b"', "load() takes one address, one request, or a list of them: *"),
+        ('(get(path) for path in "ab")', "load() takes a list of requests, which can be read again, not a generator"),
+        ('[get("/a", rate=5)]', "rate= belongs to the load, not to a request: load([…], rate=…)"),
         ('["/"], chekc="x"', "load has no option 'chekc': did you mean 'check'?*"),
         (
             'get("/{}", each([1])), generator="fortio"',
