@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.outcomes import is_answer
+from pytest_loadgen.traffic.plan import Plan
 
 
 def _number(value: Any) -> Any:
@@ -145,7 +146,17 @@ class Interval:
     def of(self, name: str) -> Interval:
         """Give the interval of the requests of one name; lag, CPU and throttling are those of the whole."""
         figures = self.names.get(name, NamedFigures())
-        return replace(self, names={}, retried=0, **{key: getattr(figures, key) for key in _figures(NamedFigures)})
+        return replace(self, names={}, retried=0, **{key: getattr(figures, key) for key in NAMED_FIGURES})
+
+    def errors(self, plan: Plan) -> int:
+        """Count the requests that failed or got a status that is not expected of them."""
+        rest = Counter(self.outcomes)
+        found = 0
+        for name, figures in self.names.items():
+            rest.subtract(figures.outcomes)
+            found += sum(count for outcome, count in figures.outcomes.items() if not plan.expects(outcome, name))
+        # Failures that no request of the mix is known for are of the whole.
+        return found + sum(count for outcome, count in (+rest).items() if not plan.expects(outcome))
 
     @property
     def requests(self) -> int:
@@ -185,13 +196,13 @@ class Interval:
     def as_dict(self) -> dict[str, Any]:
         """Give the interval as JSON can hold it; histograms in HdrHistogram's own encoding."""
         figures = {name: figure.encode(getattr(self, name)) for name, figure in _figures(type(self)).items()}
-        return {"start": self.start, "seconds": self.seconds, **figures}
+        return {"start": self.start, "seconds": self.seconds, **figures, "reasons": dict(self.reasons)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `as_dict` wrote. Raises KeyError or ValueError."""
         figures = {name: figure.decode(data[name]) for name, figure in _figures(cls).items()}
-        return cls(_number(data["start"]), _number(data["seconds"]), **figures)
+        return cls(_number(data["start"]), _number(data["seconds"]), **figures, reasons=dict(data["reasons"]))
 
 
 def _figures(kind: type[Interval | NamedFigures]) -> Mapping[str, Figure]:
@@ -212,6 +223,6 @@ def _reasons(intervals: Iterable[Interval]) -> dict[str, str]:
     return {kind: reason for each in reversed(list(intervals)) for kind, reason in each.reasons.items()}
 
 
-def count_outcomes(intervals: Iterable[Interval]) -> Counter[str]:
+def count_outcomes(intervals: Iterable[Interval | NamedFigures]) -> Counter[str]:
     """Add up how requests ended."""
     return _sum_outcomes(interval.outcomes for interval in intervals)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.objectives.gate import Gate
+from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.redaction import without_password
 from pytest_loadgen.running.arrangement import Arrangement
 from pytest_loadgen.traffic.options import (
@@ -45,12 +46,23 @@ class Order:
         """
         options = repeatable(merge(layers))
         arrangement = Arrangement.of(**_only(options, RUN_OPTIONS))
+        plan = plan_of(traffic, options, base)
         return cls(
-            plan=plan_of(traffic, options, base),
-            gate=Gate.of(objectives, **_only(options, GATE_OPTIONS)),
+            plan=plan,
+            gate=Gate.of([*objectives, *_of_requests(plan)], **_only(options, GATE_OPTIONS)),
             arrangement=arrangement,
             other=None if arrangement.against is None else _other(traffic, arrangement.against, options),
         )
+
+
+def _of_requests(plan: Plan) -> Iterator[str]:
+    """Write the objectives that came with requests, with their names. Raises PlanError."""
+    for request in plan.mix:
+        for text in request.slo:
+            try:
+                yield SLO.parse(text).of(request.name).text
+            except PlanError as error:
+                raise PlanError(f"{request.name}: {error}") from None
 
 
 def check(layers: Iterable[Options], objectives: Sequence[str], registry: Registry | None = None) -> None:

@@ -43,7 +43,7 @@ def _lines(record: Record) -> Iterator[str]:
 
 
 def _line(run: Run, word: str, sentence: str) -> str:
-    return f"- **{word}** {escaped(f'{run.test}, {run.result.plan.target.name}: {sentence}')}"
+    return f"- **{word}** {escaped(f'{run.test}, {run.result.plan.name}: {sentence}')}"
 
 
 def _origin(record: Record) -> str:

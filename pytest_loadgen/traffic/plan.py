@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from numbers import Integral
 from typing import Any, Literal, Self
 
@@ -236,13 +237,24 @@ class Plan:
         return tuple(secret for target in self.targets for secret in target.secrets)
 
     @property
+    def name(self) -> str:
+        """What is sent, in a few words: ``GET /search``, or ``mix of 3 requests``."""
+        if len(self.mix) > 1:
+            return f"mix of {len(self.mix)} requests"
+        return self.mix[0].name if self.mix else self.target.name
+
+    @property
     def expects_default(self) -> bool:
         """Whether success is what it is for every load, and nobody said what to expect of this one."""
         return self.expect == read_expected(None, self.target)
 
-    def expects(self, status: str) -> bool:
-        """Whether an outcome counts as success; failures (``"timeout"``) never do."""
-        return is_expected(status, self.expect)
+    def expects(self, status: str, name: str = "") -> bool:
+        """Whether an outcome counts as success, of the request of a name; failures (``"timeout"``) never do."""
+        return is_expected(status, self._expected_by_name.get(name, self.expect))
+
+    @cached_property
+    def _expected_by_name(self) -> dict[str, tuple[str, ...]]:
+        return {request.name: request.expect for request in self.mix}
 
     def only(self, name: str) -> Plan:
         """Return the plan of the requests of one name, at their share of the rate. Raises KeyError."""

@@ -102,7 +102,7 @@ def request(
         method,
         text_of(url),
         rows,
-        name,
+        None if name is None else " ".join(name.split()),
         _weight(weight),
         expect,
         check,
@@ -265,6 +265,7 @@ def _build(one: Request, weight: int, base: Callable[[], URL | None]) -> NamedRe
             check=None if one.check is None else Check.of(one.check),
             rows=one.rows,
             template=template,
+            slo=one.slo,
         )
     except PlanError as error:
         name = one.name or " ".join(str(each) for each in (one.method, one.url) if each)

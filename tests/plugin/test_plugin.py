@@ -212,8 +212,30 @@ def test_an_impossible_call_stops_before_any_load(suite: pytest.Pytester, server
 
 
 @pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("assert result.p99 < '100'", "'100' needs a unit: write 100ms or 100s"),
+        ("assert result.p99 == '100'", "'100' needs a unit: write 100ms or 100s"),
+        ("assert result.error_rate < 'few'", "'few' is not a share: *"),
+        ("assert result.percentile('99') < 1", "percentile('99'): write a number from 0 to 100"),
+        ("assert result.change('p99').high < 2", "change('p99'): there is no baseline: *"),
+        ("assert result.change('speed').high < 2", "'speed': 'speed' is not a metric: *"),
+        ("assert result.judge('p99 < 1')", "'p99 < 1': 1 needs a unit: *"),
+    ],
+)
+def test_what_is_wrong_about_a_result_is_said_at_the_users_line(suite: pytest.Pytester, line: str, said: str) -> None:
+    suite.makepyfile(f"def test_it(load):\n    result = load('/', rate=20, duration=0.2)\n    {line}\n")
+    found = run(suite)
+    found.assert_outcomes(failed=1)
+    found.stdout.fnmatch_lines([f"E *PlanError: {said}", "", "test_*.py:3: PlanError"])
+    found.stdout.no_fnmatch_line("*units.py*")
+
+
+@pytest.mark.parametrize(
     ("args", "said"),
     [
+        (["--load-target=127.0.0.1:8123"], "--load-target: '127.0.0.1:8123' has no scheme: write 'http://*'"),
+        (["--load-target=ftp://x"], "--load-target: unknown scheme ftp://: choose from grpc, grpcs, http, *"),
         (["--load-profile=smal"], "no profile 'smal' in *pyproject.toml: did you mean 'small'?"),
         (["--load-workers=many"], "--load-workers=many: expected a whole number >= 1*"),
     ],

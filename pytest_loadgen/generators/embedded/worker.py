@@ -27,6 +27,7 @@ from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures import interval as figures_of_a_name
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.generators.embedded.protocol import (
     AT_ONCE,
     DONE,
@@ -37,9 +38,11 @@ from pytest_loadgen.generators.embedded.protocol import (
     NEED,
     STOP,
     Environment,
+    Evidence,
     Figures,
     NamedFigures,
 )
+from pytest_loadgen.redaction import redact
 from pytest_loadgen.traffic.feed import filled_requests
 from pytest_loadgen.traffic.plan import Plan
 
@@ -51,6 +54,8 @@ _LATEST = 60.0
 _POLL = 0.005
 # poll(2) accepts no more than 24 days.
 _MAX_POLL = 3600.0
+# How much of a response that failed is shown, in characters.
+_SHOWN = 200
 _CHILD = "pytest_loadgen.generators.embedded.child"
 
 
@@ -196,7 +201,7 @@ class _Feed:
         self._error: PlanError | None = None
 
     def send(self, pipe: Connection) -> PlanError | None:
-        """Send the requests with data among the next ones.
+        """Send the next requests, None for those without data.
 
         Where one cannot be filled, the load ends there. Only if it comes so far, the worker asks again, and gets
         nothing; and this returns why.
@@ -211,7 +216,7 @@ class _Feed:
             self._error = error
         self._ended = len(taken) < AT_ONCE
         begin = FILLED_END if self._ended else FILLED
-        pipe.send_bytes(begin + marshal.dumps([request for request in taken if request is not None]))
+        pipe.send_bytes(begin + marshal.dumps(taken))
         return None
 
 
@@ -243,11 +248,12 @@ def _max_duration(plan: Plan) -> float:
 
 def _interval(figures: Figures, plan: Plan) -> Interval:
     names = zip((request.name for request in plan.mix), (NamedFigures(*each) for each in figures.names), strict=True)
+    secrets = [secret for target in plan.targets for secret in target.secrets] if figures.reasons else []
     return Interval(
         start=figures.start,
         seconds=figures.seconds,
-        latency=Histogram(figures.latency),
-        service_time=Histogram(figures.service_time),
+        latency=(latency := Histogram(figures.latency)),
+        service_time=latency if figures.service_time is None else Histogram(figures.service_time),
         outcomes={str(outcome): count for outcome, count in figures.outcomes.items()},
         lag=Histogram(figures.lag),
         cpu=figures.cpu,
@@ -256,18 +262,31 @@ def _interval(figures: Figures, plan: Plan) -> Interval:
         received=figures.received,
         retried=figures.retried,
         never_sent=figures.never_sent,
-        first_byte=Histogram(figures.first_byte),
+        first_byte=latency if figures.first_byte is None else Histogram(figures.first_byte),
         names={name: _named(each) for name, each in (names if figures.names else ())},
-        reasons=figures.reasons,
+        reasons={kind: _reason(kind, Evidence(*each), secrets) for kind, each in figures.reasons.items()},
     )
+
+
+def _reason(kind: str, evidence: Evidence, secrets: list[str]) -> str:
+    """Write what was wrong with a request, without secrets."""
+    why = redact(evidence.why, secrets)
+    name = f" ({evidence.name})" if evidence.name else ""
+    if is_answer(kind) or kind == "check":
+        # Only what is shown is cut: a part of a secret would not be recognized as one.
+        body = redact(evidence.body, secrets, is_cut=evidence.is_cut)
+        shown = f"{body[:_SHOWN]!r}{'…' if evidence.is_cut or len(body) > _SHOWN else ''}"
+        said = f"its body {'begins' if shown.endswith('…') else 'is'} {shown}" if body else "its body is empty"
+        why = f"{why[:_SHOWN]} and {said}" if why else said
+    return f"{why}{name}"
 
 
 def _named(figures: NamedFigures) -> figures_of_a_name.NamedFigures:
     return figures_of_a_name.NamedFigures(
-        latency=Histogram(figures.latency),
-        service_time=Histogram(figures.service_time),
+        latency=(latency := Histogram(figures.latency)),
+        service_time=latency if figures.service_time is None else Histogram(figures.service_time),
         outcomes={str(outcome): count for outcome, count in figures.outcomes.items()},
-        first_byte=Histogram(figures.first_byte),
+        first_byte=latency if figures.first_byte is None else Histogram(figures.first_byte),
         received=figures.received,
         never_sent=figures.never_sent,
     )
