@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pytest_loadgen import Load, hold, ramp
+from pytest_loadgen import Load, each, get, hold, post, ramp
 
 
 class Shop(BaseHTTPRequestHandler):
@@ -62,6 +62,16 @@ def test_a_rush_is_survived(load: Load) -> None:
     result = load("/search?q=tea", stages=[hold(20, "1s"), ramp(20, 150, "1s"), hold(150, "1s")])
 
     assert result.error_rate < "1%"
+
+
+def test_a_busy_day(load: Load) -> None:
+    """Mostly searches, each for another tea; and orders, no two of which are the same."""
+    searches = get("/search", each(["green", "black", "white"]), params={"q": "{}"}, check="green", weight=4)
+    orders = post("/orders", each(lambda number: {"id": number}), json={"order": "{id}"}, expect=201, name="order")
+    result = load([searches, orders], rate=50, duration="2s")
+
+    assert result["order"].p99 < "500ms"
+    assert result.errors == 0
 
 
 def test_how_much_it_can_take(load: Load) -> None:

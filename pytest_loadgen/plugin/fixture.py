@@ -87,7 +87,7 @@ class Load:
         self, traffic: Traffic = "", /, *, generator: list[str] | tuple[str, ...], **options: Unpack[OneLoad]
     ) -> CrossCheck: ...
 
-    def __call__(self, traffic: Traffic = "", /, **options: Any) -> JudgedResult | CrossCheck:
+    def __call__(self, traffic: Traffic = "", /, *others: object, **options: Any) -> JudgedResult | CrossCheck:
         """Load an address (absolute, or relative to `load_target`), a request or a list of them; return the result.
 
         Requests are made by `get`, `post`, … and `request`, and their data by `each`.
@@ -101,6 +101,11 @@ class Load:
         self._settings.session.loaded.add(self._item.nodeid)
         self._began = datetime.now(UTC)
         try:
+            if others:
+                raise PlanError(
+                    "load() takes one address, one request, or a list of them: "
+                    "load(['/a', '/b']); rows belong to a request: load(get('/items/{}', each(rows)))"
+                )
             return self._load(traffic, check(options, "load"))
         except (LoadError, SLOMissed) as error:
             # A part of it may come from a service or a file.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic import by_value
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -77,31 +78,9 @@ class CallsFunction(Check):
         return "returned False" if passed is False else ""
 
     def __getstate__(self) -> bytes:
-        """Send the function by value, with what it refers to in its module. Raises PlanError where that cannot be."""
-        import sys
-
-        import cloudpickle
-
-        module = sys.modules.get(getattr(self._function, "__module__", ""))
-        # Test modules cannot be imported where the requests are sent.
-        by_value = getattr(module, "__spec__", None) is not None
-        try:
-            if by_value:
-                cloudpickle.register_pickle_by_value(module)
-            try:
-                function: bytes = cloudpickle.dumps(self._function)
-            finally:
-                if by_value:
-                    cloudpickle.unregister_pickle_by_value(module)
-        except Exception as error:
-            raise PlanError(
-                f"check={getattr(self._function, '__name__', self._function)!r} cannot be sent to the process of the "
-                f"load generator ({type(error).__name__}: {error}): let it refer to plain values only"
-            ) from None
-        return function
+        """Send the function by value. Raises PlanError where that cannot be."""
+        return by_value.dumps(self._function, "check", "the process of the load generator")
 
     def __setstate__(self, function: bytes) -> None:
         """Receive the function."""
-        import pickle
-
-        self._function = pickle.loads(function)  # noqa: S301  # of this test session
+        self._function = by_value.loads(function)

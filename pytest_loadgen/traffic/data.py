@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic.by_value import Sent
 from pytest_loadgen.wording import did_you_mean
 
 Order = Literal["sequence", "random"]
@@ -123,6 +124,10 @@ class ComputedRows(Rows):
             raise RowsExhausted from None
         except Exception as error:
             raise PlanError(f"each({_called(self._function)}): row {number:,}: {_described(error)}") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Send the function by value."""
+        return {"_function": Sent(self._function, "each")}
 
 
 class IteratedRows(Rows):

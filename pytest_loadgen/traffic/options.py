@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -224,6 +224,8 @@ def plan_of(traffic: Traffic, options: Options, base: Callable[[], URL | None] =
     of_plan: Any = {name: value for name, value in options.items() if name in PLAN_OPTIONS}
     of_request: Any = {name: value for name, value in options.items() if name in REQUEST_OPTIONS}
     check = options.get("check")
+    if isinstance(traffic, (Iterator, Set, Mapping)):
+        raise PlanError(f"load() takes a list of requests, which can be read again, not a {type(traffic).__name__}")
     if is_list(traffic):
         if wrong := min(of_request.keys() - SHARED_OPTIONS, default=""):
             raise PlanError(f"{wrong}= belongs to one request of the list, as in post('/orders', {wrong}=…)")

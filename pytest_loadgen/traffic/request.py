@@ -32,6 +32,7 @@ SHARED_OPTIONS = frozenset({"params", "headers", "cookies", "auth", "verify", "c
 # So many rows are tried before the load; a list of more is tried at its beginning.
 _TRIED = 1000
 _HIGHEST_WEIGHT = 1_000_000
+_OF_LOAD = frozenset({"rate", "duration", "stages", "connections", "timeout", "warmup", "arrivals", "generator"})
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def request(
     if name is not None and (not isinstance(name, str) or not name.strip() or not name.isprintable()):
         raise PlanError(f"name={name!r}: expected a name that can be printed")
     for option in options:
+        if option in _OF_LOAD:
+            raise PlanError(f"{option}= belongs to the load, not to a request: load([…], {option}=…)")
         if option not in REQUEST_OPTIONS - {"method"}:
             raise PlanError(f"a request has no option {option!r}: {did_you_mean(option, REQUEST_OPTIONS)}")
     if not isinstance(slo, (str, list, tuple)):

@@ -95,6 +95,11 @@ class Target:
         scheme, socket_path = _split(url)
         if not isinstance(http2, bool):
             raise PlanError(f"http2={http2!r}: expected True or False")
+        for name, value in ingredients.items():
+            if callable(value) and not hasattr(value, "read"):
+                raise PlanError(
+                    f"{name}= is a function, and there are no rows for it: post({url!r}, each(rows), {name}=…) has some"
+                )
         if not isinstance(ingredients.get("data"), Mapping | None):
             raise PlanError("data= takes the fields of a form ({'name': 'value'}); use content= for text or bytes")
         if scheme in _RAW:

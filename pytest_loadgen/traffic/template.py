@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic.by_value import Sent
 from pytest_loadgen.traffic.target import Target
 
 # What stands for a value: {id}, {0}, {}; doubled braces are braces.
@@ -63,6 +64,11 @@ class Template:
         body = _body_encoding(target)
         self._content = fields.split(target.body, body, body, body)
         self._fixed_body = all(isinstance(piece, bytes) for piece in self._content) and not self._body
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Send functions by value."""
+        sent = {name: Sent(value, name) if callable(value) else value for name, value in self._options.items()}
+        return {**self.__dict__, "_options": sent}
 
     def render(self, row: Any) -> bytes:
         """Fill the request from a row. Raises PlanError where a value is missing, or cannot be sent."""

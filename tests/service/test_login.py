@@ -12,7 +12,9 @@ import trustme
 from pytest_loadgen.errors import LoadError, PlanError, ServiceError
 from pytest_loadgen.service import login
 from pytest_loadgen.service.login import log_in
+from pytest_loadgen.traffic.options import plan_of
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.request import get
 from pytest_loadgen.traffic.target import Target
 
 Flow = Generator[httpx.Request, httpx.Response, None]
@@ -175,3 +177,13 @@ def test_tls(authority: trustme.CA, authority_file: object) -> None:
                 log_in(plan(f"{url}/me", Token(f"{url}/login")))
         finally:
             service.shutdown()
+
+
+def test_each_request_of_a_mix_is_signed(service: Service) -> None:
+    """Also those after the first, which is the target; the flow runs for each of them."""
+    traffic = [get("/a"), get("/b", auth=("user", "word")), get("/c")]
+    plan = log_in(plan_of(traffic, {"auth": Token(f"{service.url}/login")}, lambda: service.url))
+    assert plan.target == plan.mix[0].target
+    signed = [dict(each.headers)[b"Authorization"][:6] for each in plan.targets]
+    assert signed == [b"Bearer", b"Basic ", b"Bearer"]
+    assert service.seen["GET", "/login", b""] == 2

@@ -137,7 +137,7 @@ def test_a_mix_can_be_recorded() -> None:
             lambda: plan([get("/{}", each([1]), auth=Flow())]),
             "GET /{}: auth= with a flow of its own signs one request, not one for each row: *",
         ),
-        (lambda: plan({"/a"}), "{'/a'} is not a URL: *"),
+        (lambda: plan({"/a"}), "load() takes a list of requests, which can be read again, not a set"),
         (lambda: plan(get(5)), "5 is not a URL: *"),
         (lambda: plan([get("/a", weight=0)]), "weight=0: expected a number above 0, up to 1,000,000"),
         (lambda: plan([get("/a", weight=True)]), "weight=True: expected a number above 0, *"),

@@ -1,6 +1,8 @@
 """Requests filled from rows: what is filled in comes out again at the service, as it was."""
 
 import json
+import pickle
+import threading
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic.data import each
 from pytest_loadgen.traffic.template import Template
 
 URL = "http://localhost:8000"
@@ -137,3 +140,17 @@ def test_what_cannot_be_filled(url: str, options: Any, row: Any, message: str) -
 def test_the_host_is_not_filled() -> None:
     with pytest.raises(PlanError, match="data cannot fill the host"):
         Template("http://{host}/", {}, {"host": "localhost"})
+
+
+def test_functions_go_to_other_machines() -> None:
+    """Those of the data and of options, with what they refer to; what cannot go says so."""
+    limit = 7
+    rows = pickle.loads(pickle.dumps(each(lambda number: {"id": number % limit})))
+    options: dict[str, Any] = {"method": "POST", "json": lambda row: [row["id"] + limit], "headers": {"X": "{id}"}}
+    template = pickle.loads(pickle.dumps(Template("http://localhost/{id}", options, rows.row(0))))
+    message = template.render(rows.row(9))
+    assert message.startswith(b"POST /2 HTTP/1.1\r\n")
+    assert message.endswith(b"\r\n\r\n[9]")
+    lock = threading.Lock()
+    with pytest.raises(PlanError, match=r"^each='<lambda>' cannot be sent to other machines \(TypeError: .*: let it"):
+        pickle.dumps(each(lambda number: [number, lock]))

@@ -31,11 +31,14 @@ from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.generators.fortio import Fortio
 from pytest_loadgen.running import runner
 from pytest_loadgen.testing.service import Server
+from pytest_loadgen.traffic.data import each
 from pytest_loadgen.traffic.options import Options, plan_of
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.request import get, post
 from pytest_loadgen.workers import dask as cluster
 from pytest_loadgen.workers import distributed
 from pytest_loadgen.workers.distributed import Distributed
+from tests.builders.recorder import Recorder
 from tests.networks import Network, namespaces
 
 ROOT = Path(__file__).parents[2]
@@ -471,3 +474,29 @@ def test_workers_far_away_start_together(tmp_path: Path) -> None:
             dask.worker(f"far-{number}", network=network)
         dask.wait_for(2)
         assert apart(dask.address, 0.01) < 0.01
+
+
+def test_every_row_once_over_the_workers_of_a_cluster(dask: Dask) -> None:
+    """Of a list and of a function, which go there; a check goes there, too."""
+    with Recorder() as service:
+        limit = 1000
+        traffic = [
+            get("/items/{}", each(range(1000)), weight=3, check=lambda response: response.text == "fine"),
+            post("/orders", each(lambda number: {"id": number % limit}), json={"id": "{id}"}, name="order"),
+        ]
+        options: Options = {"rate": 100, "duration": 1, "connections": 8}
+        plan = plan_of(traffic, options, lambda: service.url)
+        result = runner.run(plan, Distributed(Embedded(), dask.address))
+        assert result.outcomes == {"200": 100}
+        assert {name: result[name].requests for name in result.names} == {"GET /items/{}": 75, "order": 25}
+        assert service.paths() == {"/orders": 25, **{f"/items/{number}": 1 for number in range(75)}}
+        bodies = {body for method, _, body in service.requests if method == "POST"}
+        assert bodies == {b'{"id":"%d"}' % number for number in range(25)}
+
+
+def test_an_iterator_cannot_be_sent_to_a_cluster(dask: Dask) -> None:
+    with Recorder() as service:
+        plan = plan_of(get("/{}", each(iter(range(1000)))), {"rate": 10, "duration": 1}, lambda: service.url)
+        with pytest.raises(PlanError, match=r"each\(\) of an iterator cannot be sent to other machines: pass a list"):
+            runner.run(plan, Distributed(Embedded(), dask.address))
+        assert not service.requests
