@@ -1,8 +1,11 @@
 """Secrets, kept out of messages."""
 
+import base64
+import contextlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from urllib.parse import unquote_plus
 
 # A shorter value is hardly a secret, and occurs in any text.
 _MIN_LENGTH = 4
@@ -25,14 +28,51 @@ def secret_name(name: str, value: str = "") -> bool:
     return bool(_SECRET_NAME.search(name) or _SECRET_VALUE.match(value))
 
 
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """Replace each secret, and each part of one, with ``[...]``."""
-    # The parts, too: a program may show the token without "Bearer", or one cookie of several.
-    parts = {part for secret in secrets for part in (secret, *re.split(r"[\s;&=]+", secret))}
+def redact(text: str, secrets: Iterable[str], *, is_cut: bool = False) -> str:
+    """Replace each secret, and each part of one, with ``[...]``; of a text that was cut, also a secret cut with it."""
+    parts = {part for secret in secrets for part in _parts(secret)}
     spellings = {spelling for part in parts for spelling in (part, json.dumps(part)[1:-1])}
-    for spelling in sorted(spellings, key=len, reverse=True):
-        if len(spelling) >= _MIN_LENGTH:
-            text = text.replace(spelling, "[...]")
+    ordered = sorted((each for each in spellings if len(each) >= _MIN_LENGTH), key=len, reverse=True)
+    for spelling in ordered:
+        text = text.replace(spelling, "[...]")
+    return _without_cut(text, ordered) if is_cut else text
+
+
+def _parts(secret: str) -> Iterator[str]:
+    """Give a secret and its parts: a service may show the token without "Bearer", or one field of a form or of JSON."""
+    yield secret
+    for part in re.split(r"[\s;&=]+", secret):
+        yield part
+        if "%" in part or "+" in part:
+            yield unquote_plus(part)
+    if secret.startswith("Basic "):
+        with contextlib.suppress(ValueError):
+            login = base64.b64decode(secret[6:]).decode()
+            yield from (login, login.partition(":")[2])
+    if secret[:1] in {"{", "["}:
+        with contextlib.suppress(ValueError, RecursionError):
+            yield from _values(json.loads(secret))
+
+
+def _values(value: object) -> Iterator[str]:
+    """Give the texts and the numbers in JSON."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _values(each)
+    elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        yield str(value)
+
+
+def _without_cut(text: str, secrets: Iterable[str]) -> str:
+    """Replace the beginning of a secret at the end of a text."""
+    for secret in secrets:
+        begin = text.find(secret[:_MIN_LENGTH])
+        while begin >= 0:
+            if secret.startswith(text[begin:]):
+                return f"{text[:begin]}[...]"
+            begin = text.find(secret[:_MIN_LENGTH], begin + 1)
     return text
 
 

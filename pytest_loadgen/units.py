@@ -12,7 +12,7 @@ from pytest_loadgen.errors import PlanError
 _NUMBER = r"(?:\d(?:_?\d){0,99}(?:\.\d{0,99})?|\.\d{1,99})(?:e[+-]?\d{1,2})?"
 
 
-def _is_real(value: object) -> bool:
+def is_real(value: object) -> bool:
     """Whether it is a number with an order, also of a library such as NumPy, and a Decimal, which is not Real."""
     if isinstance(value, bool) or (isinstance(value, Complex) and not isinstance(value, Real)):
         return False
@@ -24,7 +24,7 @@ class Quantity(float):
 
     def __new__(cls, value: float | str) -> Self:
         """Take a number, or a string with a unit. Raises PlanError."""
-        if not (isinstance(value, str) or _is_real(value)):
+        if not (isinstance(value, str) or is_real(value)):
             raise PlanError(f"{value!r} is not {cls._called}: write {cls._written}")
         try:
             number = cls._read(value) if isinstance(value, str) else float(value)
@@ -43,24 +43,43 @@ class Quantity(float):
     def _read(cls, text: str) -> float:
         raise PlanError(f"{text!r} is not {cls._called}: write {cls._written}")
 
-    # Equal to numbers only, because equal things must have equal hashes, and strings hash differently.
-    # Defined here for type checkers, which would otherwise report that `error_rate == 0` cannot be true.
-    def __eq__(self, other: object) -> bool:
-        return float.__eq__(self, other)
-
+    # Strings that equal it hash differently: they find it in a list, not in a set.
     __hash__ = float.__hash__
 
+    def __eq__(self, other: object) -> bool:
+        __tracebackhide__ = True
+        return float.__eq__(self, self._same_unit(other) if isinstance(other, str) else other)
+
+    def __ne__(self, other: object) -> bool:
+        __tracebackhide__ = True
+        return float.__ne__(self, self._same_unit(other) if isinstance(other, str) else other)
+
     def __lt__(self, other: float | str) -> bool:
-        return float(self) < float(type(self)(other))
+        __tracebackhide__ = True
+        return float(self) < self._same_unit(other)
 
     def __le__(self, other: float | str) -> bool:
-        return float(self) <= float(type(self)(other))
+        __tracebackhide__ = True
+        return float(self) <= self._same_unit(other)
 
     def __gt__(self, other: float | str) -> bool:
-        return float(self) > float(type(self)(other))
+        __tracebackhide__ = True
+        return float(self) > self._same_unit(other)
 
     def __ge__(self, other: float | str) -> bool:
-        return float(self) >= float(type(self)(other))
+        __tracebackhide__ = True
+        return float(self) >= self._same_unit(other)
+
+    def _same_unit(self, other: float | str) -> float:
+        """Read the other side of a comparison. Raises PlanError, at the line that compares."""
+        __tracebackhide__ = True
+        try:
+            return float(self._compared_as(other))
+        except PlanError as error:
+            raise error.with_traceback(None) from None
+
+    def _compared_as(self, other: float | str) -> float:
+        return type(self)(other)
 
     def __repr__(self) -> str:
         return str(self)
@@ -125,32 +144,14 @@ class Latency(Duration):
         self.timeout = float(timeout)
         return self
 
-    # A comparison makes the other side a plain duration, not another latency.
-    def __lt__(self, other: float | str) -> bool:
-        __tracebackhide__ = True
-        return float(self) < self._limit(other)
-
-    def __le__(self, other: float | str) -> bool:
-        __tracebackhide__ = True
-        return float(self) <= self._limit(other)
-
-    def __gt__(self, other: float | str) -> bool:
-        __tracebackhide__ = True
-        return float(self) > self._limit(other)
-
-    def __ge__(self, other: float | str) -> bool:
-        __tracebackhide__ = True
-        return float(self) >= self._limit(other)
-
-    def _limit(self, other: float | str) -> float:
-        __tracebackhide__ = True  # the user's comparison is what matters
-        limit = Duration(other)
+    def _compared_as(self, other: float | str) -> float:
+        limit = Duration(other)  # not another latency
         if not isinstance(other, (str, Quantity)) and self.timeout < limit < math.inf:
             raise PlanError(
                 f"{other:g} is in seconds, and no latency can exceed the timeout of {Duration(self.timeout)}: "
                 f'did you mean "{other:g}ms"?'
             )
-        return float(limit)
+        return limit
 
     def __reduce__(self) -> tuple[type[Self], tuple[float, ...]]:
         return type(self), (float(self), self.timeout)

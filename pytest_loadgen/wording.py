@@ -13,15 +13,25 @@ def tally(outcomes: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} × {outcome}" for outcome, count in outcomes.items())
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Propose the nearest known word, or list all of them."""
+def changed(name: str, then: object, now: object) -> str:
+    """Write what something was and is: ``cores were 4, now 2``."""
+    return f"{name} {'were' if name.endswith('s') or ' and ' in name else 'was'} {then}, now {now}"
+
+
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Propose the nearest known word, or list all of them; from the cutoff (0 to 1) on, words are near."""
     from difflib import get_close_matches
 
     words = sorted(known)
-    near = get_close_matches(word, words, n=1)
+    near = get_close_matches(word, words, n=1, cutoff=cutoff)
     return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(words)}."
 
 
 def printable(text: str) -> str:
     """Return text from elsewhere on one line, with its control characters (terminals obey them) as escapes."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def one_line(text: str) -> str:
+    """Return text from elsewhere on one line: as `printable`, and each run of white space as a space."""
+    return printable(" ".join(text.split()))

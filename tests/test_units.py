@@ -136,10 +136,16 @@ def test_comparing() -> None:
 
 
 def test_equality() -> None:
-    """A quantity equals its number, with the same hash, and no string."""
+    """A quantity equals its number, with the same hash, and a string with its unit; any other string is refused."""
     assert Duration("200ms") == 0.2
     assert hash(Duration("200ms")) == hash(0.2)
-    assert Duration("200ms") != "200ms"
+    assert Duration("200ms") == "200ms" != Duration("201ms")
+    assert Share(0) == "0%" != Share(0.001)
+    assert Latency(0.2, 5) == "200ms"
+    assert NoAnswer(5, 5) != "5s"
+    for compare in (operator.eq, operator.ne):
+        with pytest.raises(PlanError, match=r"^'0' is not a share: write a number \(0\.001\) or a string"):
+            compare(Share(0), "0")
 
 
 def test_no_answer() -> None:

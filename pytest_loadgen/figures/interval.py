@@ -196,13 +196,13 @@ class Interval:
     def as_dict(self) -> dict[str, Any]:
         """Give the interval as JSON can hold it; histograms in HdrHistogram's own encoding."""
         figures = {name: figure.encode(getattr(self, name)) for name, figure in _figures(type(self)).items()}
-        return {"start": self.start, "seconds": self.seconds, **figures}
+        return {"start": self.start, "seconds": self.seconds, **figures, "reasons": dict(self.reasons)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `as_dict` wrote. Raises KeyError or ValueError."""
         figures = {name: figure.decode(data[name]) for name, figure in _figures(cls).items()}
-        return cls(_number(data["start"]), _number(data["seconds"]), **figures)
+        return cls(_number(data["start"]), _number(data["seconds"]), **figures, reasons=dict(data["reasons"]))
 
 
 def _figures(kind: type[Interval | NamedFigures]) -> Mapping[str, Figure]:
@@ -223,6 +223,6 @@ def _reasons(intervals: Iterable[Interval]) -> dict[str, str]:
     return {kind: reason for each in reversed(list(intervals)) for kind, reason in each.reasons.items()}
 
 
-def count_outcomes(intervals: Iterable[Interval]) -> Counter[str]:
+def count_outcomes(intervals: Iterable[Interval | NamedFigures]) -> Counter[str]:
     """Add up how requests ended."""
     return _sum_outcomes(interval.outcomes for interval in intervals)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_loadgen.figures.outcomes import FAILURES, is_answer
+from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.units import Duration, Rate, Share
 from pytest_loadgen.wording import counted
 
@@ -26,6 +27,11 @@ _STALLED, _LONG_STALL = 0.01, 0.5
 _MUCH_OF_TIMEOUT = 0.25
 _IDLE = 0.5
 _LIMIT = "the generator was the limit"
+# The methods whose requests may be refused when they come again, the share of 4xx of which this is said, and statuses
+# that have other reasons.
+_CHANGES = frozenset({"POST", "PUT", "PATCH"})
+_MOST_REFUSED = 0.95
+_NOT_REPEATED = frozenset({"408", "429"})
 _REMEDY = "Use more workers (--load-workers)"
 _RAN_OUT = {
     "filehandles": "Raise the limit (ulimit -n), or use fewer connections.",
@@ -45,11 +51,38 @@ class Problem:
 
 def explained(result: Result) -> list[str]:
     """Say what was wrong with requests that failed, one sentence for each kind, where the generator knows it."""
-    return [
-        f"One of {counted(result.outcomes[kind], 'request')} that failed as {kind}: {reason}."
-        for kind, reason in sorted(result.total.reasons.items())
-        if kind in result.outcomes
-    ]
+    reasons, failures = result.total.reasons, result.failures
+    said = [f"One of {_failed(kind, failures[kind])}: {reasons[kind]}." for kind in sorted(reasons) if kind in failures]
+    return [*said, *_repeated(result)]
+
+
+def _repeated(result: Result) -> Iterator[str]:
+    """Report requests that all but the first few are refused, it seems because they are all the same."""
+    for request in result.plan.mix or (NamedRequest(result.plan.name, result.plan.target),):
+        if request.has_data or request.target.method not in _CHANGES:
+            continue
+        part = result[request.name] if result.names else result
+        refused = {
+            kind: count for kind, count in part.failures.items() if kind[:1] == "4" and kind not in _NOT_REPEATED
+        }
+        count = sum(refused.values())
+        answered = any(map(part.plan.expects, part.outcomes))
+        if count > _MOST_REFUSED * part.requests and (answered or "409" in refused):
+            kinds = " or ".join(refused)
+            yield (
+                f"{count:,} of {part.requests:,} responses to {request.name} were {kinds}: the service may "
+                "refuse the same body twice; give each request data of its own with each()."
+            )
+
+
+def _failed(kind: str, count: int) -> str:
+    if kind == "check":
+        return f"{counted(count, 'response')} that failed the check"
+    return (
+        f"{counted(count, 'response')} of {kind}"
+        if is_answer(kind)
+        else f"{counted(count, 'request')} that failed as {kind}"
+    )
 
 
 def find_problems(result: Result) -> Iterator[Problem]:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
+from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval, count_outcomes
 from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.problems import LATE, find_problems, without_own_failures
+from pytest_loadgen.traffic.expected import is_expected
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.units import NO_TIME, Duration, Latency, NoAnswer, Rate, Share
+from pytest_loadgen.units import NO_TIME, Duration, Latency, NoAnswer, Rate, Share, is_real
 from pytest_loadgen.wording import counted
 
 LatencyFrom = Literal["scheduled", "sent", "corrected"]
@@ -104,10 +106,23 @@ class Result:
         """How many requests there were, with or without a response."""
         return sum(interval.requests for interval in self.intervals)
 
+    @cached_property
+    def failures(self) -> Mapping[str, int]:
+        """The requests that failed, or got a status that is not expected, by how they ended."""
+        if not self.names:
+            return {kind: count for kind, count in self.outcomes.items() if not self.plan.expects(kind)}
+        found: Counter[str] = Counter()
+        for request in self.plan.mix:
+            figures = (each.names[request.name] for each in self.intervals if request.name in each.names)
+            for kind, count in count_outcomes(figures).items():
+                if not is_expected(kind, request.expect):
+                    found[kind] += count
+        return dict(found.most_common())
+
     @property
     def errors(self) -> int:
         """How many requests failed or got a status that is not expected."""
-        return sum(interval.errors(self.plan) for interval in self.intervals)
+        return sum(self.failures.values())
 
     @cached_property
     def without_own_failures(self) -> Self:
@@ -147,10 +162,13 @@ class Result:
 
         Measured from when a request was due, or with `service` from when it was sent. Requests
         without a response count as slower than any other: a percentile among them is a `NoAnswer`,
-        which exceeds every limit. Raises ValueError where there is no such percentile.
+        which exceeds every limit. Raises PlanError where there is no such percentile.
         """
+        __tracebackhide__ = True
         if service:
             return self.by_service_time.percentile(percent)
+        if not is_real(percent) or not 0 <= percent <= 100:
+            raise PlanError(f"percentile({percent!r}): write a number from 0 to 100")
         wanted = rank(percent, self.requests or 1)
         latency = self.total.latency
         if wanted <= latency.count:

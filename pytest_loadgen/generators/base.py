@@ -106,6 +106,10 @@ class LoadGenerator(Protocol):
             setattr(generator, setting, value)
         return generator
 
+    def close(self) -> None:
+        """End what the generator keeps between loads, such as processes; another load may start it again."""
+        return  # without it, the method would be an abstract one of the protocol
+
     def run(self, plan: Plan) -> Intervals:
         """Load the service, yielding each interval as it ends; closing the iterator stops the load.
 
@@ -139,10 +143,27 @@ class Wrapper(LoadGenerator):
         return self._generator.version()
 
 
+# What it is that a generator cannot do, and the option that leaves it out.
+_INSTEAD = {
+    "rate": "keep a rate: use rate='max'",
+    "max": "send as fast as the service responds (rate='max'): set a rate",
+    "poisson": "send at random moments (arrivals='poisson'): use arrivals='constant'",
+    "stages": "change the rate during a load (stages): use rate and duration",
+}
+
+
 def check(generator: LoadGenerator, plan: Plan, others: Iterable[LoadGenerator] = ()) -> None:
     """Refuse a plan that a generator does not support, and name those of the others that do. Raises PlanError."""
     if missing := plan.needs - generator.features:
         # A remote generator would have to be asked, and may not be reachable.
-        able = ", ".join(sorted(other.name for other in others if not other.remote and plan.needs <= other.features))
-        hint = f" Supported by: {able}." if able else ""
-        raise PlanError(f"{generator.name} does not support: {', '.join(sorted(missing))}.{hint}")
+        able = sorted(other.name for other in others if not other.remote and plan.needs <= other.features)
+        if len(missing) == 1 and (instead := _INSTEAD.get(*missing)):
+            or_else = f", or another generator: {', '.join(able)}." if able else "."
+            raise PlanError(f"{generator.name} cannot {instead}{or_else}")
+        shown = ", ".join(_WRITTEN.get(feature, feature) for feature in sorted(missing))
+        hint = f" Supported by: {', '.join(able)}." if able else ""
+        raise PlanError(f"{generator.name} does not support: {shown}.{hint}")
+
+
+# What users write for a feature, where its name does not say so.
+_WRITTEN = {"mix": "mixes of several requests", "data": "data (each())", "check": "checks of responses (check=)"}

@@ -110,7 +110,7 @@ def _generator_clock(slo: SLO, verdict: Verdict, circumstances: Circumstances) -
         if result.latency_from == "scheduled" or not metric.is_response_time or result.plan.closed:
             return verdict
         # A latency that is high all the same would be higher still from the schedule.
-        reason = f"{result.generator} measures from send time, not from schedule"
+        reason = f"{result.generator} counts latency from when a request was sent, not from when it was due"
         instead = f"'{metric.instead} {slo.text}' or another generator" if metric.instead else "another generator"
         return _change(verdict, "unclear", f"{reason}; use {instead}")
     added = result.added_latency
@@ -119,10 +119,15 @@ def _generator_clock(slo: SLO, verdict: Verdict, circumstances: Circumstances) -
     return verdict
 
 
+def is_below_machine_noise(slo: SLO, machine_p99: Duration) -> bool:
+    """Return whether a limit is so low that what is within it may be the machine's own latency."""
+    return slo.metric.is_latency and not slo.is_relative and float(slo.bound) < _ABOVE_MACHINE * machine_p99
+
+
 def _below_machine_noise(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
     """Call a limit unclear if this machine takes nearly as long to do nothing."""
     noise = circumstances.machine_p99
-    if not slo.metric.is_latency or slo.is_relative or float(slo.bound) >= _ABOVE_MACHINE * noise:
+    if not is_below_machine_noise(slo, noise):
         return verdict
     if _says_high(slo, verdict) and _holds_beyond(slo, verdict, circumstances, noise):
         return verdict  # the machine alone does not add that much

@@ -13,6 +13,7 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.problems import suspects
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
+from pytest_loadgen.objectives.caveats import is_below_machine_noise
 from pytest_loadgen.objectives.judged import JudgedResult, judge_all, judge_figures
 from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.slo import SLO, Window
@@ -185,6 +186,8 @@ class Judging:
         view = slo.view(result)
         if (slo.is_relative and view.baseline.result is None) or slo.metric.unknown_in(view):
             return True
+        if verdict.outcome == "unclear" and self._is_lost_in_noise(slo, result):
+            return self._elapsed >= self._plan.duration - HALF_INTERVAL
         of_any = slo.window is not None and slo.window.which == "any"
         # A count below its limit may still grow, and the worst window may be still to come.
         provisional = of_any and verdict.outcome == "met"
@@ -195,6 +198,13 @@ class Judging:
         if slo.window and of_any and self._elapsed >= slo.window.seconds - HALF_INTERVAL:
             return True
         return verdict.outcome in {"met", "missed"}
+
+    def _is_lost_in_noise(self, slo: SLO, result: Result) -> bool:
+        """Return whether the verdict would stay unclear, because this machine itself may be as slow as the service."""
+        noise = self.blank.machine_p99
+        if slo.window and slo.window.which == "last":
+            result = replace(result, intervals=tuple(last(result.intervals, slo.window.seconds)))
+        return is_below_machine_noise(slo, noise) and slo.metric.figure(result) <= float(slo.bound) + noise
 
     def _is_time(self, result: Result) -> bool:
         """Return whether to look now; what a look spends can be of more use to a later one."""

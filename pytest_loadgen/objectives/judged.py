@@ -36,7 +36,12 @@ class JudgedResult(Result):
 
     def judge(self, slo: str) -> Verdict:
         """Judge another objective than those of the load; the verdict is true if it is met. Raises PlanError."""
-        (verdict,) = judge_all([SLO.parse(slo)], self)
+        __tracebackhide__ = True
+        try:
+            objective = SLO.parse(slo)
+        except PlanError as error:
+            raise error.with_traceback(None) from None
+        (verdict,) = judge_all([objective], self)
         return verdict
 
     @property
@@ -49,7 +54,11 @@ class JudgedResult(Result):
 
         Raises PlanError where the metric cannot be compared, or there is no baseline.
         """
-        parsed = parse_metric(metric)
+        __tracebackhide__ = True
+        try:
+            parsed = parse_metric(metric)
+        except PlanError as error:
+            raise error.with_traceback(None) from None
         if not parsed.is_comparable:
             raise PlanError(f"change({metric!r}): {parsed} cannot be compared with a baseline")
         if self.baseline.result is None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.windows import HALF_INTERVAL
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.units import Duration
 from pytest_loadgen.wording import counted
 
 if TYPE_CHECKING:
@@ -24,13 +26,16 @@ _NARROWEST = 20
 class LiveLine:
     """Draws behind what pytest has written in the line, and clears it at the end."""
 
-    def __init__(self, reporter: pytest.TerminalReporter, capture: CaptureManager | None, plan: Plan) -> None:
+    def __init__(
+        self, reporter: pytest.TerminalReporter, capture: CaptureManager | None, plan: Plan, longest: Duration
+    ) -> None:
         """Draw nothing yet: a load that is over within a second needs no progress."""
         self._reporter = reporter
         self._capture = capture
         self._plan = plan
+        self._longest = longest
         self._begun = time.monotonic()
-        self._intervals: list[Interval] = []
+        self._errors = 0
 
     def started(self) -> None:
         """Count the time from now on."""
@@ -39,23 +44,26 @@ class LiveLine:
 
     def show(self, interval: Interval, generator: str = "") -> None:
         """Show an interval, with the name of its generator where there are several."""
-        self._intervals.append(interval)
-        elapsed = interval.start + interval.seconds
-        if elapsed >= self._plan.duration:
-            return
         now = Result(self._plan, "", (interval,))
+        self._errors += now.errors
+        elapsed = interval.start + interval.seconds
+        extended = interval.seconds > 0 and elapsed > self._plan.duration + HALF_INTERVAL
+        state, total = ("extended, ", self._longest) if extended else ("", self._plan.duration)
+        if elapsed >= total:
+            return
         lag = f", lag {interval.lag.percentile(99)}" if interval.lag else ""
-        errors = sum(Result(self._plan, "", (each,)).errors for each in self._intervals)
-        figures = f"{now.rate}, p50 {now.p50}, p99 {now.p99}, {counted(errors, 'error')}{lag}" if now.requests else ""
+        figures = (
+            f"{now.rate}, p50 {now.p50}, p99 {now.p99}, {counted(self._errors, 'error')}{lag}" if now.requests else ""
+        )
         from tqdm import tqdm
 
         self._draw(
             tqdm.format_meter(
                 n=elapsed,
-                total=float(self._plan.duration),
+                total=float(total),
                 elapsed=elapsed,
                 ncols=None,
-                bar_format=f"{{bar:10}} {elapsed:.0f}/{self._plan.duration} {generator and f'{generator}: '}{figures}",
+                bar_format=f"{{bar:10}} {state}{elapsed:.0f}/{total} {generator and f'{generator}: '}{figures}",
             )
         )
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_loadgen.running.measurement import Progress
     from pytest_loadgen.traffic.options import Options
     from pytest_loadgen.traffic.plan import Plan
+    from pytest_loadgen.units import Duration
 
 DEFAULTS = pytest.StashKey["Options"]()
 """The options that the command line and the ini-file give all loads."""
@@ -49,7 +50,7 @@ def settings(config: pytest.Config) -> Settings:
             environment=Environment(
                 lock=config.stash[TURNS].one_load,
                 machine=cache(lambda: _calibrate(config)),
-                progress=lambda plan: _progress(config, plan),
+                progress=lambda plan, longest: _progress(config, plan, longest),
             ),
             comparison=cache(lambda: _comparison(config)),
             self_comparisons=config.getoption("load_self_compare"),
@@ -68,6 +69,12 @@ def registry(config: pytest.Config) -> Registry:
     return config.stash[_REGISTRY]
 
 
+def close(config: pytest.Config) -> None:
+    """End what the generators of the session keep from one load to the next."""
+    if found := config.stash.get(_REGISTRY, None):
+        found.close()
+
+
 def baselines(config: pytest.Config) -> BaselineStore:
     """Give the store of runs."""
     from pytest_loadgen.records.store import FOLDER, BaselineStore
@@ -84,7 +91,18 @@ def formats(config: pytest.Config) -> Mapping[str, Report]:
 
 
 def check_names(config: pytest.Config) -> None:
-    """Refuse names of baselines and paths of reports that cannot be used. Raises LoadError."""
+    """Refuse a base URL, names of baselines and paths of reports that cannot be used. Raises LoadError."""
+    for source, base in (
+        ("--load-target", config.getoption("load_target")),
+        ("load_target in the ini-file", config.getini("load_target")),
+    ):
+        if base:
+            from pytest_loadgen.traffic.target import Target, join
+
+            try:
+                Target.of(join(base, "/"))
+            except LoadError as error:
+                raise LoadError(f"{source}: {error}") from None
     for option in ("load_save", "load_compare"):
         if (name := config.getoption(option)) is not None:
             from pytest_loadgen.records.store import check_name
@@ -132,7 +150,11 @@ def defaults(config: pytest.Config) -> Options:
         from pytest_loadgen.traffic.config import profile
 
         found = profile(_folder(config), name)
-        check([found], [])
+        try:
+            check([found], [])
+        except LoadError as error:
+            path = _folder(config) / "pyproject.toml"
+            raise LoadError(f"the profile {name!r} in {path}: {error}") from None
     if generator := config.getoption("load_generator") or config.getini("load_generator"):
         found = {**found, "generator": generator}
     if workers := config.getoption("load_workers"):
@@ -180,7 +202,7 @@ def _calibrate(config: pytest.Config) -> Machine:
     return machine
 
 
-def _progress(config: pytest.Config, plan: Plan) -> Progress:
+def _progress(config: pytest.Config, plan: Plan, longest: Duration) -> Progress:
     """Show a live line where somebody watches a terminal."""
     from pytest_loadgen.running.measurement import NoProgress
 
@@ -189,4 +211,4 @@ def _progress(config: pytest.Config, plan: Plan) -> Progress:
         return NoProgress()
     from pytest_loadgen.plugin.progress import LiveLine
 
-    return LiveLine(reporter, config.pluginmanager.getplugin("capturemanager"), plan)
+    return LiveLine(reporter, config.pluginmanager.getplugin("capturemanager"), plan, longest)

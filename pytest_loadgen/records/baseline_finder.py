@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.records.fingerprint import Fingerprint
 from pytest_loadgen.records.store import BaselineStore
 from pytest_loadgen.traffic.plan import Plan, Stage
+from pytest_loadgen.wording import changed
 
 
 class BaselineFinder:
@@ -31,7 +34,7 @@ class BaselineFinder:
 
     def _explain(self, store: BaselineStore, machine: Fingerprint) -> str:
         if (other := store.find_on_any_machine(self._name)) is None:
-            return f"there is no baseline {self._name!r} yet: {self._remedy('create')}"
+            return f"there is no baseline {self._name!r}{_others(self._name, store.names())}: {self._remedy('create')}"
         different = ", ".join(machine.differences(other.machine))
         return f"the baseline {self._name!r} is from a different machine ({different}): {self._remedy('create')}"
 
@@ -39,10 +42,19 @@ class BaselineFinder:
         return f"{verb} it with --load-save={self._name}"
 
 
+def _others(name: str, names: Sequence[str]) -> str:
+    """Name what could have been meant instead."""
+    from difflib import get_close_matches
+
+    if near := get_close_matches(name, names, n=1):
+        return f" (did you mean {near[0]!r}?)"
+    return f" (saved: {', '.join(names)})" if names else " yet"
+
+
 def differences(saved: Result, load: Result) -> list[str]:
     """List what differs between a saved load and this one, as far as it affects the figures."""
     then, now = _traits(saved), _traits(load)
-    return [f"{trait} was {then[trait]}, is {now[trait]}" for trait in then if then[trait] != now[trait]]
+    return [changed(trait, then[trait], now[trait]) for trait in then if then[trait] != now[trait]]
 
 
 def _traits(result: Result) -> dict[str, str]:
@@ -53,7 +65,7 @@ def _traits(result: Result) -> dict[str, str]:
         "latency from": result.latency_from,
         # Without the host and port: services under test often listen on any free port.
         "request": f"{plan.target.scheme} {plan.target.name}",
-        "load": ", ".join(map(_exact, plan.stages)),
+        "rate and duration": ", ".join(map(_exact, plan.stages)),
         "arrivals": plan.arrivals,
         "warmup": str(plan.warmup),
         "expect": " ".join(plan.expect),

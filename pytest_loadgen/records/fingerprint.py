@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pytest_loadgen.generators import cgroup
+from pytest_loadgen.wording import changed
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Fingerprint:
     def differences(self, other: Fingerprint) -> list[str]:
         """List how the machine of a baseline differs from this one."""
         mine, theirs = self.as_dict(), other.as_dict()
-        return [f"{key} was {theirs[key]}, is {mine[key]}" for key in mine if mine[key] != theirs[key]]
+        return [changed(key, theirs[key], mine[key]) for key in mine if mine[key] != theirs[key]]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields for JSON."""

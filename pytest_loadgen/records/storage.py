@@ -29,7 +29,7 @@ class Storage(Protocol):
         """Store a text, or replace it."""
 
     def keys(self, name: str) -> list[str]:
-        """List the keys in all folders that have this file name."""
+        """List the keys in all folders that have this file name, or one of this pattern."""
 
     def location(self, key: str) -> str:
         """Return the path or URL of a key, for messages."""
@@ -72,8 +72,8 @@ class FolderStorage:
             raise BaselineError(f"cannot write {path}: {_reason(error)}") from None
 
     def keys(self, name: str) -> list[str]:
-        """List the keys in all folders that have this file name."""
-        return [f"{path.parent.name}/{name}" for path in sorted(self._folder.glob(f"*/{name}"))]
+        """List the keys in all folders that have this file name, or one of this pattern."""
+        return [f"{path.parent.name}/{path.name}" for path in sorted(self._folder.glob(f"*/{name}"))]
 
     def location(self, key: str) -> str:
         """Return the path of a key."""
@@ -126,7 +126,7 @@ class FsspecStorage:
             self._files.pipe_file(f"{self._path}/{key}", text.encode())
 
     def keys(self, name: str) -> list[str]:
-        """List the keys in all folders that have this file name."""
+        """List the keys in all folders that have this file name, or one of this pattern."""
         with self._errors(self._url):
             return ["/".join(path.rsplit("/", 2)[-2:]) for path in self._files.glob(f"{self._path}/*/{name}")]
 

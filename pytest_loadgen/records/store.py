@@ -50,6 +50,10 @@ class BaselineStore:
         records = [self._read(key) for key in self._storage.keys(f"{check_name(name)}.json")]
         return max(filter(None, records), key=lambda record: record.date, default=None)
 
+    def names(self) -> list[str]:
+        """List the names that something was saved under, on any machine. Raises BaselineError."""
+        return sorted({key.rpartition("/")[2].removesuffix(".json") for key in self._storage.keys("*.json")})
+
     def _read(self, key: str) -> Record | None:
         text = self._storage.read(key)
         return None if text is None else Record.loads(text, self._storage.location(key))

@@ -15,6 +15,7 @@ from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.metric import Percentile, ResponseRate
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.records.run import Run
+from pytest_loadgen.reports.summary import Row
 
 # Points of a curve per nine: from 90 % to 99 %, from 99 % to 99.9 %.
 _POINTS = 24
@@ -85,8 +86,8 @@ class Charts:
 def charts(run: Run) -> Charts:
     """Compute the charts of a run."""
     result = run.result
-    # Those of one name are not about the curves of the whole load.
-    verdicts = [verdict for verdict in result.verdicts if not verdict.slo.name]
+    # The curves are of all requests of a mix, and so are the objectives in the charts.
+    verdicts = Row.of(run).verdicts
     latencies = [verdict for verdict in verdicts if verdict.slo.metric.is_latency]
     rates = [verdict for verdict in verdicts if isinstance(verdict.slo.metric, ResponseRate)]
     return Charts(
@@ -106,7 +107,7 @@ def _curves(run: Run) -> Iterator[Curve]:
     result = run.result
     best, worst = result.best_and_worst()
     yield _curve(
-        "response time (from schedule)" if result.latency_from == "scheduled" else "latency (from send)",
+        "response time (from when due)" if result.latency_from == "scheduled" else "latency (from when sent)",
         "main",
         worst,
     )
@@ -114,7 +115,7 @@ def _curves(run: Run) -> Iterator[Curve]:
         yield _curve("best case (wide buckets)", "best", best)
     # In the closed model, and where nothing waited, the two are the same.
     if result.total.service_time and result.total.service_time != result.total.latency:
-        yield _curve("service time (from send)", "service", worst.by_service_time)
+        yield _curve("service time (from when sent)", "service", worst.by_service_time)
     if (baseline := result.baseline).result is not None:
         yield _curve("against" if baseline.paired else "baseline", "baseline", baseline.result.best_and_worst()[1])
 
@@ -162,7 +163,7 @@ def _finite(bound: float | None, scale: float) -> float | None:
 
 
 def _timeline(result: Result) -> Timeline:
-    intervals, expects = result.intervals, result.plan.expects
+    intervals = result.intervals
     # The last interval may be so short that its rate means nothing.
     least = max((each.seconds for each in intervals), default=0.0) / 10
     return Timeline(
@@ -170,10 +171,7 @@ def _timeline(result: Result) -> Timeline:
         latency={name: [_latency(each, percent) for each in intervals] for name, percent in _PERCENTILES.items()},
         unanswered=[each.unanswered for each in intervals],
         rate=[each.latency.count / each.seconds if each.seconds > least else None for each in intervals],
-        errors=[
-            sum(count for outcome, count in each.outcomes.items() if not expects(outcome)) / (each.seconds or 1)
-            for each in intervals
-        ],
+        errors=[part.errors / (each.seconds or 1) for part, each in zip(result.by_interval, intervals, strict=True)],
         requested=_requested(result),
     )
 

@@ -1,7 +1,8 @@
-"""CSV with one row per interval, for spreadsheets and data frames.
+"""CSV with one row per interval, and of a mix one more for each name, for spreadsheets and data frames.
 
 Times are in seconds. Latencies cover all requests that finished in the interval: ``inf`` where the
-figure falls among requests without a response, empty where no request finished.
+figure falls among requests without a response, empty where no request finished. Rows of a name leave out
+what is of the load as a whole: the generator's lag and CPU, and requests that were sent again.
 """
 
 from __future__ import annotations
@@ -26,13 +27,21 @@ def document(record: Record) -> str:
     """Write the record as CSV with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(["run", *_RUN_COLUMNS, *_INTERVAL_COLUMNS])
+    writer.writerow(["run", *_RUN_COLUMNS, "name", *_INTERVAL_COLUMNS])
     for number, run in enumerate(record.runs, 1):
         first = [number, *(_safe(column(run)) for column in _RUN_COLUMNS.values())]
         for interval in run.result.intervals:
             part = replace(run.result, intervals=(interval,))
-            writer.writerow([*first, *(column(part, interval) for column in _INTERVAL_COLUMNS.values())])
+            writer.writerow([*first, "", *(column(part, interval) for column in _INTERVAL_COLUMNS.values())])
+            for name in run.result.names:
+                writer.writerow([*first, _safe(name), *_named(part[name])])
     return text.getvalue()
+
+
+def _named(part: Result) -> list[float | str]:
+    """Give the cells of a name."""
+    (interval,) = part.intervals
+    return ["" if name in _OF_THE_WHOLE else column(part, interval) for name, column in _INTERVAL_COLUMNS.items()]
 
 
 def _latency(percent: float, part: Result, _: Interval) -> float | str:
@@ -41,6 +50,10 @@ def _latency(percent: float, part: Result, _: Interval) -> float | str:
 
 def _service(percent: float, part: Result, interval: Interval) -> float | str:
     return float(part.percentile(percent, service=True)) if interval.service_time else ""
+
+
+def _first_byte(percent: float, part: Result, interval: Interval) -> float | str:
+    return float(part.by_first_byte.percentile(percent)) if interval.first_byte else ""
 
 
 def _mean(part: Result, _: Interval) -> float | str:
@@ -61,7 +74,7 @@ def _safe(text: str) -> str:
 
 _RUN_COLUMNS: Mapping[str, Callable[[Run], str]] = {
     "test": lambda run: run.test,
-    "request": lambda run: run.result.plan.target.name,
+    "request": lambda run: run.result.plan.name,
     "generator": lambda run: run.result.generator,
 }
 _INTERVAL_COLUMNS: Mapping[str, Callable[[Result, Interval], float | str]] = {
@@ -79,6 +92,8 @@ _INTERVAL_COLUMNS: Mapping[str, Callable[[Result, Interval], float | str]] = {
     "latency_max_s": partial(_latency, 100),
     "service_p50_s": partial(_service, 50),
     "service_p99_s": partial(_service, 99),
+    "first_byte_p50_s": partial(_first_byte, 50),
+    "first_byte_p99_s": partial(_first_byte, 99),
     "lag_p99_s": _lag,
     "cpu_cores": lambda _, interval: interval.cpu,
     "throttled_s": lambda _, interval: interval.throttled,
@@ -87,3 +102,4 @@ _INTERVAL_COLUMNS: Mapping[str, Callable[[Result, Interval], float | str]] = {
     "never_sent": lambda _, interval: interval.never_sent,
     "outcomes": _outcomes,
 }
+_OF_THE_WHOLE = frozenset({"lag_p99_s", "cpu_cores", "throttled_s", "retried"})

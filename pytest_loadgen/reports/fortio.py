@@ -33,7 +33,7 @@ def document(record: Record) -> str:
     result, plan = run.result, run.result.plan
     written = {
         "RunType": "HTTP" if plan.target.scheme.startswith("http") else plan.target.method,
-        "Labels": f"{run.test} -_- {plan.target.name}",
+        "Labels": f"{run.test} -_- {plan.name}",
         "StartTime": (run.date or record.date).isoformat(),
         "RequestedQPS": "max" if plan.closed else f"{plan.rate:.9g}",
         "RequestedDuration": f"{plan.duration:.9g}s",
@@ -44,7 +44,7 @@ def document(record: Record) -> str:
         "DurationHistogram": _histogram(result),
         "ErrorsDurationHistogram": {**_EMPTY, "Count": result.errors},
         "RetCodes": _codes(result),
-        "URL": plan.target.url,
+        "URL": plan.target.origin if result.names else plan.target.url,
     }
     return json.dumps(written, indent=1, allow_nan=False) + "\n"
 

@@ -8,8 +8,6 @@ from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.redaction import without_password
 
-_LATENCY_FROM = {"scheduled": "schedule", "sent": "send", "corrected": "send, corrected"}
-
 
 def table(generators: Iterable[LoadGenerator]) -> str:
     """Draw one row per generator: where it is, its version, where its latency starts, and its features."""
@@ -32,4 +30,4 @@ def _row(generator: LoadGenerator) -> tuple[str, ...]:
         if generator.remote:  # only its machine knows its features
             return generator.name, found, "", "", ""
     features = ", ".join(sorted(generator.features))
-    return generator.name, found, version, _LATENCY_FROM[generator.latency_from], features
+    return generator.name, found, version, generator.latency_from, features

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
+from pytest_loadgen.figures.result import Result
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports.summary import ordinals
@@ -19,11 +20,17 @@ _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compresse
 
 
 def document(record: Record) -> str:
-    """Write the latencies of all intervals, tagged by test, request and generator."""
+    """Write the latencies of all intervals, tagged by test, request and generator; of a mix, also by name."""
     base = min((run.date for run in record.runs if run.date), default=record.date)
-    tagged = [(_tag(run, ordinal), run) for run, ordinal in zip(record.runs, ordinals(record.runs), strict=True)]
+    tagged = [
+        (tag, run, result)
+        for run, ordinal in zip(record.runs, ordinals(record.runs), strict=True)
+        for tag, result in _tagged(run, ordinal)
+    ]
     # Readers expect times in ascending order.
-    lines = sorted((line for tag, run in tagged for line in _lines(tag, run, base)), key=lambda line: line[0])
+    lines = sorted(
+        (line for tag, run, result in tagged for line in _lines(tag, run, result, base)), key=lambda line: line[0]
+    )
     return "\n".join(
         [
             f"#[Logged with pytest-loadgen {record.software}]",
@@ -31,7 +38,7 @@ def document(record: Record) -> str:
             f"#[BaseTime: {base.timestamp():.3f} (seconds since epoch)]",
             f"#[StartTime: {base.timestamp():.3f} (seconds since epoch), {base.isoformat()}]",
             "#[Histograms are of latencies in ns; Interval_Max is in ms: ns / 1000000]",
-            *(comment for tag, run in tagged for comment in _comments(tag, run)),
+            *(comment for tag, _, result in tagged for comment in _comments(tag, result)),
             _LEGEND,
             *(line for _, line in lines),
             "",
@@ -39,15 +46,23 @@ def document(record: Record) -> str:
     )
 
 
-def _tag(run: Run, ordinal: int) -> str:
-    name = f"{run.test} {run.result.plan.target.name} {run.result.generator}"
-    return printable(re.sub(r"[\s,]+", "_", name if ordinal == 1 else f"{name} #{ordinal}"))
+def _tagged(run: Run, ordinal: int) -> Iterator[tuple[str, Result]]:
+    """Yield the result of a run with its tag, and those of its names."""
+    name = f"{run.test} {run.result.plan.name} {run.result.generator}"
+    own = name if ordinal == 1 else f"{name} #{ordinal}"
+    yield _tag(own), run.result
+    for each in run.result.names:
+        yield _tag(f"{own} {each}"), run.result[each]
 
 
-def _lines(tag: str, run: Run, base: datetime) -> Iterator[tuple[float, str]]:
+def _tag(text: str) -> str:
+    return printable(re.sub(r"[\s,]+", "_", text))
+
+
+def _lines(tag: str, run: Run, result: Result, base: datetime) -> Iterator[tuple[float, str]]:
     """Yield each interval's start and line."""
     begin = ((run.date or base) - base).total_seconds()
-    for interval in run.result.intervals:
+    for interval in result.intervals:
         start = begin + interval.start
         slowest = float(interval.latency.percentile(100)) if interval.latency else 0.0
         # After the semicolon come wide buckets, which only this package reads.
@@ -55,8 +70,9 @@ def _lines(tag: str, run: Run, base: datetime) -> Iterator[tuple[float, str]]:
         yield start, f"Tag={tag},{start:.3f},{interval.seconds:.3f},{slowest * 1e3:.3f},{histogram}"
 
 
-def _comments(tag: str, run: Run) -> Iterator[str]:
+def _comments(tag: str, result: Result) -> Iterator[str]:
     """Report what a histogram cannot hold."""
-    if unanswered := run.result.total.unanswered:
-        requests = counted(run.result.requests, "request")
-        yield f"#[{tag}: {unanswered:,} of {requests} got no response and are in no histogram]"
+    if unanswered := result.total.unanswered:
+        requests = counted(result.requests, "request")
+        what = "got no response" if "check" not in result.outcomes else "got no response or failed the check"
+        yield f"#[{tag}: {unanswered:,} of {requests} {what} and are in no histogram]"

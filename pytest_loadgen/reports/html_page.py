@@ -19,10 +19,12 @@ from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.charts import charts
+from pytest_loadgen.reports.summary import Row
 from pytest_loadgen.units import Change, Duration, NoAnswer, Share
 from pytest_loadgen.wording import counted
 
 _COLUMNS = ("test", "request", "generator", "requests", "rate", "p50", "p99", "errors")
+_BY_NAME = ("requests", "rate", "p50", "p99", "first byte p99", "errors")
 _LATENCY_FROM = {
     "scheduled": "from each request's scheduled time",
     "sent": "from when each request was sent; waiting time before that is not included",
@@ -45,6 +47,7 @@ def document(record: Record) -> str:
         record=record,
         sections=[Section(number, run) for number, run in enumerate(record.runs, 1)],
         columns=summary.columns(record.runs, *_COLUMNS),
+        by_name=_BY_NAME,
         text_columns=summary.TEXT_COLUMNS,
         failed=sum(run.result.all_failed for run in record.runs),
         tally=_tally([verdict for run in record.runs for verdict in run.result.verdicts]),
@@ -93,11 +96,16 @@ class Section:
         """The run's result."""
         return self.run.result
 
+    @cached_property
+    def rows(self) -> list[tuple[Row, dict[str, str], list[tuple[Outcome, int]]]]:
+        """The rows of the overview with their cells and verdicts: the run's, and of a mix one for each name."""
+        own = Row.of(self.run)
+        return [(row, _cells(row), _tally(list(row.verdicts))) for row in (own, *own.named)]
+
     @property
-    def cells(self) -> dict[str, str]:
-        """The cells of the overview, by column."""
-        row = summary.Row.of(self.run)
-        return {name: column(row) for name, column in summary.COLUMNS.items()}
+    def named(self) -> list[dict[str, str]]:
+        """The figures of a mix by name."""
+        return [{**cells, "name": row.name} for row, cells, _ in self.rows if row.name]
 
     @property
     def tally(self) -> list[tuple[Outcome, int]]:
@@ -111,7 +119,7 @@ class Section:
 
     @property
     def percentiles(self) -> Iterator[tuple[str, list[str]]]:
-        """Rows of figures: response time, service time, and the baseline with the change from it."""
+        """Rows of figures: response time, service time, first byte, and the baseline with the change from it."""
         for percent, fewest in _PERCENTILES.items():
             if self.result.requests >= fewest:
                 yield f"p{percent:g}", self._figures(methodcaller("percentile", percent))
@@ -123,6 +131,8 @@ class Section:
         own = figure(self.result)
         service = str(figure(self.result.by_service_time)) if self.result.total.service_time else "-"
         figures = [str(own), service]
+        if self.result.total.first_byte:
+            figures.append(str(figure(self.result.by_first_byte)))
         if self.baseline is not None:
             before = figure(self.baseline) if self.baseline.requests else NoAnswer()
             figures += [str(before), _change(own, before)]
@@ -141,22 +151,34 @@ class Section:
 
     @property
     def unanswered(self) -> str:
-        """How many requests got no response, of how many."""
+        """How many requests got no response, or failed their check, of how many."""
         unanswered, requests = self.result.total.unanswered, self.result.requests
-        return f"{unanswered:,} of {counted(requests, 'request')} ({Share(unanswered / requests)})"
+        what = "got no response" if "check" not in self.result.outcomes else "got no response or failed the check"
+        return f"{unanswered:,} of {counted(requests, 'request')} ({Share(unanswered / requests)}) {what}"
 
     @property
     def outcomes(self) -> Iterator[tuple[str, str, str, Share, bool]]:
         """Rows of outcomes: outcome, meaning, count, share, and whether it is expected."""
+        failures = self.result.failures
         for outcome, count in self.result.outcomes.items():
-            expected = self.result.plan.expects(outcome)
-            yield outcome, _meaning(outcome, expected), f"{count:,}", Share(count / self.result.requests), expected
+            failed = failures.get(outcome, 0)
+            meaning = _meaning(outcome, not failed)
+            if 0 < failed < count:
+                meaning = f"{meaning} of {counted(failed, 'request')}"
+            yield outcome, meaning, f"{count:,}", Share(count / self.result.requests), not failed
 
     @property
     def plan(self) -> Iterator[tuple[str, str]]:
         """The load that was requested."""
         plan = self.result.plan
-        yield "request", f"{plan.target.method} {plan.target.url}"
+        if self.result.names:
+            yield "service", plan.target.origin
+            for each in plan.mix:
+                data = ", with data" if each.has_data else ""
+                expected = "" if each.expect == plan.expect else f", expects {' or '.join(each.expect)}"
+                yield each.name, f"{each.target.name}, weight {each.weight}{data}{expected}"
+        else:
+            yield "request", f"{plan.target.method} {plan.target.url}"
         yield "load", str(plan)
         if not plan.closed:
             yield "arrivals", plan.arrivals
@@ -183,6 +205,10 @@ class Section:
     def remarks(self) -> list[str]:
         """What a reader of the figures has to know."""
         return summary.remarks(self.result)
+
+
+def _cells(row: Row) -> dict[str, str]:
+    return {name: column(row) for name, column in summary.COLUMNS.items()}
 
 
 def _meaning(outcome: str, expected: bool) -> str:

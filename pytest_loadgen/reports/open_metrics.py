@@ -1,14 +1,18 @@
-"""OpenMetrics, for Prometheus and tools that read its format. Times are in seconds."""
+"""OpenMetrics, for Prometheus and tools that read its format. Times are in seconds.
+
+Of a mix, samples with the label `request_name` are of the requests of that name; those without are of all.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pytest_loadgen.figures.result import Result
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
-from pytest_loadgen.reports.summary import ordinals
+from pytest_loadgen.reports.summary import name_of, ordinals
 
 _QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
@@ -26,8 +30,9 @@ class _Family:
 
     kind: str
     help: str
-    samples: Callable[[Run], Iterable[_Sample]]
+    samples: Callable[[Result], Iterable[_Sample]]
     unit: str = ""
+    by_name: bool = True
 
 
 def document(record: Record) -> str:
@@ -40,7 +45,7 @@ def document(record: Record) -> str:
 def _labels(run: Run, ordinal: int) -> dict[str, str]:
     """Return the labels that identify a run; `run` numbers runs that are otherwise alike, from 1."""
     result = run.result
-    labels = {"test": run.test, "request": result.plan.target.name, "generator": result.generator}
+    labels = {"test": run.test, "request": result.plan.name, "generator": result.generator}
     return {**labels, "run": str(ordinal)}
 
 
@@ -51,9 +56,16 @@ def _lines(name: str, family: _Family, labelled: list[tuple[dict[str, str], Run]
     yield f"# HELP {name} {family.help}"
     for labels, run in labelled:
         # The same objective may be given twice, the same sample may not.
-        samples = {(sample.suffix, sample.labels): sample.value for sample in family.samples(run)}
+        samples = {(sample.suffix, sample.labels): sample.value for sample in _samples(family, run)}
         for (suffix, more), value in samples.items():
             yield f"{name}{suffix}{_braced({**labels, **dict(more)})} {_number(value)}"
+
+
+def _samples(family: _Family, run: Run) -> Iterator[_Sample]:
+    yield from family.samples(run.result)
+    for name in run.result.names if family.by_name else ():
+        for sample in family.samples(run.result[name]):
+            yield replace(sample, labels=(("request_name", name), *sample.labels))
 
 
 def _braced(labels: Mapping[str, str]) -> str:
@@ -68,8 +80,11 @@ def _number(value: float) -> str:
     return "+Inf" if math.isinf(value) else repr(value)
 
 
-def _latency(run: Run) -> Iterator[_Sample]:
-    result = run.result
+def _first_byte(result: Result) -> Iterable[_Sample]:
+    return _latency(result.by_first_byte) if result.total.first_byte else ()
+
+
+def _latency(result: Result) -> Iterator[_Sample]:
     if not result.requests:
         return
     for quantile in _QUANTILES:
@@ -79,25 +94,27 @@ def _latency(run: Run) -> Iterator[_Sample]:
     yield _Sample(float(result.mean) * result.requests, "_sum")
 
 
-def _objectives(run: Run) -> Iterator[_Sample]:
-    for verdict in run.result.verdicts:
-        yield _Sample(int(bool(verdict)), labels=(("slo", verdict.slo.text), ("outcome", verdict.outcome)))
+def _objectives(result: Result) -> Iterator[_Sample]:
+    for verdict in getattr(result, "verdicts", ()):
+        name = name_of(verdict)
+        labels = (("slo", verdict.slo.text), ("outcome", verdict.outcome))
+        yield _Sample(int(bool(verdict)), labels=((("request_name", name), *labels) if name else labels))
 
 
 _FAMILIES = {
     "loadgen_requests": _Family(
-        "counter", "Requests made, with or without a response.", lambda run: [_Sample(run.result.requests, "_total")]
+        "counter", "Requests made, with or without a response.", lambda result: [_Sample(result.requests, "_total")]
     ),
     "loadgen_errors": _Family(
         "counter",
         "Requests that failed or got an unexpected status.",
-        lambda run: [_Sample(run.result.errors, "_total")],
+        lambda result: [_Sample(result.errors, "_total")],
     ),
     "loadgen_unanswered": _Family(
-        "counter", "Requests without a response.", lambda run: [_Sample(run.result.total.unanswered, "_total")]
+        "counter", "Requests without a response.", lambda result: [_Sample(result.total.unanswered, "_total")]
     ),
     "loadgen_rate_per_second": _Family(
-        "gauge", "Responses per second.", lambda run: [_Sample(float(run.result.rate))], unit="per_second"
+        "gauge", "Responses per second.", lambda result: [_Sample(float(result.rate))], unit="per_second"
     ),
     "loadgen_latency_seconds": _Family(
         "summary",
@@ -105,5 +122,11 @@ _FAMILIES = {
         _latency,
         unit="seconds",
     ),
-    "loadgen_objective_met": _Family("gauge", "1 if the objective is met, else 0.", _objectives),
+    "loadgen_first_byte_seconds": _Family(
+        "summary",
+        "Time to the first byte of each response, where the generator measures it; +Inf where there was no response.",
+        _first_byte,
+        unit="seconds",
+    ),
+    "loadgen_objective_met": _Family("gauge", "1 if the objective is met, else 0.", _objectives, by_name=False),
 }

@@ -117,8 +117,9 @@ function percentiles(data, look) {
   const annotations = names(data.limits, y, look);
   if (data.unanswered) {
     const share = +((100 * data.unanswered) / data.requests).toPrecision(3);
-    const end = Math.log10(data.requests / data.unanswered);
-    annotations.push({ ...label(`${share}% no response`, look("missed")), x: end, y: y.place(y.ends[0]) });
+    // At the right edge: on a phone there may be no room to the right of where the curve ends.
+    const end = { x: Math.log10(right) * 1.01, xanchor: "right", y: y.place(y.ends[0]) };
+    annotations.push({ ...label(`${share}% no response`, look("missed")), ...end });
   }
   const layout = { xaxis: x, yaxis: y.axis, annotations, hovermode: "closest", showlegend: data.curves.length > 1 };
   return { traces, layout };

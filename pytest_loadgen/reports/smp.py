@@ -24,7 +24,7 @@ def document(record: Record) -> str:
 
 def _document(record: Record, number: int, run: Run) -> str:
     result = run.result
-    name = _text(f"{run.test}, {result.plan.target.name}")
+    name = _text(f"{run.test}, {result.plan.name}")
     if not result.total.latency:
         why = f"none of {counted(result.requests, 'request')} got a response" if result.requests else "no requests"
         return f"# {_quoted(name)} is omitted: {why}.\n"
@@ -64,7 +64,7 @@ def _labels(run: Run) -> dict[str, str]:
     """Return, as text, what the format has no field for."""
     result = run.result
     return {
-        "request": f"{result.plan.target.method} {result.plan.target.url}",
+        "request": result.plan.name if result.names else f"{result.plan.target.method} {result.plan.target.url}",
         "load_generator": result.generator,
         "requested_rps": "max" if result.plan.closed else f"{result.plan.rate:.9g}",
         "connections": str(result.plan.connections),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,33 +17,60 @@ from pytest_loadgen.wording import counted, printable, tally
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: a run, or the other service of a run side by side."""
+    """One row of a table: a run, the other service of a run side by side, or one request of a mix."""
 
     test: str
     result: Result
     verdicts: tuple[Verdict, ...] = ()
+    name: str = ""
+    """Of the request of a mix; its row follows that of the load."""
 
     @classmethod
     def of(cls, run: Run) -> Row:
-        """Make the row of a run."""
-        return cls(run.test, run.result, run.result.verdicts)
+        """Make the row of a run, with the objectives that are of all its requests."""
+        names, verdicts = run.result.names, run.result.verdicts
+        return cls(run.test, run.result, tuple(each for each in verdicts if name_of(each) not in names))
+
+    @property
+    def named(self) -> list[Row]:
+        """The rows of the requests of a mix; empty where all requests are the same."""
+        verdicts = getattr(self.result, "verdicts", ())
+        return [
+            Row("", self.result[name], tuple(each for each in verdicts if name_of(each) == name), name)
+            for name in self.result.names
+        ]
+
+
+def name_of(verdict: Verdict) -> str:
+    """Give the name of the requests that an objective is of; empty where it is of all."""
+    name: str = getattr(verdict.slo, "name", "")
+    return name
 
 
 def rows(runs: Sequence[Run]) -> list[Row]:
-    """Make the rows of a table: one for each run, and after a run side by side one for the other service."""
+    """Make the rows of a table: one for each run, and after a run side by side one for the other service.
+
+    A row of a mix is followed by one for each of its requests.
+    """
     made = []
     for run in runs:
         made.append(Row.of(run))
         if (other := run.result.against) is not None:
             made.append(Row(f"{run.test}, against", other))
-    return made
+    return [row for load in made for row in (load, *load.named)]
 
 
 def _percentile(percent: float, row: Row) -> str:
     return str(row.result.percentile(percent)) if row.result.requests else "-"
 
 
+def _first_byte(row: Row) -> str:
+    return str(row.result.by_first_byte.percentile(99)) if row.result.total.first_byte else "-"
+
+
 def _lag(row: Row) -> str:
+    if row.name:
+        return ""
     lag = row.result.total.lag
     return str(lag.percentile(99)) if lag else "-"
 
@@ -52,8 +79,7 @@ def _errors(row: Row) -> str:
     result = row.result
     if not result.errors:
         return "0"
-    errors = {outcome: count for outcome, count in result.outcomes.items() if not result.plan.expects(outcome)}
-    return f"{result.error_rate}: {printable(tally(errors))}"
+    return f"{result.error_rate}: {printable(tally(result.failures))}"
 
 
 def _objectives(row: Row) -> str:
@@ -64,8 +90,8 @@ def _objectives(row: Row) -> str:
 
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "test": lambda row: printable(row.test),
-    "request": lambda row: printable(row.result.plan.target.name),
-    "generator": lambda row: printable(row.result.generator),
+    "request": lambda row: printable(f"- {row.name}" if row.name else row.result.plan.name),
+    "generator": lambda row: "" if row.name else printable(row.result.generator),
     "requests": lambda row: f"{row.result.requests:,}",
     "offered": lambda row: str(row.result.offered),
     "rate": lambda row: str(row.result.rate),
@@ -74,8 +100,9 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "p99": partial(_percentile, 99),
     "p99.9": partial(_percentile, 99.9),
     "max": partial(_percentile, 100),
+    "first byte p99": _first_byte,
     "lag p99": _lag,
-    "CPU": lambda row: f"{row.result.total.cpu:.0%}",
+    "CPU": lambda row: "" if row.name else f"{row.result.total.cpu:.0%}",
     "errors": _errors,
     "objectives": _objectives,
 }
@@ -116,9 +143,7 @@ def remarks(result: Result) -> list[str]:
         remarks.append(f"the load {result.went_on}.")
     if result.error_rate >= 0.5:
         remarks.append(f"{result.error_rate} of requests failed.")
-    kinds = result.outcomes
-    if kinds and result.plan.expects_default and all(kind.startswith("3") for kind in kinds):
-        remarks.append(f"all responses were redirects ({tally(kinds)}); load the address that they lead to.")
+    remarks += _redirects(result)
     remarks += explained(result)
     if queued := _queued(result):
         remarks.append(queued)
@@ -132,6 +157,15 @@ def remarks(result: Result) -> list[str]:
             "use another generator (--load-generator=embedded)."
         )
     return remarks
+
+
+def _redirects(result: Result) -> Iterator[str]:
+    """Report requests that got nothing but redirects, which nobody expected."""
+    for row in Row("", result).named or [Row("", result)]:
+        kinds, plan = row.result.outcomes, row.result.plan
+        if kinds and plan.expects_default and all(kind.startswith("3") for kind in kinds):
+            name = f" to {row.name}" if row.name else ""
+            yield f"all responses{name} were redirects ({tally(kinds)}); load the address that they lead to."
 
 
 def _queued(result: Result) -> str:

@@ -12,7 +12,7 @@ from pytest_loadgen.wording import printable
 _BRIEF = ("test", "request", "requests", "rate", "p50", "p99", "errors")
 _VERBOSE = (
     *("test", "request", "generator", "requests", "offered", "rate"),
-    *("p50", "p90", "p99", "p99.9", "max", "lag p99", "CPU", "errors"),
+    *("p50", "p90", "p99", "p99.9", "max", "first byte p99", "lag p99", "CPU", "errors"),
 )
 
 

@@ -14,6 +14,8 @@ from pytest_loadgen.objectives.metric import Errors
 from pytest_loadgen.objectives.verdict import aligned
 from pytest_loadgen.wording import counted, tally
 
+_MOST_NAMES = 5
+
 
 def raise_failure(result: JudgedResult, *, strict: bool) -> None:
     """Raise what keeps a result from passing; `strict` fails unclear objectives, too.
@@ -64,20 +66,35 @@ def _blame(failed: Result, result: JudgedResult) -> NoReturn:
     raise ServiceError(_describe_failures(failed, result))
 
 
+def _by_name(failed: Result) -> str:
+    """Say which requests of a mix failed most."""
+    named = [(name, failed[name]) for name in failed.names]
+    named = sorted((each for each in named if each[1].errors), key=lambda each: -each[1].errors)
+    shown = ", ".join(f"{name} ({each.errors:,} of {each.requests:,})" for name, each in named[:_MOST_NAMES])
+    more = f" and {counted(len(named) - _MOST_NAMES, 'more name')}" if len(named) > _MOST_NAMES else ""
+    return f" By name: {shown}{more}." if named else ""
+
+
 def _describe_failures(failed: Result, result: JudgedResult) -> str:
     """Say how most or all requests failed, and what to look at."""
     plan, errors = failed.plan, failed.errors
-    kinds = tally({kind: count for kind, count in failed.outcomes.items() if not plan.expects(kind)}) or "none was sent"
+    kinds = tally(failed.failures) or "none was sent"
     what = f"all {counted(errors, 'request')}" if failed.all_failed else f"{errors:,} of {failed.requests:,} requests"
     # Of two services that are loaded with the same request, the address says which.
     where = "" if result.against is None else f" of {plan.target.origin}"
     where += " (against=)" if failed is result.against else ""
-    said = f"{plan.target.name}{where}: {what} failed: {kinds}."
+    said = f"{plan.name}{where}: {what} failed: {kinds}."
     if result.abort_reason:
         said += f" The load was aborted: {result.abort_reason}."
-    if any(is_answer(kind) and not plan.expects(kind) for kind in failed.outcomes):
-        return f"{said} Expected {' or '.join(plan.expect)} (expect=)."
-    said += "".join(f" {reason}" for reason in explained(failed))
+    reasons = "".join(f"\n  {reason}" for reason in explained(failed))
+    answered = any(map(is_answer, failed.failures))
+    if failed.names:
+        said += _by_name(failed)
+    elif answered:
+        said += f" Expected {' or '.join(plan.expect)} (expect=)."
+    if answered or "check" in failed.failures:
+        return f"{said}{reasons}"
+    said += reasons.replace("\n  ", " ")
     if "timeout" in failed.outcomes:
         return f"{said} No response came within {plan.timeout} (timeout=)."
     if failed.outcomes.keys() & {"closed", "protocol", "tls"}:

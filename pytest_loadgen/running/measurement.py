@@ -13,6 +13,7 @@ from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.running.calibration import Machine
 from pytest_loadgen.running.source import Source
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.units import Duration
 
 
 class Progress(Protocol):
@@ -49,7 +50,8 @@ class Environment:
     """Keeps the machine for one load at a time."""
     machine: Callable[[], Machine]
     """Calibrates the machine, once."""
-    progress: Callable[[Plan], Progress]
+    progress: Callable[[Plan, Duration], Progress]
+    """Shows a load, given how long it may last."""
 
 
 Report = Callable[[int, JudgedResult], None]
@@ -67,7 +69,7 @@ def measure(
     plan = drafts[0].plan
     judgings = [gate.begin(draft) for draft in drafts]
     intervals: list[list[Interval]] = [[] for _ in drafts]
-    progress = environment.progress(plan)
+    progress = environment.progress(plan, gate.lengthened(plan).duration)
     try:
         with environment.lock():
             for judging in judgings:

@@ -50,8 +50,9 @@ def find(target: Target, timeout: float, allowed: Iterable[str] = ()) -> Target:
         try:
             addresses = _addresses(target)
         except (OSError, UnicodeError) as error:
-            reason = f"cannot resolve the name ({getattr(error, 'strerror', None) or error})"
+            unknown, reason = True, (getattr(error, "strerror", None) or str(error)).lower()
         else:
+            unknown = False
             check_allowed(target, addresses, allowed)
             for address in addresses:
                 reason = _connect(target, address)
@@ -63,6 +64,11 @@ def find(target: Target, timeout: float, allowed: Iterable[str] = ()) -> Target:
                 raise ServiceError(
                     f"{target.origin} accepts no TLS connection{waited}: {reason}. Check that the service speaks TLS "
                     f"at this address, and which versions; {target.scheme.upper()} needs it."
+                )
+            if unknown:
+                raise ServiceError(
+                    f"cannot resolve {target.host}{waited}: {reason}. Check the host name in {target.origin}, or wait "
+                    "longer for it with ready_timeout=."
                 )
             raise ServiceError(
                 f"{target.origin} does not accept connections{waited}: {reason}. "

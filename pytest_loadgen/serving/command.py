@@ -64,7 +64,7 @@ def serve(options: argparse.Namespace, registry: Registry) -> int:
         from pytest_loadgen.serving.generator_service import GeneratorService
         from pytest_loadgen.serving.server import Server
     except ImportError as error:
-        raise LoadError(f"serve needs {error.name}: pip install 'pytest-loadgen[remote]'") from None
+        raise LoadError(f"serve needs grpcio ({error}): pip install 'pytest-loadgen[remote]'") from None
     access = _access(options)
     service = GeneratorService(registry, options.allowed_hosts)
     server = Server(access, service)

@@ -95,7 +95,7 @@ class GeneratorTests:
         """It sends the requested number of requests, or is refused because it does not keep a rate."""
         plan = self.plan(generator, service, rate=50)
         if "rate" not in generator.features:
-            with pytest.raises(PlanError, match=f"{generator.name} does not support: rate"):
+            with pytest.raises(PlanError, match=f"{generator.name} cannot keep a rate"):
                 check(generator, plan)
             return
         result = self.run(generator, plan)

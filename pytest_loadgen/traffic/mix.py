@@ -41,7 +41,12 @@ class NamedRequest:
 
     def without_data(self) -> Self:
         """Return the request as it goes to the process that sends it: filled requests follow it there."""
-        return replace(self, rows=None, template=None, filled=self.filled or self.rows is not None)
+        return replace(self, rows=None, template=None, filled=self.has_data)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether its requests differ."""
+        return self.filled or self.rows is not None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the request as JSON types, without secrets."""
@@ -50,12 +55,14 @@ class NamedRequest:
             "target": self.target.as_dict(),
             "weight": self.weight,
             "expect": list(self.expect),
+            "data": self.has_data,
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read the output of `as_dict`."""
-        return cls(data["name"], Target.from_dict(data["target"]), data["weight"], tuple(data["expect"]))
+        target, expect = Target.from_dict(data["target"]), tuple(data["expect"])
+        return cls(data["name"], target, data["weight"], expect, filled=data["data"])
 
 
 def sequence(weights: Sequence[int], *, seed: int | None = None) -> Iterator[int]:

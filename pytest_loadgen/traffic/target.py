@@ -210,9 +210,7 @@ class Target:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no message may show: values of headers, body and query."""
-        values = [value for name, value in self.headers if name.lower() not in _PUBLIC_HEADERS]
-        values += [self.body, self.path.partition(b"?")[2]]
-        return tuple(value.decode(errors="replace") for value in values)
+        return _secrets(self.path, self.headers, self.body)
 
     @property
     def tls(self) -> bool:
@@ -269,6 +267,20 @@ class Target:
             port=(0 if socket_path is not None else parts.port) or SCHEMES[scheme],
             path=b"",
         )
+
+
+def message_secrets(message: bytes) -> tuple[str, ...]:
+    """Give what no message may show of a request as it is sent by HTTP/1.1."""
+    head, _, body = message.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    fields = (line.partition(b": ") for line in lines)
+    return _secrets(first.split(b" ")[1], [(name, value) for name, _, value in fields], body)
+
+
+def _secrets(path: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> tuple[str, ...]:
+    values = [value for name, value in headers if name.lower() not in _PUBLIC_HEADERS]
+    values += [body, path.partition(b"?")[2]]
+    return tuple(value.decode(errors="replace") for value in values)
 
 
 def text_of(url: object) -> str:
@@ -332,7 +344,10 @@ def _split(url: str) -> tuple[str, str | None]:
     except ValueError as error:
         raise PlanError(f"invalid URL: {_ENCODE if '@' in url else error}") from None
     if parts.scheme not in SCHEMES:
-        raise PlanError(f"unknown scheme {parts.scheme}://: {did_you_mean(parts.scheme, SCHEMES)}")
+        if not parts.scheme:
+            raise PlanError(f"the URL has no scheme: write 'http://{without_password(url).lstrip('/')}'")
+        # Nearly each letter has to be right: ftp is not a misspelt tcp.
+        raise PlanError(f"unknown scheme {parts.scheme}://: {did_you_mean(parts.scheme, SCHEMES, cutoff=0.75)}")
     host = parts.netloc.rpartition("@")[2]
     unix = parts.scheme.endswith("+unix")
     # With one of / ? # in a password, what is left of it looks like a host.

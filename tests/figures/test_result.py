@@ -124,11 +124,11 @@ def test_latencies_know_their_timeout(figure: str, outcomes: dict[str, int]) -> 
     assert (getattr(found, figure) < 1.5) == (getattr(found, figure) < "1.5s")
 
 
-@pytest.mark.parametrize("percent", [-1, 100.1, math.nan])
-def test_no_such_percentile(percent: float) -> None:
-    """A percentage below 0 or above 100 is a ValueError, also for an empty result."""
+@pytest.mark.parametrize("percent", [-1, 100.1, math.nan, "99", None, True])
+def test_no_such_percentile(percent: Any) -> None:
+    """What is no percentage is refused, also by an empty result."""
     for found in (result(FIRST), result()):
-        with pytest.raises(ValueError, match="write a number from 0 to 100"):
+        with pytest.raises(PlanError, match=rf"^percentile\({percent!r}\): write a number from 0 to 100$"):
             found.percentile(percent)
 
 

@@ -120,11 +120,13 @@ SLOW_SECONDS, FAST_SECONDS = seconds(*[5] * 5).intervals, seconds(*[0] * 5).inte
     ],
 )
 def test_latency_from(slo: str, intervals: tuple[Interval, ...], latency_from: Any, outcome: str) -> None:
-    """A generator that measures from send time cannot show that no request was slow."""
+    """A generator that counts from sending cannot show that no request was slow."""
     verdict = judged(*intervals, latency_from=latency_from).judge(slo)
     assert verdict.outcome == outcome
     if outcome == "unclear":
-        assert verdict.remark.startswith("mine measures from send time, not from schedule; use 'service ")
+        assert verdict.remark.startswith(
+            "mine counts latency from when a request was sent, not from when it was due; use 'service "
+        )
     # As fast as answers come, a request is due when it is sent.
     at_most = judged(*intervals, latency_from=latency_from, plan=plan(rate="max")).judge(slo).outcome
     assert (at_most == outcome) == (outcome != "unclear")

@@ -20,6 +20,7 @@ from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.stats import FEWEST_BATCHES
 from pytest_loadgen.objectives.verdict import Outcome
 from pytest_loadgen.traffic.plan import Plan, hold, ramp
+from pytest_loadgen.units import Duration
 from tests.builders.figures import interval, second
 from tests.builders.traffic import plan
 
@@ -215,6 +216,17 @@ def test_going_on() -> None:
     soon = [second(0, 1), *FAST[1:]]
     assert 5 < ended(judging, soon) < 15
     assert judging.enough(soon)
+
+
+@pytest.mark.parametrize(("slow", "end"), [(1, 5), (3, 0)])
+def test_a_limit_that_the_machine_hides(slow: int, end: int) -> None:
+    """A limit below the machine's own latency is not waited for, unless what is measured is well above both."""
+    intervals = [second(at, slow * (at % 2)) for at in range(15)]
+    for machine_p99, expected in ("0ms", 0), ("50ms", end):
+        judging = begin(["errors == 0", "p99 < 100ms"])
+        judging.blank = replace(judging.blank, machine_p99=Duration(machine_p99))
+        assert ended(judging, intervals) == expected
+        assert outcomes(judging, intervals[: expected or 15]) == ["met", "unclear"]
 
 
 @pytest.mark.parametrize("intervals", [FAST, SLOW])

@@ -79,7 +79,7 @@ def test_a_missed_limit_fails_with_the_figures(suite: pytest.Pytester) -> None:
         ("/reset", "GET /reset: all 20 requests failed: 20 × reset. Is http://127.0.0.1:* up?"),
         (
             "/garbage",
-            "*20 × protocol. Does http://127.0.0.1:* speak HTTP, and does it require a client certificate (cert=)?",
+            '*20 × protocol. *it does not begin with "HTTP/"; * speak HTTP, and does it require a client certificate *',
         ),
     ],
 )
@@ -212,8 +212,30 @@ def test_an_impossible_call_stops_before_any_load(suite: pytest.Pytester, server
 
 
 @pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("assert result.p99 < '100'", "'100' needs a unit: write 100ms or 100s"),
+        ("assert result.p99 == '100'", "'100' needs a unit: write 100ms or 100s"),
+        ("assert result.error_rate < 'few'", "'few' is not a share: *"),
+        ("assert result.percentile('99') < 1", "percentile('99'): write a number from 0 to 100"),
+        ("assert result.change('p99').high < 2", "change('p99'): there is no baseline: *"),
+        ("assert result.change('speed').high < 2", "'speed': 'speed' is not a metric: *"),
+        ("assert result.judge('p99 < 1')", "'p99 < 1': 1 needs a unit: *"),
+    ],
+)
+def test_what_is_wrong_about_a_result_is_said_at_the_users_line(suite: pytest.Pytester, line: str, said: str) -> None:
+    suite.makepyfile(f"def test_it(load):\n    result = load('/', rate=20, duration=0.2)\n    {line}\n")
+    found = run(suite)
+    found.assert_outcomes(failed=1)
+    found.stdout.fnmatch_lines([f"E *PlanError: {said}", "", "test_*.py:3: PlanError"])
+    found.stdout.no_fnmatch_line("*units.py*")
+
+
+@pytest.mark.parametrize(
     ("args", "said"),
     [
+        (["--load-target=127.0.0.1:8123"], "--load-target: '127.0.0.1:8123' has no scheme: write 'http://*'"),
+        (["--load-target=ftp://x"], "--load-target: unknown scheme ftp://: choose from grpc, grpcs, http, *"),
         (["--load-profile=smal"], "no profile 'smal' in *pyproject.toml: did you mean 'small'?"),
         (["--load-workers=many"], "--load-workers=many: expected a whole number >= 1*"),
     ],
@@ -466,18 +488,6 @@ def test_a_killed_generator_is_an_error_with_the_figures_so_far(suite: pytest.Py
     )
 
 
-def test_loads_take_turns_or_say_why_they_cannot(suite: pytest.Pytester) -> None:
-    suite.makepyfile(
-        """
-        def test_load(load, monkeypatch):
-            monkeypatch.setattr("tempfile.tempdir", "/nowhere")
-            load("/")
-        """
-    )
-    result = run(suite)
-    result.stdout.fnmatch_lines(["E *LoadError: cannot lock /nowhere/pytest-loadgen.lock, which serializes loads: *"])
-
-
 # The live line.
 
 
@@ -522,3 +532,24 @@ def test_no_live_line_in_a_file(suite: pytest.Pytester) -> None:
     suite.makepyfile("def test_long(load):\n    load('/', rate=100, duration=2)\n")
     result = suite.runpytest_subprocess("--load-profile=small", "-p", "no:cacheprovider")
     assert "\x1b" not in result.stdout.str()
+
+
+def test_a_session_leaves_no_process_of_its_generators(suite: pytest.Pytester) -> None:
+    """They are ended with the session, and not only with the process that it ran in."""
+    suite.makepyfile("def test_it(load):\n    load('/')\n")
+    before = children()
+    run(suite).assert_outcomes(passed=1)
+    assert children() == before
+
+
+def children() -> set[str]:
+    """Find the child processes of this one that still run."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == os.getpid() and state != "Z":
+            found.add(path.parent.name)
+    return found

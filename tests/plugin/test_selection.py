@@ -86,10 +86,13 @@ def test_a_misspelt_one_stops_at_collection(suite: pytest.Pytester, server: Serv
     ("options", "said"),
     [
         ("generator='papr'", "PlanError: unknown load generator 'papr': did you mean 'paper'?"),
-        ("generator='paper', rate='max'", "PlanError: paper does not support: max. Supported by: embedded, fortio, *"),
+        (
+            "generator='paper', rate='max'",
+            "PlanError: paper cannot send as fast as the service responds (rate='max'): set a rate, *",
+        ),
         (
             "generator='paper', arrivals='poisson'",
-            "PlanError: paper does not support: poisson. Supported by: embedded.",
+            "PlanError: paper cannot send at random moments (arrivals='poisson'): use arrivals='constant', or *",
         ),
         ("generator=5", "PlanError: generator=5: expected a name, or a list of different names"),
         ("generator=[]", "PlanError: generator=[[]]: expected a name, or a list of different names"),

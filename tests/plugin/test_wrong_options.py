@@ -113,4 +113,6 @@ def test_a_profile_stops_the_session_at_the_start(pytester: pytest.Pytester) -> 
     pytester.makepyprojecttoml('[tool.pytest-loadgen.profiles.wrong]\nworkers = "many"\n')
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--load-profile=wrong")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: workers='many': expected a whole number >= 1, *"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: the profile 'wrong' in *pyproject.toml: workers='many': expected a whole number >= 1, *"]
+    )

@@ -51,32 +51,42 @@ def test_no_baseline(store: BaselineStore) -> None:
     assert missing(store) == "there is no baseline 'main' yet: create it with --load-save=main"
 
 
+def test_another_name(store: BaselineStore) -> None:
+    """A name that nothing was saved under: the nearest one is proposed, or all are listed, of any machine."""
+    store.save("mian", record(("x", FAST)))
+    remedy = "create it with --load-save=main"
+    assert missing(store) == f"there is no baseline 'main' (did you mean 'mian'?): {remedy}"
+    store.save("nightly", record(("x", FAST), machine=THERE))
+    found = BaselineFinder(store, "release", HERE).find("x", 0, LOAD).missing
+    assert found.startswith("there is no baseline 'release' (saved: mian, nightly): create it with ")
+
+
 def test_different_machine(store: BaselineStore) -> None:
     """A baseline from another machine is not used, and the message says how that machine differs."""
     store.save("main", record(("x", FAST), machine=THERE))
     assert missing(store) == (
-        "the baseline 'main' is from a different machine (processor was Slow 100, is Quick 9000, cores was 4, is 2): "
-        "create it with --load-save=main"
+        "the baseline 'main' is from a different machine (processor was Slow 100, now Quick 9000, cores were 4, "
+        "now 2): create it with --load-save=main"
     )
 
 
 @pytest.mark.parametrize(
     ("saved", "difference"),
     [
-        ({"generator": "fortio"}, "generator was fortio, is mine"),
-        ({"latency_from": "sent"}, "latency from was sent, is scheduled"),
-        ({"plan": plan(rate=50)}, "load was 50/s for 5s, is 100/s for 5s"),
+        ({"generator": "fortio"}, "generator was fortio, now mine"),
+        ({"latency_from": "sent"}, "latency from was sent, now scheduled"),
+        ({"plan": plan(rate=50)}, "rate and duration were 50/s for 5s, now 100/s for 5s"),
         (
             {"plan": plan(stages=[hold(100, 2), ramp(100, 0, 3)])},
-            "load was 100/s for 2s, 100/s to 0/s for 3s, is 100/s for 5s",
+            "rate and duration were 100/s for 2s, 100/s to 0/s for 3s, now 100/s for 5s",
         ),
-        ({"plan": plan(arrivals="poisson")}, "arrivals was poisson, is constant"),
-        ({"plan": plan(connections=7)}, "connections was 7, is 100"),
-        ({"plan": plan(timeout=1)}, "timeout was 1s, is 5s"),
-        ({"plan": plan(rate="100.1/s")}, "load was 100.1/s for 5s, is 100/s for 5s"),
-        ({"plan": plan(warmup=1)}, "warmup was 1s, is 0s"),
-        ({"plan": plan(expect=200)}, "expect was 200, is 2xx 3xx"),
-        ({"sent_from": "lab:50051"}, "sent from was lab:50051, is this machine"),
+        ({"plan": plan(arrivals="poisson")}, "arrivals were poisson, now constant"),
+        ({"plan": plan(connections=7)}, "connections were 7, now 100"),
+        ({"plan": plan(timeout=1)}, "timeout was 1s, now 5s"),
+        ({"plan": plan(rate="100.1/s")}, "rate and duration were 100.1/s for 5s, now 100/s for 5s"),
+        ({"plan": plan(warmup=1)}, "warmup was 1s, now 0s"),
+        ({"plan": plan(expect=200)}, "expect was 200, now 2xx 3xx"),
+        ({"sent_from": "lab:50051"}, "sent from was lab:50051, now this machine"),
     ],
 )
 def test_different_load(store: BaselineStore, saved: dict[str, Any], difference: str) -> None:

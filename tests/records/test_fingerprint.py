@@ -26,4 +26,4 @@ def test_here() -> None:
 def test_differences() -> None:
     """The differences name what the machine of a baseline was, and what this one is."""
     assert HERE.differences(HERE) == []
-    assert HERE.differences(THERE) == ["processor was Slow 100, is Quick 9000", "cores was 4, is 2"]
+    assert HERE.differences(THERE) == ["processor was Slow 100, now Quick 9000", "cores were 4, now 2"]

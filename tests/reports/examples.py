@@ -9,7 +9,7 @@ from math import isqrt
 from typing import Any
 
 from pytest_loadgen.figures.histogram import Histogram
-from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.interval import Interval, NamedFigures
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.objectives.judged import JudgedResult
@@ -19,6 +19,7 @@ from pytest_loadgen.records.fingerprint import Fingerprint
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.revision import Revision
 from pytest_loadgen.records.run import Run
+from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import Plan, hold, ramp
 from pytest_loadgen.traffic.target import Target
 
@@ -29,6 +30,13 @@ STARTED = datetime(2026, 3, 1, 11, 58, 30, 250_000, tzinfo=UTC)
 
 def verdict(slo: str, *rest: Any, **more: Any) -> Verdict:
     return Verdict(SLO.recorded(slo), *rest, **more)
+
+
+def named_objective(name: str) -> SLO:
+    """Give an objective that says of which requests it is."""
+    objective = SLO.parse("p99 < 100ms")
+    object.__setattr__(objective, "name", name)
+    return objective
 
 
 def plan(url: str, method: str = "GET", **options: Any) -> Plan:
@@ -156,8 +164,65 @@ CLOSED = Run(
         latency_from="sent",
     ),
 )
+
+
+def named(start: int, figures: dict[str, tuple[float, dict[str, int]]], **rest: Any) -> Interval:
+    """Make a second of a mix, of each name as fast and with the outcomes that are given."""
+    parts = {name: second(start, fastest, outcomes) for name, (fastest, outcomes) in figures.items()}
+    total = Interval.merge_parallel(list(parts.values()))
+    names = {
+        name: NamedFigures(
+            latency=part.latency,
+            service_time=part.service_time,
+            outcomes=part.outcomes,
+            first_byte=part.service_time,
+            received=part.received,
+        )
+        for name, part in parts.items()
+    }
+    return replace(total, names=names, first_byte=total.service_time, **rest)
+
+
+def mix(url: str, **options: Any) -> Plan:
+    """Make a plan of three requests, one of which is expected to find nothing, and one filled from data."""
+    requests = (
+        NamedRequest("GET /search", plan(f"{url}/search").target, weight=7),
+        NamedRequest("order", plan(f"{url}/orders", "POST").target, weight=2, filled=True),
+        NamedRequest("missing|<b>", plan(f"{url}/none").target, weight=1, expect=("404",)),
+    )
+    return replace(plan(f"{url}/search", **options), mix=requests)
+
+
+MIX = Run(
+    "tests/test_shop.py::test_mix",
+    JudgedResult(
+        mix("http://127.0.0.1:8000", rate=200, duration=3),
+        "embedded",
+        tuple(
+            named(
+                at,
+                {
+                    "GET /search": (0.002, {"200": 140}),
+                    "order": (0.010, {"200": 37, "503": 2, "check": 1}),
+                    "missing|<b>": (0.001, {"404": 20}),
+                },
+                reasons={
+                    "503": "its body is 'no capacity' (order)",
+                    "check": "the body lacks 'id'; its status is 200 and its body is '<h1>Sorry</h1>' (order)",
+                },
+            )
+            for at in range(3)
+        ),
+        version="0.1.0",
+        verdicts=(
+            verdict("p99 < 100ms", "met", "36.3ms", 0.0302, 0.0547, "95% sure of 54.7ms or less"),
+            verdict("errors < 1%", "missed", "9 of 600", 0.0109, 0.02, "95% sure of 1.09% or more"),
+        ),
+    ),
+    date=STARTED,
+)
 RECORD = Record(
-    runs=(WELL, ILL, CLOSED),
+    runs=(WELL, ILL, CLOSED, MIX),
     machine=Fingerprint("Linux 6.1.0 x86_64", "Example CPU @ 2.40GHz", 4, "CPython 3.13.1", "cpu 200000 100000"),
     revision=Revision("0123456789abcdef0123456789abcdef01234567", "faster-search"),
     date=datetime(2026, 3, 1, 12, 0, tzinfo=UTC),

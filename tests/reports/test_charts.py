@@ -11,7 +11,19 @@ from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports.charts import charts
 from pytest_loadgen.traffic.plan import hold, ramp
 from tests.builders.traffic import plan
-from tests.reports.examples import CLOSED, HOSTILE, ILL, NOTHING, UNANSWERED, WELL, compared, judged, verdict
+from tests.reports.examples import (
+    CLOSED,
+    HOSTILE,
+    ILL,
+    MIX,
+    NOTHING,
+    UNANSWERED,
+    WELL,
+    compared,
+    judged,
+    named_objective,
+    verdict,
+)
 
 
 @pytest.mark.parametrize("percent", [10, 50, 90, 99, 99.9])
@@ -114,3 +126,15 @@ def test_requested_rate(stages: Any, requested: Any) -> None:
     """The requested rate is drawn by its corners."""
     found = charts(replace(WELL, result=replace(WELL.result, plan=plan(stages=stages))))
     assert found.timeline.requested == requested
+
+
+def test_errors_of_a_mix() -> None:
+    """A status that one name expects is no error of it, whatever the others expect."""
+    assert charts(MIX).timeline.errors == [3, 3, 3]
+
+
+def test_limits_of_a_name() -> None:
+    """An objective of one name is not drawn into the chart of all."""
+    assert [limit.said for limit in charts(MIX).limits] == ["p99 < 100ms"]
+    named = replace(MIX.result.verdicts[0], slo=named_objective("order"))
+    assert charts(judged(MIX, named)).limits == []

@@ -12,7 +12,7 @@ from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports.csv_file import document
 from pytest_loadgen.wording import printable
-from tests.reports.examples import HOSTILE, ILL, NOTHING, RECORD, UNANSWERED, WELL
+from tests.reports.examples import HOSTILE, ILL, MIX, NOTHING, RECORD, UNANSWERED, WELL
 
 
 def rows(record: Record) -> list[dict[str, str]]:
@@ -27,13 +27,26 @@ def test_golden(golden: Callable[[str, str], None]) -> None:
 def test_one_row_per_interval() -> None:
     """Each interval of each run is a row with the figures of all its requests."""
     found = rows(RECORD)
-    assert [row["run"] for row in found] == ["1"] * 6 + ["2"] * 7 + ["3"]
+    assert [row["run"] for row in found] == ["1"] * 6 + ["2"] * 7 + ["3"] + ["4"] * 12
     last = found[11]
     interval = replace(ILL.result, intervals=(ILL.result.intervals[5],))
     assert float(last["latency_p50_s"]) == interval.p50
     assert float(last["latency_p99_s"]) == math.inf
     assert last["outcomes"] == "200=190 503=30 timeout=7 reset=2"
     assert (last["requests"], last["errors"], last["unanswered"]) == ("229", "39", "9")
+
+
+def test_rows_by_name() -> None:
+    """Below each interval of a mix, each name has a row with its own figures, and none of the whole load's."""
+    total, search, order, missing = rows(replace(RECORD, runs=(MIX,)))[:4]
+    assert [row["name"] for row in (total, search, order, missing)] == ["", *MIX.result.names]
+    assert (order["requests"], order["errors"], order["outcomes"]) == ("40", "3", "200=37 503=2 check=1")
+    assert (missing["requests"], missing["errors"]) == ("20", "0")
+    assert sum(int(row["requests"]) for row in (search, order, missing)) == int(total["requests"])
+    assert float(search["first_byte_p99_s"]) == MIX.result["GET /search"].by_first_byte.p99
+    assert total["cpu_cores"] == "0.12"
+    assert {search[column] for column in ("cpu_cores", "lag_p99_s", "throttled_s", "retried")} == {""}
+    assert {row["first_byte_p50_s"] for row in rows(replace(RECORD, runs=(WELL,)))} == {""}
 
 
 @pytest.mark.parametrize(

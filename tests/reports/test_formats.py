@@ -10,7 +10,7 @@ import pytest
 
 from pytest_loadgen.errors import LoadError, PlanError, ReportError
 from pytest_loadgen.records.record import Record
-from pytest_loadgen.reports.formats import FORMATS, check, write
+from pytest_loadgen.reports.formats import FORMATS, Report, check, write
 from tests.reports.examples import EMPTY, HOSTILE, ODD, RECORD, SECRET, WELL
 
 ONE = replace(RECORD, runs=(WELL,))
@@ -50,12 +50,20 @@ def test_unknown_extension(name: str, said: str) -> None:
         assert str(caught.value) == said
 
 
+@pytest.mark.parametrize("library", ["no_such_library", "no_such_package.part"])
+def test_missing_library_of_a_plugin(library: str) -> None:
+    """Our own extra does not bring what another plugin's report needs."""
+    with pytest.raises(ReportError) as caught:
+        check(Path("page.pdf"), {".pdf": Report(Record.dumps, libraries=(library,))})
+    assert str(caught.value) == f"--load-report page.pdf needs {library}: install what is missing"
+
+
 def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its library, a report is refused before anything is sent; the message says what to install."""
     monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(ReportError) as caught:
         check(Path("page.html"))
-    needs = "--load-report page.html needs jinja2 and plotly: pip install 'pytest-loadgen[report]'"
+    needs = "--load-report page.html needs plotly: pip install 'pytest-loadgen[report]'"
     assert str(caught.value) == needs
     check(Path("page.md"))
 
@@ -64,7 +72,7 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     ("record", "names"),
     [
         (ONE, ["r.fortio.json"]),
-        (RECORD, ["r.1.fortio.json", "r.2.fortio.json", "r.3.fortio.json"]),
+        (RECORD, ["r.1.fortio.json", "r.2.fortio.json", "r.3.fortio.json", "r.4.fortio.json"]),
         (EMPTY, []),
     ],
 )

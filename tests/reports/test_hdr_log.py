@@ -13,7 +13,7 @@ from hdrh.log import HistogramLogReader
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.reports.hdr_log import document
-from tests.reports.examples import CLOSED, HOSTILE, ILL, RECORD, STARTED, UNANSWERED, WELL
+from tests.reports.examples import CLOSED, HOSTILE, ILL, MIX, RECORD, STARTED, UNANSWERED, WELL
 
 
 @pytest.fixture
@@ -47,6 +47,17 @@ def test_round_trip(read: Callable[[Record], list[Any]]) -> None:
     for each, interval in zip(found, WELL.result.intervals, strict=True):
         assert Histogram.decode(each.encode().decode()) == interval.latency
         assert each.get_end_time_stamp() - each.get_start_time_stamp() == pytest.approx(1000)
+
+
+def test_tags_of_names(read: Callable[[Record], list[Any]]) -> None:
+    """Each name of a mix has a tag of its own, beside that of all requests."""
+    found = read(replace(RECORD, runs=(MIX,)))
+    own = "tests/test_shop.py::test_mix_mix_of_3_requests_embedded"
+    tags = [own, *(f"{own}_{name}" for name in ("GET_/search", "order", "missing|<b>"))]
+    assert sorted({each.get_tag() for each in found}) == sorted(tags)
+    orders = [each for each in found if each.get_tag() == f"{own}_order"]
+    for each, interval in zip(orders, MIX.result["order"].intervals, strict=True):
+        assert Histogram.decode(each.encode().decode()) == interval.latency
 
 
 def test_times_are_in_order(read: Callable[[Record], list[Any]]) -> None:

@@ -1,7 +1,7 @@
 """JUnit: the figures and verdicts of each load, as properties with unique names."""
 
 from pytest_loadgen.reports.junit import properties
-from tests.reports.examples import ILL, NOTHING, WELL
+from tests.reports.examples import ILL, MIX, NOTHING, WELL
 
 
 def test_one_load() -> None:
@@ -27,6 +27,15 @@ def test_several_loads() -> None:
         "unclear 37.2ms (90% sure of 31ms to 46ms; a run 4x longer would decide)",
     ) in found
     assert len({name for name, _ in found}) == len(found)
+
+
+def test_by_name() -> None:
+    """The figures of each name of a mix begin with it."""
+    found = dict(properties([MIX]))
+    assert (found["requests"], found["error_rate"]) == ("600", "1.5%")
+    assert (found["order: requests"], found["order: error_rate"]) == ("120", "7.5%")
+    assert found["order: p50"] == found["order: first_byte_p99"].replace("no answer", "14ms")
+    assert "2 mix of 3 requests: order: p99" in dict(properties([WELL, MIX]))
 
 
 def test_no_requests() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_loadgen.reports.markdown import document, escaped
-from tests.reports.examples import EMPTY, HOSTILE, RECORD, WELL, judged
+from tests.reports.examples import EMPTY, HOSTILE, MIX, RECORD, WELL, judged
 
 
 def test_golden(golden: Callable[[str, str], None]) -> None:
@@ -20,6 +20,13 @@ def test_met_objectives_need_no_line() -> None:
     lines = document(replace(RECORD, runs=(WELL,))).splitlines()
     assert len([line for line in lines if line.startswith("|")]) == 3
     assert not [line for line in lines if line.startswith("-")]
+
+
+def test_rows_by_name() -> None:
+    """Below the row of a mix is one for each name."""
+    lines = [line for line in document(replace(RECORD, runs=(MIX,))).splitlines() if line.startswith("|")]
+    assert [line.split("|")[2].strip() for line in lines[2:5]] == ["mix of 3 requests", "- GET /search", "- order"]
+    assert {line.replace(r"\|", "").count("|") for line in lines} == {10}
 
 
 def test_without_objectives_there_is_no_column() -> None:

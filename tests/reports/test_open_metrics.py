@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.reports.open_metrics import document
-from tests.reports.examples import EMPTY, HOSTILE, ILL, ODD, RECORD, WELL, judged
+from tests.reports.examples import EMPTY, HOSTILE, ILL, MIX, ODD, RECORD, WELL, judged
 
 
 def read(record: Record) -> dict[str, Metric]:
@@ -37,6 +37,7 @@ def test_types() -> None:
         "loadgen_unanswered": "counter",
         "loadgen_rate_per_second": "gauge",
         "loadgen_latency_seconds": "summary",
+        "loadgen_first_byte_seconds": "summary",
         "loadgen_objective_met": "gauge",
     }
 
@@ -51,6 +52,18 @@ def test_figures() -> None:
     assert values(found["loadgen_latency_seconds"], **ill, quantile="0.99") == [inf]
     assert values(found["loadgen_objective_met"], **ill, slo="p99 < 200ms", outcome="missed") == [0]
     assert values(found["loadgen_objective_met"], test=WELL.test, slo="errors == 0", outcome="met") == [1]
+
+
+def test_by_name() -> None:
+    """Of a mix, samples with a name are of its requests; without one, of all."""
+    found = read(replace(RECORD, runs=(MIX,)))
+    requests = {sample.labels.get("request_name"): sample.value for sample in found["loadgen_requests"].samples}
+    assert requests == {None: 600, "GET /search": 420, "order": 120, "missing|<b>": 60}
+    order, first_byte = MIX.result["order"], found["loadgen_first_byte_seconds"]
+    assert values(found["loadgen_errors"], request_name="order") == [9]
+    assert values(found["loadgen_latency_seconds"], request_name="order", quantile="0.5") == [float(order.p50)]
+    assert values(first_byte, request_name="order", quantile="0.5") == [float(order.by_first_byte.p50)]
+    assert len(found["loadgen_objective_met"].samples) == 2
 
 
 def test_equal_runs_have_different_labels() -> None:

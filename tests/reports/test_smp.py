@@ -27,7 +27,7 @@ def test_golden(golden: Callable[[str, str], None]) -> None:
 
 def test_figures() -> None:
     """Each run is a document; latencies are milliseconds, times UTC, labels text."""
-    first, second, _ = read(RECORD)
+    first, second, *_ = read(RECORD)
     assert first["latencies_ms"]["p99"] == pytest.approx(WELL.result.p99 * 1000)
     assert first["latencies_ms"]["average"] == pytest.approx(WELL.result.mean * 1000)
     assert first["actual_qps"] == 500

@@ -5,9 +5,13 @@ from typing import Any
 
 import pytest
 
-from pytest_loadgen.reports.summary import remarks
+from pytest_loadgen.figures.interval import NamedFigures
+from pytest_loadgen.reports.summary import COLUMNS, remarks, rows
+from pytest_loadgen.traffic.mix import NamedRequest
+from pytest_loadgen.traffic.target import Target
 from tests.builders.figures import interval, result
 from tests.builders.traffic import plan
+from tests.reports.examples import MIX, WELL, judged, named_objective
 
 
 @pytest.mark.parametrize(
@@ -26,6 +30,86 @@ def test_redirects(outcomes: dict[str, int], expect: Any, said: list[str]) -> No
     found = [each for each in remarks(result(interval(outcomes), plan=plan(expect=expect))) if "redirects" in each]
     assert len(found) == len(said)
     assert all(each.startswith(start.rstrip("*")) for each, start in zip(found, said, strict=True))
+
+
+def repeated(*statuses: dict[str, int], method: str = "POST", name: str = "", data: bool = False) -> list[str]:
+    target = Target.of("http://127.0.0.1/orders", method=method)
+    made = replace(plan(), target=target)
+    if name or data:
+        made = replace(made, mix=(NamedRequest(name or target.name, target, filled=data),))
+    found = remarks(result(*(interval(each, start=at) for at, each in enumerate(statuses)), plan=made))
+    return [each for each in found if "each()" in each]
+
+
+def test_the_same_body_again() -> None:
+    """Where all but the first few of the same requests are refused, a remark names what gives each its own data."""
+    (said,) = repeated({"201": 1, "409": 99}, {"409": 100})
+    assert said == (
+        "199 of 200 responses to POST /orders were 409: the service may refuse the same body twice; "
+        "give each request data of its own with each()."
+    )
+    assert repeated({"201": 4, "400": 50, "409": 46}, method="PUT", name="order")[0].startswith(
+        "96 of 100 responses to order were 400 or 409"
+    )
+    assert repeated({"200": 1, "422": 99}, method="PATCH")
+    # Refused by what an earlier session left.
+    assert repeated({"409": 100})
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        {"statuses": {"201": 1, "409": 99}, "data": True},
+        {"statuses": {"201": 1, "409": 99}, "method": "GET"},
+        {"statuses": {"201": 10, "409": 90}},
+        {"statuses": {"201": 1, "429": 99}},
+        {"statuses": {"201": 1, "503": 99}},
+        {"statuses": {"400": 100}},
+    ],
+)
+def test_refused_for_another_reason(load: Any) -> None:
+    assert repeated(load.pop("statuses"), **load) == []
+
+
+def test_by_name() -> None:
+    """Below the row of a mix is one for each name, with its figures and its objectives."""
+    made = rows([MIX])
+    assert [COLUMNS["request"](row) for row in made] == [
+        "mix of 3 requests",
+        *(f"- {name}" for name in MIX.result.names),
+    ]
+    assert [COLUMNS["requests"](row) for row in made] == ["600", "420", "120", "60"]
+    assert [COLUMNS["errors"](row) for row in made] == [
+        "1.5%: 6 × 503, 3 × check",
+        "0",
+        "7.5%: 6 × 503, 3 × check",
+        "0",
+    ]
+    assert [COLUMNS["objectives"](row) for row in made] == ["1 met, 1 missed", "", "", ""]
+    assert [COLUMNS["CPU"](row) for row in made] == ["12%", "", "", ""]
+    assert COLUMNS["first byte p99"](made[1]) == str(MIX.result["GET /search"].by_first_byte.p99)
+    assert COLUMNS["first byte p99"](rows([WELL])[0]) == "-"
+
+
+def test_objectives_of_a_name() -> None:
+    """An objective that is of one name counts in that row only; one of a name that the load lacks, in its own row."""
+    named = [
+        replace(each, slo=named_objective(name)) for each, name in zip(MIX.result.verdicts, ("order", "x"), strict=True)
+    ]
+    made = rows([judged(MIX, *named)])
+    assert [COLUMNS["objectives"](row) for row in made] == ["1 missed", "", "1 met", ""]
+
+
+def test_remarks_of_a_mix() -> None:
+    """Redirects and failing responses are told by name."""
+    figures = NamedFigures(outcomes={"302": 100})
+    made = replace(
+        MIX.result, verdicts=(), intervals=(replace(interval({"302": 100}), names={"GET /search": figures}),)
+    )
+    assert "all responses to GET /search were redirects (100 × 302); load the address that they lead to." in remarks(
+        made
+    )
+    assert "One of 6 responses of 503: its body is 'no capacity' (order)." in remarks(MIX.result)
 
 
 def test_a_load_that_went_on() -> None:

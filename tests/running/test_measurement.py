@@ -71,7 +71,7 @@ class Seen:
             self.events.append("released")
 
         machine = Machine(Duration(machine_p99), Duration(0), Share(0))
-        return Environment(lock=lock, machine=lambda: machine, progress=lambda _: self)
+        return Environment(lock=lock, machine=lambda: machine, progress=lambda _plan, _longest: self)
 
 
 def draft(generator: str = "paper") -> JudgedResult:

@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import sys
+import zlib
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns as clock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from pytest_loadgen.generators.embedded.lenient import HEAD_END, MAX_HEAD, LenientParser, shown
+from pytest_loadgen.generators.embedded.protocol import Evidence
+from pytest_loadgen.redaction import redact
 from pytest_loadgen.traffic.expected import is_expected
+from pytest_loadgen.traffic.target import message_secrets
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.embedded.readiness import Poller
@@ -29,6 +33,11 @@ IDLE = 1 << 62
 _READ_SIZE = 65_536
 # How much of an incomplete response is kept, once its head is complete.
 _KEPT = 65_536
+# How large a response may be to be remembered.
+_REMEMBERED = 4096
+# How much of the body of a failing response is read to be shown, in bytes: more than what is shown, because secrets are
+# left out first.
+_EVIDENCE = 8192
 # After this time a service may have closed a connection because it was idle, in ns.
 _LONG_IDLE = 500_000_000
 # The end of a connection that comes within this time after a request, and two round trips, comes before the service
@@ -79,8 +88,8 @@ class ConnectionOwner(Protocol):
     closed_after_first: int
     """How many connections the service closed after their first response, before reuse was seen."""
 
-    def on_response(self, connection: Connection, outcome: int | str, reusable: bool) -> None:
-        """Handle a complete response: its status, or ``"check"`` if it failed its check."""
+    def on_response(self, connection: Connection, outcome: int | str, reusable: bool, data: bytes) -> None:
+        """Handle a complete response: its status, or ``"check"`` if it failed its check; and what was read last."""
 
     def on_failure(self, connection: Connection, kind: str, reason: str) -> None:
         """Handle a failed request; its connection is closed. The reason may be empty."""
@@ -92,16 +101,21 @@ class ConnectionOwner(Protocol):
 class Kind:
     """The requests of one name: what is the same for all of them."""
 
-    __slots__ = ("check", "expect", "idempotent", "is_head", "message", "number")
+    __slots__ = ("check", "expect", "idempotent", "is_head", "message", "name", "number", "response", "status")
 
     def __init__(self, number: int, request: NamedRequest) -> None:
         """Build the request; one that is filled from data has no message of its own."""
-        self.number = number
+        self.number, self.name = number, request.name
         self.message = b"" if request.filled else request.target.message()
         self.is_head = request.target.method == "HEAD"
         self.idempotent = request.target.method in _IDEMPOTENT
         self.check = request.check
         self.expect = request.expect
+        # The latest response that came whole, after which its connection could be used again, and its status: the
+        # same bytes mean the same again, and are not parsed. One is enough: most services answer a request alike, and
+        # where they never do, comparing costs less than looking up.
+        self.response = b""
+        self.status = 0
 
 
 class Endpoint:
@@ -130,7 +144,6 @@ class Connection:
         "_feed",
         "_head_read",
         "_interim",
-        "_kind",
         "_owner",
         "_parser",
         "_partial",
@@ -145,8 +158,10 @@ class Connection:
         "_status",
         "_unsent",
         "due",
+        "failed_check",
         "fd",
         "first_byte",
+        "kind",
         "last_response",
         "number",
         "received",
@@ -176,10 +191,11 @@ class Connection:
         """Create a closed connection."""
         self._endpoint = endpoint
         self._owner = owner
-        self._kind = endpoint.kinds[0]
-        self._request = self._kind.message
+        self.kind = endpoint.kinds[0]
+        self._request = self.kind.message
         self._size = len(self._request)
         self.number = self.received = self.first_byte = 0
+        self.failed_check = ""
         self._socket: socket.socket | None = None
         self.fd = -1
         self.due = IDLE
@@ -187,11 +203,16 @@ class Connection:
 
     def take(self, kind: Kind, message: bytes) -> None:
         """Make this the request that is sent next."""
-        changes = kind.is_head != self._kind.is_head
-        self._kind, self.number = kind, kind.number
+        changes = kind.is_head != self.kind.is_head
+        self.kind, self.number = kind, kind.number
         self._request, self._size = message, len(message)
         if changes and self._socket is not None:
             self._new_parser()
+
+    @property
+    def taken(self) -> tuple[Kind, bytes]:
+        """The request that it was to send."""
+        return self.kind, self._request
 
     def open(self) -> None:
         """Connect, then send the request."""
@@ -323,7 +344,7 @@ class Connection:
         self.send()
 
     def _new_parser(self) -> None:
-        self._parser = HttpResponseParser(_HeadParser(self) if self._kind.is_head else self)
+        self._parser = HttpResponseParser(_HeadParser(self) if self.kind.is_head else self)
         self._feed = self._parser.feed_data
 
     def _write(self) -> None:
@@ -358,7 +379,14 @@ class Connection:
             self._on_close()
             return
         self.received += len(data)
-        if self._kind.check is not None:
+        kind = self.kind
+        # The parser is fresh where no byte of this response was read before: then it is where it would be after
+        # parsing these bytes, too.
+        fresh = not self._begun and self._parser.__class__ is HttpResponseParser
+        if data == kind.response and fresh:
+            self._owner.on_response(self, kind.status, self._unsent is None, data)
+            return
+        if kind.check is not None:
             self._raw = self._raw + data if self._begun else bytearray(data)
         try:
             self._feed(data)
@@ -366,7 +394,9 @@ class Connection:
             self._read_again(data)
             return
         if self._status:
-            self._complete()
+            if fresh and self._reusable and kind.check is None and len(data) <= _REMEMBERED:
+                kind.response, kind.status = data, self._status
+            self._complete(data)
         else:
             self._keep(data)
 
@@ -375,12 +405,13 @@ class Connection:
         if self._status:
             # After a complete response, only the connection is unusable.
             self._reusable = False
-            self._complete()
+            self._complete(data)
             return
         kept = bytes(self._partial) if self._begun else b""
         if not isinstance(self._parser, LenientParser) and len(kept) < _KEPT:
             data, kept, self._begun = kept + data, b"", False
-            self._parser = LenientParser(self, self._kind.is_head)
+            self._partial = bytearray()
+            self._parser = LenientParser(self, self.kind.is_head)
             self._feed = self._parser.feed_data
         self._feed_again(data, kept)
 
@@ -393,7 +424,7 @@ class Connection:
                 return
             self._reusable = False
         if self._status:
-            self._complete()
+            self._complete(data)
         else:
             self._keep(data)
 
@@ -417,20 +448,41 @@ class Connection:
             if len(partial) > MAX_HEAD and not self._head_read:
                 self._fail("protocol", "its head is larger than 1 MiB", bytes(partial))
 
-    def _complete(self) -> None:
+    def _complete(self, data: bytes) -> None:
         status: int | str = self._status
         self._status = 0
         self._begun = False
-        if self._kind.check is not None and self._check(self._kind.check, int(status)):
-            status = "check"
+        if self.kind.check is not None and self._fails_check(self.kind.check, int(status)):
+            status, data = "check", bytes(self._raw)
         # After an early response the rest of the request is unsent: the connection cannot be reused.
-        self._owner.on_response(self, status, self._reusable and self._unsent is None)
+        self._owner.on_response(self, status, self._reusable and self._unsent is None, data)
 
-    def _check(self, check: Check, status: int) -> str:
-        """Say why the response fails its check; one whose status is wrong is not checked."""
-        if not is_expected(str(status), self._kind.expect):
-            return ""
-        return check.failure(status, *read_whole(bytes(self._raw), is_head=self._kind.is_head))
+    def _fails_check(self, check: Check, status: int) -> bool:
+        """Whether the response fails its check, and note why; one whose status is wrong is not checked."""
+        if not is_expected(str(status), self.kind.expect):
+            return False
+        why = check.failure(status, *read_whole(bytes(self._raw), is_head=self.kind.is_head))
+        if why:
+            self.failed_check = f"{why}; its status is {status}"
+        return bool(why)
+
+    def evidence(self, outcome: int | str, data: bytes) -> Evidence:
+        """Give what a reader needs to see of the response that was read last, while it is handled."""
+        if outcome != "check":
+            if self.first_byte:
+                # It came in several pieces. Of a large one only the beginning was kept.
+                data = bytes(self._partial) + (data if len(self._partial) <= _KEPT else b"")
+            self.failed_check = ""
+        body, is_cut = text_of(*read_whole(data, is_head=self.kind.is_head))
+        name = self.kind.name if len(self._endpoint.kinds) > 1 else ""
+        why = self.failed_check
+        if not self.kind.message:
+            # Only here is known which secrets a filled request has; to look for many takes too long.
+            if self._size > _KEPT:
+                return Evidence(name, "", "[...]")
+            secrets = message_secrets(self._request)
+            why, body = redact(why, secrets), redact(body, secrets, is_cut=is_cut)
+        return Evidence(name, why, body, is_cut)
 
     def _on_close(self) -> None:
         """Handle that the service closed the connection."""
@@ -443,7 +495,7 @@ class Connection:
                 # Neither length nor chunks: the end of the connection is the end of the body.
                 self._reusable = False
                 self._status = self._parser.get_status_code()
-                self._complete()
+                self._complete(b"")
             else:
                 self._fail("closed")
         else:
@@ -499,7 +551,7 @@ class Connection:
             if not idle_long and not self._owner.reuse_seen:
                 self._owner.closed_after_first += 1
                 self._owner.reuse = self._owner.closed_after_first < _MAX_CLOSED_AFTER_FIRST
-            if self._kind.idempotent and (unread or idle_long or not self._owner.reuse_seen):
+            if self.kind.idempotent and (unread or idle_long or not self._owner.reuse_seen):
                 self._owner.retried += 1
                 self.close()
                 self.open()
@@ -548,6 +600,19 @@ def read_whole(response: bytes, *, is_head: bool) -> tuple[list[tuple[bytes, byt
         if not collected.body and not is_head:
             collected.body = HEAD_END.split(response, maxsplit=1)[-1]
     return collected.headers, collected.body
+
+
+def text_of(headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[str, bool]:
+    """Give the beginning of a body as text, and whether it was cut."""
+    (coding, *_) = [value.strip().lower() for name, value in headers if name.lower() == b"content-encoding"] or [b""]
+    if coding in {b"gzip", b"x-gzip", b"deflate"}:
+        try:
+            body = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, _EVIDENCE + 1)
+        except zlib.error:
+            return f"{len(body):,} bytes that are not {coding.decode()}", False
+    elif coding not in {b"", b"identity"} and body:
+        return f"{len(body):,} bytes of {coding.decode(errors='replace')}", False
+    return body[:_EVIDENCE].decode(errors="replace"), len(body) > _EVIDENCE
 
 
 class _HeadParser:
