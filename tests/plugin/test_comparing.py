@@ -151,6 +151,27 @@ def test_two_services_side_by_side(suite: pytest.Pytester, server: Server) -> No
         assert server.requests["/delay/0.03"] >= 300
 
 
+def test_a_mix_side_by_side(suite: pytest.Pytester, server: Server) -> None:
+    """Both services get the whole mix, and each request is compared with the same one of the other."""
+    with Server() as old:
+        suite.makepyfile(
+            test_a=f"""
+            from pytest_loadgen.traffic.request import get
+
+            def test_new(load):
+                result = load(
+                    [get("/delay/0.03", name="order"), get("/", name="home")], rate=50, duration=3, against="{old.url}",
+                    slo="p50 of order < baseline + 900%",
+                )
+                assert result.against["order"].requests == result["order"].requests == 75
+            """
+        )
+        run(suite).assert_outcomes(passed=1)
+        for each in (old, server):
+            # And some to warm up.
+            assert min(each.requests["/delay/0.03"], each.requests["/"]) >= 75
+
+
 def test_of_itself(suite: pytest.Pytester) -> None:
     """How far a comparison can be trusted is found out by comparing a service with itself."""
     run(suite, "--load-save=main")

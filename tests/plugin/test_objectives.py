@@ -41,6 +41,45 @@ UNCLEAR = "unclear  errors < 1%              4 of 400  (90% sure of 0.*% to *%; 
 # The four outcomes; unclear is told and passes, or fails where that is asked for.
 
 
+def test_objectives_by_name(suite: pytest.Pytester) -> None:
+    """Of a mix, each request is judged on its own; a misspelt name is refused before anything is sent."""
+    suite.makepyfile(
+        test_a="""
+        import pytest
+        from pytest_loadgen.errors import PlanError
+        from pytest_loadgen.traffic.request import get
+
+        MIX = [get("/"), get("/delay/0.2", name="order", slo="p50 < 9s"), get("/503", name="broken")]
+
+        @pytest.mark.slo("errors of broken == 0", "errors of GET / == 0", "first byte p50 of order > 100ms")
+        def test_mixed(load):
+            load(MIX, duration=4)
+
+        def test_well(load):
+            result = load(MIX, duration=4, max_duration=4, slo="p90 of GET / < 9s")
+            assert [str(verdict.slo) for verdict in result.verdicts] == ["p50 of order < 9s", "p90 of GET / < 9s"]
+            assert all(result.verdicts)
+            assert result["order"].judge("p50 > 100ms")
+            assert result["order"].requests == result["broken"].requests
+
+        def test_misspelt(load):
+            with pytest.raises(PlanError, match="no request named 'odrer': did you mean 'order'"):
+                load(MIX, slo="p99 of odrer < 1s")
+        """
+    )
+    result = run(suite)
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E *missed   errors of broken == 0 *1??",
+            "E *met      errors of GET / == 0 *0",
+            "E *met      first byte p50 of order > 100ms *",
+            "E *met      p50 of order < 9s *",
+        ],
+        consecutive=True,
+    )
+
+
 def test_met_passes_and_is_counted(suite: pytest.Pytester) -> None:
     suite.makepyfile(
         test_a="""

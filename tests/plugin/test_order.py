@@ -13,6 +13,7 @@ import pytest
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.plugin.order import Order, check
+from pytest_loadgen.traffic.data import each
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.request import get
 from pytest_loadgen.units import Duration
@@ -236,3 +237,41 @@ def test_more_connections_than_ports_are_refused() -> None:
 def test_addresses_of_other_libraries(base: Any) -> None:
     assert path(order(PurePosixPath("/teas"), base).plan) == b"/api/teas"
     assert path(order(httpx.URL("/teas"), base).plan) == b"/api/teas"
+
+
+# Objectives that come with requests.
+
+
+@pytest.mark.parametrize(
+    ("requests", "objectives"),
+    [
+        ([get("/", slo="p99 < 80ms"), get("/tea")], ["p99 of GET / < 80ms"]),
+        ([get("/", name="order", slo=["p99 < 80ms", "errors == 0"])], ["p99 of order < 80ms", "errors of order == 0"]),
+        (get("/", name="order", slo="first byte p99<80ms"), ["first byte p99 of order <80ms"]),
+        ([get("/", name="a", slo="p99 of a < 1s"), get("/", name="b", slo="p99 < 2s")],
+         ["p99 of a < 1s", "p99 of b < 2s"]),
+        ([get("/{id}", each([{"id": 5}]), slo="max < 1s over any 5s")], ["max of GET /{id} < 1s over any 5s"]),
+        ([get("/", name=" two   words ", slo="p99 < 1s")], ["p99 of two words < 1s"]),
+    ],
+)  # fmt: skip
+def test_objectives_of_requests(requests: Any, objectives: list[str]) -> None:
+    """They are about the requests that they came with, and join those of marks and of the call."""
+    found = Order.of(requests, lambda: "http://new", [{"slo": "errors < 5%"}], ["max < 9s"])
+    assert [str(slo) for slo in found.gate.objectives] == ["max < 9s", *objectives, "errors < 5%"]
+    found.gate.lengthened(found.plan)
+    assert "slo" not in str(found.plan.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("slo", "message"),
+    [
+        ("p99 < 80", "GET /: 'p99 < 80': 80 needs a unit: did you mean p99 < 80ms?"),
+        ("p99 of b < 1s", "GET /: 'p99 of b < 1s' is about other requests: give it to load(), not to a request"),
+        ("lag < 1s", "GET /: 'lag of GET / < 1s': lag is that of the generator, whatever it sends: leave out 'of'"),
+        ([5], "GET /: 5 is not an objective: write a string such as 'p99 < 200ms'"),
+    ],
+)
+def test_wrong_objectives_of_requests(slo: Any, message: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        order([get("/", slo=slo), get("/tea")])
+    assert str(caught.value) == message

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from pytest_loadgen.errors import InvalidRun, ServiceError, SLOMissed
-from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.interval import Interval, NamedFigures
 from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.running.failure import raise_failure
+from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
@@ -66,6 +67,28 @@ def test_half_fails_where_nothing_is_expected() -> None:
     raise_failure(loaded(*some(99, "503")), strict=False)
     with pytest.raises(SLOMissed):
         raise_failure(loaded(*some(99, "503"), slo="errors == 0"), strict=False)
+
+
+@pytest.mark.parametrize(
+    ("slo", "may_fail"),
+    [
+        ("errors < 99%", True),
+        ("errors of order < 99%", False),
+        (["errors of order < 99%", "errors of view < 99%"], True),
+        ("p99 of order < 9s", False),
+    ],
+)
+def test_objectives_on_errors_of_all_names_decide(slo: Any, may_fail: bool) -> None:
+    """How many of a mix may fail is decided by an objective on all errors, or by one for each name."""
+    named = NamedFigures(outcomes={"200": 20, "503": 30})
+    load = plan(duration=6, mix=tuple(NamedRequest(name, OTHER.target) for name in ("order", "view")))
+    broken = [replace(each, names={"order": named, "view": named}) for each in some(60, "503")]
+    found = loaded(*broken, slo=slo, load=load)
+    if may_fail:
+        raise_failure(found, strict=False)
+    else:
+        with pytest.raises(ServiceError, match="360 of 600 requests failed"):
+            raise_failure(found, strict=False)
 
 
 @pytest.mark.parametrize("load", [plan(duration=6), plan(duration=6, expect=200)])

@@ -97,6 +97,20 @@ def test_options_of_the_load_are_those_of_requests_that_give_none() -> None:
     assert [each.expect for each in found.mix] == [("201",), ("404",)]
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_what_a_single_request_expects_is_what_its_load_expects(listed: bool) -> None:
+    one = post("/orders", expect=201)
+    found = plan([one] if listed else one)
+    assert [found.expects(status) for status in ("200", "201")] == [False, True]
+    assert not found.expects_default
+    assert plan([one, get("/")]).expects_default
+
+
+def test_a_request_keeps_its_objectives() -> None:
+    found = plan([get("/a", slo="p99 < 1s"), get("/b", slo=["p99 < 1s", "errors == 0"]), get("/c")])
+    assert [each.slo for each in found.mix] == [("p99 < 1s",), ("p99 < 1s", "errors == 0"), ()]
+
+
 def test_one_request_with_data_is_a_mix_of_one() -> None:
     found = plan(post("/orders", each([1, 2]), json={"id": "{}"}))
     assert [each.name for each in found.mix] == ["POST /orders"]
