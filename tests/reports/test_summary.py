@@ -109,7 +109,7 @@ def test_remarks_of_a_mix() -> None:
     assert "all responses to GET /search were redirects (100 × 302); load the address that they lead to." in remarks(
         made
     )
-    assert "One of 6 responses of 503: its body is 'no capacity' (order)." in remarks(MIX.result)
+    assert "One of 6 responses with status 503: its body is 'no capacity' (order)." in remarks(MIX.result)
 
 
 def test_a_load_that_went_on() -> None:
