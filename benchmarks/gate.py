@@ -52,6 +52,7 @@ def run(runs: int = 100) -> None:
     simulated.coverage(1_000)
     simulated.looks(1_000)
     simulated.power(200)
+    simulated.together(200)
     with closing(Embedded()) as generator:
         _verdicts(generator, runs)
         _quickness(generator)

@@ -7,19 +7,20 @@ independently. Here both have the same p99, but in the queue slow requests come 
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from statistics import median
 
 from benchmarks import k6, report
 from pytest_loadgen.figures.histogram import MASKS, Histogram
-from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.interval import Interval, NamedFigures
 from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult
-from pytest_loadgen.objectives.judgement import ALPHA
+from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.verdict import OUTCOMES, Outcome
+from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
 
@@ -29,6 +30,7 @@ P99 = 0.1
 RATE = 200
 DURATION = 5
 LONGEST = 15
+NAMES = 20
 
 Times = Callable[[Random, int], list[float]]
 
@@ -89,13 +91,19 @@ CELLS = (*OUTCOMES, "median length", "missed by k6")
 
 def judged(gate: Gate, plan: Plan, intervals: Sequence[Interval]) -> tuple[Outcome, float]:
     """Return the verdict on a load with these intervals, and after how many seconds it was reached."""
+    (outcome,), seconds = verdicts(gate, plan, intervals)
+    return outcome, seconds
+
+
+def verdicts(gate: Gate, plan: Plan, intervals: Sequence[Interval]) -> tuple[list[Outcome], float]:
+    """Return the verdicts on a load with these intervals, and after how many seconds they were reached."""
     judging = gate.begin(JudgedResult(plan, "simulated"))
     end = next((end for end in range(1, len(intervals)) if judging.enough(intervals[:end])), len(intervals))
     if end == len(intervals):
         judging.enough(intervals)
     seen = intervals[:end]
-    (verdict,) = judging.judged(seen).verdicts
-    return verdict.outcome, seen[-1].start + seen[-1].seconds
+    outcomes = [verdict.outcome for verdict in judging.judged(seen).verdicts]
+    return outcomes, seen[-1].start + seen[-1].seconds
 
 
 def coverage(runs: int) -> None:
@@ -162,6 +170,62 @@ def power(runs: int) -> None:
             rows.append((name, f"{ratio:g} × p99", "met" if ratio > 1 else "missed", *tally.cells))
     title = f"Simulated: verdicts by how far the limit is from the true p99, {LOAD}, looks from 4 s on, {runs:,} runs"
     report.table(title, ("Service", "Limit", "Right", *CELLS), rows)
+
+
+def together(runs: int) -> None:
+    """Print how often any of the objectives of many requests is missed although each limit is the true p99."""
+    names = [f"request {number}" for number in range(NAMES)]
+    here = Target.of("http://127.0.0.1/")
+    whole = Plan.of(here, rate=RATE * NAMES, duration=DURATION, mix=tuple(NamedRequest(name, here) for name in names))
+    gates = {
+        stop_early: Gate.of(
+            [f"p99 of {name} < {P99 * 1e3:g}ms" for name in names], stop_early=stop_early, max_duration=LONGEST
+        )
+        for stop_early in (False, True)
+    }
+    rows, found = [], {}
+    for service, times in SERVICES.items():
+        draw = Random(SEED)
+        missed: Counter[tuple[bool, bool]] = Counter()
+        for _ in range(runs):
+            drawn = {name: times(draw, RATE * LONGEST) for name in names}
+            parts = {
+                name: [_interval(second, each[second * RATE : (second + 1) * RATE]) for second in range(LONGEST)]
+                for name, each in drawn.items()
+            }
+            intervals = [
+                replace(
+                    Interval.merge_parallel([part[second] for part in parts.values()]),
+                    names={
+                        name: NamedFigures(part[second].latency, outcomes=part[second].outcomes)
+                        for name, part in parts.items()
+                    },
+                )
+                for second in range(LONGEST)
+            ]
+            for stop_early, gate in gates.items():
+                outcomes, seconds = verdicts(gate, whole, intervals)
+                missed[stop_early, True] += "missed" in outcomes
+                alone = [
+                    judge(slo, slo.view(JudgedResult(whole, "simulated", tuple(intervals[: round(seconds)]))))
+                    for slo in gate.objectives
+                ]
+                missed[stop_early, False] += any(verdict.outcome == "missed" for verdict in alone)
+        for stop_early in gates:
+            shares = [missed[stop_early, shared] / runs for shared in (False, True)]
+            found[service, stop_early] = shares[1]
+            rows.append((service, _when(stop_early), *map(report.percent, shares)))
+    report.table(
+        f"Simulated: loads with a missed objective, {NAMES} names with each limit at the true p99, "
+        f"each {LOAD}, {runs:,} runs",
+        ("Service", "Looks", "each judged alone", "judged together"),
+        rows,
+    )
+    for (service, stop_early), share in found.items():
+        # Twice the standard deviation of a share of so many runs.
+        most = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / runs)
+        what = f"{service}, looks {_when(stop_early)}: any missed in at most {ALPHA:.0%} and the error of {runs:,} runs"
+        report.expected(what, report.percent(share), share <= most)
 
 
 SERVICES: dict[str, Times] = {

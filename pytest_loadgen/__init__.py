@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from pytest_loadgen.records.run import Run
     from pytest_loadgen.reports.formats import Report
     from pytest_loadgen.running.cross_check import CrossCheck
+    from pytest_loadgen.traffic.data import Data, each
+    from pytest_loadgen.traffic.har import from_har
     from pytest_loadgen.traffic.options import Options
     from pytest_loadgen.traffic.plan import Plan, Stage, hold, ramp
+    from pytest_loadgen.traffic.request import Request, delete, get, head, options, patch, post, put, request
     from pytest_loadgen.traffic.target import Target
     from pytest_loadgen.units import Change, Duration, NoAnswer, Rate, Share
 
@@ -62,8 +65,21 @@ _MODULES = {
     "records.run": ("Run",),
     "reports.formats": ("Report",),
     "running.cross_check": ("CrossCheck",),
+    "traffic.data": ("Data", "each"),
+    "traffic.har": ("from_har",),
     "traffic.options": ("Options",),
     "traffic.plan": ("Plan", "Stage", "hold", "ramp"),
+    "traffic.request": (
+        "Request",
+        "delete",
+        "get",
+        "head",
+        "options",
+        "patch",
+        "post",
+        "put",
+        "request",
+    ),
     "traffic.target": ("Target",),
     "units": ("Change", "Duration", "NoAnswer", "Rate", "Share"),
 }
@@ -76,6 +92,7 @@ __all__ = [
     "Command",
     "CommandOutput",
     "CrossCheck",
+    "Data",
     "Duration",
     "GeneratorError",
     "Histogram",
@@ -93,6 +110,7 @@ __all__ = [
     "Record",
     "Report",
     "ReportError",
+    "Request",
     "Result",
     "Run",
     "Running",
@@ -103,8 +121,18 @@ __all__ = [
     "Target",
     "Timeline",
     "Verdict",
+    "delete",
+    "each",
+    "from_har",
+    "get",
+    "head",
     "hold",
+    "options",
+    "patch",
+    "post",
+    "put",
     "ramp",
+    "request",
 ]
 
 

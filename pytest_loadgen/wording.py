@@ -25,3 +25,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def printable(text: str) -> str:
     """Return text from elsewhere on one line, with its control characters (terminals obey them) as escapes."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def one_line(text: str) -> str:
+    """Return text from elsewhere on one line: as `printable`, and each run of white space as a space."""
+    return printable(" ".join(text.split()))

@@ -50,14 +50,14 @@ class Histogram:
         self, counts: Mapping[int, int] | None = None, wide: Mapping[tuple[int, int], int] | None = None
     ) -> None:
         """Take counts by the lower edge of their bucket in ns, and those of wider buckets by both edges."""
-        fine = Counter(counts or {})
+        fine = dict(counts or {})
         coarse: Counter[tuple[int, int]] = Counter()
         for (low, high), number in (wide or {}).items():
             if _edge(low) == _edge(high):
-                fine[_edge(high)] += number
+                fine[_edge(high)] = fine.get(_edge(high), 0) + number
             elif number:
                 coarse[low, high] += number
-        edges = sorted(edge for edge, number in fine.items() if number)
+        edges = sorted(fine if all(fine.values()) else (edge for edge, number in fine.items() if number))
         self._edges = array("q", edges)
         self._numbers = array("q", map(fine.__getitem__, edges))
         self._wide = tuple(sorted(coarse.items()))

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.outcomes import is_answer
+from pytest_loadgen.traffic.plan import Plan
 
 
 def _number(value: Any) -> Any:
@@ -145,7 +146,17 @@ class Interval:
     def of(self, name: str) -> Interval:
         """Give the interval of the requests of one name; lag, CPU and throttling are those of the whole."""
         figures = self.names.get(name, NamedFigures())
-        return replace(self, names={}, retried=0, **{key: getattr(figures, key) for key in _figures(NamedFigures)})
+        return replace(self, names={}, retried=0, **{key: getattr(figures, key) for key in NAMED_FIGURES})
+
+    def errors(self, plan: Plan) -> int:
+        """Count the requests that failed or got a status that is not expected of them."""
+        rest = Counter(self.outcomes)
+        found = 0
+        for name, figures in self.names.items():
+            rest.subtract(figures.outcomes)
+            found += sum(count for outcome, count in figures.outcomes.items() if not plan.expects(outcome, name))
+        # Failures that no request of the mix is known for are of the whole.
+        return found + sum(count for outcome, count in (+rest).items() if not plan.expects(outcome))
 
     @property
     def requests(self) -> int:

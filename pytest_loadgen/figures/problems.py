@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_loadgen.figures.outcomes import FAILURES, is_answer
 from pytest_loadgen.traffic.mix import NamedRequest
@@ -12,9 +12,10 @@ from pytest_loadgen.units import Duration, Rate, Share
 from pytest_loadgen.wording import counted
 
 if TYPE_CHECKING:
-    from pytest_loadgen.figures.interval import Interval
+    from pytest_loadgen.figures.interval import Interval, NamedFigures
     from pytest_loadgen.figures.result import Result
 
+T = TypeVar("T", "Interval", "NamedFigures")
 # The generator is the limit if one request in a hundred leaves this many seconds late, or if it sends
 # as fast as it can and has no CPU left.
 LATE = 0.010
@@ -152,8 +153,13 @@ def without_own_failures(result: Result) -> tuple[Interval, ...]:
     for each, suspect in zip(result.intervals, suspects(result), strict=True):
         own = {kind for kind in each.outcomes if kind in _RAN_OUT or (suspect and not is_answer(kind))}
         if own:
-            outcomes = {kind: count for kind, count in each.outcomes.items() if kind not in own}
-            kept.append(replace(each, outcomes=outcomes, never_sent=0 if suspect else each.never_sent))
+            names = {name: _without(figures, own, suspect) for name, figures in each.names.items()}
+            kept.append(replace(_without(each, own, suspect), names=names))
         else:
             kept.append(each)
     return tuple(kept)
+
+
+def _without(figures: T, kinds: set[str], suspect: bool) -> T:
+    outcomes = {kind: count for kind, count in figures.outcomes.items() if kind not in kinds}
+    return replace(figures, outcomes=outcomes, never_sent=0 if suspect else figures.never_sent)

@@ -106,6 +106,10 @@ class LoadGenerator(Protocol):
             setattr(generator, setting, value)
         return generator
 
+    def close(self) -> None:
+        """End what the generator keeps between loads, such as processes; another load may start it again."""
+        return  # without it, the method would be an abstract one of the protocol
+
     def run(self, plan: Plan) -> Intervals:
         """Load the service, yielding each interval as it ends; closing the iterator stops the load.
 
@@ -145,4 +149,9 @@ def check(generator: LoadGenerator, plan: Plan, others: Iterable[LoadGenerator] 
         # A remote generator would have to be asked, and may not be reachable.
         able = ", ".join(sorted(other.name for other in others if not other.remote and plan.needs <= other.features))
         hint = f" Supported by: {able}." if able else ""
-        raise PlanError(f"{generator.name} does not support: {', '.join(sorted(missing))}.{hint}")
+        shown = ", ".join(_WRITTEN.get(feature, feature) for feature in sorted(missing))
+        raise PlanError(f"{generator.name} does not support: {shown}.{hint}")
+
+
+# What users write for a feature, where its name does not say so.
+_WRITTEN = {"mix": "mixes of several requests", "data": "data (each())", "check": "checks of responses (check=)"}

@@ -126,7 +126,7 @@ class Command(LoadGenerator, ABC):
 
     def secrets(self, plan: Plan) -> Iterator[str]:
         """Yield what no message may show: of the request, and values of the configuration."""
-        yield from plan.target.secrets
+        yield from plan.secrets
         yield from self.env.values()
         for before, arg in pairwise(["", *self.args]):
             if arg.startswith("-"):

@@ -20,7 +20,7 @@ from pytest_loadgen.generators.fortio_result import interval, read
 from pytest_loadgen.redaction import redact, without_password
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
-from pytest_loadgen.wording import printable
+from pytest_loadgen.wording import one_line
 
 # Of the histograms, in seconds: up to a thousand times this, no bucket is wider than a quarter of its values.
 _RESOLUTION = 0.000_02
@@ -158,10 +158,10 @@ class FortioServerRun(Running):
             _check_counts(result)
             found = interval(result, plan, _RESOLUTION)
         except GeneratorError as error:
-            message = redact(printable(str(error)), plan.target.secrets)[:_MAX_MESSAGE]
+            message = redact(one_line(str(error)), plan.target.secrets)[:_MAX_MESSAGE]
             raise GeneratorError(f"{name}: {message}") from None
         except PARSE_ERRORS as error:
-            message = redact(printable(repr(error)), plan.target.secrets)[:_MAX_MESSAGE]
+            message = redact(one_line(repr(error)), plan.target.secrets)[:_MAX_MESSAGE]
             raise GeneratorError(f"{name}: its response is not a fortio result: {message}") from None
         yield found
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'pytest_loadgen/generators/loadgen.proto\x12\x11pytest_loadgen.v1\"$\n\x0f\x44\x65scribeRequest\x12\x11\n\tgenerator\x18\x01 \x01(\t\"\x81\x02\n\x0b\x44\x65scription\x12\x19\n\x11interface_version\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x04 \x03(\t\x12\x34\n\x0clatency_from\x18\x05 \x01(\x0e\x32\x1e.pytest_loadgen.v1.LatencyFrom\x12\x15\n\radded_latency\x18\x06 \x01(\x01\x12\x19\n\x11streams_intervals\x18\x07 \x01(\x08\x12\x19\n\x0cmax_duration\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\ngenerators\x18\t \x03(\tB\x0f\n\r_max_duration\"\xc9\x02\n\x04Plan\x12\x11\n\tgenerator\x18\x01 \x01(\t\x12)\n\x06target\x18\x02 \x01(\x0b\x32\x19.pytest_loadgen.v1.Target\x12(\n\x06stages\x18\x03 \x03(\x0b\x32\x18.pytest_loadgen.v1.Stage\x12\x13\n\x0b\x63onnections\x18\x04 \x01(\r\x12-\n\x08\x61rrivals\x18\x05 \x01(\x0e\x32\x1b.pytest_loadgen.v1.Arrivals\x12\x0e\n\x06warmup\x18\x06 \x01(\x01\x12\x0f\n\x07timeout\x18\x07 \x01(\x01\x12\x0e\n\x06\x65xpect\x18\x08 \x03(\t\x12\x15\n\rready_timeout\x18\t \x01(\x01\x12\x0c\n\x04seed\x18\n \x01(\x03\x12\x0c\n\x04part\x18\x0b \x01(\r\x12\r\n\x05parts\x18\x0c \x01(\r\x12\x15\n\x08start_at\x18\r \x01(\x01H\x00\x88\x01\x01\x42\x0b\n\t_start_at\"P\n\x05Stage\x12\x12\n\x05start\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x03\x65nd\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x42\x08\n\x06_startB\x06\n\x04_end\"\xd1\x01\n\x06Target\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x0e\n\x06scheme\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\x0e\n\x06method\x18\x05 \x01(\t\x12\x0c\n\x04path\x18\x06 \x01(\x0c\x12*\n\x07headers\x18\x07 \x03(\x0b\x32\x19.pytest_loadgen.v1.Header\x12\x0c\n\x04\x62ody\x18\x08 \x01(\x0c\x12\x0e\n\x06verify\x18\t \x01(\x08\x12\x17\n\x0f\x63\x61_certificates\x18\n \x01(\x0c\x12\r\n\x05http2\x18\x0b \x01(\x08\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"\xd6\x04\n\x08Interval\x12\r\n\x05start\x18\x01 \x01(\x01\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12-\n\x07latency\x18\x03 \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12\x32\n\x0cservice_time\x18\x04 \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12;\n\x08outcomes\x18\x05 \x03(\x0b\x32).pytest_loadgen.v1.Interval.OutcomesEntry\x12)\n\x03lag\x18\x06 \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12\x0b\n\x03\x63pu\x18\x07 \x01(\x01\x12\x11\n\tthrottled\x18\x08 \x01(\x01\x12\x10\n\x08received\x18\t \x01(\x04\x12\x0f\n\x07retried\x18\n \x01(\x04\x12\x12\n\nnever_sent\x18\x0b \x01(\x04\x12\x0f\n\x07stalled\x18\x0c \x01(\x01\x12\x0e\n\x06unseen\x18\r \x01(\x04\x12\x30\n\nfirst_byte\x18\x0e \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12\x35\n\x05names\x18\x0f \x03(\x0b\x32&.pytest_loadgen.v1.Interval.NamesEntry\x1a/\n\rOutcomesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1aM\n\nNamesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.pytest_loadgen.v1.NamedFigures:\x02\x38\x01\"\xbb\x02\n\x0cNamedFigures\x12-\n\x07latency\x18\x01 \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12\x32\n\x0cservice_time\x18\x02 \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12?\n\x08outcomes\x18\x03 \x03(\x0b\x32-.pytest_loadgen.v1.NamedFigures.OutcomesEntry\x12\x30\n\nfirst_byte\x18\x04 \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12\x10\n\x08received\x18\x05 \x01(\x04\x12\x12\n\nnever_sent\x18\x06 \x01(\x04\x1a/\n\rOutcomesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"B\n\tHistogram\x12\x0b\n\x03hdr\x18\x01 \x01(\x0c\x12(\n\x06ranges\x18\x02 \x03(\x0b\x32\x18.pytest_loadgen.v1.Range\"1\n\x05Range\x12\x0b\n\x03low\x18\x01 \x01(\x04\x12\x0c\n\x04high\x18\x02 \x01(\x04\x12\r\n\x05\x63ount\x18\x03 \x01(\x04*z\n\x0bLatencyFrom\x12\x1c\n\x18LATENCY_FROM_UNSPECIFIED\x10\x00\x12\x1a\n\x16LATENCY_FROM_SCHEDULED\x10\x01\x12\x15\n\x11LATENCY_FROM_SENT\x10\x02\x12\x1a\n\x16LATENCY_FROM_CORRECTED\x10\x03*Q\n\x08\x41rrivals\x12\x18\n\x14\x41RRIVALS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41RRIVALS_CONSTANT\x10\x01\x12\x14\n\x10\x41RRIVALS_POISSON\x10\x02\x32\x9e\x01\n\rLoadGenerator\x12N\n\x08\x44\x65scribe\x12\".pytest_loadgen.v1.DescribeRequest\x1a\x1e.pytest_loadgen.v1.Description\x12=\n\x03Run\x12\x17.pytest_loadgen.v1.Plan\x1a\x1b.pytest_loadgen.v1.Interval0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'pytest_loadgen/generators/loadgen.proto\x12\x11pytest_loadgen.v1\"$\n\x0f\x44\x65scribeRequest\x12\x11\n\tgenerator\x18\x01 \x01(\t\"\x81\x02\n\x0b\x44\x65scription\x12\x19\n\x11interface_version\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x04 \x03(\t\x12\x34\n\x0clatency_from\x18\x05 \x01(\x0e\x32\x1e.pytest_loadgen.v1.LatencyFrom\x12\x15\n\radded_latency\x18\x06 \x01(\x01\x12\x19\n\x11streams_intervals\x18\x07 \x01(\x08\x12\x19\n\x0cmax_duration\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\ngenerators\x18\t \x03(\tB\x0f\n\r_max_duration\"\x86\x03\n\x04Plan\x12\x11\n\tgenerator\x18\x01 \x01(\t\x12)\n\x06target\x18\x02 \x01(\x0b\x32\x19.pytest_loadgen.v1.Target\x12(\n\x06stages\x18\x03 \x03(\x0b\x32\x18.pytest_loadgen.v1.Stage\x12\x13\n\x0b\x63onnections\x18\x04 \x01(\r\x12-\n\x08\x61rrivals\x18\x05 \x01(\x0e\x32\x1b.pytest_loadgen.v1.Arrivals\x12\x0e\n\x06warmup\x18\x06 \x01(\x01\x12\x0f\n\x07timeout\x18\x07 \x01(\x01\x12\x0e\n\x06\x65xpect\x18\x08 \x03(\t\x12\x15\n\rready_timeout\x18\t \x01(\x01\x12\x0c\n\x04seed\x18\n \x01(\x03\x12\x0c\n\x04part\x18\x0b \x01(\r\x12\r\n\x05parts\x18\x0c \x01(\r\x12\x15\n\x08start_at\x18\r \x01(\x01H\x00\x88\x01\x01\x12,\n\x03mix\x18\x0e \x03(\x0b\x32\x1f.pytest_loadgen.v1.NamedRequest\x12\r\n\x05\x66irst\x18\x0f \x01(\x04\x42\x0b\n\t_start_at\"g\n\x0cNamedRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x06target\x18\x02 \x01(\x0b\x32\x19.pytest_loadgen.v1.Target\x12\x0e\n\x06weight\x18\x03 \x01(\r\x12\x0e\n\x06\x65xpect\x18\x04 \x03(\t\"P\n\x05Stage\x12\x12\n\x05start\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x03\x65nd\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x42\x08\n\x06_startB\x06\n\x04_end\"\xd1\x01\n\x06Target\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x0e\n\x06scheme\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\x0e\n\x06method\x18\x05 \x01(\t\x12\x0c\n\x04path\x18\x06 \x01(\x0c\x12*\n\x07headers\x18\x07 \x03(\x0b\x32\x19.pytest_loadgen.v1.Header\x12\x0c\n\x04\x62ody\x18\x08 \x01(\x0c\x12\x0e\n\x06verify\x18\t \x01(\x08\x12\x17\n\x0f\x63\x61_certificates\x18\n \x01(\x0c\x12\r\n\x05http2\x18\x0b \x01(\x08\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"\xd6\x04\n\x08Interval\x12\r\n\x05start\x18\x01 \x01(\x01\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12-\n\x07latency\x18\x03 \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12\x32\n\x0cservice_time\x18\x04 \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12;\n\x08outcomes\x18\x05 \x03(\x0b\x32).pytest_loadgen.v1.Interval.OutcomesEntry\x12)\n\x03lag\x18\x06 \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12\x0b\n\x03\x63pu\x18\x07 \x01(\x01\x12\x11\n\tthrottled\x18\x08 \x01(\x01\x12\x10\n\x08received\x18\t \x01(\x04\x12\x0f\n\x07retried\x18\n \x01(\x04\x12\x12\n\nnever_sent\x18\x0b \x01(\x04\x12\x0f\n\x07stalled\x18\x0c \x01(\x01\x12\x0e\n\x06unseen\x18\r \x01(\x04\x12\x30\n\nfirst_byte\x18\x0e \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12\x35\n\x05names\x18\x0f \x03(\x0b\x32&.pytest_loadgen.v1.Interval.NamesEntry\x1a/\n\rOutcomesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1aM\n\nNamesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.pytest_loadgen.v1.NamedFigures:\x02\x38\x01\"\xbb\x02\n\x0cNamedFigures\x12-\n\x07latency\x18\x01 \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12\x32\n\x0cservice_time\x18\x02 \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12?\n\x08outcomes\x18\x03 \x03(\x0b\x32-.pytest_loadgen.v1.NamedFigures.OutcomesEntry\x12\x30\n\nfirst_byte\x18\x04 \x01(\x0b\x32\x1c.pytest_loadgen.v1.Histogram\x12\x10\n\x08received\x18\x05 \x01(\x04\x12\x12\n\nnever_sent\x18\x06 \x01(\x04\x1a/\n\rOutcomesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"B\n\tHistogram\x12\x0b\n\x03hdr\x18\x01 \x01(\x0c\x12(\n\x06ranges\x18\x02 \x03(\x0b\x32\x18.pytest_loadgen.v1.Range\"1\n\x05Range\x12\x0b\n\x03low\x18\x01 \x01(\x04\x12\x0c\n\x04high\x18\x02 \x01(\x04\x12\r\n\x05\x63ount\x18\x03 \x01(\x04*z\n\x0bLatencyFrom\x12\x1c\n\x18LATENCY_FROM_UNSPECIFIED\x10\x00\x12\x1a\n\x16LATENCY_FROM_SCHEDULED\x10\x01\x12\x15\n\x11LATENCY_FROM_SENT\x10\x02\x12\x1a\n\x16LATENCY_FROM_CORRECTED\x10\x03*Q\n\x08\x41rrivals\x12\x18\n\x14\x41RRIVALS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41RRIVALS_CONSTANT\x10\x01\x12\x14\n\x10\x41RRIVALS_POISSON\x10\x02\x32\x9e\x01\n\rLoadGenerator\x12N\n\x08\x44\x65scribe\x12\".pytest_loadgen.v1.DescribeRequest\x1a\x1e.pytest_loadgen.v1.Description\x12=\n\x03Run\x12\x17.pytest_loadgen.v1.Plan\x1a\x1b.pytest_loadgen.v1.Interval0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,36 +37,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INTERVAL_NAMESENTRY']._serialized_options = b'8\001'
   _globals['_NAMEDFIGURES_OUTCOMESENTRY']._loaded_options = None
   _globals['_NAMEDFIGURES_OUTCOMESENTRY']._serialized_options = b'8\001'
-  _globals['_LATENCYFROM']._serialized_start=2063
-  _globals['_LATENCYFROM']._serialized_end=2185
-  _globals['_ARRIVALS']._serialized_start=2187
-  _globals['_ARRIVALS']._serialized_end=2268
+  _globals['_LATENCYFROM']._serialized_start=2229
+  _globals['_LATENCYFROM']._serialized_end=2351
+  _globals['_ARRIVALS']._serialized_start=2353
+  _globals['_ARRIVALS']._serialized_end=2434
   _globals['_DESCRIBEREQUEST']._serialized_start=62
   _globals['_DESCRIBEREQUEST']._serialized_end=98
   _globals['_DESCRIPTION']._serialized_start=101
   _globals['_DESCRIPTION']._serialized_end=358
   _globals['_PLAN']._serialized_start=361
-  _globals['_PLAN']._serialized_end=690
-  _globals['_STAGE']._serialized_start=692
-  _globals['_STAGE']._serialized_end=772
-  _globals['_TARGET']._serialized_start=775
-  _globals['_TARGET']._serialized_end=984
-  _globals['_HEADER']._serialized_start=986
-  _globals['_HEADER']._serialized_end=1023
-  _globals['_INTERVAL']._serialized_start=1026
-  _globals['_INTERVAL']._serialized_end=1624
-  _globals['_INTERVAL_OUTCOMESENTRY']._serialized_start=1498
-  _globals['_INTERVAL_OUTCOMESENTRY']._serialized_end=1545
-  _globals['_INTERVAL_NAMESENTRY']._serialized_start=1547
-  _globals['_INTERVAL_NAMESENTRY']._serialized_end=1624
-  _globals['_NAMEDFIGURES']._serialized_start=1627
-  _globals['_NAMEDFIGURES']._serialized_end=1942
-  _globals['_NAMEDFIGURES_OUTCOMESENTRY']._serialized_start=1498
-  _globals['_NAMEDFIGURES_OUTCOMESENTRY']._serialized_end=1545
-  _globals['_HISTOGRAM']._serialized_start=1944
-  _globals['_HISTOGRAM']._serialized_end=2010
-  _globals['_RANGE']._serialized_start=2012
-  _globals['_RANGE']._serialized_end=2061
-  _globals['_LOADGENERATOR']._serialized_start=2271
-  _globals['_LOADGENERATOR']._serialized_end=2429
+  _globals['_PLAN']._serialized_end=751
+  _globals['_NAMEDREQUEST']._serialized_start=753
+  _globals['_NAMEDREQUEST']._serialized_end=856
+  _globals['_STAGE']._serialized_start=858
+  _globals['_STAGE']._serialized_end=938
+  _globals['_TARGET']._serialized_start=941
+  _globals['_TARGET']._serialized_end=1150
+  _globals['_HEADER']._serialized_start=1152
+  _globals['_HEADER']._serialized_end=1189
+  _globals['_INTERVAL']._serialized_start=1192
+  _globals['_INTERVAL']._serialized_end=1790
+  _globals['_INTERVAL_OUTCOMESENTRY']._serialized_start=1664
+  _globals['_INTERVAL_OUTCOMESENTRY']._serialized_end=1711
+  _globals['_INTERVAL_NAMESENTRY']._serialized_start=1713
+  _globals['_INTERVAL_NAMESENTRY']._serialized_end=1790
+  _globals['_NAMEDFIGURES']._serialized_start=1793
+  _globals['_NAMEDFIGURES']._serialized_end=2108
+  _globals['_NAMEDFIGURES_OUTCOMESENTRY']._serialized_start=1664
+  _globals['_NAMEDFIGURES_OUTCOMESENTRY']._serialized_end=1711
+  _globals['_HISTOGRAM']._serialized_start=2110
+  _globals['_HISTOGRAM']._serialized_end=2176
+  _globals['_RANGE']._serialized_start=2178
+  _globals['_RANGE']._serialized_end=2227
+  _globals['_LOADGENERATOR']._serialized_start=2437
+  _globals['_LOADGENERATOR']._serialized_end=2595
 # @@protoc_insertion_point(module_scope)

@@ -55,7 +55,7 @@ class Description(_message.Message):
     def __init__(self, interface_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., latency_from: _Optional[_Union[LatencyFrom, str]] = ..., added_latency: _Optional[float] = ..., streams_intervals: bool = ..., max_duration: _Optional[float] = ..., generators: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("generator", "target", "stages", "connections", "arrivals", "warmup", "timeout", "expect", "ready_timeout", "seed", "part", "parts", "start_at")
+    __slots__ = ("generator", "target", "stages", "connections", "arrivals", "warmup", "timeout", "expect", "ready_timeout", "seed", "part", "parts", "start_at", "mix", "first")
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     STAGES_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,8 @@ class Plan(_message.Message):
     PART_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
     START_AT_FIELD_NUMBER: _ClassVar[int]
+    MIX_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
     generator: str
     target: Target
     stages: _containers.RepeatedCompositeFieldContainer[Stage]
@@ -82,7 +84,21 @@ class Plan(_message.Message):
     part: int
     parts: int
     start_at: float
-    def __init__(self, generator: _Optional[str] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., connections: _Optional[int] = ..., arrivals: _Optional[_Union[Arrivals, str]] = ..., warmup: _Optional[float] = ..., timeout: _Optional[float] = ..., expect: _Optional[_Iterable[str]] = ..., ready_timeout: _Optional[float] = ..., seed: _Optional[int] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ..., start_at: _Optional[float] = ...) -> None: ...
+    mix: _containers.RepeatedCompositeFieldContainer[NamedRequest]
+    first: int
+    def __init__(self, generator: _Optional[str] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., connections: _Optional[int] = ..., arrivals: _Optional[_Union[Arrivals, str]] = ..., warmup: _Optional[float] = ..., timeout: _Optional[float] = ..., expect: _Optional[_Iterable[str]] = ..., ready_timeout: _Optional[float] = ..., seed: _Optional[int] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ..., start_at: _Optional[float] = ..., mix: _Optional[_Iterable[_Union[NamedRequest, _Mapping]]] = ..., first: _Optional[int] = ...) -> None: ...
+
+class NamedRequest(_message.Message):
+    __slots__ = ("name", "target", "weight", "expect")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    EXPECT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    target: Target
+    weight: int
+    expect: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., weight: _Optional[int] = ..., expect: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Stage(_message.Message):
     __slots__ = ("start", "end", "seconds")

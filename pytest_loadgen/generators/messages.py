@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +19,7 @@ from pytest_loadgen.figures.outcomes import FAILURES
 from pytest_loadgen.figures.result import LatencyFrom
 from pytest_loadgen.generators import loadgen_pb2 as pb
 from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import FEATURES, HIGHEST_RATE, Plan, Stage
 from pytest_loadgen.traffic.target import SCHEMES, Target
 from pytest_loadgen.units import Duration
@@ -39,6 +41,9 @@ _MAX_START_AT = 1e10
 _MAX_STAGES = 1000
 _MAX_HEADERS = 10_000
 _MAX_CONNECTIONS = 65_535
+_MAX_REQUESTS = 10_000
+_MAX_REQUEST_NAME = 1000
+_MAX_WEIGHT = 1 << 31
 # Names and outcomes of other programs are printed: only these are accepted.
 _MAX_NAME = 100
 _OUTCOME = re.compile(r"[1-9]\d\d|[1-5]xx|[A-Z][A-Z_]{0,31}", re.ASCII)
@@ -135,6 +140,8 @@ def write_plan(plan: Plan, generator: str) -> pb.Plan:
         part=plan.part,
         parts=plan.parts,
         start_at=plan.start_at,
+        mix=[_write_request(request) for request in plan.mix],
+        first=plan.first,
     )
 
 
@@ -142,9 +149,10 @@ def read_plan(message: pb.Plan, folder: Path) -> Plan:
     """Convert an untrusted message; CA certificates are written to a file in the folder. Raises PlanError."""
     _require(len(message.stages) <= _MAX_STAGES, f"more than {_MAX_STAGES:,} stages")
     _require(len(message.expect) <= _MAX_OUTCOMES, f"more than {_MAX_OUTCOMES:,} statuses in expect")
-    _require(len(message.target.headers) <= _MAX_HEADERS, f"more than {_MAX_HEADERS:,} headers")
+    _require(len(message.mix) <= _MAX_REQUESTS, f"more than {_MAX_REQUESTS:,} requests")
+    target = _read_target(message.target, folder)
     plan = Plan(
-        target=_read_target(message.target, folder),
+        target=target,
         stages=tuple(_read_stage(stage) for stage in message.stages),
         connections=message.connections,
         arrivals="poisson" if message.arrivals == pb.ARRIVALS_POISSON else "constant",
@@ -156,7 +164,10 @@ def read_plan(message: pb.Plan, folder: Path) -> Plan:
         part=message.part,
         parts=message.parts,
         start_at=message.start_at if message.HasField("start_at") else None,
+        mix=tuple(_read_request(request, target) for request in message.mix),
+        first=message.first,
     )
+    _check_mix(plan)
     _require(bool(plan.stages), "no stages")
     _require(len({stage.start is None for stage in plan.stages}) == 1, "some stages have a rate, others have none")
     _require(not (plan.closed and plan.arrivals == "poisson"), "Poisson arrivals need a rate")
@@ -170,6 +181,35 @@ def read_plan(message: pb.Plan, folder: Path) -> Plan:
         _require(0 <= seconds <= _DAY, f"invalid {name} {float(seconds)} s")
     _require(0 <= (plan.start_at or 0) <= _MAX_START_AT, f"invalid start_at {plan.start_at} s")
     return plan
+
+
+def _write_request(request: NamedRequest) -> pb.NamedRequest:
+    target = _write_target(request.target)
+    target.ClearField("ca_certificates")
+    return pb.NamedRequest(name=request.name, target=target, weight=request.weight, expect=request.expect)
+
+
+def _read_request(message: pb.NamedRequest, first: Target) -> NamedRequest:
+    _require(0 < len(message.name) <= _MAX_REQUEST_NAME and message.name.isprintable(), "invalid name of a request")
+    _require(len(message.expect) <= _MAX_OUTCOMES, f"more than {_MAX_OUTCOMES:,} statuses in expect")
+    _require(0 < message.weight <= _MAX_WEIGHT, f"invalid weight {message.weight} of a request")
+    _require(not message.target.ca_certificates, "CA certificates in a request of the mix")
+    target = _read_target(message.target)
+    if target.verify:
+        target = replace(target, verify=first.verify)
+    return NamedRequest(message.name, target, message.weight, tuple(message.expect))
+
+
+def _check_mix(plan: Plan) -> None:
+    """Refuse a mix that would be sent to more than the service that was checked. Raises PlanError."""
+    _require(plan.first < _MAX_COUNT, f"invalid first {plan.first}")
+    if not plan.mix:
+        return
+    names = {request.name for request in plan.mix}
+    _require(len(names) == len(plan.mix), "two requests have the same name")
+    _require(plan.mix[0].target == plan.target, "the first request of the mix is not the target")
+    services = {(each.scheme, each.host, each.port, each.verify, each.http2) for each in plan.targets}
+    _require(len(services) == 1, "the requests of the mix go to different services")
 
 
 def write_interval(interval: Interval) -> pb.Interval:
@@ -194,8 +234,10 @@ def _errors(interval: Interval) -> Iterator[str]:
         if not 0 <= value < math.inf:
             yield f"invalid {name}: {value}"
     outcomes = interval.outcomes
-    if len(outcomes) > _MAX_OUTCOMES or not all(name in FAILURES or _OUTCOME.fullmatch(name) for name in outcomes):
-        yield "too many or unknown outcomes"
+    for each in (outcomes, *(named.outcomes for named in interval.names.values())):
+        if len(each) > _MAX_OUTCOMES or not all(name in FAILURES or _OUTCOME.fullmatch(name) for name in each):
+            yield "too many or unknown outcomes"
+    yield from _errors_of_names(interval)
     if max(interval.requests, interval.lag.count, *numbers.values()) >= _MAX_COUNT:
         yield "counts are too large"
     responses = interval.requests - interval.unanswered
@@ -206,6 +248,19 @@ def _errors(interval: Interval) -> Iterator[str]:
     timeouts = outcomes.get("timeout", 0)
     if interval.never_sent > timeouts:
         yield f"never sent: {interval.never_sent:,}, timeouts: {timeouts:,}"
+
+
+def _errors_of_names(interval: Interval) -> Iterator[str]:
+    """Find what does not add up: the figures of all names are those of the interval."""
+    names = interval.names.values()
+    if not names:
+        return
+    if sum((Counter(named.outcomes) for named in names), Counter()) != Counter(interval.outcomes):
+        yield "the outcomes by name are not those of all"
+    if sum(named.latency.count for named in names) != interval.latency.count:
+        yield "the latencies by name are not those of all"
+    if sum(named.never_sent for named in names) != interval.never_sent:
+        yield "the requests that were never sent by name are not those of all"
 
 
 def _write_target(target: Target) -> pb.Target:
@@ -234,7 +289,7 @@ def _pem(path: str) -> bytes:
         raise PlanError(f"verify={path!r}: not a file of CA certificates ({error.strerror})") from None
 
 
-def _read_target(message: pb.Target, folder: Path) -> Target:
+def _read_target(message: pb.Target, folder: Path | None = None) -> Target:
     _require(message.scheme in SCHEMES, f"unknown scheme {message.scheme!r}")
     _require(message.host.isprintable() and message.host != "", "invalid host")
     _require(0 < message.port < 1 << 16 or message.scheme.endswith("+unix"), f"invalid port {message.port}")
@@ -243,6 +298,7 @@ def _read_target(message: pb.Target, folder: Path) -> Target:
     _require(_TOKEN.fullmatch(message.method.encode()) is not None, "invalid method")
     # After "host:port", anything but a path could become part of another host's name.
     _require(_path(message.scheme, message.method).fullmatch(message.path) is not None, "invalid path")
+    _require(len(message.headers) <= _MAX_HEADERS, f"more than {_MAX_HEADERS:,} headers")
     headers = tuple((header.name, header.value) for header in message.headers)
     for name, value in headers:
         _require(_TOKEN.fullmatch(name) is not None and not re.search(rb"[\r\n\0]", value), "invalid header")
@@ -250,7 +306,7 @@ def _read_target(message: pb.Target, folder: Path) -> Target:
     same = (found.scheme, found.host, found.port) == (message.scheme, message.host, message.port)
     _require(same, "the URL does not match scheme, host and port")
     verify: bool | str = message.verify
-    if verify and message.ca_certificates:
+    if folder and verify and message.ca_certificates:
         ca_file = folder / _CA_FILE
         ca_file.write_bytes(message.ca_certificates)
         verify = str(ca_file)

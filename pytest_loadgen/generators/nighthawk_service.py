@@ -15,7 +15,7 @@ from pytest_loadgen.generators.nighthawk_result import NighthawkResult
 from pytest_loadgen.redaction import redact, without_password
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import NO_TIME, Duration
-from pytest_loadgen.wording import printable
+from pytest_loadgen.wording import one_line
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.nighthawk_pb2 import ExecutionRequest
@@ -126,7 +126,7 @@ class NighthawkServiceRun(Running):
                 interval = None if self._stopped.is_set() else self._execute(part, request)
             except GeneratorError as error:
                 password = generator.address.rpartition("@")[0]
-                message = redact(printable(str(error)), [*plan.target.secrets, password])[:_MAX_MESSAGE]
+                message = redact(one_line(str(error)), [*plan.target.secrets, password])[:_MAX_MESSAGE]
                 raise GeneratorError(f"{generator.name}: {without_password(generator.address)} {message}") from None
         if interval:
             yield interval

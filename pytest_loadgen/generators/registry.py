@@ -49,6 +49,11 @@ class Registry:
             raise PlanError(f"unknown load generator {name!r}: {did_you_mean(str(name), self._generators)}")
         return self._generators[name]
 
+    def close(self) -> None:
+        """Close all generators."""
+        for generator in self._generators.values():
+            generator.close()
+
     def check(self, generator: LoadGenerator, plan: Plan) -> None:
         """Refuse a plan that a generator does not support, and name those that do. Raises PlanError."""
         base.check(generator, plan, self)

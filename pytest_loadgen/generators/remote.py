@@ -28,7 +28,7 @@ from pytest_loadgen.generators.channel import (
 from pytest_loadgen.redaction import redact, without_password
 from pytest_loadgen.traffic.plan import FEATURES, HIGHEST_RATE, Plan
 from pytest_loadgen.units import Duration
-from pytest_loadgen.wording import printable
+from pytest_loadgen.wording import one_line
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.messages import Description
@@ -134,8 +134,8 @@ class Remote(LoadGenerator):
 
     @property
     def features(self) -> frozenset[str]:  # type: ignore[override]  # read-only, here and below
-        """What the generator supports; client certificates are not sent to it."""
-        return self.description.features & FEATURES - {"cert"}
+        """What the generator supports; client certificates, data and checks are not sent to it."""
+        return self.description.features & FEATURES - {"cert", "data", "check"}
 
     @property
     def latency_from(self) -> LatencyFrom:  # type: ignore[override]
@@ -246,7 +246,7 @@ class Remote(LoadGenerator):
 
     def _error(self, error: CallError, plan: Plan | None = None, received: bool = False) -> LoadError:
         """Translate an error, without secrets."""
-        details = redact(printable(error.details), (*(plan.target.secrets if plan else ()), self._resolved_token))
+        details = redact(one_line(error.details), (*(plan.secrets if plan else ()), self._resolved_token))
         return _ERRORS.get(error.code, GeneratorError)(self._message(error.code, details[:_MAX_MESSAGE], received))
 
     def _message(self, code: str, details: str, received: bool) -> str:
@@ -307,6 +307,7 @@ class _PlanChecker:
         self._plan = plan
         self._end = self._total_latency = 0.0
         self._late = self._intervals = 0
+        self._names = {request.name for request in plan.mix}
         self.requests = 0
 
     @property
@@ -325,6 +326,10 @@ class _PlanChecker:
             raise ValueError(f"it spans {start:g} s to {end:g} s, the one before ended at {self._end:g} s")
         if interval.throttled > _MAX_CORES * last or interval.requests > HIGHEST_RATE * last:
             raise ValueError(f"it has {interval.requests:,} requests and was throttled for {interval.throttled:g} s")
+        if unknown := interval.names.keys() - self._names:
+            raise ValueError(f"it has figures of {len(unknown):,} names that are not in the plan")
+        if len(self._names) > 1 and interval.requests and not interval.names:
+            raise ValueError("it lacks the figures by name")
         self._end = max(self._end, end)
         self._total_latency += interval.latency.mean * interval.latency.count + self._plan.timeout * interval.unanswered
         self._late += interval.lag.over(_LATE)

@@ -28,11 +28,14 @@ class Circumstances:
     """What a verdict was found under."""
 
     result: Result
+    """Of the requests that the objective is about."""
     baseline: Result | None = None
     machine_p99: Duration = NO_TIME
     """The p99 of a no-op service on this machine; 0 where it is not known."""
     alpha: float = ALPHA
-    """The error that the verdict may have."""
+    """The probability with which the verdict may be met wrongly,"""
+    missed: float = ALPHA
+    """and missed wrongly."""
     extended_by: float = 1.0
     """How many times longer than planned the load was."""
 
@@ -63,7 +66,7 @@ def _gross_miss(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Ver
     parts = [sample[span] for span in spans(slo, best.intervals)]
     worst = max(parts, key=lambda part: part.value, default=sample)
     bad, requests = sum(worst.bad), sum(worst.requests)
-    beyond = requests and stats.proportion(bad, requests, ALPHA / max(1, len(parts))).low > allowed
+    beyond = requests and stats.proportion(bad, requests, circumstances.missed / max(1, len(parts))).low > allowed
     if not beyond or worst.value < _GROSS * allowed:
         return verdict
     what = slo.metric.bad_requests(slo.bound)
@@ -93,7 +96,9 @@ def _bad_baseline(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> V
 def _unknown_figure(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
     """Call a figure unclear that the generator does not report exactly enough."""
     reason = slo.metric.unknown_in(circumstances.result)
-    return _change(verdict, "unclear", reason) if reason else verdict
+    if slo.is_relative and circumstances.baseline and not reason:
+        reason = slo.metric.unknown_in(circumstances.baseline)
+    return replace(_change(verdict, "unclear", reason), value="-", low=None, high=None) if reason else verdict
 
 
 def _generator_clock(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> Verdict:
@@ -106,7 +111,8 @@ def _generator_clock(slo: SLO, verdict: Verdict, circumstances: Circumstances) -
             return verdict
         # A latency that is high all the same would be higher still from the schedule.
         reason = f"{result.generator} measures from send time, not from schedule"
-        return _change(verdict, "unclear", f"{reason}; use 'service {slo.text}' or another generator")
+        instead = f"'{metric.instead} {slo.text}' or another generator" if metric.instead else "another generator"
+        return _change(verdict, "unclear", f"{reason}; use {instead}")
     added = result.added_latency
     if added and not _holds_beyond(slo, verdict, circumstances, added):
         return _change(verdict, "unclear", f"{result.generator} itself adds up to {added}")
@@ -154,6 +160,11 @@ def _is_unaffected(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> 
     return _holds_beyond(slo, verdict, others, late)
 
 
+def _judged(slo: SLO, result: Result, circumstances: Circumstances) -> Verdict:
+    """Judge another result as sure as the verdict is."""
+    return judge(slo, result, circumstances.alpha, circumstances.extended_by, missed=circumstances.missed)
+
+
 def _says_high(slo: SLO, verdict: Verdict) -> bool:
     """Return whether a verdict is that a figure is above its bound."""
     return verdict.outcome == ("missed" if slo.upper else "met")
@@ -165,7 +176,7 @@ def _holds_beyond(slo: SLO, verdict: Verdict, circumstances: Circumstances, marg
         slo = replace(slo, bound=Duration(float(slo.bound) + margin))
     if not circumstances.result.requests:
         return False
-    found = judge(slo, circumstances.result, circumstances.alpha, circumstances.extended_by)
+    found = _judged(slo, circumstances.result, circumstances)
     return _gross_miss(slo, found, circumstances).outcome == verdict.outcome
 
 
@@ -180,7 +191,7 @@ def _unseen_failures(slo: SLO, verdict: Verdict, circumstances: Circumstances) -
             replace(each, outcomes=Counter(each.outcomes) + Counter(failed=each.unseen)) for each in result.intervals
         )
         worse = replace(result, intervals=intervals)
-        if judge(slo, worse, circumstances.alpha, circumstances.extended_by).outcome == "met":
+        if _judged(slo, worse, circumstances).outcome == "met":
             return verdict
     reason = f"{unseen:,} requests may have failed without {result.generator} noticing; use another generator"
     return _change(verdict, "unclear", reason)

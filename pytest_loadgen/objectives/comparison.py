@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
@@ -29,6 +29,14 @@ class Baseline:
     paired: bool = False
     """Whether both services were loaded side by side, so that intervals can be compared pair by pair."""
 
+    def of(self, name: str) -> Baseline:
+        """Give the same of the requests of one name."""
+        if self.result is None:
+            return self
+        if name not in {request.name for request in self.result.plan.mix}:
+            return Baseline(missing=f"the baseline has no request named {name!r}")
+        return replace(self, result=self.result[name])
+
 
 NO_BASELINE = Baseline(missing="there is no baseline: use --load-compare NAME, or against=")
 
@@ -49,29 +57,37 @@ class ChangeEstimate:
         return cls(Change(bounds.low), Change(bounds.value), Change(bounds.high))
 
 
-def compare(objectives: Sequence[SLO], result: Result, baseline: Baseline, alpha: float) -> list[Verdict]:
-    """Judge changes from a baseline; all of them together are wrong with probability alpha (Holm)."""
-    if baseline.result is None:
-        return [Verdict(slo, "unclear", "-", remark=baseline.missing) for slo in objectives]
-    ratios = [ratio(slo.metric, result, baseline.result, paired=baseline.paired) for slo in objectives]
-    found = list(zip(objectives, ratios, strict=True))
-    below, above = (
-        stats.holm_alphas([each.p_value(float(slo.bound), above=side) for slo, each in found], alpha)
-        for side in (False, True)
-    )
-    verdicts = []
-    for (slo, each), alpha_below, alpha_above in zip(found, below, above, strict=True):
+@dataclass(frozen=True)
+class Comparison:
+    """An objective on a change from a baseline, and how the results differ."""
+
+    slo: SLO
+    result: Result
+    baseline: Baseline
+    """Both of the requests that the objective is about."""
+
+    @cached_property
+    def ratio(self) -> Ratio:
+        """The figure divided by the baseline's."""
+        assert self.baseline.result
+        return ratio(self.slo.metric, self.result, self.baseline.result, paired=self.baseline.paired)
+
+    def verdict(self, alpha: float, *, missed: float | None = None) -> Verdict:
+        """Judge the change: met is wrong with probability alpha, and missed with its own."""
+        slo = self.slo
+        if self.baseline.result is None:
+            return Verdict(slo, "unclear", "-", remark=self.baseline.missing)
+        found, missed = self.ratio, alpha if missed is None else missed
         # Each bound has the error that its side was decided with.
-        bounds = replace(each.interval(alpha_above), high=each.interval(alpha_below).high)
-        is_below, is_above = bounds.high < float(slo.bound), bounds.low > float(slo.bound)
-        side = is_above - is_below
+        below, above = (alpha, missed) if slo.upper else (missed, alpha)
+        bounds = replace(found.interval(above), high=found.interval(below).high)
+        side = (bounds.low > float(slo.bound)) - (bounds.high < float(slo.bound))
         outcome: Outcome = "unclear" if not side else "met" if (side < 0) == slo.upper else "missed"
-        remark = _confidence(each, bounds, outcome, slo)
-        if outcome != "met" and isinstance(slo.metric, Percentile) and each.batches >= stats.FEWEST_BATCHES:
-            remark += f"; {describe_shift(result, baseline.result, paired=baseline.paired)}"
-        value = "-" if math.isnan(each.value) else str(Change(each.value))
-        verdicts.append(Verdict(slo, outcome, value, bounds.low, bounds.high, remark))
-    return verdicts
+        remark = _confidence(found, bounds, outcome, slo)
+        if outcome != "met" and isinstance(slo.metric, Percentile) and found.batches >= stats.FEWEST_BATCHES:
+            remark += f"; {describe_shift(self.result, self.baseline.result, paired=self.baseline.paired)}"
+        value = "-" if math.isnan(found.value) else str(Change(found.value))
+        return Verdict(slo, outcome, value, bounds.low, bounds.high, remark)
 
 
 def _confidence(found: Ratio, bounds: stats.Estimate, outcome: Outcome, slo: SLO) -> str:

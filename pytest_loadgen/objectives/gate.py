@@ -67,14 +67,19 @@ class Gate:
         )
 
     def lengthened(self, plan: Plan) -> Plan:
-        """Give the plan as long as it may last. Raises PlanError where even that is too short for an objective."""
+        """Give the plan as long as it may last.
+
+        Raises PlanError where even that is too short for an objective, or where it has no such request.
+        """
+        for slo in (*self.objectives, *([self.abort_if] if self.abort_if else [])):
+            slo.check_name(plan)
         longest = self._longest_duration(plan)
         if longest < plan.duration:
             raise PlanError(f"max_duration={self.max_duration} is shorter than the duration, {plan.duration}")
         useful = max((_useful_duration(slo, plan, longest) for slo in self.objectives), default=plan.duration)
         longer = plan.lengthened(Duration(useful - plan.duration))
         for slo in self.objectives:
-            _check_size(slo, plan, longer)
+            _check_size(slo, slo.part(plan), slo.part(longer))
         if self.abort_if and self.abort_if.window and self.abort_if.window.seconds > longer.duration + HALF_INTERVAL:
             raise PlanError(
                 f"abort_if={self.abort_if.text!r}: the window is longer than the load, which lasts at most "
@@ -174,10 +179,11 @@ class Judging:
             self._went_on_for = [each.slo for each in verdicts if not self._is_final(each, result)]
         return False
 
-    def _is_final(self, verdict: Verdict, result: Result) -> bool:
+    def _is_final(self, verdict: Verdict, result: JudgedResult) -> bool:
         """Return whether more of the load would not change a verdict."""
         slo = verdict.slo
-        if (slo.is_relative and self.blank.baseline.result is None) or slo.metric.unknown_in(result):
+        view = slo.view(result)
+        if (slo.is_relative and view.baseline.result is None) or slo.metric.unknown_in(view):
             return True
         of_any = slo.window is not None and slo.window.which == "any"
         # A count below its limit may still grow, and the worst window may be still to come.
@@ -199,7 +205,8 @@ class Judging:
         if following >= self._longest - HALF_INTERVAL:
             return False
         alpha = stats.spent(ALPHA, elapsed / self._longest) - stats.spent(ALPHA, self._last_look / self._longest)
-        return all(result.requests >= _fewest_requests(slo, alpha) for slo in self._gate.objectives if not slo.window)
+        whole = [slo for slo in self._gate.objectives if not slo.window]
+        return all(slo.view(result).requests >= _fewest_requests(slo, alpha) for slo in whole)
 
     def _spend(self, elapsed: float) -> float:
         before = stats.spent(ALPHA, self._last_look / self._longest)
@@ -213,8 +220,8 @@ class Judging:
         if slo := self._gate.abort_if:
             # It is judged each second, and all of these verdicts together may be wrong as often as one.
             alpha = ALPHA / max(1.0, self._longest)
-            verdict = judge(slo, result, alpha)
-            if verdict.outcome == "met" and (others is result or judge(slo, others, alpha).outcome == "met"):
+            verdict = judge(slo, slo.view(result), alpha)
+            if verdict.outcome == "met" and (others is result or judge(slo, slo.view(others), alpha).outcome == "met"):
                 return f"{slo} ({verdict.value})"
         patience = max(SILENCE, float(self._plan.timeout))
         recent = last(result.intervals, patience)
@@ -311,7 +318,8 @@ def _check_size(slo: SLO, plan: Plan, longer: Plan) -> None:
     if longer.requests < wanted:
         rate = float(plan.rate)
         duration = max(fewest, Duration(math.ceil(wanted / rate)))
-        has = f"this load has {plan.requests:,} in {plan.duration}"
+        of_them = f" of {slo.name!r}" if slo.name else ""
+        has = f"this load has {plan.requests:,}{of_them} in {plan.duration}"
         if longer.duration > plan.duration:
             has += f", and {longer.requests:,} in the {longer.duration} that it may last while an objective is unclear"
         raise PlanError(f"{needs}; {has}: at {Rate(rate)}, use duration='{duration}' or more")

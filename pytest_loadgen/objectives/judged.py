@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.caveats import Circumstances, apply_caveats
-from pytest_loadgen.objectives.comparison import NO_BASELINE, Baseline, ChangeEstimate, compare
+from pytest_loadgen.objectives.comparison import NO_BASELINE, Baseline, ChangeEstimate, Comparison
 from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.ratio import ratio
 from pytest_loadgen.objectives.slo import SLO, parse_metric
@@ -26,6 +28,11 @@ class JudgedResult(Result):
     machine_p99: Duration = NO_TIME
     """The p99 of a no-op service on this machine; 0 where it is not known."""
     baseline: Baseline = NO_BASELINE
+
+    def __getitem__(self, name: str) -> Self:
+        """Give the result of the requests of one name. Raises KeyError where the load has no such request."""
+        verdicts = tuple(verdict for verdict in self.verdicts if verdict.slo.name == name)
+        return replace(super().__getitem__(name), verdicts=verdicts, baseline=self.baseline.of(name))
 
     def judge(self, slo: str) -> Verdict:
         """Judge another objective than those of the load; the verdict is true if it is met. Raises PlanError."""
@@ -47,19 +54,70 @@ class JudgedResult(Result):
             raise PlanError(f"change({metric!r}): {parsed} cannot be compared with a baseline")
         if self.baseline.result is None:
             raise PlanError(f"change({metric!r}): {self.baseline.missing}")
+        if reason := parsed.unknown_in(self) or parsed.unknown_in(self.baseline.result):
+            raise PlanError(f"change({metric!r}): {reason}")
         found = ratio(parsed, self, self.baseline.result, paired=self.baseline.paired)
         return ChangeEstimate.of(found.interval(ALPHA))
 
 
 def judge_all(objectives: Sequence[SLO], result: JudgedResult, alpha: float = ALPHA) -> list[Verdict]:
     """Judge objectives by the figures and by the circumstances in which they were measured."""
-    circumstances = Circumstances(result, result.baseline.result, result.machine_p99, alpha, result.extended_by)
-    verdicts = judge_figures(objectives, result, alpha)
-    return [apply_caveats(slo, verdict, circumstances) for slo, verdict in zip(objectives, verdicts, strict=True)]
+    return [
+        apply_caveats(
+            each.slo,
+            each.verdict(missed),
+            Circumstances(
+                each.view, each.view.baseline.result, each.view.machine_p99, alpha, missed, each.view.extended_by
+            ),
+        )
+        for each, missed in _decided(objectives, result, alpha)
+    ]
 
 
 def judge_figures(objectives: Sequence[SLO], result: JudgedResult, alpha: float) -> list[Verdict]:
     """Judge objectives by the figures alone."""
-    relative = [slo for slo in objectives if slo.is_relative]
-    changes = dict(zip(relative, compare(relative, result, result.baseline, alpha), strict=True))
-    return [changes[slo] if slo in changes else judge(slo, result, alpha, result.extended_by) for slo in objectives]
+    return [each.verdict(missed) for each, missed in _decided(objectives, result, alpha)]
+
+
+class _Judgement:
+    """The judgement of one objective, as sure as it has to be."""
+
+    def __init__(self, slo: SLO, view: JudgedResult, alpha: float) -> None:
+        """Take the result of the requests that the objective is about, and the error of a verdict that it is met."""
+        self.slo = slo
+        self.view = view
+        self._alpha = alpha
+        self._comparison = Comparison(slo, view, view.baseline) if slo.is_relative else None
+        self._verdicts: dict[float, Verdict] = {}
+
+    @property
+    def is_test(self) -> bool:
+        """Whether chance may have it missed: not a fact, nor a change from a baseline that there is not."""
+        return self.slo.is_sample and (self._comparison is None or self.view.baseline.result is not None)
+
+    def verdict(self, missed: float) -> Verdict:
+        """Judge with this error of a verdict that it is missed."""
+        if missed not in self._verdicts:
+            self._verdicts[missed] = (
+                self._comparison.verdict(self._alpha, missed=missed)
+                if self._comparison
+                else judge(self.slo, self.view, self._alpha, self.view.extended_by, missed=missed)
+            )
+        return self._verdicts[missed]
+
+    def is_missed(self, missed: float) -> bool:
+        """Return whether it is missed with this error."""
+        return self.verdict(missed).outcome == "missed"
+
+
+def _decided(objectives: Sequence[SLO], result: JudgedResult, alpha: float) -> list[tuple[_Judgement, float]]:
+    """Judge objectives, and give each with the error that it may be missed with.
+
+    All together are met wrongly with probability alpha where each is, because all have to be met (an
+    intersection-union test: Berger 1982). One that is missed fails the load, so they share that error (Holm).
+    """
+    views = {name: slo.view(result) for name, slo in {slo.name: slo for slo in objectives}.items()}
+    judgements = [_Judgement(slo, views[slo.name], alpha) for slo in objectives]
+    tests = [each for each in judgements if each.is_test]
+    errors = dict(zip(map(id, tests), stats.holm([each.is_missed for each in tests], alpha), strict=True))
+    return [(each, errors.get(id(each), alpha)) for each in judgements]

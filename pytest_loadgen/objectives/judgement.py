@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.sample import Facts, Means, Shares
+from pytest_loadgen.objectives.sample import Facts, Means, Sample, Shares
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Outcome, Verdict
 from pytest_loadgen.objectives.windows import HALF_INTERVAL, spans
@@ -31,27 +31,46 @@ _CANDIDATES = 5
 _LONGEST_SECOND = 1.75
 
 
-def judge(slo: SLO, result: Result, alpha: float = ALPHA, extended_by: float = 1.0) -> Verdict:
-    """Judge a result by an objective; each side of the bound alone is wrong with probability alpha.
+def judge(
+    slo: SLO, result: Result, alpha: float = ALPHA, extended_by: float = 1.0, *, missed: float | None = None
+) -> Verdict:
+    """Judge the result of the requests that an objective is about.
 
+    Met is wrong with probability alpha, and missed with its own, which is smaller where several objectives share it.
     A percentile is judged as a share: ``p99 < L`` is P(latency > L) < 1 %, which is counted exactly
     in each interval. Shares and means are bounded with the intervals as batches (see `stats`). A
     count is meant for the load as planned: of a load that was extended, the average of that length counts.
     """
     assert not slo.is_relative, "changes from a baseline are judged by `comparison.compare`"
-    result = slo.metric.view(result)
+    risk = Risk(alpha, alpha if missed is None else missed)
+    return _judge_view(slo, slo.metric.view(result), risk, extended_by)
+
+
+@dataclass(frozen=True)
+class Risk:
+    """The probability that a verdict is wrong, either way."""
+
+    met: float
+    missed: float
+
+    def of(self, side: int, slo: SLO) -> float:
+        """Give the probability with which a figure may be called above its bound (1) or below it (-1)."""
+        return self.missed if (side > 0) == slo.upper else self.met
+
+
+def _judge_view(slo: SLO, result: Result, risk: Risk, extended_by: float) -> Verdict:
     best, worst = result.best_and_worst()
     if best is not worst:
-        return _combine(*(judge(slo, each, alpha, extended_by) for each in (best, worst)))
+        return _combine(*(_judge_view(slo, each, risk, extended_by) for each in (best, worst)))
     if not (windows := spans(slo, result.intervals)):
         assert slo.window
         return Verdict(slo, "unclear", "-", remark=f"the run is shorter than {slo.window.seconds}")
     if slo.window and slo.window.which == "any":
-        return _judge_worst(slo, result, windows, alpha)
+        return _judge_worst(slo, result, windows, risk)
     result = replace(result, intervals=result.intervals[windows[0]])
     if slo.is_tally and extended_by > 1:
         return _judge_extended(slo, result, extended_by)
-    return _check_trend(slo, result, _judge(slo, result, alpha))
+    return _check_trend(slo, result, _judge(slo, result, risk))
 
 
 def _combine(best: Verdict, worst: Verdict) -> Verdict:
@@ -65,7 +84,7 @@ def _combine(best: Verdict, worst: Verdict) -> Verdict:
     return Verdict(best.slo, "unclear", value, best.low, worst.high, remark)
 
 
-def _judge(slo: SLO, result: Result, alpha: float, longer: str = "run") -> Verdict:
+def _judge(slo: SLO, result: Result, risk: Risk, longer: str = "run") -> Verdict:
     """Judge all intervals of a result; `longer` is what would have to be longer to decide."""
     if not result.requests:
         return Verdict(slo, "unclear", "no requests")
@@ -77,10 +96,13 @@ def _judge(slo: SLO, result: Result, alpha: float, longer: str = "run") -> Verdi
     if sample.batches < stats.FEWEST_BATCHES:
         return Verdict(slo, "unclear", value, remark=_too_few(result))
     bound = _bound(slo)
-    outcome = _outcome(slo, sample.side(bound, alpha))
-    low, high = metric.bounds(result, sample, slo.bound, alpha)
+    outcome = _outcome(slo, _side(slo, sample, bound, risk))
+    # Each bound has the error that its side was decided with.
+    low, high = metric.bounds(result, sample, slo.bound, risk.of(1, slo))
+    if risk.met != risk.missed:
+        _, high = metric.bounds(result, sample, slo.bound, risk.of(-1, slo))
     if outcome == "unclear":
-        remark = f"{_range(low, high, metric.write)}; {_why_unclear(slo, sample, bound, alpha, longer)}"
+        remark = f"{_range(low, high, metric.write)}; {_why_unclear(slo, sample, bound, risk, longer)}"
     else:
         below = (outcome == "met") == slo.upper
         remark = f"95% sure of {_up_to(high, metric.write) if below else _from(low, metric.write)}"
@@ -104,7 +126,7 @@ def _judge_extended(slo: SLO, result: Result, extended_by: float) -> Verdict:
     return Verdict(slo, "met" if slo.holds(part) else "missed", value, part, part, remark)
 
 
-def _judge_worst(slo: SLO, result: Result, windows: list[slice], alpha: float) -> Verdict:
+def _judge_worst(slo: SLO, result: Result, windows: list[slice], risk: Risk) -> Verdict:
     """Judge each window, and give the verdict on the worst, with the figure of the worst.
 
     To be met, all windows must be, so that each may be wrong with the whole probability (an
@@ -113,14 +135,14 @@ def _judge_worst(slo: SLO, result: Result, windows: list[slice], alpha: float) -
     sample, bound = slo.metric.sample(result, slo.bound), _bound(slo)
     sign = 1 if slo.upper else -1
     worst = replace(result, intervals=result.intervals[slo.metric.worst(result, sample, windows, sign)])
-    each = alpha / len(windows)
-    outcomes = [_outcome(slo, sample[window].side(bound, alpha)) for window in windows]
+    each = Risk(risk.missed / len(windows), risk.missed / len(windows))
+    outcomes = [_outcome(slo, sample[window].side(bound, risk.met)) for window in windows]
     if any(outcome != "met" for outcome in outcomes):
         candidates = [window for window, outcome in zip(windows, outcomes, strict=True) if outcome != "met"]
-        missed = [window for window in candidates if _outcome(slo, sample[window].side(bound, each)) == "missed"]
+        missed = [window for window in candidates if _outcome(slo, _side(slo, sample[window], bound, each)) == "missed"]
         windows = missed or candidates
     else:
-        return _judge(slo, worst, alpha, "window")
+        return _judge(slo, worst, risk, "window")
     windows.sort(key=lambda window: sign * sample[window].value, reverse=True)
     parts = [replace(result, intervals=result.intervals[window]) for window in windows[:_CANDIDATES]]
     if slo.metric.is_latency:
@@ -163,6 +185,12 @@ def _bound(slo: SLO) -> float:
     return math.nextafter(bound, math.inf if slo.comparison == "<=" else -math.inf)
 
 
+def _side(slo: SLO, sample: Sample, bound: float, risk: Risk) -> int:
+    """Give the side of its bound on which a figure is; 0 where that is not sure enough."""
+    side = sample.side(bound, max(risk.met, risk.missed))
+    return sample.side(bound, risk.of(side, slo)) if side and risk.met != risk.missed else side
+
+
 def _outcome(slo: SLO, side: int) -> Outcome:
     if slo.comparison == "==":
         return "missed" if side else "met"
@@ -189,13 +217,13 @@ def _range(low: float, high: float, write: Callable[[float], str]) -> str:
     return f"90% sure of {write(low)} to {write(high)}"
 
 
-def _why_unclear(slo: SLO, sample: Shares | Means, bound: float, alpha: float, longer: str) -> str:
+def _why_unclear(slo: SLO, sample: Shares | Means, bound: float, risk: Risk, longer: str) -> str:
     """Say what would decide: bounds close in by the square root of a run's length."""
     if isinstance(sample, Shares) and slo.upper and 0 < bound < 1:
-        wanted = stats.needed(bound, alpha)
+        wanted = stats.needed(bound, risk.met)
         if sum(sample.requests) < wanted:
             return f"at least {wanted:,} requests are needed to decide"
-    estimate = sample.estimate(alpha)
+    estimate = sample.estimate(risk.of(1 if sample.value > bound else -1, slo))
     distance = abs(estimate.value - bound)
     width = max(estimate.high - estimate.value, estimate.value - estimate.low)
     factor = (width / distance) ** 2 if distance and math.isfinite(width) else math.inf

@@ -11,7 +11,7 @@ import math
 import random
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import ClassVar, Self
@@ -94,14 +94,19 @@ class Metric(ABC):
         """Give the result with the latency that this metric is about."""
         return result
 
-    def of_service_time(self) -> Metric:
-        """Give the same metric of service time. Raises PlanError where that means nothing."""
-        raise PlanError(f"'service' goes with a latency (service p99), not with {self}")
+    def by(self, clock: str) -> Metric:
+        """Give the same metric of another latency, such as service time. Raises PlanError where that means nothing."""
+        raise PlanError(f"{clock!r} goes with a latency ({clock} p99), not with {self}")
 
     @property
     def is_response_time(self) -> bool:
         """Whether it is a latency that counts from the schedule, and not from when a request was sent."""
         return False
+
+    @property
+    def instead(self) -> str:
+        """The words to put before it for a latency that does not count from the schedule; empty if there are none."""
+        return ""
 
     def resampled(self, result: Result, intervals: Sequence[Interval]) -> bootstrap.Resampled:
         """Prepare its figure for drawing intervals again."""
@@ -138,12 +143,19 @@ class Metric(ABC):
 # Latency.
 
 
+CLOCKS: Mapping[str, Callable[[Result], Result]] = {
+    "service": lambda result: result.by_service_time,
+    "first byte": lambda result: result.by_first_byte,
+}
+"""What a latency may be instead of response time, by the words before it, and the result with that as its latency."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Latency(Metric):
-    """A figure of latency: response time, or service time."""
+    """A figure of latency: response time, service time, or the time to the first byte."""
 
-    service: bool = False
-    """Whether it is service time, which counts from when a request was sent."""
+    clock: str = ""
+    """One of `CLOCKS`; empty for response time."""
     is_latency: ClassVar = True
     unit: ClassVar = "ms"
 
@@ -152,17 +164,29 @@ class Latency(Metric):
         return Duration(text)
 
     def view(self, result: Result) -> Result:
-        """Take the service time as the latency, where it is about that."""
-        return result.by_service_time if self.service else result
+        """Take as the latency what it is about."""
+        return CLOCKS[self.clock](result) if self.clock else result
 
-    def of_service_time(self) -> Metric:
-        """Give the same figure of service time."""
-        return replace(self, service=True)
+    def by(self, clock: str) -> Metric:
+        """Give the same figure of another latency."""
+        return replace(self, clock=clock)
 
     @property
     def is_response_time(self) -> bool:
         """Whether it counts from the schedule."""
-        return not self.service
+        return self.clock != "service"
+
+    @property
+    def instead(self) -> str:
+        """Service time, which can stand for response time only."""
+        return "" if self.clock else "service"
+
+    def unknown_in(self, result: Result) -> str:
+        """Say so where the generator does not measure the first byte."""
+        total = result.total
+        if self.clock != "first byte" or total.first_byte or total.requests == total.unanswered:
+            return ""
+        return f"{result.generator} does not measure when the first byte of a response came; use another generator"
 
     def write(self, value: float) -> str:
         """Write a duration; an infinite one is that of a request without a response."""
@@ -173,7 +197,7 @@ class Latency(Metric):
         return f"requests took longer than {bound}"
 
     def __str__(self) -> str:
-        return f"service {self._name}" if self.service else self._name
+        return f"{self.clock} {self._name}" if self.clock else self._name
 
     @property
     def _name(self) -> str:
@@ -365,8 +389,8 @@ class Count(Metric):
     is_count: ClassVar = True
 
     @abstractmethod
-    def count(self, outcomes: Mapping[str, int], plan: Plan) -> int:
-        """Count the requests by how they ended."""
+    def count(self, interval: Interval, plan: Plan) -> int:
+        """Count the requests of an interval by how they ended."""
 
     def read_bound(self, text: str) -> Bound:
         """Read a count or a share."""
@@ -381,11 +405,11 @@ class Count(Metric):
 
     def figure(self, result: Result) -> float:
         """Give the count."""
-        return self.count(result.outcomes, result.plan)
+        return sum(self.count(each, result.plan) for each in result.intervals)
 
     def sample(self, result: Result, bound: Bound) -> Sample:
         """Count in each interval."""
-        counts = [self.count(each.outcomes, result.plan) for each in result.intervals]
+        counts = [self.count(each, result.plan) for each in result.intervals]
         if isinstance(bound, Share):
             return Shares(counts, [each.requests for each in result.intervals])
         return Facts(counts, sum)
@@ -412,9 +436,9 @@ class Errors(Count):
     words: ClassVar = ("errors",)
     synonyms: ClassVar = {"error": "errors"}
 
-    def count(self, outcomes: Mapping[str, int], plan: Plan) -> int:
-        """Count the outcomes that the plan does not expect."""
-        return sum(count for outcome, count in outcomes.items() if not plan.expects(outcome))
+    def count(self, interval: Interval, plan: Plan) -> int:
+        """Count the outcomes that are not expected of the requests that had them."""
+        return interval.errors(plan)
 
     def bad_requests(self, bound: Bound) -> str:
         """Name the errors."""
@@ -436,8 +460,9 @@ class Statuses(Count):
             raise PlanError(f"{argument!r} is not a status: write a status (503) or a class (5xx)")
         return cls(status=argument)
 
-    def count(self, outcomes: Mapping[str, int], plan: Plan) -> int:
+    def count(self, interval: Interval, plan: Plan) -> int:
         """Count the responses with the status."""
+        outcomes = interval.outcomes
         if self.status.endswith("xx"):
             return sum(count for outcome, count in outcomes.items() if outcome.startswith(self.status[0]))
         return outcomes.get(self.status, 0)
@@ -464,9 +489,9 @@ class Timeouts(Count):
     words: ClassVar = ("timeouts",)
     synonyms: ClassVar = {"timeout": "timeouts"}
 
-    def count(self, outcomes: Mapping[str, int], plan: Plan) -> int:
+    def count(self, interval: Interval, plan: Plan) -> int:
         """Count the timeouts."""
-        return outcomes.get("timeout", 0)
+        return interval.outcomes.get("timeout", 0)
 
     def bad_requests(self, bound: Bound) -> str:
         """Name the timeouts."""
@@ -549,6 +574,7 @@ def find_metric(word: str) -> type[Metric]:
     for metric in METRICS:
         if metric.matches(word):
             return metric
-    synonyms = {synonym: meant for metric in METRICS for synonym, meant in metric.synonyms.items()}
-    words = [each for metric in METRICS for each in metric.words]
+    synonyms = {"ttfb": "first byte"}
+    synonyms.update(pair for metric in METRICS for pair in metric.synonyms.items())
+    words = [*(each for metric in METRICS for each in metric.words), *CLOCKS]
     raise PlanError(f"{word!r} is not a metric: {did_you_mean(synonyms.get(word, word), words)}")

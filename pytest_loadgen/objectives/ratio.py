@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import random
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ _DRAWS = 1000
 _SEED = 20_240_601
 # More intervals than this take too long to draw from; neighbours are joined.
 _MOST_INTERVALS = 120
-# A larger p-value than this decides nothing.
-_LARGEST_ALPHA = 0.4
 
 
 @dataclass(frozen=True)
@@ -50,25 +47,6 @@ class Ratio:
         factor = self._correction(beyond / (len(self.draws) + 1))
         low, high = (factor * self.draws[index] for index in (at, -1 - at))
         return stats.Estimate(self.value, self.value * math.exp(low), self.value * math.exp(high))
-
-    def p_value(self, bound: float, *, above: bool) -> float:
-        """Give the probability of such a ratio above (or below) a bound if the true ratio is at the bound.
-
-        That is the smallest alpha with which the interval is on this side of the bound, so that verdicts and the
-        bounds that they show agree.
-        """
-        if self.batches < stats.FEWEST_BATCHES or math.isnan(self.value):
-            return 1.0
-        if not 0 < self.value < math.inf:  # one of the two services did not respond at all
-            return 0.0 if (self.value > 0) == above else 1.0
-        alphas = [number / (len(self.draws) + 1) for number in range(1, int(_LARGEST_ALPHA * len(self.draws)))]
-        at = bisect_left(alphas, True, key=lambda alpha: self.excludes(bound, alpha, above=above))
-        return alphas[at] if at < len(alphas) else 1.0
-
-    def excludes(self, bound: float, alpha: float, *, above: bool) -> bool:
-        """Return whether the interval is above (or below) a bound."""
-        found = self.interval(alpha)
-        return found.low > bound if above else found.high < bound
 
     def _correction(self, alpha: float) -> float:
         # Draws from few batches vary too little: Student's t, and the degree of freedom of the mean.

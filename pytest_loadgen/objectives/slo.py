@@ -1,4 +1,4 @@
-"""Service-level objectives, and how they are read: ``p99 < 200ms over any 10s``."""
+"""Service-level objectives, and how they are read: ``p99 of order < 200ms over any 10s``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.objectives.metric import METRICS, Bound, Metric, UnknownMetric, find_metric
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.metric import CLOCKS, METRICS, Bound, Metric, UnknownMetric, find_metric
 from pytest_loadgen.objectives.stats import FEWEST_BATCHES
+from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Change, Duration, Share
 from pytest_loadgen.wording import did_you_mean
 
@@ -24,7 +26,10 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
 }
 _MISSPELT = {"=<": "<=", "=>": ">=", "=": "==", "===": "=="}
-_WORD = re.compile(r"\s*([<>=!]+|[^\s<>=!]+)")
+_OPERATOR = re.compile(r"[<>=!]+")
+_WORD = re.compile(r"[<>=!]+|[^\s<>=!]+")
+
+R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Window:
 
 @dataclass(frozen=True)
 class SLO:
-    """One objective: ``p99 < 200ms``, ``errors < 0.1%``, ``rate >= 495/s``."""
+    """One objective: ``p99 < 200ms``, ``errors of order < 0.1%``, ``rate >= 495/s``."""
 
     text: str
     """As it was written, with single spaces."""
@@ -48,6 +53,8 @@ class SLO:
     comparison: str
     bound: Bound
     window: Window | None = None
+    name: str = ""
+    """The name of the requests that it is about; empty where it is about all of them."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -69,6 +76,33 @@ class SLO:
             return cls.parse(text)
         except PlanError:
             return cls(text, UnknownMetric(), "==", 0)
+
+    def of(self, name: str) -> SLO:
+        """Give the same objective of the requests of one name. Raises PlanError where it is about others."""
+        if self.name:
+            if self.name != name:
+                raise PlanError(f"{self.text!r} is about other requests: give it to load(), not to a request")
+            return self
+        return SLO.parse(_Words(self.text).named(name))
+
+    def check_name(self, plan: Plan) -> None:
+        """Refuse an objective of requests that a load does not have. Raises PlanError."""
+        names = [request.name for request in plan.mix]
+        if self.name and self.name not in names:
+            hint = (
+                did_you_mean(self.name, names) if names else f"leave out 'of {self.name}', or load a list of requests"
+            )
+            raise PlanError(f"{self.text!r}: this load has no request named {self.name!r}: {hint}")
+
+    def part(self, plan: Plan) -> Plan:
+        """Give the plan of the requests that it is about. Raises PlanError where the plan has none."""
+        self.check_name(plan)
+        return plan.only(self.name) if self.name else plan
+
+    def view(self, result: R) -> R:
+        """Give the result of the requests that it is about. Raises PlanError where the load has none."""
+        self.check_name(result.plan)
+        return result[self.name] if self.name else result
 
     @property
     def upper(self) -> bool:
@@ -116,23 +150,43 @@ class _Words:
         if not isinstance(text, str):
             raise PlanError(f"{text!r} is not an objective: write a string such as 'p99 < 200ms'")
         self._text = " ".join(text.split())
-        self._words = _WORD.findall(self._text)
+        self._matches = list(_WORD.finditer(self._text))
+        self._words = [match.group() for match in self._matches]
         self._at = 0
+        self._figure = ""  # all before the comparison operator
 
     def objective(self) -> dict[str, Any]:
         """Read a whole objective into the fields of an SLO."""
         metric = self._metric()
+        name = self._name(metric) if self._peek() == "of" else ""
         comparison = self._comparison(metric)
         bound = self._bound(metric, comparison)
         window = self._window() if self._peek() == "over" else None
         self._end("only a window such as 'over any 10s' can follow the bound")
-        return {"text": self._text, "metric": metric, "comparison": comparison, "bound": bound, "window": window}
+        return {
+            "text": self._text,
+            "metric": metric,
+            "comparison": comparison,
+            "bound": bound,
+            "window": window,
+            "name": name,
+        }
 
     def only_metric(self) -> Metric:
         """Read a metric, after which nothing follows."""
         metric = self._metric()
         self._end("write a metric only")
         return metric
+
+    def named(self, name: str) -> str:
+        """Write the objective with the name of the requests that it is about."""
+        self._metric()
+        return f"{self._said} of {name} {self._text[len(self._said) :].lstrip()}"
+
+    @property
+    def _said(self) -> str:
+        """The text of the words so far."""
+        return self._text[: self._matches[self._at - 1].end()]
 
     def _peek(self) -> str:
         return self._words[self._at] if self._at < len(self._words) else ""
@@ -159,18 +213,32 @@ class _Words:
             raise self._error(f"{prefix}{error}") from None
 
     def _metric(self) -> Metric:
-        service = self._peek() == "service"
-        self._at += service
+        clock = next((each for each in CLOCKS if self._words[self._at :][: len(each.split())] == each.split()), "")
+        self._at += len(clock.split())
         word = self._next("a metric (p99, errors, rate, …)").lower()
         with self._named_errors():
             kind = find_metric(word)
         argument = self._next(kind.argument).lower() if kind.argument else ""
         with self._named_errors():
             metric = kind.read(word, argument)
-            return metric.of_service_time() if service else metric
+            return metric.by(clock) if clock else metric
+
+    def _name(self, metric: Metric) -> str:
+        """Read the name after "of": all words up to the last comparison operator, as a name may contain one."""
+        begin = self._at + 1
+        operators = [at for at in range(begin, len(self._words)) if _OPERATOR.match(self._words[at])]
+        if operators == [begin] or not self._words[begin:]:
+            raise self._error("the name of a request is missing")
+        if not operators:
+            raise self._error("a comparison operator (<, <=, >, >=) is missing")
+        if metric.is_of_generator:
+            raise self._error(f"{metric} is that of the generator, whatever it sends: leave out 'of'")
+        self._at = operators[-1]
+        return self._text[self._matches[begin].start() : self._matches[self._at].start()].strip()
 
     def _comparison(self, metric: Metric) -> str:
         word = self._next("a comparison operator (<, <=, >, >=)")
+        self._figure = self._text[: self._matches[self._at - 1].start()].strip()
         if word not in _OPERATORS:
             meant = _MISSPELT.get(word)
             usable = meant and (meant != "==" or metric.is_count)
@@ -190,14 +258,12 @@ class _Words:
         if re.fullmatch(r"(us|µs|ms|s|m|h|%|/s|/m|/h)", self._peek()):
             word += self._next("")
         if metric.unit and re.fullmatch(r"[\d.]+", word, re.ASCII):
-            upto = " ".join(self._words[: self._at])
-            raise self._error(f"{word} needs a unit: did you mean {upto}{metric.unit}?")
+            raise self._error(f"{word} needs a unit: did you mean {self._figure} {comparison} {word}{metric.unit}?")
         with self._named_errors():
             bound = metric.read_bound(word)
         if isinstance(bound, Share) and (comparison == "==" or (not bound and comparison in {"<", "<="})):
             # No sample can show that a share is nothing, or exactly something.
-            figure = " ".join(self._words[: self._words.index(comparison)])
-            instead = f"{figure} == 0" if bound < 0.5 else f"{figure} >= 99.9%"
+            instead = f"{self._figure} == 0" if bound < 0.5 else f"{self._figure} >= 99.9%"
             raise self._error(f"no load can prove '{comparison} {word}': write {instead}")
         if isinstance(bound, int) and not bound and comparison == "<":
             raise self._error("a count cannot be below 0: write == 0")

@@ -9,7 +9,7 @@ binomial bound with the effective sample size (Korn & Graubard 1998, for cluster
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -127,18 +127,20 @@ def slope(values: Sequence[float], alpha: float) -> Estimate:
     return Estimate(value, value - half, value + half)
 
 
-def holm_alphas(p_values: Sequence[float], alpha: float) -> list[float]:
+def holm(tests: Sequence[Callable[[float], bool]], alpha: float) -> list[float]:
     """Give the error that each of several tests may have, so that all together are wrong with probability alpha.
 
-    The step-down procedure of Holm (1979): a test with a p-value up to its error is decided. Those that remain
-    undecided share the error of the step at which it stopped.
+    A test tells whether it rejects with an error. The step-down procedure of Holm (1979): all share the error, those
+    that do not reject then share what is left without those that do, until none does.
     """
-    order = sorted(range(len(p_values)), key=lambda number: p_values[number])
-    alphas, step = [0.0] * len(p_values), 0
-    for done, number in enumerate(order):
-        alphas[number] = alpha / (len(p_values) - step)
-        if step == done and p_values[number] <= alphas[number]:
-            step = min(done + 1, len(p_values) - 1)
+    alphas, left = [alpha] * len(tests), list(range(len(tests)))
+    while left:
+        for number in left:
+            alphas[number] = alpha / len(left)
+        remaining = [number for number in left if not tests[number](alphas[number])]
+        if len(remaining) == len(left):
+            break
+        left = remaining
     return alphas
 
 

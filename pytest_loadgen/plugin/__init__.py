@@ -17,8 +17,8 @@ import pytest
 from pytest_loadgen import clock  # noqa: F401  # before a test replaces its functions
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.plugin.reporting import Reporting, last_to_load
-from pytest_loadgen.plugin.session import SESSION, Session
-from pytest_loadgen.plugin.settings import DEFAULTS, check_names, defaults, moved_root, registry, settings
+from pytest_loadgen.plugin.session import SESSION, Session, uses_load
+from pytest_loadgen.plugin.settings import DEFAULTS, check_names, close, defaults, moved_root, registry, settings
 from pytest_loadgen.plugin.turns import TURNS, Turns
 from pytest_loadgen.plugin.xdist import ControllerHooks, test_lock
 from pytest_loadgen.wording import printable
@@ -115,12 +115,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(ControllerHooks(), "loadgen-controller")
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no process behind."""
+    close(config)
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse marks that no load can carry out, all at once, and mark the tests that load."""
     wrong: dict[str, list[str]] = {}
     for item in items:
-        if "load" not in getattr(item, "fixturenames", ()):
+        if not uses_load(item):
             continue
         given = item.get_closest_marker("load") or item.get_closest_marker("slo") or config.getini("load_slo")
         # A worker of xdist cannot print a message here: there the load fixture raises it.

@@ -24,6 +24,7 @@ from pytest_loadgen.running.side_by_side import SideBySide, compare_with_itself,
 from pytest_loadgen.running.source import One, Source
 from pytest_loadgen.traffic.options import OneLoad, Options, check
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.request import Request, Traffic, is_list
 from pytest_loadgen.traffic.target import URL
 from pytest_loadgen.wording import printable
 
@@ -77,16 +78,19 @@ class Load:
         self._began = datetime.now(UTC)
 
     @overload
-    def __call__(self, url: URL = "", /, *, generator: str = ..., **options: Unpack[OneLoad]) -> JudgedResult: ...
+    def __call__(
+        self, traffic: Traffic = "", /, *, generator: str = ..., **options: Unpack[OneLoad]
+    ) -> JudgedResult: ...
 
     @overload
     def __call__(
-        self, url: URL = "", /, *, generator: list[str] | tuple[str, ...], **options: Unpack[OneLoad]
+        self, traffic: Traffic = "", /, *, generator: list[str] | tuple[str, ...], **options: Unpack[OneLoad]
     ) -> CrossCheck: ...
 
-    def __call__(self, url: URL = "", /, **options: Any) -> JudgedResult | CrossCheck:
-        """Load an address (absolute, or relative to `load_target`) and return the result.
+    def __call__(self, traffic: Traffic = "", /, **options: Any) -> JudgedResult | CrossCheck:
+        """Load an address (absolute, or relative to `load_target`), a request or a list of them; return the result.
 
+        Requests are made by `get`, `post`, … and `request`, and their data by `each`.
         Options come from this call, then from the test's `load` marks, then from the profile; objectives come
         from all `slo` marks and from this call. With a list of generators, return the result of each. Raises
         PlanError or ServiceError before anything is sent, GeneratorError where the generator fails during the
@@ -97,7 +101,7 @@ class Load:
         self._settings.session.loaded.add(self._item.nodeid)
         self._began = datetime.now(UTC)
         try:
-            return self._load(url, check(options, "load"))
+            return self._load(traffic, check(options, "load"))
         except (LoadError, SLOMissed) as error:
             # A part of it may come from a service or a file.
             error.args = ("\n".join(map(printable, str(error).split("\n"))),)
@@ -109,11 +113,12 @@ class Load:
     def __repr__(self) -> str:
         return f"<Load of {printable(self._item.nodeid)}>"
 
-    def from_meshery(self, path: str | os.PathLike[str]) -> tuple[str, Options]:
+    def from_meshery(self, path: str | os.PathLike[str]) -> tuple[str | list[Request], Options]:
         """Read the address and the options of a Meshery performance profile, or of a Service Mesh Performance test.
 
-        Use it as ``url, options = load.from_meshery("profile.yaml")``, then ``load(url, **options)``.
-        Raises PlanError where the file is neither.
+        Use it as ``url, options = load.from_meshery("profile.yaml")``, then ``load(url, **options)``. Where the file
+        has several endpoints, there is a list of requests in place of the address. Raises PlanError where it is
+        neither.
         """
         from pytest_loadgen.traffic import meshery
 
@@ -128,9 +133,12 @@ class Load:
         if (name := options.get("generator")) and name not in self._settings.registry:
             remarks = [*remarks, f"unknown load generator {name!r}; using the default."]
             del options["generator"]
+        elif name and is_list(imported.traffic) and "mix" not in self._settings.registry[name].features:
+            remarks = [*remarks, f"{name} cannot send several requests; using the default load generator."]
+            del options["generator"]
         for remark in remarks:
             self._settings.session.say(f"{Path(path).name}: {remark}", self._item.nodeid)
-        return imported.url, check(options, str(path))
+        return imported.traffic, check(options, str(path))
 
     def _kept(self, certificates: str) -> str:
         """Keep certificates in a file for as long as the test runs."""
@@ -139,8 +147,8 @@ class Load:
         self._item.addfinalizer(Path(file.name).unlink)
         return file.name
 
-    def _load(self, url: URL, options: Options) -> JudgedResult | CrossCheck:
-        order = Order.of(url, self._base, [options, *self._marked, self._settings.defaults], self._objectives)
+    def _load(self, traffic: Traffic, options: Options) -> JudgedResult | CrossCheck:
+        order = Order.of(traffic, self._base, [options, *self._marked, self._settings.defaults], self._objectives)
         plan = self._item.ihook.pytest_loadgen_plan(item=self._item, plan=order.plan) or order.plan
         order = replace(order, plan=plan)
         if order.arrangement.several:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.objectives.gate import Gate
+from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.redaction import without_password
 from pytest_loadgen.running.arrangement import Arrangement
 from pytest_loadgen.traffic.options import (
@@ -21,7 +22,7 @@ from pytest_loadgen.traffic.options import (
     repeatable,
 )
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.traffic.request import Request
+from pytest_loadgen.traffic.request import Described, Request, Traffic, described, is_list, is_request
 from pytest_loadgen.traffic.target import URL, absolute, after_origin, join
 
 
@@ -37,20 +38,31 @@ class Order:
 
     @classmethod
     def of(
-        cls, url: Any, base: Callable[[], URL | None], layers: Iterable[Options], objectives: Sequence[str]
+        cls, traffic: Traffic, base: Callable[[], URL | None], layers: Iterable[Options], objectives: Sequence[str]
     ) -> Order:
-        """Read the options for an address or a list of requests, the nearest layer first; `base` is for relative ones.
+        """Read the options for an address or requests, the nearest layer first; `base` is for relative addresses.
 
         Raises PlanError.
         """
         options = repeatable(merge(layers))
         arrangement = Arrangement.of(**_only(options, RUN_OPTIONS))
+        plan = plan_of(traffic, options, base)
         return cls(
-            plan=plan_of(url, options, base),
-            gate=Gate.of(objectives, **_only(options, GATE_OPTIONS)),
+            plan=plan,
+            gate=Gate.of([*objectives, *_of_requests(plan)], **_only(options, GATE_OPTIONS)),
             arrangement=arrangement,
-            other=None if arrangement.against is None else _other(url, arrangement.against, options),
+            other=None if arrangement.against is None else _other(traffic, arrangement.against, options),
         )
+
+
+def _of_requests(plan: Plan) -> Iterator[str]:
+    """Write the objectives that came with requests, with their names. Raises PlanError."""
+    for request in plan.mix:
+        for text in request.slo:
+            try:
+                yield SLO.parse(text).of(request.name).text
+            except PlanError as error:
+                raise PlanError(f"{request.name}: {error}") from None
 
 
 def check(layers: Iterable[Options], objectives: Sequence[str], registry: Registry | None = None) -> None:
@@ -77,18 +89,27 @@ def _only(options: Options, names: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in cast("dict[str, Any]", options).items() if name in names}
 
 
-def _other(url: Any, against: str, options: Options) -> Plan:
-    """Make the plan of the same request at the other service. Raises PlanError.
-
-    Two whole addresses are loaded as they are; else the other's is a base URL.
-    """
+def _other(traffic: Traffic, against: str, options: Options) -> Plan:
+    """Make the plan of the same requests at the other service. Raises PlanError."""
     try:
-        if isinstance(url, (Request, list, tuple)):
-            return plan_of(url, options, lambda: against)
-        if not absolute(url):
-            return plan_of(join(against, url), options)
-        if after_origin(against):
-            return plan_of(against, options)
-        return plan_of(re.split("(?<=[^:/])[/?#]", against, maxsplit=1)[0] + after_origin(url), options)
+        if is_list(traffic):
+            return plan_of([_there(described(each), against) for each in traffic], options)
+        if is_request(traffic):
+            return plan_of(_there(described(cast("Described", traffic)), against), options)
+        return plan_of(_address_there(cast(URL, traffic), against), options)
     except PlanError as error:
         raise PlanError(f"against={without_password(against)!r}: {error}") from None
+
+
+def _there(request: Request, against: str) -> Request:
+    """Give the same request of the other service, whose address is a base URL."""
+    return replace(request, url=join(against, after_origin(request.url) if absolute(request.url) else request.url))
+
+
+def _address_there(url: URL, against: str) -> str:
+    """Give the address at the other service: two whole ones are loaded as they are; else the other's is a base URL."""
+    if not absolute(url):
+        return join(against, url)
+    if after_origin(against):
+        return against
+    return re.split("(?<=[^:/])[/?#]", against, maxsplit=1)[0] + after_origin(url)

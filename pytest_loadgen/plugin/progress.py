@@ -40,7 +40,7 @@ class LiveLine:
     def show(self, interval: Interval, generator: str = "") -> None:
         """Show an interval, with the name of its generator where there are several."""
         now = Result(self._plan, "", (interval,))
-        self._errors += now.errors
+        self._errors += interval.errors(self._plan)
         elapsed = interval.start + interval.seconds
         if elapsed >= self._plan.duration:
             return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_loadgen.errors import LoadError
-from pytest_loadgen.plugin.session import Session
+from pytest_loadgen.plugin.session import Session, uses_load
 from pytest_loadgen.plugin.settings import baselines, formats
 from pytest_loadgen.wording import counted
 
@@ -53,7 +53,7 @@ class Reporting:
     def _is_unjudged(self, item: pytest.Item) -> bool:
         """Whether a test that has passed has objectives, and none of its loads a verdict."""
         # A mark on the module may be for other tests.
-        marks = item.iter_markers("slo") if _loads(item) else item.own_markers
+        marks = item.iter_markers("slo") if uses_load(item) else item.own_markers
         return any(mark.name == "slo" for mark in marks) and item.nodeid not in self._session.judged
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -151,10 +151,6 @@ class Reporting:
             except OSError as error:
                 said = f"GITHUB_STEP_SUMMARY: cannot write {summary}: {error.strerror}"
                 terminalreporter.write_line(said, yellow=True)
-
-
-def _loads(item: pytest.Item) -> bool:
-    return "load" in getattr(item, "fixturenames", ())
 
 
 def last_to_load(item: pytest.Item) -> str:

@@ -171,3 +171,9 @@ class Session:
 
 SESSION = pytest.StashKey[Session]()
 _PROPERTIES = pytest.StashKey[list[tuple[str, object]]]()
+
+
+def uses_load(item: object) -> bool:
+    """Return whether a test has the `load` fixture, and not a parameter that is called so."""
+    parameters = getattr(getattr(item, "callspec", None), "params", ())
+    return "load" in getattr(item, "fixturenames", ()) and "load" not in parameters

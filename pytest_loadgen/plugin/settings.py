@@ -68,6 +68,12 @@ def registry(config: pytest.Config) -> Registry:
     return config.stash[_REGISTRY]
 
 
+def close(config: pytest.Config) -> None:
+    """End what the generators of the session keep from one load to the next."""
+    if found := config.stash.get(_REGISTRY, None):
+        found.close()
+
+
 def baselines(config: pytest.Config) -> BaselineStore:
     """Give the store of runs."""
     from pytest_loadgen.records.store import FOLDER, BaselineStore

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_loadgen.errors import LoadError
+from pytest_loadgen.plugin.session import uses_load
 
 if TYPE_CHECKING:
     from pytest_loadgen.running.lock import TestLock
@@ -41,7 +42,7 @@ class Turns:
                 if self._tests:
                     self._tests.acquire_shared()
                     stack.callback(self._tests.release_shared)
-                if "load" in getattr(item, "fixturenames", ()):
+                if uses_load(item):
                     stack.enter_context(self._turn())
             except LoadError as error:
                 self._why_not = error

@@ -9,7 +9,7 @@ from pytest_loadgen.objectives.verdict import Outcome
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import markdown
-from pytest_loadgen.wording import counted, printable, tally
+from pytest_loadgen.wording import counted, one_line, tally
 
 _LEVELS: dict[Outcome, str] = {"missed": "error", "invalid": "error", "unclear": "warning"}
 
@@ -33,7 +33,7 @@ def annotate(run: Run, path: PurePath, line: int) -> Iterator[str]:
 def _annotation(level: str, path: PurePath, line: int, title: str, message: str) -> str:
     properties = {"file": path.as_posix(), "line": str(line), "title": title}
     shown = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{level} {shown}::{_data(printable(' '.join(message.split())))}"
+    return f"::{level} {shown}::{_data(one_line(message))}"
 
 
 def _data(text: str) -> str:

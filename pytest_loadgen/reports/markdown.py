@@ -9,7 +9,7 @@ from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.summary import COLUMNS, TEXT_COLUMNS
-from pytest_loadgen.wording import counted, printable
+from pytest_loadgen.wording import counted, one_line
 
 _COLUMNS = ("test", "request", "generator", "requests", "rate", "p50", "p99", "errors")
 # Characters with a meaning in Markdown; an underscore has one only at the edge of a word.
@@ -55,4 +55,4 @@ def _origin(record: Record) -> str:
 
 def escaped(text: str) -> str:
     """Return text that Markdown shows as it is, on one line; GitHub makes no link or mention of a part of it."""
-    return _LIVE.sub("\\g<0>\u200b", _MARKUP.sub(r"\\\g<0>", printable(" ".join(text.split()))))
+    return _LIVE.sub("\\g<0>\u200b", _MARKUP.sub(r"\\\g<0>", one_line(text)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
-from pytest_loadgen.reports.summary import name_of, ordinals
+from pytest_loadgen.reports.summary import ordinals
 
 _QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
@@ -96,7 +96,7 @@ def _latency(result: Result) -> Iterator[_Sample]:
 
 def _objectives(result: Result) -> Iterator[_Sample]:
     for verdict in getattr(result, "verdicts", ()):
-        name = name_of(verdict)
+        name = verdict.slo.name
         labels = (("slo", verdict.slo.text), ("outcome", verdict.outcome))
         yield _Sample(int(bool(verdict)), labels=((("request_name", name), *labels) if name else labels))
 

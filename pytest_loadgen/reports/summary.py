@@ -29,22 +29,16 @@ class Row:
     def of(cls, run: Run) -> Row:
         """Make the row of a run, with the objectives that are of all its requests."""
         names, verdicts = run.result.names, run.result.verdicts
-        return cls(run.test, run.result, tuple(each for each in verdicts if name_of(each) not in names))
+        return cls(run.test, run.result, tuple(each for each in verdicts if each.slo.name not in names))
 
     @property
     def named(self) -> list[Row]:
         """The rows of the requests of a mix; empty where all requests are the same."""
         verdicts = getattr(self.result, "verdicts", ())
         return [
-            Row("", self.result[name], tuple(each for each in verdicts if name_of(each) == name), name)
+            Row("", self.result[name], tuple(each for each in verdicts if each.slo.name == name), name)
             for name in self.result.names
         ]
-
-
-def name_of(verdict: Verdict) -> str:
-    """Give the name of the requests that an objective is of; empty where it is of all."""
-    name: str = getattr(verdict.slo, "name", "")
-    return name
 
 
 def rows(runs: Sequence[Run]) -> list[Row]:

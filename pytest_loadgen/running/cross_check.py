@@ -14,7 +14,7 @@ from pytest_loadgen.running import runner
 from pytest_loadgen.running.rounds import cut, round_length
 from pytest_loadgen.running.source import Source, Tagged
 from pytest_loadgen.service.login import log_in
-from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.plan import Plan, consecutive
 from pytest_loadgen.units import Duration
 
 # Two generators disagree where chance alone would separate their bounds this rarely.
@@ -55,16 +55,17 @@ class Alternation(Source):
         self._finishing = False
 
     def __iter__(self) -> Generator[Tagged]:
-        target = log_in(self._plan, self._allowed_hosts).target
+        plan = log_in(self._plan, self._allowed_hosts)
         order = list(enumerate(self._generators))
+        # Each is warmed up for each round: its connections are new. The service gets no row of data twice.
+        warmed = [replace(part, target=plan.target, mix=plan.mix, warmup=plan.warmup) for part in self._parts]
+        turns = iter(consecutive([part for part in warmed for _ in order]))
         begin = 0.0
         for part in self._parts:
             for number, generator in order:
                 if self._finishing:
                     return
-                # Each is warmed up for each round: its connections are new.
-                warmed = replace(part, target=target, warmup=self._plan.warmup)
-                result = runner.run(warmed, generator, allowed_hosts=self._allowed_hosts)
+                result = runner.run(next(turns), generator, allowed_hosts=self._allowed_hosts)
                 yield from ((number, replace(each, start=each.start + begin)) for each in result.intervals)
             order.reverse()
             begin += part.duration

@@ -53,7 +53,9 @@ def _may_fail(result: JudgedResult) -> bool:
     the test itself.
     """
     objectives = [verdict.slo for verdict in result.verdicts]
-    return result.plan.expects_default and (not objectives or any(isinstance(slo.metric, Errors) for slo in objectives))
+    of_errors = {slo.name for slo in objectives if isinstance(slo.metric, Errors)}
+    decided = "" in of_errors or of_errors.issuperset(result.names or [""])
+    return result.plan.expects_default and (not objectives or decided)
 
 
 def _blame(failed: Result, result: JudgedResult) -> NoReturn:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import Intervals, LoadGenerator, Running, Wrapper
-from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.plan import Plan, consecutive
 
 
 class Rounds(Wrapper):
@@ -32,7 +32,7 @@ class Rounds(Wrapper):
 
     def run(self, plan: Plan) -> _RoundsRunning:
         """Run one round after another; intervals come when their round ends, if not before."""
-        return _RoundsRunning(self._generator, cut(plan, self._seconds, whole=self._whole))
+        return _RoundsRunning(self._generator, consecutive(cut(plan, self._seconds, whole=self._whole)))
 
 
 def round_length(plan: Plan, rounds: int, longest: float = math.inf) -> float:

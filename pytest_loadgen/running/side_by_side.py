@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from statistics import median
 
 from pytest_loadgen.figures.interval import Interval
@@ -16,7 +17,7 @@ from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.running import runner
 from pytest_loadgen.running.source import Source, Tagged
 from pytest_loadgen.service.login import log_in
-from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.plan import Plan, consecutive
 from pytest_loadgen.units import Change, Duration
 
 # There are at least this many pairs, and slices are at most this long, in seconds.
@@ -55,16 +56,18 @@ class SideBySide(Source):
     def __iter__(self) -> Generator[Tagged]:
         plan, generator = self._draft.plan, self._generator
         length = plan.duration / _count(plan, generator)
-        targets = [log_in(each, self._allowed_hosts).target for each in (plan, self._other)]
+        services = [log_in(each, self._allowed_hosts) for each in (plan, self._other)]
         draw = random.Random(plan.seed)  # noqa: S311  # no secret
-        for number in range(round(self._longest.duration / length)):
+        # To the nanosecond, or a slice would have one request more for a rounding error.
+        begins = [round(number * length, 9) for number in range(round(self._longest.duration / length) + 1)]
+        parts = [self._longest.between(a, min(b, float(self._longest.duration))) for a, b in pairwise(begins)]
+        warm = [max(float(0 if begin else plan.warmup), min(_WARM, length / 4)) for begin in begins]
+        warmed = [replace(part, warmup=Duration(each)) for part, each in zip(parts, warm, strict=False)]
+        for begin, part in zip(begins, consecutive(warmed), strict=False):
             if self._finishing:
                 return
-            # To the nanosecond, or a slice would have one request more for a rounding error.
-            begin, end = (round(each * length, 9) for each in (number, number + 1))
-            part = self._longest.between(begin, min(end, float(self._longest.duration)))
-            warm = max(float(plan.warmup if number == 0 else 0), min(_WARM, length / 4))
-            slices = [replace(part, target=target, warmup=Duration(warm)) for target in targets]
+            # Both get the same rows of data.
+            slices = [replace(part, target=service.target, mix=service.mix) for service in services]
             found: dict[int, Interval] = {}
             for which in [0, 1] if draw.random() < 0.5 else [1, 0]:
                 result = runner.run(slices[which], generator, allowed_hosts=self._allowed_hosts)

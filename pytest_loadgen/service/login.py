@@ -24,28 +24,37 @@ _PATIENCE = 30.0
 
 
 def log_in(plan: Plan, allowed_hosts: Iterable[str] = ()) -> Plan:
-    """Run the plan's auth flow if it has one, and return the plan with the request that the flow ended with.
+    """Run the auth flow of each request that has one, and return the plan with the requests that the flows ended with.
 
-    What the flow sends goes to allowed hosts only, never through a proxy. Raises ServiceError where no
+    What a flow sends goes to allowed hosts only, never through a proxy. Raises ServiceError where no
     answer came, PlanError where the flow itself fails.
     """
-    target, login = plan.target, plan.target.login
-    if login is None:
-        return plan
+    allowed_hosts = tuple(allowed_hosts)
+    if not plan.mix:
+        return replace(plan, target=_logged_in(plan.target, plan.ready_timeout, allowed_hosts))
+    mix = tuple(
+        replace(request, target=_logged_in(request.target, plan.ready_timeout, allowed_hosts)) for request in plan.mix
+    )
+    return replace(plan, target=mix[0].target, mix=mix)
+
+
+def _logged_in(target: Target, timeout: float, allowed_hosts: Iterable[str]) -> Target:
+    if (login := target.login) is None:
+        return target
     import httpx
 
-    allowed_hosts, auth = tuple(allowed_hosts), login.auth
+    auth = login.auth
     # A copy: the flow changes it, and the next load begins anew.
     request = httpx.Request(login.request.method, login.request.url, headers=login.request.headers, content=target.body)
     flow = auth.sync_auth_flow(request)
     try:
         request = next(flow)
         for _ in range(_MOST_REQUESTS):
-            answer = _send(target, request, plan.ready_timeout, allowed_hosts)
+            answer = _send(target, request, timeout, allowed_hosts)
             try:
                 request = flow.send(answer)
             except StopIteration:
-                return replace(plan, target=target.authenticated(request))
+                return target.authenticated(request)
     except LoadError:
         raise
     except Exception as error:

@@ -251,4 +251,4 @@ def _close(running: Intervals) -> None:
 
 
 def _without_secrets(text: str, plan: Plan | None) -> str:
-    return redact(text, plan.target.secrets) if plan else text
+    return redact(text, plan.secrets) if plan else text

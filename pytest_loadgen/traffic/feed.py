@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from itertools import islice
+from fractions import Fraction
+from itertools import chain, islice
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.data import RowsExhausted
 from pytest_loadgen.traffic.mix import NamedRequest, sequence
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.units import exactly
 
 
 def order(plan: Plan) -> Iterator[int]:
     """Yield the number in the mix of the first, second, … request that this part of the plan sends."""
-    # Without a schedule a part is as fast as it can be, and keeps the weights by itself.
-    return _sequence(plan) if plan.closed else islice(_sequence(plan), plan.part, None, plan.parts)
+    if plan.closed:
+        # Without a schedule a part is as fast as it can be, and keeps the weights by itself.
+        return _sequence(plan)
+    warm = plan.first + _warmup_of_all(plan)
+    return chain(
+        islice(_sequence(plan), plan.first + plan.part, warm, plan.parts),
+        islice(_sequence(plan), warm + plan.part, None, plan.parts),
+    )
+
+
+def _warmup_of_all(plan: Plan) -> int:
+    """Give how many requests the warm-up of all parts of a split plan has: the parts divide what comes then anew."""
+    rate = plan.stages[0].start or Fraction(0)
+    return math.ceil(rate * plan.parts * exactly(plan.warmup))
+
+
+def _all(plan: Plan) -> float:
+    """Give how many requests all parts of a split plan send at most."""
+    if plan.closed or plan.arrivals == "poisson":
+        return math.inf
+    return _warmup_of_all(plan) + math.ceil(sum((stage.requests for stage in plan.stages), Fraction(0)) * plan.parts)
 
 
 def _sequence(plan: Plan) -> Iterator[int]:
@@ -25,13 +47,16 @@ def _sequence(plan: Plan) -> Iterator[int]:
 def _rows(plan: Plan) -> Iterator[tuple[int, int]]:
     """Yield each request that this part of the plan sends, as its number in the mix and that of its row.
 
-    No two parts use the same row.
+    No two parts use the same row, and none is taken that no request is due for.
     """
     sent = [0] * len(plan.mix)
-    for place, number in enumerate(_sequence(plan)):
+    warm, end = _warmup_of_all(plan), _all(plan)
+    for place, number in enumerate(_sequence(plan), -plan.first):
+        if place >= end:
+            return
         if plan.closed:
             yield number, sent[number] * plan.parts + plan.part
-        elif place % plan.parts == plan.part:
+        elif place >= 0 and (place - warm if place >= warm else place) % plan.parts == plan.part:
             yield number, sent[number]
         sent[number] += 1
 

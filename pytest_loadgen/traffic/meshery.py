@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_loadgen.errors import PlanError
+from pytest_loadgen.traffic.request import Request, named_apart, request
+from pytest_loadgen.wording import counted
 
 _PROTOCOLS = {1: "http", 2: "tcp", 3: "udp", 4: "grpc"}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
@@ -32,7 +34,8 @@ _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0
 class Imported:
     """An imported file, as options of `load`."""
 
-    url: str
+    traffic: str | list[Request]
+    """The address, or the requests where there are several endpoints."""
     options: dict[str, Any]
     authority: str = ""
     """The CA certificates to trust (PEM)."""
@@ -202,8 +205,19 @@ def _imported(
     for name, text in (("certificate", authority), ("content type", content_type), ("body", body)):
         if not isinstance(text, str):
             raise PlanError(f"{name} {text!r}: must be a string")
-    notes = [*remarks, *_several(endpoints, "endpoints"), *_several(generators, "load generators"), *ignored]
-    return Imported(endpoints[0], options, authority, notes)
+    notes = [*remarks, *_several(generators, "load generators"), *ignored]
+    mine = [url for url in dict.fromkeys(endpoints) if _service(url) == _service(endpoints[0])]
+    if len(mine) == 1 or not endpoints[0].startswith("http"):
+        return Imported(endpoints[0], options, authority, [*notes, *_several(endpoints, "endpoints")])
+    if others := len(set(endpoints)) - len(mine):
+        notes.append(f"a load is of one service: {counted(others, 'endpoint')} of others will not be loaded.")
+    own = {name: options.pop(name) for name in ("content", "method") if name in options}
+    method = own.pop("method", "POST" if own else "GET")
+    return Imported(named_apart([request(method, url, **own) for url in mine]), options, authority, notes)
+
+
+def _service(url: str) -> str:
+    return re.match("(?:[^:/]+://)?[^/?#]*", url)[0].lower()  # type: ignore[index]  # everything matches
 
 
 def _strings(values: Any, what: str) -> list[str]:

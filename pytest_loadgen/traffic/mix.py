@@ -34,6 +34,8 @@ class NamedRequest:
     rows: Data | None = field(default=None, repr=False)
     template: Template | None = field(default=None, repr=False, compare=False)
     """How the request is filled from a row."""
+    slo: tuple[str, ...] = field(default=(), compare=False)
+    """The objectives for the requests of this name, as they were written."""
     filled: bool = False
     """Whether its requests come filled, from the process that has the data."""
 

@@ -5,13 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.expected import Status
 from pytest_loadgen.traffic.plan import Plan, Stage
-from pytest_loadgen.traffic.request import REQUEST_OPTIONS, SHARED_OPTIONS, Request, mix
+from pytest_loadgen.traffic.request import (
+    REQUEST_OPTIONS,
+    SHARED_OPTIONS,
+    Described,
+    Traffic,
+    combined,
+    described,
+    is_list,
+    is_request,
+    mix,
+)
 from pytest_loadgen.traffic.target import URL, Target, absolute, join
 from pytest_loadgen.wording import did_you_mean
 
@@ -205,20 +216,28 @@ def _seeks(stream: Any) -> bool:
         return True
 
 
-def plan_of(traffic: Any, options: Options, base: Callable[[], URL | None] = lambda: None) -> Plan:
+def plan_of(traffic: Traffic, options: Options, base: Callable[[], URL | None] = lambda: None) -> Plan:
     """Make the plan for an address, a request, or a list of them; `base` gives the base URL of relative ones.
 
     Raises PlanError.
     """
     of_plan: Any = {name: value for name, value in options.items() if name in PLAN_OPTIONS}
     of_request: Any = {name: value for name, value in options.items() if name in REQUEST_OPTIONS}
-    check, listed = options.get("check"), isinstance(traffic, (list, tuple))
-    if not listed and not isinstance(traffic, Request) and check is None:
-        url = traffic if absolute(traffic) else join(base(), traffic)
-        return Plan.of(Target.of(url, **of_request), **of_plan)
-    if listed and (wrong := min(of_request.keys() - SHARED_OPTIONS, default="")):
-        raise PlanError(f"{wrong}= belongs to one request of the list, as in post('/orders', {wrong}=…)")
-    found = mix(traffic if listed else [traffic], base, of_request, check, options.get("expect"))
+    check = options.get("check")
+    if is_list(traffic):
+        if wrong := min(of_request.keys() - SHARED_OPTIONS, default=""):
+            raise PlanError(f"{wrong}= belongs to one request of the list, as in post('/orders', {wrong}=…)")
+        requests = list(traffic)
+    elif is_request(traffic) or check is not None:
+        one = described(cast("Described", traffic))
+        # The request's own options are nearer.
+        nearer = merge([cast(Options, dict(one.options)), of_request])
+        shared = {name: value for name, value in of_request.items() if name in nearer}
+        requests, of_request = [replace(one, options=combined(shared, one.options))], {}
+    else:
+        url = cast(URL, traffic)
+        return Plan.of(Target.of(url if absolute(url) else join(base(), url), **of_request), **of_plan)
+    found = mix(requests, base, of_request, check, options.get("expect"))
     if len(found) == 1:
         of_plan["expect"] = found[0].expect
     return Plan.of(found[0].target, mix=found, **of_plan)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from numbers import Integral
 from typing import Any, Literal, Self
 
@@ -106,6 +107,8 @@ class Plan:
     """When all parts of a split plan start, as ``time.time()``; None means at once."""
     mix: tuple[NamedRequest, ...] = ()
     """The requests of a mix, the first of which is the target; empty where all requests are the same."""
+    first: int = field(default=0, compare=False)
+    """How many requests of the mix the parts before this one send: it goes on there, with the next rows of data."""
 
     @classmethod
     def of(
@@ -191,6 +194,12 @@ class Plan:
         return max(0, math.ceil(due - self.phase))
 
     @property
+    def warmup_requests(self) -> int:
+        """How many requests are due in the warm-up with constant arrivals; 0 for ``rate="max"``."""
+        rate = self.stages[0].start
+        return 0 if rate is None else max(0, math.ceil(rate * exactly(self.warmup) - self.phase))
+
+    @property
     def phase(self) -> Fraction:
         """How long after the start the first request is due, in requests of this part."""
         return Fraction(self.part, self.parts)
@@ -230,13 +239,22 @@ class Plan:
         return self.mix[0].name if self.mix else self.target.name
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may show, of all requests."""
+        return tuple(secret for target in self.targets for secret in target.secrets)
+
+    @property
     def expects_default(self) -> bool:
         """Whether success is what it is for every load, and nobody said what to expect of this one."""
         return self.expect == read_expected(None, self.target)
 
-    def expects(self, status: str) -> bool:
-        """Whether an outcome counts as success; failures (``"timeout"``) never do."""
-        return is_expected(status, self.expect)
+    def expects(self, status: str, name: str = "") -> bool:
+        """Whether an outcome counts as success, of the request of a name; failures (``"timeout"``) never do."""
+        return is_expected(status, self._expected_by_name.get(name, self.expect))
+
+    @cached_property
+    def _expected_by_name(self) -> dict[str, tuple[str, ...]]:
+        return {request.name: request.expect for request in self.mix}
 
     def only(self, name: str) -> Plan:
         """Return the plan of the requests of one name, at their share of the rate. Raises KeyError."""
@@ -335,6 +353,25 @@ class Plan:
             seed=data["seed"],
             mix=tuple(map(NamedRequest.from_dict, data["mix"])),
         )
+
+
+def consecutive(parts: Sequence[Plan]) -> list[Plan]:
+    """Let parts of a load that follow one another go on where the one before ends: no row of data is used again."""
+    if not parts or not parts[0].mix:
+        return list(parts)
+    if parts[0].closed:
+        # How many requests each will send is not known: they share the rows as workers do.
+        return [
+            replace(part, part=part.part + number * part.parts, parts=part.parts * len(parts))
+            for number, part in enumerate(parts)
+        ]
+    found, first = [], parts[0].first
+    for part in parts:
+        found.append(replace(part, first=first))
+        due = part.warmup_requests + part.requests
+        # Random arrivals are hardly ever so many.
+        first += due + (math.ceil(10 * math.sqrt(due)) + 10 if part.arrivals == "poisson" else 0)
+    return found
 
 
 def whole_number(value: object) -> int | None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import count
 from math import gcd, lcm
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.check import Check
 from pytest_loadgen.traffic.data import Data
 from pytest_loadgen.traffic.expected import read_expected
 from pytest_loadgen.traffic.mix import NamedRequest
-from pytest_loadgen.traffic.target import URL, Target, absolute, join, text_of
+from pytest_loadgen.traffic.target import URL, Target, absolute, after_origin, join, text_of
 from pytest_loadgen.traffic.template import Template
-from pytest_loadgen.wording import did_you_mean
+from pytest_loadgen.wording import did_you_mean, printable
+
+if TYPE_CHECKING:
+    import httpx
 
 REQUEST_OPTIONS = frozenset(
     {"method", "params", "headers", "cookies", "content", "data", "files", "json", "auth", "verify", "cert", "http2"}
@@ -41,6 +47,24 @@ class Request:
     check: Any = None
     slo: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+Described: TypeAlias = "Request | URL | httpx.Request"
+"""What describes one request."""
+Traffic: TypeAlias = "Described | Sequence[Described]"
+"""What a load sends: one request, or a list of them."""
+
+
+def is_list(traffic: Traffic) -> TypeGuard[Sequence[Described]]:
+    """Whether it is a list of requests; the parts of an address are no list."""
+    return isinstance(traffic, (list, tuple)) and not hasattr(traffic, "geturl")
+
+
+def is_request(traffic: object) -> bool:
+    """Whether it describes a request, and not only its address."""
+    # Nothing is a request of httpx's before somebody has imported it.
+    httpx = sys.modules.get("httpx")
+    return isinstance(traffic, Request) or (httpx is not None and isinstance(traffic, httpx.Request))
 
 
 def request(
@@ -73,9 +97,9 @@ def request(
         raise PlanError(f"slo={slo!r}: expected an objective ('p99 < 200ms') or a list of them")
     return Request(
         method,
-        str(url),
+        text_of(url),
         rows,
-        name,
+        None if name is None else " ".join(name.split()),
         _weight(weight),
         expect,
         check,
@@ -119,6 +143,18 @@ def options(url: Any, rows: Data | None = None, /, **options: Any) -> Request:
     return request("OPTIONS", url, rows, **options)
 
 
+def named_apart(requests: Iterable[Request]) -> list[Request]:
+    """Name requests by method and path, and number those that would have the same name: ``GET /search #2``."""
+    found: dict[str, Request] = {}
+    for one in requests:
+        path = after_origin(one.url) if absolute(one.url) else text_of(one.url)
+        base = printable(f"{one.method} /{re.split('[?#]', path)[0].lstrip('/')}")
+        numbers = (base if number == 1 else f"{base} #{number}" for number in count(1))
+        name = next(name for name in numbers if name not in found)
+        found[name] = replace(one, name=name)
+    return list(found.values())
+
+
 def mix(
     requests: Iterable[Any],
     base: Callable[[], URL | None],
@@ -130,27 +166,77 @@ def mix(
 
     They all go to one service. Raises PlanError.
     """
-    described = [_described(each) for each in requests]
-    if not described:
+    wanted = [described(each) for each in requests]
+    if not wanted:
         raise PlanError("load([]): a list of requests needs at least one")
-    weights = _whole([each.weight for each in described])
+    weights = _whole([each.weight for each in wanted])
     found: dict[str, NamedRequest] = {}
-    for one, weight in zip(described, weights, strict=True):
+    for one, weight in zip(wanted, weights, strict=True):
         complete = replace(
             one,
-            options={**shared, **one.options},
+            options=combined(shared, one.options),
             check=check if one.check is None else one.check,
             expect=expect if one.expect is None else one.expect,
         )
         built = _build(complete, weight, base)
         if built.name in found:
             raise PlanError(f"two requests are named {built.name!r}: give one of them name=")
-        if (origin := next(iter(found.values()), built).target.origin) != built.target.origin:
-            raise PlanError(
-                f"{built.name}: all requests of a load go to one service: {origin}, and not {built.target.origin} too"
-            )
+        _check_same_service(next(iter(found.values()), built).target, built)
         found[built.name] = built
     return tuple(found.values())
+
+
+def _check_same_service(first: Target, other: NamedRequest) -> None:
+    """Refuse a request that cannot use the connections of the first one. Raises PlanError."""
+    target = other.target
+    if (first.scheme, first.host, first.port) != (target.scheme, target.host, target.port):
+        raise PlanError(
+            f"{other.name}: all requests of a load go to one service: {first.origin}, and not {target.origin} too"
+        )
+    for option in ("verify", "cert", "http2"):
+        if getattr(first, option) != getattr(target, option):
+            raise PlanError(f"{other.name}: {option}= has to be the same for all requests: give it to load()")
+
+
+def combined(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Add options of a load to those of a request, as an httpx.Client does: headers, cookies and params add up."""
+    found = {**shared, **own}
+    for name in {"headers", "cookies", "params"} & shared.keys() & own.keys():
+        found[name] = _added(name, shared[name], own[name])
+    return found
+
+
+def _added(name: str, shared: Any, own: Any) -> Any:
+    """Add the headers, cookies or params of a load to those of a request, which win; either may be a function."""
+    if callable(shared) or callable(own):
+
+        def of_row(row: Any) -> Any:
+            return _added(name, *(each(row) if callable(each) else each for each in (shared, own)))
+
+        return of_row
+    if shared is None or own is None:
+        return shared if own is None else own
+    if name == "cookies":
+        return {**shared, **own}
+    pairs = [_pairs(each) for each in (shared, own)]
+    known = {_spelt(name, key) for key, _ in pairs[1]}
+    return [pair for pair in pairs[0] if _spelt(name, pair[0]) not in known] + pairs[1]
+
+
+def _pairs(given: Any) -> list[tuple[Any, Any]]:
+    """Give names and values; one that has several values occurs as often."""
+    if isinstance(given, (str, bytes)):
+        import httpx
+
+        given = httpx.QueryParams(given)
+    listed = getattr(given, "multi_items", None) or getattr(given, "items", None)
+    found = [tuple(pair) for pair in (listed() if listed else given)]
+    return [(key, each) for key, value in found for each in (value if isinstance(value, (list, tuple)) else [value])]
+
+
+def _spelt(name: str, key: Any) -> str:
+    text = key.decode("latin-1") if isinstance(key, bytes) else str(key)
+    return text.lower() if name == "headers" else text
 
 
 def _build(one: Request, weight: int, base: Callable[[], URL | None]) -> NamedRequest:
@@ -163,6 +249,11 @@ def _build(one: Request, weight: int, base: Callable[[], URL | None]) -> NamedRe
         if template and one.rows:
             _try(template, one.rows)
         target = template.target if template else Target.of(url, **given)
+        if template and target.login:
+            raise PlanError(
+                "auth= with a flow of its own signs one request, not one for each row: "
+                "log in before the load, and pass what it gives as headers="
+            )
         return NamedRequest(
             name=one.name or target.name,
             target=target,
@@ -171,6 +262,7 @@ def _build(one: Request, weight: int, base: Callable[[], URL | None]) -> NamedRe
             check=None if one.check is None else Check.of(one.check),
             rows=one.rows,
             template=template,
+            slo=one.slo,
         )
     except PlanError as error:
         name = one.name or " ".join(str(each) for each in (one.method, one.url) if each)
@@ -186,15 +278,22 @@ def _try(template: Template, rows: Data) -> None:
             raise PlanError(f"row {number:,}: {error}") from error
 
 
-def _described(one: Any) -> Request:
-    """Take a description, an address, or a request of httpx's."""
+def described(one: Described) -> Request:
+    """Take a description, an address, or a request of httpx's. Raises PlanError."""
     if isinstance(one, Request):
         return one
     import httpx
 
     if isinstance(one, httpx.Request):
-        return request(one.method, str(one.url), content=one.read(), headers=one.headers.raw)
-    if isinstance(one, (list, tuple, Mapping)) or callable(one):
+        try:
+            content = one.read()
+        except (httpx.StreamError, RuntimeError, TypeError) as error:
+            raise PlanError(f"{one.method} {one.url.path}: cannot read its content: {error}") from None
+        # httpx has written the address there, which may become another one.
+        host = one.url.netloc
+        headers = [pair for pair in one.headers.raw if pair[0].lower() != b"host" or pair[1] != host]
+        return request(one.method, one.url, content=content or None, headers=headers)
+    if is_list(one) or isinstance(one, Mapping) or callable(one):
         raise PlanError(f"{type(one).__name__} is not a request: use get(), post(), …, or an address")
     if isinstance(one, (int, float)):
         raise PlanError(f"{one!r} is not a request: use get(), post(), …, or an address")

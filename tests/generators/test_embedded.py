@@ -139,7 +139,8 @@ def run(embedded: Embedded, server: Server) -> Run:
 )
 @pytest.mark.parametrize("model", ["open", "closed"])
 def test_each_outcome_is_counted_by_name(run: Run, path: str, outcome: str, model: str) -> None:
-    result = run(path, rate=100 if model == "open" else "max", connections=4)
+    # A head of a megabyte takes a busy machine a while.
+    result = run(path, rate=100 if model == "open" else "max", connections=4, timeout=30)
     assert set(result.outcomes) == {outcome}
 
 
@@ -697,14 +698,14 @@ def test_a_stopped_process_is_a_generator_problem(
 
 def test_more_connections_than_file_handles_are_not_needed(server: Server) -> None:
     with ProcessPoolExecutor(1, get_context("spawn"), _few_file_handles) as pool:
-        assert pool.submit(_load_fast_service, server.url).result() == ({"200": 250}, ())
+        assert pool.submit(_load_fast_service, server.url).result() == {"200": 250}
 
 
-def _load_fast_service(url: str) -> tuple[dict[str, int], tuple[str, ...]]:
+def _load_fast_service(url: str) -> dict[str, int]:
     generator = Embedded()
     result = runner.run(plan_of(url, {"rate": 250, "duration": 1, "connections": 200}), generator)
     generator.close()
-    return dict(result.outcomes), result.problems
+    return dict(result.outcomes)
 
 
 def test_paths_in_the_module_search_path(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

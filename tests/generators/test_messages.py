@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import Histogram
-from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.interval import Interval, NamedFigures
 from pytest_loadgen.figures.outcomes import FAILURES
+from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import FEATURES, Plan, Stage, hold, ramp
 from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
@@ -126,6 +128,78 @@ def test_a_plan_survives(plan: Plan, tmp_path: Path) -> None:
     read = messages.read_plan(message, tmp_path)
     assert message.generator == "fortio"
     assert vars(read) == vars(plan)
+
+
+@quick
+@given(
+    plan=plans,
+    others=st.lists(st.tuples(words, st.integers(1, 10**9), st.lists(words, max_size=3)), min_size=1, max_size=4),
+    first=st.integers(0, 2**53 - 1),
+)
+def test_a_mix_survives(plan: Plan, others: list[tuple[str, int, list[str]]], first: int, tmp_path: Path) -> None:
+    """All goes to the service of the first request."""
+    mix = [NamedRequest("GET /", plan.target)]
+    for number, (path, weight, expect) in enumerate(others):
+        target = replace(plan.target, path=f"/{path}".encode(), body=b"x")
+        mix.append(NamedRequest(f"{number} ♥", target, weight, tuple(expect)))
+    plan = replace(plan, mix=tuple(mix), first=first)
+    read = messages.read_plan(pb.Plan.FromString(messages.write_plan(plan, "").SerializeToString()), tmp_path)
+    assert vars(read) == vars(plan)
+
+
+def test_a_mix_has_its_ca_certificates_once(tmp_path: Path) -> None:
+    (tmp_path / "ca").write_text("certificate")
+    target = Target("https://x/", "GET", "https", "x", 443, b"/", verify=str(tmp_path / "ca"))
+    plan = Plan(target, (hold(1, 1),), mix=(NamedRequest("a", target), NamedRequest("b", target)))
+    (there := tmp_path / "there").mkdir()
+    message = messages.write_plan(plan, "")
+    assert not any(request.target.ca_certificates for request in message.mix)
+    assert {each.verify for each in messages.read_plan(message, there).targets} == {str(there / "ca.pem")}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda mix: mix[1].target.MergeFrom(pb.Target(host="other", url="http://other/")), "to different services"),
+        (lambda mix: mix[1].target.MergeFrom(pb.Target(port=81, url="http://localhost:81/")), "to different services"),
+        (lambda mix: mix[1].target.MergeFrom(pb.Target(host="other")), "the URL does not match scheme, host and port"),
+        (lambda mix: mix[1].target.MergeFrom(pb.Target(path=b"@other/")), "invalid path"),
+        (lambda mix: mix[1].target.MergeFrom(pb.Target(headers=[{"name": b"a b"}])), "invalid header"),
+        (lambda mix: mix[1].target.MergeFrom(pb.Target(http2=True)), "to different services"),
+        (lambda mix: mix[1].target.MergeFrom(pb.Target(ca_certificates=b"x")), "CA certificates in a request"),
+        (lambda mix: mix[1].MergeFrom(pb.NamedRequest(name="a")), "two requests have the same name"),
+        (lambda mix: mix[1].MergeFrom(pb.NamedRequest(name="a\nb")), "invalid name"),
+        (lambda mix: mix[1].ClearField("name"), "invalid name"),
+        (lambda mix: mix[1].ClearField("weight"), "invalid weight 0"),
+        (lambda mix: mix.reverse(), "the first request of the mix is not the target"),
+        (lambda mix: mix.extend([mix[1]] * 10_000), "more than 10,000 requests"),
+    ],
+)
+def test_an_invalid_mix_is_refused(change: Callable[[Any], object], message: str, tmp_path: Path) -> None:
+    """Only the host of the target is checked before the load."""
+    target = Target("http://localhost/", "GET", "http", "localhost", 80, b"/")
+    mix = NamedRequest("a", target), NamedRequest("b", replace(target, method="PUT"))
+    plan = messages.write_plan(Plan(target, (hold(1, 1),), mix=mix), "")
+    change(plan.mix)
+    with pytest.raises(PlanError, match=f"^invalid plan: .*{message}"):
+        messages.read_plan(plan, tmp_path)
+
+
+def test_figures_by_name_that_do_not_add_up_are_refused() -> None:
+    """One by one; those that do are read."""
+    latency = histogram({1000: 3}, {})
+    a = NamedFigures(latency=histogram({1000: 2}, {}), outcomes={"200": 2})
+    b = NamedFigures(latency=histogram({1000: 1}, {}), outcomes={"200": 1, "timeout": 1}, never_sent=1)
+    sound = Interval(0, 1, latency=latency, outcomes={"200": 3, "timeout": 1}, never_sent=1, names={"a": a, "b": b})
+    assert messages.read_interval(messages.write_interval(sound)).names == sound.names
+    for wrong in (
+        {"a": a},
+        {"a": a, "b": replace(b, never_sent=0)},
+        {"a": a, "b": replace(b, outcomes={"200": 1, "refused": 1})},
+        {"a": a, "b": replace(b, latency=Histogram())},
+    ):
+        with pytest.raises(ValueError, match=r"by name are not those of all$"):
+            messages.read_interval(messages.write_interval(replace(sound, names=wrong)))
 
 
 def test_the_parts_of_a_plan_survive(tmp_path: Path) -> None:

@@ -28,9 +28,14 @@ from pytest_loadgen.generators.channel import SERVICE
 from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.generators.remote import Remote
 from pytest_loadgen.running import runner
+from pytest_loadgen.running.rounds import Rounds
 from pytest_loadgen.testing import GeneratorTests
 from pytest_loadgen.testing.service import Server
+from pytest_loadgen.traffic.data import each
+from pytest_loadgen.traffic.options import plan_of
+from pytest_loadgen.traffic.request import get, post
 from pytest_loadgen.workers.distributed import Distributed
+from tests.builders.recorder import Recorder
 from tests.conftest import wait_for
 from tests.serving.builders import TOKEN, GeneratorServer, plan_for, serving, tls_options
 
@@ -60,6 +65,45 @@ class TestRemote(GeneratorTests):
 @pytest.fixture(autouse=True)
 def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOADGEN_TOKEN", raising=False)
+
+
+# Mixes.
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_mix_is_sent_from_there(generator_server: GeneratorServer, workers: int) -> None:
+    """With its weights, the statuses that each request expects, and figures by name."""
+    with Recorder() as service:
+        traffic = [get("/a", weight=3), post("/b", json={"x": 1}), get("/status/404", name="gone", expect=404)]
+        options: Any = {"rate": 100, "duration": 1, "connections": 4}
+        remote = generator_server.remote()
+        plan = plan_of(traffic, options, lambda: service.url)
+        result = runner.run(plan, Distributed(remote, workers) if workers > 1 else remote)
+        assert result.errors == 0
+        assert {name: result[name].requests for name in result.names} == {"GET /a": 60, "POST /b": 20, "gone": 20}
+        assert service.paths() == {"/a": 60, "/b": 20, "/status/404": 20}
+
+
+def test_rounds_of_a_mix_go_on_there(generator_server: GeneratorServer) -> None:
+    """A request that is sent once in a load is not left out of each of its rounds."""
+    with Recorder() as service:
+        traffic = [get("/often", weight=19), get("/seldom")]
+        options: Any = {"rate": 20, "duration": 1, "connections": 4}
+        plan = plan_of(traffic, options, lambda: service.url)
+        runner.run(plan, Rounds(generator_server.remote(), plan, 4))
+        assert service.paths() == {"/often": 19, "/seldom": 1}
+
+
+@pytest.mark.parametrize(
+    ("traffic", "what"),
+    [(get("/{}", each(range(3))), r"data \(each\(\)\)"), (get("/", check="x"), r"checks of responses \(check=\)")],
+)
+def test_data_and_checks_are_not_sent_there(generator_server: GeneratorServer, traffic: Any, what: str) -> None:
+    with Recorder() as service:
+        plan = plan_of(traffic, {}, lambda: service.url)
+        with pytest.raises(PlanError, match=rf"^remote does not support: {what}\."):
+            runner.run(plan, generator_server.remote())
+        assert not service.requests
 
 
 # Descriptions and plans.

@@ -1,6 +1,8 @@
 """Comparisons: the ratio, its confidence interval, and that several together are wrong no more often than one."""
 
+import functools
 import math
+import operator
 import random
 from dataclasses import replace
 
@@ -11,7 +13,7 @@ from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.comparison import Baseline, compare, describe_shift
+from pytest_loadgen.objectives.comparison import Baseline, describe_shift
 from pytest_loadgen.objectives.judged import JudgedResult, judge_all
 from pytest_loadgen.objectives.metric import Percentile
 from pytest_loadgen.objectives.ratio import Ratio, ratio
@@ -83,7 +85,6 @@ def test_too_little(paired: bool) -> None:
     """With few intervals nothing is sure, and with none nothing is known."""
     few = ratio(MEDIAN, means(20, 20, 20), means(10, 10, 10), paired=paired)
     assert (few.interval(0.05).low, few.interval(0.05).high) == (0, math.inf)
-    assert few.p_value(1.0, above=True) == 1
     assert math.isnan(ratio(MEDIAN, result(), result(), paired=paired).value)
 
 
@@ -98,15 +99,15 @@ def test_without_answers(paired: bool) -> None:
     assert found.judge("p50 < baseline + 10%").outcome == "missed"
 
 
-def test_p_value() -> None:
-    """The farther a ratio is from a bound, relative to its scatter, the lower the p-value."""
+def test_a_smaller_error_widens_the_interval() -> None:
+    """The smaller the error that bounds may have, the farther they are from the ratio."""
     draw = random.Random(1)
     found = Ratio(1.2, sorted(draw.gauss(0, 0.05) for _ in range(2000)), 30)
-    chances = [found.p_value(bound, above=True) for bound in (1.0, 1.1, 1.15, 1.19, 1.2, 1.3)]
-    assert chances == sorted(chances)
-    assert chances[0] < 0.002
-    assert chances[-1] == chances[-2] == 1
-    assert found.p_value(1.3, above=False) == pytest.approx(0.05, abs=0.03)
+    bounds = [found.interval(alpha) for alpha in (0.4, 0.1, 0.05, 0.01, 0.001)]
+    assert [each.low for each in bounds] == sorted((each.low for each in bounds), reverse=True)
+    assert [each.high for each in bounds] == sorted(each.high for each in bounds)
+    assert bounds[0].low < 1.2 < bounds[0].high
+    assert bounds[2].high == pytest.approx(1.3, abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -117,24 +118,15 @@ def test_p_value() -> None:
         ([0.05, 0.01], [0.06, 0.03]),
         ([0.021, 0.022, 0.023], [0.02, 0.02, 0.02]),
         ([0.001, 0.5, 0.9], [0.02, 0.03, 0.03]),
-        ([0.5, 0.001, 0.001], [0.06, 0.02, 0.03]),
+        # Two that are sure enough at once are not tested again.
+        ([0.5, 0.001, 0.001], [0.06, 0.02, 0.02]),
         ([], []),
     ],
 )
 def test_holm(p_values: list[float], alphas: list[float]) -> None:
-    """The lowest p-value has the error divided by the number of tests, the next by one less, while they are decided."""
-    assert stats.holm_alphas(p_values, 0.06) == pytest.approx(alphas)
-
-
-@pytest.mark.parametrize("batches", [4, 8, 10, 24, 120])
-@pytest.mark.parametrize("alpha", [0.05, 0.025, 0.0125, 0.006])
-def test_a_p_value_agrees_with_its_interval(batches: int, alpha: float) -> None:
-    """A ratio is above a bound with this error if, and only if, its interval is."""
-    draw = random.Random(batches)
-    found = Ratio(1.2, sorted(draw.gauss(0, 0.18) for _ in range(1000)), batches)
-    for bound in [0.3 + step / 100 for step in range(300)]:
-        assert (found.p_value(bound, above=True) <= alpha) == (found.interval(alpha).low > bound)
-        assert (found.p_value(bound, above=False) <= alpha) == (found.interval(alpha).high < bound)
+    """All tests share the error; those that do not reject then share it without those that do."""
+    tests = [functools.partial(operator.le, p_value) for p_value in p_values]
+    assert stats.holm(tests, 0.06) == pytest.approx(alphas)
 
 
 def test_a_verdict_agrees_with_its_bound() -> None:
@@ -145,7 +137,7 @@ def test_a_verdict_agrees_with_its_bound() -> None:
         slo = [
             f"{metric} < baseline + {percent}%" for metric in ("p50", "p90", "mean") for percent in (0, 5, 10, 15, 20)
         ]
-        verdicts = compare([SLO.parse(each) for each in slo], mine, Baseline(theirs), 0.05)
+        verdicts = judge_all([SLO.parse(each) for each in slo], compared("", mine, theirs))
         for verdict in verdicts:
             bound = float(verdict.slo.bound)
             assert verdict.low is not None
@@ -237,7 +229,8 @@ def test_several_at_once() -> None:
     alone = judge_all([surest], found)[0]
     assert alone.outcome == "missed"
     others = [SLO.parse(f"p{percent} < baseline") for percent in range(80, 100)]
-    chance = ratio(surest.metric, mine, theirs).p_value(1.0, above=True)
+    change = ratio(surest.metric, mine, theirs)
+    chance = next(each / 1001 for each in range(1, 400) if change.interval(each / 1001).low > 1)
     among = judge_all([surest, *others], found, alpha=chance * 1.5)[0]
     assert judge_all([surest], found, alpha=chance * 1.5)[0].outcome == "missed"
     assert among.outcome == "unclear"

@@ -450,7 +450,7 @@ def test_error_spent(monkeypatch: pytest.MonkeyPatch, stop_early: bool, seconds:
     """However many looks there are, together they are wrong no more often than one may be."""
     alphas: list[float] = []
 
-    def spy(slo: SLO, found: Any, alpha: float = ALPHA, _: float = 1) -> Any:
+    def spy(slo: SLO, found: Any, alpha: float = ALPHA, _: float = 1, **rest: Any) -> Any:
         alphas.append(alpha)
         return replace(judge(slo, found, alpha), outcome="unclear")
 

@@ -77,8 +77,8 @@ def test_synonyms(synonym: str, word: str) -> None:
 
 def test_a_metric_of_a_later_version() -> None:
     """An objective of a record that cannot be read keeps its text, and is about nothing."""
-    found = SLO.recorded("p99 of checkout < 1s")
-    assert found.text == "p99 of checkout < 1s"
+    found = SLO.recorded("p99 in Berlin < 1s")
+    assert found.text == "p99 in Berlin < 1s"
     assert isinstance(found.metric, UnknownMetric)
     assert (found.metric.is_latency, found.is_relative, found.is_sample) == (False, False, False)
     assert SLO.recorded("p99 < 1s") == SLO.parse("p99 < 1s")

@@ -24,8 +24,8 @@ from pytest_loadgen.objectives.slo import SLO, Window
 from pytest_loadgen.units import Change, Duration, Rate, Share
 
 
-def slo(metric: Metric, comparison: str, bound: Bound, window: Window | None = None) -> SLO:
-    return SLO("", metric, comparison, bound, window)
+def slo(metric: Metric, comparison: str, bound: Bound, window: Window | None = None, name: str = "") -> SLO:
+    return SLO("", metric, comparison, bound, window, name)
 
 
 ANY, LAST = Window("any", Duration(10)), Window("last", Duration(30))
@@ -50,9 +50,31 @@ ANY, LAST = Window("any", Duration(10)), Window("last", Duration(30))
         ("timeouts < 0.5%", slo(Timeouts(), "<", Share(0.005))),
         ("timeouts == 0", slo(Timeouts(), "==", 0)),
         # Service time.
-        ("service p99 < 5ms", slo(Percentile(99, service=True), "<", Duration(0.005))),
-        ("service mean < 5ms", slo(MeanLatency(service=True), "<", Duration(0.005))),
-        ("service max < 5ms", slo(MaxLatency(service=True), "<", Duration(0.005))),
+        ("service p99 < 5ms", slo(Percentile(99, clock="service"), "<", Duration(0.005))),
+        ("service mean < 5ms", slo(MeanLatency(clock="service"), "<", Duration(0.005))),
+        ("service max < 5ms", slo(MaxLatency(clock="service"), "<", Duration(0.005))),
+        # Time to the first byte.
+        ("first byte p99 < 5ms", slo(Percentile(99, clock="first byte"), "<", Duration(0.005))),
+        ("first  byte mean < 5ms", slo(MeanLatency(clock="first byte"), "<", Duration(0.005))),
+        ("first byte max < 5ms over last 30s", slo(MaxLatency(clock="first byte"), "<", Duration(0.005), LAST)),
+        # Of the requests of one name.
+        ("p99 of order < 5ms", slo(Percentile(99), "<", Duration(0.005), name="order")),
+        ("p99 of order<5ms", slo(Percentile(99), "<", Duration(0.005), name="order")),
+        ("errors of order == 0", slo(Errors(), "==", 0, name="order")),
+        ("status 503 of order < 1%", slo(Statuses("503"), "<", Share(0.01), name="order")),
+        ("rate of order > 10/s", slo(ResponseRate(), ">", Rate(10), name="order")),
+        ("mean of order < baseline + 10%", slo(MeanLatency(), "<", Change(1.1), name="order")),
+        ("first byte p99 of order < 5ms", slo(Percentile(99, clock="first byte"), "<", Duration(0.005), name="order")),
+        (
+            "service p99 of GET /items/{id} < 1s over any 10s",
+            slo(Percentile(99, clock="service"), "<", Duration(1), ANY, "GET /items/{id}"),
+        ),
+        # A name may be any text: the last comparison operator is that of the objective.
+        ("p99 of of < 5ms", slo(Percentile(99), "<", Duration(0.005), name="of")),
+        ("p99 of GET /a?b=1 < 5ms", slo(Percentile(99), "<", Duration(0.005), name="GET /a?b=1")),
+        ("p99 of a<b > c <= 5ms", slo(Percentile(99), "<=", Duration(0.005), name="a<b > c")),
+        ("p99 of < < 5ms", slo(Percentile(99), "<", Duration(0.005), name="<")),
+        ("p99 of p99 over any 10s < 5ms", slo(Percentile(99), "<", Duration(0.005), name="p99 over any 10s")),
         # Units.
         ("max < 300us", slo(MaxLatency(), "<", Duration(0.0003))),
         ("max < 300µs", slo(MaxLatency(), "<", Duration(0.0003))),
@@ -149,7 +171,7 @@ def test_kinds(text: str, upper: bool, is_sample: bool, allowed: float | None) -
         (
             "zzz < 5ms",
             "'zzz < 5ms': 'zzz' is not a metric: "
-            "choose from errors, lag, max, mean, p50, p90, p95, p99, p99.9, rate, status, timeouts.",
+            "choose from errors, first byte, lag, max, mean, p50, p90, p95, p99, p99.9, rate, service, *",
         ),
         ("p0 < 5ms", "'p0 < 5ms': p0 is not a useful percentile"),
         ("< 5ms", "'< 5ms': '<' is not a metric: *"),
@@ -158,6 +180,21 @@ def test_kinds(text: str, upper: bool, is_sample: bool, allowed: float | None) -
         ("status 600 < 1", "'status 600 < 1': '600' is not a status: write a status (503) or a class (5xx)"),
         ("status < 1%", "'status < 1%': '<' is not a status: write a status (503) or a class (5xx)"),
         ("service rate > 5/s", "'service rate > 5/s': 'service' goes with a latency (service p99), not with rate"),
+        ("first byte rate > 5/s", "'first byte rate > 5/s': 'first byte' goes with a latency (first byte p99), not *"),
+        ("first p99 < 5ms", "'first p99 < 5ms': 'first' is not a metric: did you mean 'first byte'?"),
+        ("ttfb < 5ms", "'ttfb < 5ms': 'ttfb' is not a metric: did you mean 'first byte'?"),
+        # Names.
+        ("p99 of", "'p99 of': the name of a request is missing"),
+        ("p99 of < 5ms", "'p99 of < 5ms': the name of a request is missing"),
+        ("p99 of order", "'p99 of order': a comparison operator (<, <=, >, >=) is missing"),
+        ("p99 order < 5ms", "'p99 order < 5ms': 'order' is not a comparison operator: write <, <=, > or >="),
+        ("p99 of order = 5ms", "'p99 of order = 5ms': '=' is not a comparison operator: write <, <=, > or >="),
+        ("p99 of a=b < 5", "'p99 of a=b < 5': 5 needs a unit: did you mean p99 of a=b < 5ms?"),
+        ("errors of a<b < 0%", "'errors of a<b < 0%': no load can prove '< 0%': write errors of a<b == 0"),
+        (
+            "lag of order < 5ms",
+            "'lag of order < 5ms': lag is that of the generator, whatever it sends: leave out 'of'",
+        ),
         # Comparisons.
         ("p99 = 5ms", "'p99 = 5ms': '=' is not a comparison operator: write <, <=, > or >="),
         ("p99 => 5ms", "'p99 => 5ms': '=>' is not a comparison operator: did you mean >=?"),
@@ -222,15 +259,45 @@ def test_not_a_string(value: Any) -> None:
         SLO.parse(value)
 
 
+# Objectives of requests.
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "meaning"),
+    [
+        ("p99 < 80ms", "order", "p99 of order < 80ms"),
+        ("p99<80ms", "order", "p99 of order <80ms"),
+        ("service p99 < 1s over any 10s", "GET /items/{id}", "service p99 of GET /items/{id} < 1s over any 10s"),
+        ("first byte mean <= 1s", "a <", "first byte mean of a < <= 1s"),
+        ("status 5xx < 1%", "a=b", "status 5xx of a=b < 1%"),
+        ("p99 of order < 80ms", "order", "p99 of order < 80ms"),
+    ],
+)
+def test_of(text: str, name: str, meaning: str) -> None:
+    """An objective that comes with a request is about the requests of that name, and reads as one that says so."""
+    found = SLO.parse(text).of(name)
+    assert found == SLO.parse(meaning)
+    assert (found.text, found.name) == (meaning, name)
+
+
+def test_of_others() -> None:
+    with pytest.raises(PlanError) as caught:
+        SLO.parse("p99 of order < 80ms").of("login")
+    assert str(caught.value) == "'p99 of order < 80ms' is about other requests: give it to load(), not to a request"
+    with pytest.raises(PlanError, match="leave out 'of'"):
+        SLO.parse("lag < 80ms").of("login")
+
+
 # No string crashes the parser.
 
 SAID = (
     "p50 p99 p99.9 p00 mean max rate errors status 503 5xx timeouts lag service < <= > >= == = <> baseline + - 10% 5ms "
-    "5 ms 1e99h 0 0% 100% 1,000 , _ % /s 500/s 1e-99/h over any last 10s 1s 1e9h nan inf -1s ٣ms ٣ µs"
+    "5 ms 1e99h 0 0% 100% 1,000 , _ % /s 500/s 1e-99/h over any last 10s 1s 1e9h nan inf -1s ٣ms ٣ µs "
+    "first byte of order"
 )
 WORDS = st.sampled_from(SAID.split())
 TEXTS = st.text() | st.lists(WORDS | st.text(max_size=3), max_size=10).map(" ".join) | st.lists(WORDS).map("".join)
-METRICS = st.sampled_from(["p99.9", "mean", "max", "service p50", "rate", "errors", "status 5xx", "timeouts"])
+METRICS = st.sampled_from(["p99.9", "mean", "max", "service p50", "rate", "errors of order", "status 5xx", "timeouts"])
 BOUNDS = st.builds("{}{}".format, st.integers(0, 200) | st.floats(0, 200), st.sampled_from(["ms", "s", "/s", "%", ""]))
 WINDOWS = st.just("") | st.builds(" over {} {}s".format, st.sampled_from(["any", "last"]), st.integers(0, 20))
 LIKELY = st.builds("{} {} {}{}".format, METRICS, st.sampled_from(["<", "<=", ">", ">=", "=="]), BOUNDS, WINDOWS)

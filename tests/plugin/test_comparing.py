@@ -112,7 +112,7 @@ def test_a_dead_service_to_compare_with_is_no_green(suite: pytest.Pytester) -> N
         )
         result = run(suite)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E *ServiceError: GET /: all * requests failed: * × 503. *"])
+    result.stdout.fnmatch_lines(["E *ServiceError: GET / of * (against=): all * requests failed: * × 503. *"])
 
 
 def test_under_xdist_all_workers_runs_are_kept(suite: pytest.Pytester) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.plugin.order import Order, check
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.request import get
 from pytest_loadgen.units import Duration
 
 
@@ -47,6 +48,33 @@ def test_against(url: Any, against: Any, mine: bytes, theirs: bytes) -> None:
     assert (path(found.plan), path(found.other)) == (mine, theirs)
     assert found.other
     assert found.other.target.host == "old"
+
+
+@pytest.mark.parametrize(
+    ("traffic", "against", "mine", "theirs"),
+    [
+        (["/a", get("/b?q")], "http://old:1", [b"/a", b"/b?q"], [b"/a", b"/b?q"]),
+        (["http://new/a", get("http://new/b?q")], "http://old:1/v1", [b"/a", b"/b?q"], [b"/v1/a", b"/v1/b?q"]),
+        (get("http://new/a"), "http://old:1", [b"/a"], [b"/a"]),
+        (httpx.Request("PUT", "http://new/a"), "http://old:1", [b"/a"], [b"/a"]),
+        (
+            [httpx.URL("http://new/a"), httpx.Request("PUT", "http://new/")],
+            "http://old:1",
+            [b"/a", b"/"],
+            [b"/a", b"/"],
+        ),
+    ],
+)
+def test_requests_against(traffic: Any, against: Any, mine: list[bytes], theirs: list[bytes]) -> None:
+    """All go to the other service, also those with a whole address; no Host header is left of the first."""
+    found = order(traffic, against=against)
+    assert found.other
+    assert [each.path for each in found.plan.targets] == mine
+    assert [each.path for each in found.other.targets] == theirs
+    assert {each.host for each in found.plan.targets} == {"new"}
+    assert {each.host for each in found.other.targets} == {"old"}
+    hosts = [value for each in found.other.targets for name, value in each.headers if name.lower() == b"host"]
+    assert hosts == [b"old:1"] * len(theirs)
 
 
 def test_a_query_of_the_other_base_is_refused() -> None:

@@ -124,3 +124,18 @@ tempfile.gettempdir = broken
     result = suite.runpytest_subprocess("-p", "no:cacheprovider", "-s")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["E *LoadError: there is no folder for temporary files *: set TMPDIR"])
+
+
+def test_a_parameter_that_is_called_load_is_not_the_fixture(pytester: pytest.Pytester) -> None:
+    """Its test is no load test: it waits for nothing, and -m "not load" runs it."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("load", [1, 2])
+        def test_it(load, request):
+            assert not request.node.get_closest_marker("load")
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-m", "not load")
+    result.assert_outcomes(passed=2)

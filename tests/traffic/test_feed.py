@@ -1,5 +1,6 @@
 """The requests with data: every row once over all parts, in the order of the whole plan."""
 
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -8,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_loadgen.errors import PlanError
+from pytest_loadgen.running.rounds import cut
 from pytest_loadgen.traffic.data import each
-from pytest_loadgen.traffic.feed import filled_requests
+from pytest_loadgen.traffic.feed import filled_requests, order
 from pytest_loadgen.traffic.options import plan_of
-from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.pacing import schedule
+from pytest_loadgen.traffic.plan import Plan, consecutive
 from pytest_loadgen.traffic.request import get
 
 BASE = "http://localhost:8000"
@@ -59,3 +62,42 @@ def test_a_list_is_tried_before_the_load() -> None:
     rows = [{"id": 1}] * 500 + [{}]
     with pytest.raises(PlanError, match=r"^GET /\{id\}: row 500: no field \{id\}"):
         plan(get("/{id}", each(rows)))
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.sampled_from([0, "0.1s", "330ms"]),
+    st.fractions(1, 90).filter(lambda rate: rate.denominator < 8),
+)
+def test_parts_that_follow_one_another_go_on_with_the_rows(
+    weights: list[int], rounds: int, workers: int, warmup: Any, rate: Any
+) -> None:
+    """Each row once, in the order of the whole, and none that no request is due for."""
+    requests = [get(f"/{number}/{{}}", each(range(10_000)), weight=weight) for number, weight in enumerate(weights)]
+    whole = plan(*requests, rate=rate, duration=3, warmup=warmup)
+    turns = consecutive([replace(part, warmup=whole.warmup) for part in cut(whole, 3 / rounds)])
+    found: list[str] = []
+    for turn in turns:
+        sent = [paths(part, 10_000) for part in turn.split(workers)]
+        assert [len(each) for each in sent] == [part.warmup_requests + part.requests for part in turn.split(workers)]
+        for part, mine in zip(turn.split(workers), sent, strict=True):
+            assert [f"/{number}" for number in islice(order(part), len(mine))] == [path[:2] for path in mine]
+        found += [path for each in sent for path in each]
+    assert len(set(found)) == len(found)
+    assert sorted(found) == sorted(paths(plan(*requests, rate=rate, duration=10_000), len(found)))
+
+
+def test_parts_without_a_schedule_share_the_rows() -> None:
+    turns = consecutive(cut(plan(get("/{}", each(range(600))), rate="max", duration=3), 1))
+    found = [path for turn in turns for part in turn.split(2) for path in paths(part, 100)]
+    assert len(set(found)) == 600
+
+
+def test_random_arrivals_use_no_row_again() -> None:
+    whole = plan(get("/{}", each(range(100_000))), rate=50, duration=3, arrivals="poisson", warmup=1)
+    turns = consecutive([replace(part, warmup=whole.warmup) for part in cut(whole, 1)])
+    found = [path for turn in turns for path in paths(turn, sum(1 for _ in schedule(turn)))]
+    assert len(found) > 200
+    assert len(set(found)) == len(found)

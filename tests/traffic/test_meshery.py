@@ -82,7 +82,7 @@ def test_a_profile(tmp_path: Path) -> None:
         },
         authority="PEM",
     )
-    assert str(plan_of(found.url, check(found.options, "it"))) == "50/s for 1m30s"
+    assert str(plan_of(found.traffic, check(found.options, "it"))) == "50/s for 1m30s"
 
 
 def test_an_old_profile(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_an_old_profile(tmp_path: Path) -> None:
 def test_an_smp_test(tmp_path: Path) -> None:
     """A test of SMP, in YAML and in the old spelling."""
     found = meshery.read(written(tmp_path, LEGACY))
-    assert found.url == "http://localhost:2323/tea"
+    assert found.traffic == "http://localhost:2323/tea"
     assert found.options == {
         "rate": 10,
         "connections": 2,
@@ -112,7 +112,7 @@ def test_an_smp_test(tmp_path: Path) -> None:
 def test_a_new_smp_test(tmp_path: Path) -> None:
     client = {"loadGenerator": "wrk2", "protocol": "tcp", "endpointUrls": ["localhost:1/", "b"], "rps": 0}
     found = meshery.read(written(tmp_path, {"test": {"clients": [client, client], "duration": "5s"}, "mesh": "istio"}))
-    assert found.url == "tcp://localhost:1"
+    assert found.traffic == "tcp://localhost:1"
     assert found.options == {"rate": "max", "connections": 1, "duration": 5, "generator": "wrk2"}
     assert found.remarks == [
         "only the first of 2 clients is used.",
@@ -190,7 +190,7 @@ def test_an_address_in_the_oldest_spelling(tmp_path: Path, endpoint: Any) -> Non
     client = {"loadGenerator": "fortio", "protocol": "http", "connections": 3, "rps": 10, "endpointUrl": endpoint}
     document = {"smpsVersion": "v0.1", "name": "x", "clients": [client], "duration": "5s"}
     found = meshery.read(written(tmp_path, document))
-    assert (found.url, found.remarks) == ("http://a/", [])
+    assert (found.traffic, found.remarks) == ("http://a/", [])
 
 
 def test_a_misspelt_key_is_told(tmp_path: Path) -> None:
@@ -237,9 +237,26 @@ def test_a_bomb(tmp_path: Path) -> None:
     """A small file that would be huge, were its parts written out, is read in a moment."""
     lines = ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30))]
     found = meshery.read(written(tmp_path, "\n".join([*lines, "endpoints: [http://a]", "duration: 1s"])))
-    assert found.url == "http://a"
+    assert found.traffic == "http://a"
 
 
 def test_nowhere() -> None:
     with pytest.raises(PlanError, match=r"cannot read /nowhere/x: No such file"):
         meshery.read(Path("/nowhere/x"))
+
+
+def test_several_endpoints_are_a_mix(tmp_path: Path) -> None:
+    """Of the first one's service; each gets the body, and a name of its own."""
+    profile = {**PROFILE, "endpoints": ["http://a/x", "http://A/y?q=1", "http://a/y?q=2", "http://b/z", "http://a/x"]}
+    found = meshery.read(written(tmp_path, profile))
+    assert found.remarks == ["a load is of one service: 1 endpoint of others will not be loaded."]
+    plan = plan_of(found.traffic, check(found.options, "it"))
+    assert [each.name for each in plan.mix] == ["PUT /x", "PUT /y", "PUT /y #2"]
+    assert {each.body for each in plan.targets} == {b"{}"}
+    assert all((b"X-Cup", b"two") in each.headers for each in plan.targets)
+
+
+def test_several_endpoints_of_another_protocol(tmp_path: Path) -> None:
+    found = meshery.read(written(tmp_path, {**PROFILE, "endpoints": ["tcp://a:1", "tcp://a:2"]}))
+    assert found.traffic == "tcp://a:1"
+    assert found.remarks == ["only the first of 2 endpoints is used."]

@@ -2,7 +2,9 @@
 
 import re
 from fnmatch import fnmatch
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -39,6 +41,54 @@ def test_a_mix_is_of_what_can_be_an_address_too() -> None:
 def test_weights_become_whole_numbers(weights: list[float], whole: list[int]) -> None:
     found = plan([get(f"/{number}", weight=weight) for number, weight in enumerate(weights)])
     assert [each.weight for each in found.mix] == whole
+
+
+def test_a_load_adds_headers_cookies_and_params_to_those_of_requests() -> None:
+    """As an httpx.Client does; those of the request win, and names of headers have no case."""
+    found = plan(
+        [
+            get("/a?x=1", headers={"x-a": "mine"}, cookies={"c": "mine"}, params={"q": ["1", "2"]}),
+            get("/{}", each(["b"]), name="row", headers=lambda row: {"X-Row": row}, params={"q": "{}"}),
+        ],
+        headers=[("X-A", "all"), ("X-B", "all")],
+        cookies={"c": "all", "d": "all"},
+        params="q=0&r=0",
+    ).mix
+    assert {(b"X-B", b"all"), (b"x-a", b"mine"), (b"Cookie", b"c=mine; d=all")} <= set(found[0].target.headers)
+    assert (b"X-A", b"all") not in found[0].target.headers
+    assert found[0].target.path == b"/a?r=0&q=1&q=2"
+    assert found[1].template
+    message = found[1].template.render("b")
+    assert message.startswith(b"GET /b?r=0&q=b HTTP/1.1\r\n")
+    assert b"X-Row: b\r\n" in message
+    assert b"X-A: all\r\n" in message
+
+
+def test_the_options_of_one_request_are_nearer_than_those_of_the_load() -> None:
+    """A body replaces one of another kind; headers add up."""
+    (found,) = plan(post("/a", content="mine", headers={"x": "1"}), json={"x": 1}, headers={"y": "2"}).mix
+    assert found.target.body == b"mine"
+    assert {(b"x", b"1"), (b"y", b"2")} <= set(found.target.headers)
+
+
+class Flow(httpx.Auth):
+    def auth_flow(self, request: httpx.Request) -> Any:
+        yield request
+
+
+def test_one_request_of_another_library() -> None:
+    """Its Host header is not the address of another service."""
+    one = httpx.Request("PUT", "http://localhost:8000/c?d", json={"x": 1}, headers={"X": "y"})
+    (found,) = plan(one).mix
+    assert (found.name, found.target.path, found.target.body) == ("PUT /c", b"/c?d", b'{"x":1}')
+    assert [value for name, value in found.target.headers if name.lower() == b"host"] == [b"localhost:8000"]
+    assert plan(urlsplit("http://localhost:8000/c?d")).target.path == b"/c?d"
+    assert plan([get(urlsplit("http://localhost:8000/c?d")), get(PurePosixPath("/e"))]).target.path == b"/c?d"
+
+
+def test_one_service_however_it_is_spelt() -> None:
+    spelt = ["http://LOCALHOST/a", "http://localhost:80/b", get("http://localhost/c")]
+    assert [each.target.path for each in plan(spelt).mix] == [b"/a", b"/b", b"/c"]
 
 
 def test_options_of_the_load_are_those_of_requests_that_give_none() -> None:
@@ -79,6 +129,16 @@ def test_a_mix_can_be_recorded() -> None:
         (lambda: plan([5.5]), "5.5 is not a request: *"),
         (lambda: plan([get("/a"), get("/a")]), "two requests are named 'GET /a': give one of them name="),
         (lambda: plan([get("/a"), get("http://127.0.0.1:9/b")]), "GET /b: all requests of a load go to one service: *"),
+        (
+            lambda: plan([get("/a"), get("/b", verify=False)]),
+            "GET /b: verify= has to be the same for all requests: give it to load()",
+        ),
+        (
+            lambda: plan([get("/{}", each([1]), auth=Flow())]),
+            "GET /{}: auth= with a flow of its own signs one request, not one for each row: *",
+        ),
+        (lambda: plan({"/a"}), "{'/a'} is not a URL: *"),
+        (lambda: plan(get(5)), "5 is not a URL: *"),
         (lambda: plan([get("/a", weight=0)]), "weight=0: expected a number above 0, up to 1,000,000"),
         (lambda: plan([get("/a", weight=True)]), "weight=True: expected a number above 0, *"),
         (lambda: plan([get("/a", wieght=2)]), "a request has no option 'wieght': *"),

@@ -32,7 +32,7 @@ _MAX_ASSIGNED = 8
 _STALL = _SECOND // 20
 
 
-Key = TypeVar("Key", Bucket, int | str)
+Key = TypeVar("Key", bound=int | str)
 
 
 class Counts:
@@ -58,16 +58,17 @@ class Counts:
 
     def figures(self) -> NamedFigures:
         """Give them as plain values."""
-        first_byte = dict(self.latency)
-        for bucket, count in self.answered.items():
-            first_byte[bucket] -= count
-        for bucket, count in self.first_byte.items():
-            first_byte[bucket] = first_byte.get(bucket, 0) + count
+        first_byte = dict(self.latency) if self.answered else None
+        if first_byte is not None:
+            for bucket, count in self.answered.items():
+                first_byte[bucket] -= count
+            for bucket, count in self.first_byte.items():
+                first_byte[bucket] = first_byte.get(bucket, 0) + count
         return NamedFigures(
             dict(self.latency),
-            dict(self.service_time),
+            None if self.service_time is self.latency else dict(self.service_time),
             dict(self.outcomes),
-            {bucket: count for bucket, count in first_byte.items() if count},
+            first_byte,
             self.received,
             self.never_sent,
         )
@@ -89,11 +90,11 @@ class Engine:
         self._endpoint = Endpoint(plan.target, requests)
         # Which request comes next, where they are not all the same; those with data come filled.
         self._mixed = len(requests) > 1 or requests[0].filled
-        self._order = order(plan) if self._mixed else iter(())
-        self._need_filled = need_filled
+        self._kinds = map(self._endpoint.kinds.__getitem__, order(plan) if self._mixed else ())
+        # Of the requests that come next: one that is filled, or None where none needs to be.
+        self._filled: deque[bytes | None] = deque()
         self._with_data = any(request.filled for request in requests)
-        self._filled: deque[bytes] = deque()
-        self._taken = self._supplied = 0
+        self._need_filled = need_filled
         self._asked = self._ran_out = False
         self._closed_model = plan.closed
         self._timeout = round(plan.timeout * _SECOND)
@@ -139,12 +140,10 @@ class Engine:
         self._upcoming.clear()
         self._schedule = iter(())
 
-    def add_filled(self, requests: list[bytes], *, last: bool) -> None:
-        """Take the requests with data among the next ones; after the last, the load ends."""
+    def add_filled(self, requests: list[bytes | None], *, last: bool) -> None:
+        """Take the next requests, None for those without data; after the last, the load ends."""
         self._filled.extend(requests)
-        self._supplied += AT_ONCE
-        self._asked = False
-        self._ran_out = last
+        self._asked = self._ran_out = last
 
     def run(self) -> None:
         """Send the load, and emit an interval for each second of it."""
@@ -161,6 +160,9 @@ class Engine:
     def _run(self) -> None:
         wait, handlers, free, queue = self.poller.wait, self.handlers, self._free, self._queue
         connections = self._connections
+        if self._with_data:
+            # Before the load, so that its first requests are on time.
+            self._wait_for_filled()
         zero = clock() + self._delay()
         self._start = start = zero + round(self._plan.warmup * _SECOND)
         self._end = self._busy_until = start + round(self._plan.duration * _SECOND)
@@ -224,14 +226,15 @@ class Engine:
         else:
             self._queue.append(due)
 
-    def _assign(self, due: int) -> None:
-        """Send a request on the connection that was used the least recently, or on a new one.
+    def _assign(self, due: int, again: tuple[Kind, bytes] | None = None) -> None:
+        """Send the next request, or again one that could not be sent.
 
+        It goes to the connection that was used the least recently, or to a new one.
         All connections are used, because one of them may lead to a bad server. Every second request opens one until
         there are enough: so that at a low rate, too, connections are used again.
         """
         if self._mixed:
-            if (next_one := self._next()) is None:
+            if (next_one := again or self._next()) is None:
                 return
             kind, message = next_one
         free = self._free
@@ -254,22 +257,29 @@ class Engine:
 
     def _next(self) -> tuple[Kind, bytes] | None:
         """Return the next request of the mix; None where its data ran out, and so the load is at its end."""
-        kind = self._endpoint.kinds[next(self._order)]
-        self._taken += 1
+        kind = next(self._kinds)
         if not self._with_data:
             return kind, kind.message
-        if not self._asked and not self._ran_out and self._supplied - self._taken < AT_ONCE // 2:
+        filled = self._filled
+        if len(filled) < AT_ONCE and not self._asked:
             self._asked = True
             self._need_filled(False)
-        if kind.message:
-            return kind, kind.message
-        while not self._filled:
-            if self._ran_out or self._stopped:
-                self.finish()
-                return None
-            # The data comes slower than requests are due: a delay of the generator, which shows in its lag.
+        # Where the data comes slower than requests are due, that is a delay of the generator, and shows in its lag.
+        if not filled and not self._wait_for_filled():
+            # Whoever has the data may have something to say about its end.
+            self._need_filled(False)
+            self.finish()
+            return None
+        return kind, filled.popleft() or kind.message
+
+    def _wait_for_filled(self) -> bool:
+        """Wait for filled requests; return whether there are any."""
+        if not self._asked:
+            self._asked = True
+            self._need_filled(False)
+        while not self._filled and not self._ran_out and not self._stopped:
             self._need_filled(True)
-        return kind, self._filled.popleft()
+        return bool(self._filled)
 
     def on_response(self, connection: Connection, outcome: int | str, reusable: bool, data: bytes) -> None:
         """Count a response, and give the connection its next request."""
@@ -333,7 +343,7 @@ class Engine:
             # It has as many connections as this machine lets it have, and one of them is free.
             self._connections.discard(connection)
             self._opens_next = False
-            self._assign(connection.due)
+            self._assign(connection.due, connection.taken)
             return
         if connection.due >= self._start:
             counts = self._counts[connection.number]
@@ -425,8 +435,8 @@ class Engine:
                 until = latest - (latest - self._start) % _SECOND
             seconds = max(0, until - self._interval_start) / _SECOND
             cpu = (time.process_time_ns() - self._cpu_start) / max(1, now - self._clock_start)
-            names = [counts.figures() for counts in self._counts]
-            total = names[0] if len(names) == 1 else _total(names)
+            counts = self._counts
+            total = (counts[0] if len(counts) == 1 else _total(counts, self._closed_model)).figures()
             if seconds or total.outcomes:
                 self._emit(
                     Figures(
@@ -443,7 +453,7 @@ class Engine:
                         retried=self.retried,
                         never_sent=total.never_sent,
                         first_byte=total.first_byte,
-                        names=names if len(names) > 1 else [],
+                        names=[each.figures() for each in counts] if len(counts) > 1 else [],
                         reasons=self._reasons,
                     )
                 )
@@ -462,24 +472,25 @@ class Engine:
         self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()
 
 
-def _total(names: list[NamedFigures]) -> NamedFigures:
-    """Add up the figures of all names."""
-    return NamedFigures(
-        _sum([each.latency for each in names]),
-        _sum([each.service_time for each in names]),
-        _sum([each.outcomes for each in names]),
-        _sum([each.first_byte for each in names]),
-        sum(each.received for each in names),
-        sum(each.never_sent for each in names),
-    )
+def _total(names: list[Counts], closed_model: bool) -> Counts:
+    """Add up the counts of all names."""
+    total = Counts(closed_model)
+    _add(total.latency, [each.latency for each in names])
+    if not closed_model:
+        _add(total.service_time, [each.service_time for each in names])
+    _add(total.outcomes, [each.outcomes for each in names])
+    _add(total.first_byte, [each.first_byte for each in names])
+    _add(total.answered, [each.answered for each in names])
+    total.received = sum(each.received for each in names)
+    total.never_sent = sum(each.never_sent for each in names)
+    return total
 
 
-def _sum(each: list[dict[Key, int]]) -> dict[Key, int]:
-    total: dict[Key, int] = {}
+def _add(total: dict[Key, int], each: list[dict[Key, int]]) -> None:
+    known = total.get
     for counts in each:
         for key, count in counts.items():
-            total[key] = total.get(key, 0) + count
-    return total
+            total[key] = known(key, 0) + count
 
 
 def _asleep() -> int:

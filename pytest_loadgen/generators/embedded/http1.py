@@ -36,6 +36,8 @@ _KEPT = 65_536
 # How much of the body of a failing response is read to be shown, in bytes: more than what is shown, because secrets are
 # left out first.
 _EVIDENCE = 8192
+# How large a response may be to be remembered.
+_REMEMBERED = 4096
 # After this time a service may have closed a connection because it was idle, in ns.
 _LONG_IDLE = 500_000_000
 # The end of a connection that comes within this time after a request, and two round trips, comes before the service
@@ -99,7 +101,7 @@ class ConnectionOwner(Protocol):
 class Kind:
     """The requests of one name: what is the same for all of them."""
 
-    __slots__ = ("check", "expect", "idempotent", "is_head", "message", "name", "number")
+    __slots__ = ("check", "expect", "idempotent", "is_head", "message", "name", "number", "response", "status")
 
     def __init__(self, number: int, request: NamedRequest) -> None:
         """Build the request; one that is filled from data has no message of its own."""
@@ -109,6 +111,11 @@ class Kind:
         self.idempotent = request.target.method in _IDEMPOTENT
         self.check = request.check
         self.expect = request.expect
+        # The latest response that came whole, after which its connection could be used again, and its status: the
+        # same bytes mean the same again, and are not parsed. One is enough: most services answer a request alike, and
+        # where they never do, comparing costs less than looking up.
+        self.response = b""
+        self.status = 0
 
 
 class Endpoint:
@@ -201,6 +208,11 @@ class Connection:
         self._request, self._size = message, len(message)
         if changes and self._socket is not None:
             self._new_parser()
+
+    @property
+    def taken(self) -> tuple[Kind, bytes]:
+        """The request that it was to send."""
+        return self.kind, self._request
 
     def open(self) -> None:
         """Connect, then send the request."""
@@ -367,7 +379,14 @@ class Connection:
             self._on_close()
             return
         self.received += len(data)
-        if self.kind.check is not None:
+        kind = self.kind
+        # The parser is fresh where no byte of this response was read before: then it is where it would be after
+        # parsing these bytes, too.
+        fresh = not self._begun and self._parser.__class__ is HttpResponseParser
+        if data == kind.response and fresh:
+            self._owner.on_response(self, kind.status, self._unsent is None, data)
+            return
+        if kind.check is not None:
             self._raw = self._raw + data if self._begun else bytearray(data)
         try:
             self._feed(data)
@@ -375,6 +394,8 @@ class Connection:
             self._read_again(data)
             return
         if self._status:
+            if fresh and self._reusable and kind.check is None and len(data) <= _REMEMBERED:
+                kind.response, kind.status = data, self._status
             self._complete(data)
         else:
             self._keep(data)

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 # To a worker: a pickled environment and plan, or during a run one of these.
 STOP, FINISH = b"stop", b"finish"
-# Or filled requests, marshalled: those among the next so many requests; the last such message begins with END.
+# Or filled requests, marshalled: so many next ones, None for each without data; the last such message begins with END.
+# They fit into a socket's buffer, so that the worker does not wait for a part of them.
 FILLED, FILLED_END = b"data", b"end!"
-AT_ONCE = 2048
+AT_ONCE = 1024
 # From a worker, the first byte of a message: figures, the end of a run, an error, or that it needs filled requests.
 FIGURES, DONE, ERROR, NEED = b"f", b"d", b"e", b"n"
 
@@ -20,9 +21,11 @@ class NamedFigures(NamedTuple):
     """The figures of one name as plain values."""
 
     latency: dict[Bucket, int]
-    service_time: dict[Bucket, int]
+    service_time: dict[Bucket, int] | None
+    """None where it is the same as the latency."""
     outcomes: dict[int | str, int]
-    first_byte: dict[Bucket, int]
+    first_byte: dict[Bucket, int] | None
+    """Likewise."""
     received: int
     never_sent: int
 
@@ -46,7 +49,7 @@ class Figures(NamedTuple):
     start: float
     seconds: float
     latency: dict[Bucket, int]
-    service_time: dict[Bucket, int]
+    service_time: dict[Bucket, int] | None
     outcomes: dict[int | str, int]
     lag: dict[Bucket, int]
     cpu: float
@@ -55,7 +58,7 @@ class Figures(NamedTuple):
     received: int
     retried: int
     never_sent: int
-    first_byte: dict[Bucket, int]
+    first_byte: dict[Bucket, int] | None
     names: list[NamedFigures]
     reasons: dict[str, Evidence]
 

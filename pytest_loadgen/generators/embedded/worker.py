@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -99,12 +99,12 @@ class Worker:
             self._busy = True
             sent = replace(plan, mix=tuple(request.without_data() for request in plan.mix))
             self._pipe.send_bytes(pickle.dumps((_environment(), sent)))
-            filled = filled_requests(plan)
+            feed = _Feed(filled_requests(plan))
             try:
-                yield from self._intervals(plan, _max_duration(plan), filled)
+                yield from self._intervals(plan, _max_duration(plan), feed)
             except KeyboardInterrupt:
                 self.stop()
-                yield from self._intervals(plan, _GRACE, filled)
+                yield from self._intervals(plan, _GRACE, feed)
                 raise
         except TimeoutError:
             raise  # not from the pipe, but from a timeout of the test itself
@@ -124,7 +124,7 @@ class Worker:
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(FINISH)
 
-    def _intervals(self, plan: Plan, seconds: float, filled: Iterator[bytes | None]) -> Iterator[Interval]:
+    def _intervals(self, plan: Plan, seconds: float, feed: _Feed) -> Iterator[Interval]:
         deadline = clock.monotonic() + seconds
         failed: PlanError | None = None
         while True:
@@ -143,20 +143,9 @@ class Worker:
                 self._busy = False
                 raise pickle.loads(content)  # noqa: S301  # from our own worker
             if kind == NEED:
-                failed = failed or self._feed(filled)
+                failed = failed or feed.send(self._pipe)
                 continue
             yield _interval(Figures(*marshal.loads(content)), plan)  # noqa: S302  # likewise
-
-    def _feed(self, filled: Iterator[bytes | None]) -> PlanError | None:
-        """Send the requests with data among the next ones; where one cannot be filled, stop the load, and say why."""
-        try:
-            taken = list(islice(filled, AT_ONCE))
-        except PlanError as error:
-            self.stop()
-            return error
-        begin = FILLED if len(taken) == AT_ONCE else FILLED_END
-        self._pipe.send_bytes(begin + marshal.dumps([request for request in taken if request is not None]))
-        return None
 
     # Not with the timeouts of Connection and Popen: they ask Python for the time, which a test may have stopped.
 
@@ -203,6 +192,34 @@ class Worker:
         return f"{how}\n{text}" if text else how
 
 
+class _Feed:
+    """The requests with data of a load, which a worker gets in blocks."""
+
+    def __init__(self, filled: Iterator[bytes | None]) -> None:
+        self._filled = filled
+        self._ended = False
+        self._error: PlanError | None = None
+
+    def send(self, pipe: Connection) -> PlanError | None:
+        """Send the next requests, None for those without data.
+
+        Where one cannot be filled, the load ends there. Only if it comes so far, the worker asks again, and gets
+        nothing; and this returns why.
+        """
+        if self._ended:
+            return self._error
+        taken = []
+        try:
+            for request in islice(self._filled, AT_ONCE):
+                taken.append(request)  # noqa: PERF402  # those before an error are sent, too
+        except PlanError as error:
+            self._error = error
+        self._ended = len(taken) < AT_ONCE
+        begin = FILLED_END if self._ended else FILLED
+        pipe.send_bytes(begin + marshal.dumps(taken))
+        return None
+
+
 _ALL: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
@@ -231,12 +248,12 @@ def _max_duration(plan: Plan) -> float:
 
 def _interval(figures: Figures, plan: Plan) -> Interval:
     names = zip((request.name for request in plan.mix), (NamedFigures(*each) for each in figures.names), strict=True)
-    secrets = [secret for target in plan.targets for secret in target.secrets] if figures.reasons else []
+    secrets = plan.secrets if figures.reasons else ()
     return Interval(
         start=figures.start,
         seconds=figures.seconds,
-        latency=Histogram(figures.latency),
-        service_time=Histogram(figures.service_time),
+        latency=(latency := Histogram(figures.latency)),
+        service_time=latency if figures.service_time is None else Histogram(figures.service_time),
         outcomes={str(outcome): count for outcome, count in figures.outcomes.items()},
         lag=Histogram(figures.lag),
         cpu=figures.cpu,
@@ -245,13 +262,13 @@ def _interval(figures: Figures, plan: Plan) -> Interval:
         received=figures.received,
         retried=figures.retried,
         never_sent=figures.never_sent,
-        first_byte=Histogram(figures.first_byte),
+        first_byte=latency if figures.first_byte is None else Histogram(figures.first_byte),
         names={name: _named(each) for name, each in (names if figures.names else ())},
         reasons={kind: _reason(kind, Evidence(*each), secrets) for kind, each in figures.reasons.items()},
     )
 
 
-def _reason(kind: str, evidence: Evidence, secrets: list[str]) -> str:
+def _reason(kind: str, evidence: Evidence, secrets: Sequence[str]) -> str:
     """Write what was wrong with a request, without secrets."""
     why = redact(evidence.why, secrets)
     name = f" ({evidence.name})" if evidence.name else ""
@@ -266,10 +283,10 @@ def _reason(kind: str, evidence: Evidence, secrets: list[str]) -> str:
 
 def _named(figures: NamedFigures) -> figures_of_a_name.NamedFigures:
     return figures_of_a_name.NamedFigures(
-        latency=Histogram(figures.latency),
-        service_time=Histogram(figures.service_time),
+        latency=(latency := Histogram(figures.latency)),
+        service_time=latency if figures.service_time is None else Histogram(figures.service_time),
         outcomes={str(outcome): count for outcome, count in figures.outcomes.items()},
-        first_byte=Histogram(figures.first_byte),
+        first_byte=latency if figures.first_byte is None else Histogram(figures.first_byte),
         received=figures.received,
         never_sent=figures.never_sent,
     )
