@@ -30,11 +30,11 @@ def raise_failure(result: JudgedResult, *, strict: bool) -> None:
     for each in services:
         if each.all_failed:
             _blame(each, result)
+    reasons = "".join(f"\n  {reason}" for reason in explained(result))
     if result.abort_reason:
-        raise SLOMissed(f"{result}, aborted: {result.abort_reason}{lines}")
+        raise SLOMissed(f"{result}, aborted: {result.abort_reason}{lines}{reasons}")
     outcomes = {verdict.outcome for verdict in result.verdicts}
     if "missed" in outcomes:
-        reasons = "".join(f"\n  {reason}" for reason in explained(result))
         raise SLOMissed(f"{result}{lines}{reasons}")
     if "invalid" in outcomes:
         of_baseline = result.baseline.result.problems if result.baseline.result else ()

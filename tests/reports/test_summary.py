@@ -106,6 +106,10 @@ def test_remarks_of_a_mix() -> None:
     assert "all responses to GET /search were redirects (100 × 302); load the address that they lead to." in remarks(
         made
     )
+    broken = {"a": NamedFigures(outcomes={"500": 60, "200": 40}), "b": NamedFigures(outcomes={"200": 100})}
+    requests = tuple(NamedRequest(name, Target.of("http://127.0.0.1/")) for name in broken)
+    half = result(interval({"500": 60, "200": 140}, names=broken), plan=replace(plan(), mix=requests))
+    assert "most requests to a (60%) failed." in remarks(half)
     assert "One of 6 responses with status 503: its body is 'no capacity' (order)." in remarks(MIX.result)
 
 

@@ -1,16 +1,18 @@
 """What a load fails its test with."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pytest_loadgen.errors import InvalidRun, ServiceError, SLOMissed
-from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.interval import Interval, NamedFigures
 from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.running.failure import raise_failure
+from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
@@ -74,3 +76,36 @@ def test_which_of_two_services() -> None:
     found = loaded(*some(100, "503"), baseline=Baseline(other, paired=True))
     with pytest.raises(ServiceError, match=r"^GET / of http://[^ ]*: all 600 requests failed"):
         raise_failure(found, strict=False)
+
+
+def test_what_responses_said() -> None:
+    """The reasons that the generator knows are in every kind of failure, a line for each kind."""
+    reasons = {"409": "its body is 'twice'", "check": "the body lacks 'id'; its status is 200 and its body is empty"}
+    said = "\n  One of 300 responses with status 409: its body is 'twice'."
+    with pytest.raises(ServiceError, match=re.escape(f"Expected 200 (expect=).{said}")):
+        raise_failure(loaded(*some(50, reasons=reasons), load=plan(duration=6, expect=200)), strict=False)
+    with pytest.raises(SLOMissed, match=re.escape(said)):
+        raise_failure(loaded(*some(50, reasons=reasons), slo="errors == 0"), strict=False)
+    with pytest.raises(SLOMissed, match=re.escape(said)):
+        raise_failure(replace(loaded(*some(50, reasons=reasons)), abort_reason="errors > 10%"), strict=False)
+    said = (
+        "\n  One of 300 responses that failed the check: the body lacks 'id'; its status is 200 and its body is empty."
+    )
+    with pytest.raises(ServiceError, match=re.escape(f"300 of 600 requests failed: 300 × check.{said}")):
+        raise_failure(loaded(*some(50, "check", reasons=reasons), load=plan(duration=6, expect=200)), strict=False)
+
+
+def test_which_of_a_mix() -> None:
+    """Of a mix, the names that failed most are said."""
+    requests = tuple(NamedRequest(name, OTHER.target) for name in ("fine", "broken", "flaky"))
+    names = {
+        "fine": NamedFigures(outcomes={"200": 10}),
+        "broken": NamedFigures(outcomes={"503": 80}),
+        "flaky": NamedFigures(outcomes={"200": 5, "503": 5}),
+    }
+    found = loaded(*some(85, "503", names=names), slo="p99 < 500ms", load=replace(plan(duration=6), mix=requests))
+    with pytest.raises(ServiceError) as caught:
+        raise_failure(found, strict=False)
+    assert str(caught.value) == (
+        "mix of 3 requests: 510 of 600 requests failed: 510 × 503. By name: broken (480 of 480), flaky (30 of 60)."
+    )
