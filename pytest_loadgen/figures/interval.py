@@ -146,7 +146,11 @@ class Interval:
     def of(self, name: str) -> Interval:
         """Give the interval of the requests of one name; lag, CPU and throttling are those of the whole."""
         figures = self.names.get(name, NamedFigures())
-        return replace(self, names={}, retried=0, **{key: getattr(figures, key) for key in NAMED_FIGURES})
+        others = tuple(f" ({each})" for each in self.names if each != name) if self.reasons else ()
+        reasons = {kind: reason for kind, reason in self.reasons.items() if not reason.endswith(others)}
+        return replace(
+            self, names={}, retried=0, reasons=reasons, **{key: getattr(figures, key) for key in NAMED_FIGURES}
+        )
 
     def errors(self, plan: Plan) -> int:
         """Count the requests that failed or got a status that is not expected of them."""

@@ -109,3 +109,22 @@ def test_which_of_a_mix() -> None:
     assert str(caught.value) == (
         "mix of 3 requests: 510 of 600 requests failed: 510 × 503. By name: broken (480 of 480), flaky (30 of 60)."
     )
+
+
+@pytest.mark.parametrize("slo", [(), "errors < 99%"])
+def test_half_of_one_name_is_not_what_was_expected(slo: Any) -> None:
+    """Where the expect= of one request says what success is, its failures fail the load, whatever its objectives."""
+    names = {
+        "fine": NamedFigures(outcomes={"200": 90}),
+        "order": NamedFigures(outcomes={"201": 5, "409": 5}),
+    }
+    for expect, fails in ((("201",), True), (("201", "409"), False), (("2xx", "3xx"), False)):
+        requests = (NamedRequest("fine", OTHER.target), NamedRequest("order", OTHER.target, expect=expect))
+        mixed = replace(plan(duration=6), mix=requests)
+        made = [interval({"200": 90, "201": 5, "409": 5}, start=at, names=names) for at in range(6)]
+        found = loaded(*made, slo=slo, load=mixed)
+        if fails:
+            with pytest.raises(ServiceError, match=r"^order: 30 of 60 requests failed: 30 × 409\. Expected 201"):
+                raise_failure(found, strict=False)
+        else:
+            raise_failure(found, strict=False)
