@@ -185,6 +185,8 @@ class Interval:
     @classmethod
     def concatenate(cls, intervals: Sequence[Interval]) -> Self:
         """Combine intervals that followed one another."""
+        if len(intervals) == 1 and isinstance(one := intervals[0], cls) and one.seconds:
+            return one
         seconds = _values(intervals, "seconds")
         figures = {
             name: figure.in_sequence(_values(intervals, name), seconds) for name, figure in _figures(cls).items()
