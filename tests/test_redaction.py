@@ -14,6 +14,15 @@ from pytest_loadgen.redaction import redact, without_password
         (["a=1; id=geheim-2"], "id geheim-2 of a", "id [...] of a"),
         # As JSON writes it.
         (['ge"heim'], r"value: ge\"heim", "value: [...]"),
+        # A field of a form or of JSON, as the service reads it; names stay, and so do short values.
+        (["name=Ada+Lovelace%21&x=1"], "no Ada Lovelace!", "no [...]"),
+        (
+            ['{"password": "ge heim", "n": [12345, true], "a": "b"}'],
+            "password ge heim 12345 b True",
+            "password [...] [...] b True",
+        ),
+        # A login, as it was before it was encoded.
+        (["Basic YWRhOmdlaGVpbQ=="], "ada may not use geheim", "ada may not use [...]"),
         # The longest first, so that nothing remains of it.
         (["geheim", "geheim-1234"], "geheim-1234", "[...]"),
         # Too short for a secret.
@@ -22,6 +31,20 @@ from pytest_loadgen.redaction import redact, without_password
 )
 def test_secrets_are_replaced(secrets: list[str], text: str, shown: str) -> None:
     assert redact(text, secrets) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("is gehe", "is [...]"),
+        ("is geheim-1", "is [...]"),
+        ("is geh", "is geh"),
+        ("geheim-2 gehegeheim", "geheim-2 gehe[...]"),
+    ],
+)
+def test_the_beginning_of_a_secret_at_the_end_of_a_cut_text(text: str, shown: str) -> None:
+    assert redact(text, ["geheim-1234"], is_cut=True) == shown
+    assert redact(text, ["geheim-1234"]) == text
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,11 @@ class Interval:
     def of(self, name: str) -> Interval:
         """Give the interval of the requests of one name; lag, CPU and throttling are those of the whole."""
         figures = self.names.get(name, NamedFigures())
-        return replace(self, names={}, retried=0, **{key: getattr(figures, key) for key in NAMED_FIGURES})
+        others = tuple(f" ({each})" for each in self.names if each != name) if self.reasons else ()
+        reasons = {kind: reason for kind, reason in self.reasons.items() if not reason.endswith(others)}
+        return replace(
+            self, names={}, retried=0, reasons=reasons, **{key: getattr(figures, key) for key in NAMED_FIGURES}
+        )
 
     def errors(self, plan: Plan) -> int:
         """Count the requests that failed or got a status that is not expected of them."""
@@ -181,6 +185,8 @@ class Interval:
     @classmethod
     def concatenate(cls, intervals: Sequence[Interval]) -> Self:
         """Combine intervals that followed one another."""
+        if len(intervals) == 1 and isinstance(one := intervals[0], cls) and one.seconds:
+            return one
         seconds = _values(intervals, "seconds")
         figures = {
             name: figure.in_sequence(_values(intervals, name), seconds) for name, figure in _figures(cls).items()

@@ -79,7 +79,7 @@ def _failed(kind: str, count: int) -> str:
     if kind == "check":
         return f"{counted(count, 'response')} that failed the check"
     return (
-        f"{counted(count, 'response')} of {kind}"
+        f"{counted(count, 'response')} with status {kind}"
         if is_answer(kind)
         else f"{counted(count, 'request')} that failed as {kind}"
     )

@@ -13,7 +13,6 @@ from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval, count_outcomes
 from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.problems import LATE, find_problems, without_own_failures
-from pytest_loadgen.traffic.expected import is_expected
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import NO_TIME, Duration, Latency, NoAnswer, Rate, Share, is_real
 from pytest_loadgen.wording import counted
@@ -109,20 +108,19 @@ class Result:
     @cached_property
     def failures(self) -> Mapping[str, int]:
         """The requests that failed, or got a status that is not expected, by how they ended."""
-        if not self.names:
-            return {kind: count for kind, count in self.outcomes.items() if not self.plan.expects(kind)}
-        found: Counter[str] = Counter()
-        for request in self.plan.mix:
-            figures = (each.names[request.name] for each in self.intervals if request.name in each.names)
-            for kind, count in count_outcomes(figures).items():
-                if not is_expected(kind, request.expect):
-                    found[kind] += count
+        rest, found = Counter(self.outcomes), Counter[str]()
+        for name in self.names:
+            outcomes = count_outcomes(each.names[name] for each in self.intervals if name in each.names)
+            rest.subtract(outcomes)
+            found.update({kind: count for kind, count in outcomes.items() if not self.plan.expects(kind, name)})
+        # Failures that no request of the mix is known for are of the whole.
+        found.update({kind: count for kind, count in (+rest).items() if not self.plan.expects(kind)})
         return dict(found.most_common())
 
     @property
     def errors(self) -> int:
         """How many requests failed or got a status that is not expected."""
-        return sum(self.failures.values())
+        return sum(interval.errors(self.plan) for interval in self.intervals)
 
     @cached_property
     def without_own_failures(self) -> Self:

@@ -45,7 +45,7 @@ class LiveLine:
     def show(self, interval: Interval, generator: str = "") -> None:
         """Show an interval, with the name of its generator where there are several."""
         now = Result(self._plan, "", (interval,))
-        self._errors += now.errors
+        self._errors += interval.errors(self._plan)
         elapsed = interval.start + interval.seconds
         extended = interval.seconds > 0 and elapsed > self._plan.duration + HALF_INTERVAL
         state, total = ("extended, ", self._longest) if extended else ("", self._plan.duration)

@@ -15,7 +15,6 @@ from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.metric import Percentile, ResponseRate
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.records.run import Run
-from pytest_loadgen.reports.summary import Row
 
 # Points of a curve per nine: from 90 % to 99 %, from 99 % to 99.9 %.
 _POINTS = 24
@@ -86,8 +85,8 @@ class Charts:
 def charts(run: Run) -> Charts:
     """Compute the charts of a run."""
     result = run.result
-    # The curves are of all requests of a mix, and so are the objectives in the charts.
-    verdicts = Row.of(run).verdicts
+    # Those of one name are not about the curves of the whole load.
+    verdicts = [verdict for verdict in result.verdicts if not verdict.slo.name]
     latencies = [verdict for verdict in verdicts if verdict.slo.metric.is_latency]
     rates = [verdict for verdict in verdicts if isinstance(verdict.slo.metric, ResponseRate)]
     return Charts(
@@ -171,7 +170,7 @@ def _timeline(result: Result) -> Timeline:
         latency={name: [_latency(each, percent) for each in intervals] for name, percent in _PERCENTILES.items()},
         unanswered=[each.unanswered for each in intervals],
         rate=[each.latency.count / each.seconds if each.seconds > least else None for each in intervals],
-        errors=[part.errors / (each.seconds or 1) for part, each in zip(result.by_interval, intervals, strict=True)],
+        errors=[each.errors(result.plan) / (each.seconds or 1) for each in intervals],
         requested=_requested(result),
     )
 

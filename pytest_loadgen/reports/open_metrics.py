@@ -12,9 +12,13 @@ from dataclasses import dataclass, replace
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
-from pytest_loadgen.reports.summary import name_of, ordinals
+from pytest_loadgen.reports.summary import ordinals
 
 _QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
+
+
+_Labelled = tuple[dict[str, str], Result, Mapping[str, Result]]
+"""The labels of a run, its result, and those of its names."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,10 @@ class _Family:
 
 def document(record: Record) -> str:
     """Write all metrics of all runs."""
-    labelled = [(_labels(run, ordinal), run) for run, ordinal in zip(record.runs, ordinals(record.runs), strict=True)]
+    labelled: list[_Labelled] = [
+        (_labels(run, ordinal), run.result, {name: run.result[name] for name in run.result.names})
+        for run, ordinal in zip(record.runs, ordinals(record.runs), strict=True)
+    ]
     lines = [line for name, family in _FAMILIES.items() for line in _lines(name, family, labelled)]
     return "\n".join([*lines, "# EOF", ""])
 
@@ -49,22 +56,22 @@ def _labels(run: Run, ordinal: int) -> dict[str, str]:
     return {**labels, "run": str(ordinal)}
 
 
-def _lines(name: str, family: _Family, labelled: list[tuple[dict[str, str], Run]]) -> Iterator[str]:
+def _lines(name: str, family: _Family, labelled: list[_Labelled]) -> Iterator[str]:
     yield f"# TYPE {name} {family.kind}"
     if family.unit:
         yield f"# UNIT {name} {family.unit}"
     yield f"# HELP {name} {family.help}"
-    for labels, run in labelled:
+    for labels, result, named in labelled:
         # The same objective may be given twice, the same sample may not.
-        samples = {(sample.suffix, sample.labels): sample.value for sample in _samples(family, run)}
+        samples = {(sample.suffix, sample.labels): sample.value for sample in _samples(family, result, named)}
         for (suffix, more), value in samples.items():
             yield f"{name}{suffix}{_braced({**labels, **dict(more)})} {_number(value)}"
 
 
-def _samples(family: _Family, run: Run) -> Iterator[_Sample]:
-    yield from family.samples(run.result)
-    for name in run.result.names if family.by_name else ():
-        for sample in family.samples(run.result[name]):
+def _samples(family: _Family, result: Result, named: Mapping[str, Result]) -> Iterator[_Sample]:
+    yield from family.samples(result)
+    for name, part in named.items() if family.by_name else ():
+        for sample in family.samples(part):
             yield replace(sample, labels=(("request_name", name), *sample.labels))
 
 
@@ -96,7 +103,7 @@ def _latency(result: Result) -> Iterator[_Sample]:
 
 def _objectives(result: Result) -> Iterator[_Sample]:
     for verdict in getattr(result, "verdicts", ()):
-        name = name_of(verdict)
+        name = verdict.slo.name
         labels = (("slo", verdict.slo.text), ("outcome", verdict.outcome))
         yield _Sample(int(bool(verdict)), labels=((("request_name", name), *labels) if name else labels))
 

@@ -14,6 +14,9 @@ from pytest_loadgen.records.run import Run
 from pytest_loadgen.units import Duration
 from pytest_loadgen.wording import counted, printable, tally
 
+# How many names a remark lists.
+_MOST_NAMES = 5
+
 
 @dataclass(frozen=True)
 class Row:
@@ -29,22 +32,16 @@ class Row:
     def of(cls, run: Run) -> Row:
         """Make the row of a run, with the objectives that are of all its requests."""
         names, verdicts = run.result.names, run.result.verdicts
-        return cls(run.test, run.result, tuple(each for each in verdicts if name_of(each) not in names))
+        return cls(run.test, run.result, tuple(each for each in verdicts if each.slo.name not in names))
 
     @property
     def named(self) -> list[Row]:
         """The rows of the requests of a mix; empty where all requests are the same."""
         verdicts = getattr(self.result, "verdicts", ())
         return [
-            Row("", self.result[name], tuple(each for each in verdicts if name_of(each) == name), name)
+            Row("", self.result[name], tuple(each for each in verdicts if each.slo.name == name), name)
             for name in self.result.names
         ]
-
-
-def name_of(verdict: Verdict) -> str:
-    """Give the name of the requests that an objective is of; empty where it is of all."""
-    name: str = getattr(verdict.slo, "name", "")
-    return name
 
 
 def rows(runs: Sequence[Run]) -> list[Row]:
@@ -143,6 +140,8 @@ def remarks(result: Result) -> list[str]:
         remarks.append(f"the load {result.went_on}.")
     if result.error_rate >= 0.5:
         remarks.append(f"{result.error_rate} of requests failed.")
+    elif failing := _failing(result):
+        remarks.append(f"most requests to {failing} failed.")
     remarks += _redirects(result)
     remarks += explained(result)
     if queued := _queued(result):
@@ -157,6 +156,13 @@ def remarks(result: Result) -> list[str]:
             "use another generator (--load-generator=embedded)."
         )
     return remarks
+
+
+def _failing(result: Result) -> str:
+    """List the requests of a mix of which half or more failed."""
+    rows = [row for row in Row("", result).named if row.result.requests and row.result.error_rate >= 0.5]
+    more = f" and {counted(len(rows) - _MOST_NAMES, 'other name')}" if len(rows) > _MOST_NAMES else ""
+    return ", ".join(f"{row.name} ({row.result.error_rate})" for row in rows[:_MOST_NAMES]) + more
 
 
 def _redirects(result: Result) -> Iterator[str]:

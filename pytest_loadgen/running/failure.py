@@ -30,11 +30,11 @@ def raise_failure(result: JudgedResult, *, strict: bool) -> None:
     for each in services:
         if each.all_failed:
             _blame(each, result)
+    reasons = "".join(f"\n  {reason}" for reason in explained(result))
     if result.abort_reason:
-        raise SLOMissed(f"{result}, aborted: {result.abort_reason}{lines}")
+        raise SLOMissed(f"{result}, aborted: {result.abort_reason}{lines}{reasons}")
     outcomes = {verdict.outcome for verdict in result.verdicts}
     if "missed" in outcomes:
-        reasons = "".join(f"\n  {reason}" for reason in explained(result))
         raise SLOMissed(f"{result}{lines}{reasons}")
     if "invalid" in outcomes:
         of_baseline = result.baseline.result.problems if result.baseline.result else ()
@@ -42,6 +42,11 @@ def raise_failure(result: JudgedResult, *, strict: bool) -> None:
     for each in services:
         if each.error_rate >= BROKEN and not _may_fail(result):
             _blame(each, result)
+        for name in each.names:
+            part = each[name]
+            if part.requests and part.error_rate >= BROKEN and not part.plan.expects_default:
+                # Whether the generator was the limit is known of the whole load only.
+                _blame(part, result, name, each.problems)
     if "unclear" in outcomes and strict:
         raise SLOMissed(f"{result}{lines}\n  Unclear objectives fail because of --load-strict.")
 
@@ -58,12 +63,12 @@ def _may_fail(result: JudgedResult) -> bool:
     return result.plan.expects_default and (not objectives or decided)
 
 
-def _blame(failed: Result, result: JudgedResult) -> NoReturn:
+def _blame(failed: Result, result: JudgedResult, name: str = "", problems: tuple[str, ...] | None = None) -> NoReturn:
     """Raise what is at fault where most requests failed: the service, or the generator where that may be."""
-    others = failed.without_own_failures
-    if failed.problems and (not others.requests or others.error_rate < BROKEN):
-        raise InvalidRun(f"{failed}\n  {' '.join(failed.problems)}")
-    raise ServiceError(_describe_failures(failed, result))
+    others, problems = failed.without_own_failures, failed.problems if problems is None else problems
+    if problems and (not others.requests or others.error_rate < BROKEN):
+        raise InvalidRun(f"{failed}\n  {' '.join(problems)}")
+    raise ServiceError(_describe_failures(failed, result, name or failed.plan.name))
 
 
 def _by_name(failed: Result) -> str:
@@ -92,7 +97,7 @@ def _in_event_loop() -> bool:
     return True
 
 
-def _describe_failures(failed: Result, result: JudgedResult) -> str:
+def _describe_failures(failed: Result, result: JudgedResult, name: str) -> str:
     """Say how most or all requests failed, and what to look at."""
     plan, errors = failed.plan, failed.errors
     kinds = tally(failed.failures) or "none was sent"
@@ -100,7 +105,7 @@ def _describe_failures(failed: Result, result: JudgedResult) -> str:
     # Of two services that are loaded with the same request, the address says which.
     where = "" if result.against is None else f" of {plan.target.origin}"
     where += " (against=)" if failed is result.against else ""
-    said = f"{plan.name}{where}: {what} failed: {kinds}."
+    said = f"{name}{where}: {what} failed: {kinds}."
     if result.abort_reason:
         said += f" The load was aborted: {result.abort_reason}."
     reasons = "".join(f"\n  {reason}" for reason in explained(failed))

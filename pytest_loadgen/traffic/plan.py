@@ -232,16 +232,16 @@ class Plan:
         return tuple(request.target for request in self.mix) or (self.target,)
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """What no message may show, of all requests."""
-        return tuple(secret for target in self.targets for secret in target.secrets)
-
-    @property
     def name(self) -> str:
         """What is sent, in a few words: ``GET /search``, or ``mix of 3 requests``."""
         if len(self.mix) > 1:
             return f"mix of {len(self.mix)} requests"
         return self.mix[0].name if self.mix else self.target.name
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may show, of all requests."""
+        return tuple(secret for target in self.targets for secret in target.secrets)
 
     @property
     def expects_default(self) -> bool:

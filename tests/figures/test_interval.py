@@ -132,3 +132,12 @@ def test_the_first_reason_of_each_kind_is_kept() -> None:
     one, other = Interval(0, 1, reasons={"tls": "a"}), Interval(1, 1, reasons={"tls": "b", "protocol": "c"})
     for merge in (Interval.merge_parallel, Interval.concatenate):
         assert merge([one, other]).reasons == {"tls": "a", "protocol": "c"}
+
+
+def test_reasons_are_kept() -> None:
+    """JSON has the reasons; those of one name are not those of another."""
+    figures = {name: NamedFigures(outcomes={"503": 1}) for name in ("a", "b (a)")}
+    one = Interval(0, 1, outcomes={"503": 2}, names=figures, reasons={"503": "its body is empty (b (a))", "tls": "cut"})
+    assert Interval.from_dict(json.loads(json.dumps(one.as_dict()))).reasons == one.reasons
+    assert one.of("b (a)").reasons == one.reasons
+    assert one.of("a").reasons == {"tls": "cut"}

@@ -91,7 +91,7 @@ def test_unexpected_statuses(embedded: Embedded, answer: Answer, said: str, part
     """The first response with an unexpected status says what the service says."""
     with serving(answer, parts=parts) as url:
         result = run(embedded, url, "/")
-    assert explained(result) == [f"One of 20 responses of 503: {said}."]
+    assert explained(result) == [f"One of 20 responses with status 503: {said}."]
 
 
 def test_expected_ones_are_not_kept(embedded: Embedded) -> None:
@@ -100,8 +100,8 @@ def test_expected_ones_are_not_kept(embedded: Embedded) -> None:
         assert run(embedded, url, get("/404", expect=404)).errors == 0
         result = run(embedded, url, [get("/404", expect=404), get("/500", name="broken"), head("/501")], rate=60)
     assert explained(result) == [
-        "One of 10 responses of 500: its body is 'fine' (broken).",
-        "One of 10 responses of 501: its body is empty (HEAD /501).",
+        "One of 10 responses with status 500: its body is 'fine' (broken).",
+        "One of 10 responses with status 501: its body is empty (HEAD /501).",
     ]
 
 
@@ -134,7 +134,7 @@ def test_no_secrets(embedded: Embedded, workers: int) -> None:
     for request in fixed, filled:
         with serving(echo) as url:
             (said,) = explained(run(embedded, url, [request], workers))
-        assert said.startswith("One of 20 responses of 401: its body is 'bad [...] ")
+        assert said.startswith("One of 20 responses with status 401: its body is 'bad [...] ")
         assert "geheim" not in said
 
 
@@ -159,4 +159,4 @@ def test_large_filled_requests(embedded: Embedded) -> None:
     rows = each([{"text": "geheim" * 12_000}] * 3, exhausted="stop")
     with serving(lambda _, sent: (400, sent, {})) as url:
         result = run(embedded, url, [post("/", rows, content="{text}")])
-    assert explained(result) == ["One of 3 responses of 400: its body is '[...]'."]
+    assert explained(result) == ["One of 3 responses with status 400: its body is '[...]'."]

@@ -32,13 +32,6 @@ def verdict(slo: str, *rest: Any, **more: Any) -> Verdict:
     return Verdict(SLO.recorded(slo), *rest, **more)
 
 
-def named_objective(name: str) -> SLO:
-    """Give an objective that says of which requests it is."""
-    objective = SLO.parse("p99 < 100ms")
-    object.__setattr__(objective, "name", name)
-    return objective
-
-
 def plan(url: str, method: str = "GET", **options: Any) -> Plan:
     scheme, _, rest = url.partition("://")
     target = Target.of(

@@ -21,7 +21,6 @@ from tests.reports.examples import (
     WELL,
     compared,
     judged,
-    named_objective,
     verdict,
 )
 
@@ -136,5 +135,4 @@ def test_errors_of_a_mix() -> None:
 def test_limits_of_a_name() -> None:
     """An objective of one name is not drawn into the chart of all."""
     assert [limit.said for limit in charts(MIX).limits] == ["p99 < 100ms"]
-    named = replace(MIX.result.verdicts[0], slo=named_objective("order"))
-    assert charts(judged(MIX, named)).limits == []
+    assert charts(judged(MIX, verdict("p99 of order < 100ms", "met", "36ms", 0.03, 0.04))).limits == []

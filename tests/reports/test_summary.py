@@ -11,7 +11,7 @@ from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.target import Target
 from tests.builders.figures import interval, result
 from tests.builders.traffic import plan
-from tests.reports.examples import MIX, WELL, judged, named_objective
+from tests.reports.examples import MIX, WELL, judged, verdict
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,8 @@ def test_by_name() -> None:
 
 def test_objectives_of_a_name() -> None:
     """An objective that is of one name counts in that row only; one of a name that the load lacks, in its own row."""
-    named = [
-        replace(each, slo=named_objective(name)) for each, name in zip(MIX.result.verdicts, ("order", "x"), strict=True)
-    ]
-    made = rows([judged(MIX, *named)])
-    assert [COLUMNS["objectives"](row) for row in made] == ["1 missed", "", "1 met", ""]
+    named = [verdict("p99 of order < 100ms", "met", "36ms"), verdict("errors of x < 1%", "missed", "2%")]
+    assert [COLUMNS["objectives"](row) for row in rows([judged(MIX, *named)])] == ["1 missed", "", "1 met", ""]
 
 
 def test_remarks_of_a_mix() -> None:
@@ -109,7 +106,11 @@ def test_remarks_of_a_mix() -> None:
     assert "all responses to GET /search were redirects (100 × 302); load the address that they lead to." in remarks(
         made
     )
-    assert "One of 6 responses of 503: its body is 'no capacity' (order)." in remarks(MIX.result)
+    broken = {"a": NamedFigures(outcomes={"500": 60, "200": 40}), "b": NamedFigures(outcomes={"200": 100})}
+    requests = tuple(NamedRequest(name, Target.of("http://127.0.0.1/")) for name in broken)
+    half = result(interval({"500": 60, "200": 140}, names=broken), plan=replace(plan(), mix=requests))
+    assert "most requests to a (60%) failed." in remarks(half)
+    assert "One of 6 responses with status 503: its body is 'no capacity' (order)." in remarks(MIX.result)
 
 
 def test_a_load_that_went_on() -> None:

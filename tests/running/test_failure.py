@@ -1,6 +1,7 @@
 """What a load fails its test with."""
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -111,3 +112,55 @@ def test_which_of_two_services() -> None:
     found = loaded(*some(100, "503"), baseline=Baseline(other, paired=True))
     with pytest.raises(ServiceError, match=r"^GET / of http://[^ ]*: all 600 requests failed"):
         raise_failure(found, strict=False)
+
+
+def test_what_responses_said() -> None:
+    """The reasons that the generator knows are in every kind of failure, a line for each kind."""
+    reasons = {"409": "its body is 'twice'", "check": "the body lacks 'id'; its status is 200 and its body is empty"}
+    said = "\n  One of 300 responses with status 409: its body is 'twice'."
+    with pytest.raises(ServiceError, match=re.escape(f"Expected 200 (expect=).{said}")):
+        raise_failure(loaded(*some(50, reasons=reasons), load=plan(duration=6, expect=200)), strict=False)
+    with pytest.raises(SLOMissed, match=re.escape(said)):
+        raise_failure(loaded(*some(50, reasons=reasons), slo="errors == 0"), strict=False)
+    with pytest.raises(SLOMissed, match=re.escape(said)):
+        raise_failure(replace(loaded(*some(50, reasons=reasons)), abort_reason="errors > 10%"), strict=False)
+    said = (
+        "\n  One of 300 responses that failed the check: the body lacks 'id'; its status is 200 and its body is empty."
+    )
+    with pytest.raises(ServiceError, match=re.escape(f"300 of 600 requests failed: 300 × check.{said}")):
+        raise_failure(loaded(*some(50, "check", reasons=reasons), load=plan(duration=6, expect=200)), strict=False)
+
+
+def test_which_of_a_mix() -> None:
+    """Of a mix, the names that failed most are said."""
+    requests = tuple(NamedRequest(name, OTHER.target) for name in ("fine", "broken", "flaky"))
+    names = {
+        "fine": NamedFigures(outcomes={"200": 10}),
+        "broken": NamedFigures(outcomes={"503": 80}),
+        "flaky": NamedFigures(outcomes={"200": 5, "503": 5}),
+    }
+    found = loaded(*some(85, "503", names=names), slo="p99 < 500ms", load=replace(plan(duration=6), mix=requests))
+    with pytest.raises(ServiceError) as caught:
+        raise_failure(found, strict=False)
+    assert str(caught.value) == (
+        "mix of 3 requests: 510 of 600 requests failed: 510 × 503. By name: broken (480 of 480), flaky (30 of 60)."
+    )
+
+
+@pytest.mark.parametrize("slo", [(), "errors < 99%"])
+def test_half_of_one_name_is_not_what_was_expected(slo: Any) -> None:
+    """Where the expect= of one request says what success is, its failures fail the load, whatever its objectives."""
+    names = {
+        "fine": NamedFigures(outcomes={"200": 90}),
+        "order": NamedFigures(outcomes={"201": 5, "409": 5}),
+    }
+    for expect, fails in ((("201",), True), (("201", "409"), False), (("2xx", "3xx"), False)):
+        requests = (NamedRequest("fine", OTHER.target), NamedRequest("order", OTHER.target, expect=expect))
+        mixed = replace(plan(duration=6), mix=requests)
+        made = [interval({"200": 90, "201": 5, "409": 5}, start=at, names=names) for at in range(6)]
+        found = loaded(*made, slo=slo, load=mixed)
+        if fails:
+            with pytest.raises(ServiceError, match=r"^order: 30 of 60 requests failed: 30 × 409\. Expected 201"):
+                raise_failure(found, strict=False)
+        else:
+            raise_failure(found, strict=False)

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -248,7 +248,7 @@ def _max_duration(plan: Plan) -> float:
 
 def _interval(figures: Figures, plan: Plan) -> Interval:
     names = zip((request.name for request in plan.mix), (NamedFigures(*each) for each in figures.names), strict=True)
-    secrets = [secret for target in plan.targets for secret in target.secrets] if figures.reasons else []
+    secrets = plan.secrets if figures.reasons else ()
     return Interval(
         start=figures.start,
         seconds=figures.seconds,
@@ -268,7 +268,7 @@ def _interval(figures: Figures, plan: Plan) -> Interval:
     )
 
 
-def _reason(kind: str, evidence: Evidence, secrets: list[str]) -> str:
+def _reason(kind: str, evidence: Evidence, secrets: Sequence[str]) -> str:
     """Write what was wrong with a request, without secrets."""
     why = redact(evidence.why, secrets)
     name = f" ({evidence.name})" if evidence.name else ""
