@@ -28,10 +28,13 @@ def _rows(plan: Plan) -> Iterator[tuple[int, int]]:
     No two parts use the same row.
     """
     sent = [0] * len(plan.mix)
+    parts, part = plan.parts, plan.part
+    if plan.closed:
+        for number in _sequence(plan):
+            yield number, sent[number] * parts + part
+            sent[number] += 1
     for place, number in enumerate(_sequence(plan)):
-        if plan.closed:
-            yield number, sent[number] * plan.parts + plan.part
-        elif place % plan.parts == plan.part:
+        if place % parts == part:
             yield number, sent[number]
         sent[number] += 1
 
