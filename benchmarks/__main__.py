@@ -5,7 +5,7 @@ from importlib import import_module
 
 from benchmarks import machine
 
-NAMES = ("throughput", "open_loop", "truth", "memory", "startup", "gate", "comparing", "engines", "scale")
+NAMES = ("throughput", "open_loop", "truth", "memory", "startup", "gate", "comparing", "engines", "scale", "traffic")
 
 
 def main() -> None:

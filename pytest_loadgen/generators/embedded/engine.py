@@ -333,6 +333,10 @@ class Engine:
 
     def _give(self, connection: Connection) -> bool:
         """Make the next request of the mix that of a connection; return whether there is one."""
+        if not self._with_data:
+            kind = next(self._kinds)
+            connection.take(kind, kind.message)
+            return True
         if next_one := self._next():
             connection.take(*next_one)
         return next_one is not None

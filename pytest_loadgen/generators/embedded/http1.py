@@ -203,10 +203,15 @@ class Connection:
 
     def take(self, kind: Kind, message: bytes) -> None:
         """Make this the request that is sent next."""
-        changes = kind.is_head != self.kind.is_head
-        self.kind, self.number = kind, kind.number
-        self._request, self._size = message, len(message)
-        if changes and self._socket is not None:
+        before = self.kind
+        if kind is before:
+            self._request, self._size = message, len(message)
+            return
+        self.kind = kind
+        self.number = kind.number
+        self._request = message
+        self._size = len(message)
+        if kind.is_head is not before.is_head and self._socket is not None:
             self._new_parser()
 
     @property
