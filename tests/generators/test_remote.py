@@ -707,7 +707,7 @@ def test_chosen_by_address_and_by_configuration(
         listed = pytester.run(sys.executable, "-m", "pytest_loadgen", "generators")
     listed.stdout.fnmatch_lines(
         [
-            f"lab *{guarded.address} *embedded * schedule *rate*",
+            f"lab *{guarded.address} *embedded * scheduled *rate*",
             "gone *gone (127.0.0.1:1) is not available: *onnection refused*",
         ]
     )

@@ -152,7 +152,7 @@ def test_a_configured_program_is_meant_from_its_configuration(suite: pytest.Pyte
     program.chmod(0o755)
     suite.makepyprojecttoml(f"{TOML}\n[tool.pytest-loadgen.generators.fortio]\nprogram = 'bin/mine'\n")
     result = suite.run(sys.executable, "-m", "pytest_loadgen", "generators")
-    result.stdout.fnmatch_lines([f"fortio *{program} *9.8.7 *schedule *"])
+    result.stdout.fnmatch_lines([f"fortio *{program} *9.8.7 *scheduled *"])
 
 
 def test_two_of_a_name_are_refused(suite: pytest.Pytester) -> None:
