@@ -252,8 +252,8 @@ def test_change_of_a_result() -> None:
     ("metric", "message"),
     [
         ("errors", r"change\('errors'\): errors cannot be compared with a baseline"),
-        ("p9x", "change('p9x'): 'p9x' is not a metric"),
-        ("p50 < 5ms", "change('p50 < 5ms'): unexpected '<': write a metric only"),
+        ("p9x", r"change\('p9x'\): 'p9x' is not a metric"),
+        ("p50 < 5ms", r"change\('p50 < 5ms'\): unexpected '<': write a metric only"),
         ("p50", r"change\('p50'\): there is no baseline: use --load-compare NAME, or against="),
     ],
 )

@@ -34,6 +34,8 @@ WRONG: list[tuple[str, Any]] = [
     ("expect", 999),
     ("expect", []),
     ("expect", 2.5),
+    ("check", 5),
+    ("check", ""),
     ("ready_timeout", -1),
     ("ready_timeout", "soon"),
     ("generator", "nope"),
