@@ -33,6 +33,12 @@ def wall() -> float:
     return _wall()()
 
 
+def slept() -> float:
+    """Return how long this machine has slept since it was started, in seconds; 0 where the system does not say."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return 0.0 if boot is None else _Real.clock(boot) - monotonic()
+
+
 def sleep(seconds: float) -> None:
     """Wait."""
     _Real.sleep(seconds)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_loadgen import clock
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.units import Duration
 from pytest_loadgen.wording import printable
@@ -71,7 +71,7 @@ def _acquire(
     descriptor: int, path: Path, kind: int, *, longest_wait: float, waiting: Callable[[str], None], may_pass: bool
 ) -> bool:
     """Wait for the lock, and return whether it is held; False where its holder is to be passed."""
-    begun = time.monotonic()
+    begun = clock.monotonic()
     told, idle_since = False, None
     while True:
         try:
@@ -79,7 +79,7 @@ def _acquire(
             return True
         except BlockingIOError:
             pass
-        now = time.monotonic()
+        now = clock.monotonic()
         if now - begun > min(_BEFORE_TELLING, longest_wait):
             holder = _holder(descriptor)
             if not told:
@@ -93,9 +93,9 @@ def _acquire(
             idle_since = (idle_since or now) if may_pass and holder.is_idle else None
             if idle_since and now - idle_since > _BEFORE_PASSING:
                 return False
-            time.sleep(10 * _BETWEEN_TRIES)
+            clock.sleep(10 * _BETWEEN_TRIES)
         else:
-            time.sleep(_BETWEEN_TRIES)
+            clock.sleep(_BETWEEN_TRIES)
 
 
 def _open(path: Path) -> int:

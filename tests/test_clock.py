@@ -3,14 +3,16 @@
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_loadgen import clock
-from pytest_loadgen.errors import GeneratorError, ServiceError
+from pytest_loadgen.errors import GeneratorError, LoadError, ServiceError
+from pytest_loadgen.file_lock import locked
 from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.generators.embedded.worker import Worker
 from pytest_loadgen.running import runner
@@ -18,7 +20,7 @@ from pytest_loadgen.testing.service import Server
 from pytest_loadgen.traffic.options import plan_of
 from pytest_loadgen.workers.distributed import Distributed
 
-Stop = Callable[[], AbstractContextManager[Any]]
+Stop = AbstractContextManager[Any]
 
 
 def frozen() -> AbstractContextManager[Any]:
@@ -49,21 +51,23 @@ def patched() -> Iterator[None]:
 
 @pytest.fixture(params=[frozen, travelled, patched])
 def stopped(request: pytest.FixtureRequest) -> Iterator[Stop]:
-    """What stops time; a wait that never ends is ended."""
+    """What stops time, made here: where it is not installed, a test is skipped before it starts anything."""
 
     def ring(*_: object) -> None:
         raise TimeoutError("it hangs")
 
+    stop = request.param()
+    # A wait that never ends is ended.
     before = signal.signal(signal.SIGALRM, ring)
     signal.alarm(20)
-    yield request.param
+    yield stop
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
 
 
 def test_the_clock_goes_on(stopped: Stop) -> None:
     before, wall = clock.monotonic(), clock.wall()
-    with stopped():
+    with stopped:
         clock.sleep(0.02)
         assert 0.02 <= clock.monotonic() - before < 10
         assert 0.02 <= clock.wall() - wall < 10
@@ -73,12 +77,19 @@ def test_a_service_that_is_down(stopped: Stop, embedded: Embedded) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     plan = plan_of(f"http://127.0.0.1:{port}", {"ready_timeout": 0.3})
-    with stopped(), pytest.raises(ServiceError, match="does not accept connections after 300ms"):
+    with stopped, pytest.raises(ServiceError, match="does not accept connections after 300ms"):
         runner.run(plan, embedded)
 
 
+def test_a_wait_for_another_load_ends(stopped: Stop, tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    expected = pytest.raises(LoadError, match="timed out after 300ms")
+    with locked(path, longest_wait=0), stopped, expected, locked(path, longest_wait=0.3):
+        pass
+
+
 def test_workers_start_together(stopped: Stop, embedded: Embedded, server: Server) -> None:
-    with stopped():
+    with stopped:
         result = runner.run(plan_of(server.url, {"rate": 100, "duration": 1}), Distributed(embedded, 2))
     assert result.outcomes == {"200": 100}
 
@@ -86,7 +97,7 @@ def test_workers_start_together(stopped: Stop, embedded: Embedded, server: Serve
 def test_a_process_that_does_not_respond(stopped: Stop, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_loadgen.generators.embedded.worker._LATEST", -0.8)
     worker = Worker()
-    with stopped():
+    with stopped:
         worker._process.send_signal(signal.SIGSTOP)
         with pytest.raises(GeneratorError, match="did not respond and was killed"):
             list(worker.run(plan_of(server.url, {"rate": 10, "duration": 0.5, "timeout": 0.5})))

@@ -11,15 +11,15 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import IO
 
+from pytest_loadgen import clock
 from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.units import Duration
 
@@ -38,8 +38,6 @@ _EXCERPT = 1000
 # A program of which a thread waited for a CPU for this part of the time between two looks, while it hardly ran, was
 # kept from running.
 _STARVED = 0.8
-# The monotonic clock, by a function that tests do not replace.
-_now = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 # No generator sends its load to a proxy: that would be past the check of the host.
 PROXY_VARIABLE = re.compile(r".*_proxy", re.IGNORECASE)
 
@@ -87,7 +85,7 @@ class Process:
         """
         self._folder, self._program, self._messages = folder, argv[0], messages
         self._lock = threading.Lock()
-        self._started = _now()
+        self._started = clock.monotonic()
         wrapper = _parent_death_wrapper() if die_with_parent else ()
         try:
             self._process = subprocess.Popen(  # noqa: S603  # what the user configured
@@ -117,9 +115,9 @@ class Process:
 
     def wait(self, seconds: float) -> CommandOutput | None:
         """Wait until it ends, and return its output; or None if it is still running after this time."""
-        deadline = _now() + seconds
-        while self._ended is None or (self._pipes.get_map() and _now() < self._ended + _LINGER):
-            left = deadline - _now()
+        deadline = clock.monotonic() + seconds
+        while self._ended is None or (self._pipes.get_map() and clock.monotonic() < self._ended + _LINGER):
+            left = deadline - clock.monotonic()
             if left <= 0 and self._ended is None:
                 return None
             self._read(min(max(left, 0.0), _POLL))
@@ -161,7 +159,7 @@ class Process:
     def _read(self, seconds: float) -> None:
         if not self._pipes.get_map():
             # It has closed both, and is about to end.
-            time.sleep(min(seconds, _POLL / 10))
+            clock.sleep(min(seconds, _POLL / 10))
         for key, _ in self._pipes.select(seconds) if self._pipes.get_map() else ():
             pipe: IO[bytes] = key.fileobj  # type: ignore[assignment]  # these are what was registered
             if data := os.read(pipe.fileno(), _CHUNK):
@@ -177,13 +175,13 @@ class Process:
                 pid, status, usage = os.wait4(self._process.pid, options)
                 if pid and not (os.WIFSTOPPED(status) or os.WIFCONTINUED(status)):
                     self._process.returncode = os.waitstatus_to_exitcode(status)
-                    self._ended = _now()
+                    self._ended = clock.monotonic()
                     self._cpu = usage.ru_utime + usage.ru_stime
                     self._stops.note(self._ended, stopped=False)
                 elif pid:
-                    self._stops.note(_now(), stopped=os.WIFSTOPPED(status))
+                    self._stops.note(clock.monotonic(), stopped=os.WIFSTOPPED(status))
                 else:
-                    self._stops.look(_now())
+                    self._stops.look(clock.monotonic())
                     break
 
 
@@ -238,7 +236,7 @@ class _Stops:
         self._pid, self._started = pid, started
         self._stopped_at: float | None = None
         self._looked = started
-        self._slept = _sleep_of_machine()
+        self._slept = clock.slept()
         self._times: dict[str, tuple[int, int]] = {}
         self.found: list[tuple[float, float]] = []
 
@@ -252,7 +250,7 @@ class _Stops:
 
     def look(self, now: float) -> None:
         """See how long its threads waited for a CPU since the last look, and whether the machine slept."""
-        slept = _sleep_of_machine()
+        slept = clock.slept()
         if slept - self._slept > _POLL:
             self.found.append((self._looked - self._started, slept - self._slept))
         self._slept = slept
@@ -273,12 +271,6 @@ class _Stops:
                 ran, waited, *_ = map(int, (task / "schedstat").read_text(encoding="ascii").split())
                 times[task.name] = ran, waited
         return times
-
-
-def _sleep_of_machine() -> float:
-    """Return how long this machine has slept, in seconds, since it was started; 0 where the system does not say."""
-    boot = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.clock_gettime(boot) - _now() if boot is not None else 0.0
 
 
 class _FullCapture:

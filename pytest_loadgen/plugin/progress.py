@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from pytest_loadgen import clock
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.windows import HALF_INTERVAL
@@ -34,12 +34,12 @@ class LiveLine:
         self._capture = capture
         self._plan = plan
         self._longest = longest
-        self._begun = time.monotonic()
+        self._begun = clock.monotonic()
         self._errors = 0
 
     def started(self) -> None:
         """Count the time from now on."""
-        self._begun = time.monotonic()
+        self._begun = clock.monotonic()
         self._clear()
 
     def show(self, interval: Interval, generator: str = "") -> None:

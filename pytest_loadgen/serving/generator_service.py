@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +17,7 @@ from typing import NoReturn
 
 import grpc
 
+from pytest_loadgen import clock
 from pytest_loadgen.errors import LoadError, PlanError, ServiceError
 from pytest_loadgen.generators import loadgen_pb2 as pb
 from pytest_loadgen.generators import messages
@@ -128,7 +128,7 @@ class GeneratorService:
         """Take no more loads; return how long the current one may still take, in seconds."""
         self._draining.set()
         self._queue.wake()
-        return max(0.0, self._deadline - time.monotonic())
+        return max(0.0, self._deadline - clock.monotonic())
 
     def _run(self, entry: LogEntry, request: pb.Plan, context: grpc.ServicerContext) -> Iterator[pb.Interval]:
         generator = self._named(request.generator)
@@ -136,7 +136,7 @@ class GeneratorService:
             folder = stack.enter_context(TemporaryDirectory(prefix="pytest-loadgen-"))
             entry.plan = plan = self._checked(generator, messages.read_plan(request, Path(folder)))
             stack.enter_context(self._turn(plan, context))
-            self._deadline = time.monotonic() + _max_duration(plan)
+            self._deadline = clock.monotonic() + _max_duration(plan)
             running = generator.run(plan)
             stack.callback(_close, running)
             if not context.add_callback(_closer(running)):
@@ -158,7 +158,7 @@ class GeneratorService:
         """Return the plan with the address of its service. Raises LoadError or StatusError."""
         check(generator, plan, self._registry)
         target = plan.target
-        if plan.start_at is not None and (delay := plan.start_at - time.time()) > _MAX_START_DELAY:
+        if plan.start_at is not None and (delay := plan.start_at - clock.wall()) > _MAX_START_DELAY:
             raise PlanError(f"the load would start in {Duration(delay)}: do the clocks of both machines agree?")
         if target.unix:
             # The service behind it may trust whoever is on this machine, which the client is not.
@@ -236,7 +236,7 @@ def _client(context: grpc.ServicerContext) -> str:
 
 def _max_duration(plan: Plan) -> float:
     """Return how long a load may take, in seconds."""
-    delay = max(0.0, plan.start_at - time.time()) if plan.start_at else 0.0
+    delay = max(0.0, plan.start_at - clock.wall()) if plan.start_at else 0.0
     return delay + plan.warmup + plan.duration + 2 * plan.timeout + _GRACE
 
 
