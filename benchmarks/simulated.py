@@ -197,7 +197,7 @@ def together(runs: int) -> None:
         ("Service", "each at 5 %, at the end", "together, at each look"),
         rows,
     )
-    # Twice the standard deviation of a share of so many runs.
+    # By chance, the measured share is above the true one by up to two standard errors.
     most = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / runs)
     for service, share in found.items():
         report.expected(f"{service}: any missed in at most {most:.1%}", report.percent(share), share <= most)

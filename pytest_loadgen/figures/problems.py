@@ -21,14 +21,14 @@ T = TypeVar("T", "Interval", "NamedFigures")
 LATE = 0.010
 _SATURATED = 0.95
 _THROTTLED = 0.05
-# A generator that did not run for this part of the time, or for so many seconds at all, was stopped.
+# A generator counts as stalled if it did not run for this share of the load, or for this many seconds in all.
 _STALLED, _LONG_STALL = 0.01, 0.5
-# A request for which the generator took this part of the timeout may have timed out because of that.
+# If the generator itself took this share of the timeout, a timeout may be its own fault and not the service's.
 _MUCH_OF_TIMEOUT = 0.25
 _IDLE = 0.5
 _LIMIT = "the generator was the limit"
-# The methods whose requests may be refused when they come again, the share of 4xx of which this is said, and statuses
-# that have other reasons.
+# Repeating an identical request with one of these methods may be refused. At this share of 4xx responses the result
+# says so; these statuses have other causes and do not count.
 _CHANGES = frozenset({"POST", "PUT", "PATCH"})
 _MOST_REFUSED = 0.95
 _NOT_REPEATED = frozenset({"408", "429"})

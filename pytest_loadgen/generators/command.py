@@ -142,7 +142,7 @@ class Command(LoadGenerator, ABC):
 
 
 def secret_part(target: Target) -> str:
-    """Name the first header or field of the query that looks secret; empty if there is none."""
+    """Return which header or query field looks like a secret, as words for a message; empty if none does."""
     for name, value in target.headers:
         if secret_name(name.decode("latin-1"), value.decode("latin-1")):
             return f"the header {name.decode('latin-1')}"
