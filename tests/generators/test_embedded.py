@@ -372,7 +372,7 @@ def test_a_service_that_reads_a_request_and_ends_the_connection_has_failed_it(
 def test_a_service_that_closes_idle_connections_is_healthy(run: Run, authority: trustme.CA, tls: bool) -> None:
     """Each connection is closed before its next request is due, and that is no error."""
     context = _server_context(authority) if tls else None
-    with Peculiar(lambda connection, request: OK, context, idle=0.4) as service:
+    with Peculiar(lambda connection, request: OK, context, idle=0.1) as service:
         result = run(service.url, rate=200, duration=3, connections=100, verify=False)
         assert len(service.connections) > 101
     assert result.outcomes == {"200": 600}
