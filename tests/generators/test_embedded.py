@@ -373,9 +373,9 @@ def test_a_service_that_closes_idle_connections_is_healthy(run: Run, authority: 
     """Each connection is closed before its next request is due, and that is no error."""
     context = _server_context(authority) if tls else None
     with Peculiar(lambda connection, request: OK, context, idle=0.1) as service:
-        result = run(service.url, rate=200, duration=3, connections=100, verify=False)
-        assert len(service.connections) > 101
-    assert result.outcomes == {"200": 600}
+        result = run(service.url, rate=3, duration=2, connections=1, verify=False)
+        assert len(service.connections) >= 6
+    assert result.outcomes == {"200": 6}
 
 
 def test_requests_that_are_not_idempotent_are_not_retried(run: Run, server: Server) -> None:
