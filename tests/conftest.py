@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from pytest_loadgen.generators.embedded import Embedded
     from pytest_loadgen.testing.service import Server
 
 pytest_plugins = ["pytester"]
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 # Outputs of real programs whose licenses do not allow a copy in this repository: a folder beside it has them.

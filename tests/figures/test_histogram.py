@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 from hdrh.histogram import HdrHistogram
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_loadgen.figures.histogram import MASKS, Histogram, rank
@@ -130,7 +130,6 @@ def test_merging(latencies: list[float]) -> None:
 
 
 @given(HISTOGRAMS)
-@settings(deadline=None)
 def test_encoding(original: Histogram) -> None:
     """Nothing is lost in HdrHistogram's text, nor in a pickle."""
     assert Histogram.decode(original.encode()) == original
@@ -241,7 +240,6 @@ def test_wide_adds_up(wide: Histogram, fine: Histogram, limit: float) -> None:
 
 
 @given(WIDE)
-@settings(deadline=None)
 def test_wide_encoding(wide: Histogram) -> None:
     """How wide the buckets are survives, and other tools read the rest."""
     assert Histogram.decode(wide.encode()) == wide

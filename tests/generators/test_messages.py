@@ -117,7 +117,7 @@ descriptions = st.builds(
     max_duration=st.floats(1, 1e6) | st.just(math.inf),
     generators=st.lists(names).map(tuple),
 )
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @quick

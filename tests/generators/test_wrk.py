@@ -449,7 +449,7 @@ def corrected(original: Counter[int], expected: int) -> Counter[int]:
     return counts
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     some.dictionaries(some.integers(0, 3000), some.integers(1, 50), min_size=1),
     some.integers(1, 5),

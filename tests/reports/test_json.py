@@ -104,7 +104,7 @@ def closed(schema: Any) -> Any:
 STRICT = Draft202012Validator(closed(DOCUMENT))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(record=RECORDS)
 def test_round_trip(record: Record) -> None:
     """Any record matches the schema, and is the same after reading."""

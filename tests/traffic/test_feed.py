@@ -65,7 +65,7 @@ def test_a_list_is_tried_before_the_load() -> None:
         plan(get("/{id}", each(rows)))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.integers(1, 9), min_size=1, max_size=3),
     st.integers(1, 5),

@@ -238,7 +238,7 @@ recorded = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(entries=st.lists(st.fixed_dictionaries({"request": recorded | anything}) | anything, max_size=3))
 def test_whatever_is_in_the_file(tmp_path: Path, entries: list[Any]) -> None:
     """It becomes requests that can be built, or an error that a person can read."""

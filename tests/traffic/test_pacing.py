@@ -6,7 +6,7 @@ from statistics import mean, pstdev
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_loadgen.traffic.pacing import schedule
@@ -78,7 +78,6 @@ def test_warmup(plan: Plan, warmup: float) -> None:
     assert times[len(before) :] == list(schedule(cold))
 
 
-@settings(deadline=None)
 @given(PLANS, st.integers(1, 6), st.integers(1, 6))
 def test_parts(plan: Plan, parts: int, more: int) -> None:
     """The schedules of the parts add up to the plan's; those of the parts of a part, to that part's."""
