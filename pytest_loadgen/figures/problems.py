@@ -58,6 +58,8 @@ def explained(result: Result) -> list[str]:
 
 def _repeated(result: Result) -> Iterator[str]:
     """Report requests that all but the first few are refused, it seems because they are all the same."""
+    if result.plan.is_mix and not result.names:
+        return
     for request in result.plan.mix or (NamedRequest(result.plan.name, result.plan.target),):
         if request.has_data or request.target.method not in _CHANGES:
             continue

@@ -64,16 +64,26 @@ class Result:
         return best, worst
 
     def __getitem__(self, name: str) -> Self:
-        """Give the result of the requests of one name. Raises KeyError where the load has no such request."""
+        """Give the result of the requests of one name.
+
+        Raises KeyError where the load has no such request, or its generator counts the requests of all names together.
+        """
         plan = self.plan.only(name)
-        # A single request has all figures.
-        intervals = tuple(each.of(name) for each in self.intervals) if self.names else self.intervals
-        return replace(self, plan=plan, intervals=intervals)
+        if not self.plan.is_mix:
+            return replace(self, plan=plan)  # a single request has all figures
+        if not self.names:
+            raise KeyError(
+                f"no figures of {name!r}: {self.generator} does not tell the requests of a mix apart; "
+                "use another generator (--load-generator=embedded)"
+            )
+        return replace(self, plan=plan, intervals=tuple(each.of(name) for each in self.intervals))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the requests of a mix; empty where all requests are the same."""
-        return tuple(request.name for request in self.plan.mix) if len(self.plan.mix) > 1 else ()
+        """The names of the requests of a mix; empty where all are the same, or were counted together."""
+        if not self.plan.is_mix or not (any(each.names for each in self.intervals) or not self.requests):
+            return ()
+        return tuple(request.name for request in self.plan.mix)
 
     @cached_property
     def by_service_time(self) -> Self:

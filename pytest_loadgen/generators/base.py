@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Set
 from contextlib import suppress
 from types import UnionType
 from typing import Any, Protocol, Self
@@ -145,6 +145,8 @@ class Wrapper(LoadGenerator):
 
 # What it is that a generator cannot do, and the option that leaves it out.
 _INSTEAD = {
+    "mix": "send several requests in one load: use one request",
+    "names": "tell the requests of a mix apart: use objectives and an expect= for all of them",
     "rate": "keep a rate: use rate='max'",
     "max": "send as fast as the service responds (rate='max'): set a rate",
     "poisson": "send at random moments (arrivals='poisson'): use arrivals='constant'",
@@ -152,11 +154,11 @@ _INSTEAD = {
 }
 
 
-def check(generator: LoadGenerator, plan: Plan, others: Iterable[LoadGenerator] = ()) -> None:
-    """Refuse a plan that a generator does not support, and name those of the others that do. Raises PlanError."""
-    if missing := plan.needs - generator.features:
+def check(generator: LoadGenerator, needs: Set[str], others: Iterable[LoadGenerator] = ()) -> None:
+    """Refuse a load that needs what a generator does not support, and name the others that do. Raises PlanError."""
+    if missing := needs - generator.features:
         # A remote generator would have to be asked, and may not be reachable.
-        able = sorted(other.name for other in others if not other.remote and plan.needs <= other.features)
+        able = sorted(other.name for other in others if not other.remote and needs <= other.features)
         if len(missing) == 1 and (instead := _INSTEAD.get(*missing)):
             or_else = f", or another generator: {', '.join(able)}." if able else "."
             raise PlanError(f"{generator.name} cannot {instead}{or_else}")
@@ -166,4 +168,9 @@ def check(generator: LoadGenerator, plan: Plan, others: Iterable[LoadGenerator] 
 
 
 # What users write for a feature, where its name does not say so.
-_WRITTEN = {"mix": "mixes of several requests", "data": "data (each())", "check": "checks of responses (check=)"}
+_WRITTEN = {
+    "mix": "mixes of several requests",
+    "names": "figures by name",
+    "data": "data (each())",
+    "check": "checks of responses (check=)",
+}

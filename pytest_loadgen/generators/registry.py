@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.generators import base, settings
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.remote import SCHEME, Remote
-from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.wording import did_you_mean
 
 
@@ -54,9 +53,9 @@ class Registry:
         for generator in self._generators.values():
             generator.close()
 
-    def check(self, generator: LoadGenerator, plan: Plan) -> None:
-        """Refuse a plan that a generator does not support, and name those that do. Raises PlanError."""
-        base.check(generator, plan, self)
+    def check(self, generator: LoadGenerator, needs: Set[str]) -> None:
+        """Refuse a load that needs what a generator does not support, and name those that do. Raises PlanError."""
+        base.check(generator, needs, self)
 
     def _configured(self, name: str, table: Mapping[str, Any]) -> LoadGenerator:
         """Derive a generator from the one that the table's `use` names, by default the one of the same name."""

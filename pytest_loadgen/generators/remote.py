@@ -184,7 +184,7 @@ class Remote(LoadGenerator):
         from pytest_loadgen.generators import messages
 
         received = False
-        checker = _PlanChecker(plan)
+        checker = _PlanChecker(plan, by_name="names" in self.features)
         # Before the first interval the load may wait for others there; from then on it goes as planned.
         late = threading.Event()
 
@@ -303,8 +303,9 @@ class _RemoteLoad(Running):
 class _PlanChecker:
     """Checks the intervals of a server, which may be wrong, against the plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, by_name: bool) -> None:
         self._plan = plan
+        self._by_name = by_name and plan.is_mix
         self._end = self._total_latency = 0.0
         self._late = self._intervals = 0
         self._names = {request.name for request in plan.mix}
@@ -328,7 +329,7 @@ class _PlanChecker:
             raise ValueError(f"it has {interval.requests:,} requests and was throttled for {interval.throttled:g} s")
         if unknown := interval.names.keys() - self._names:
             raise ValueError(f"it has figures of {len(unknown):,} names that are not in the plan")
-        if len(self._names) > 1 and interval.requests and not interval.names:
+        if self._by_name and interval.requests and not interval.names:
             raise ValueError("it lacks the figures by name")
         self._end = max(self._end, end)
         self._total_latency += interval.latency.mean * interval.latency.count + self._plan.timeout * interval.unanswered

@@ -1,4 +1,4 @@
--- The hook of pytest-loadgen in wrk and wrk2: it sends the request in a file, byte for byte, and
+-- The hook of pytest-loadgen in wrk and wrk2: it sends the requests in files, byte for byte, and
 -- prints the figures of the run in one line of JSON at the end.
 
 local function content(name)
@@ -8,7 +8,7 @@ local function content(name)
    return text
 end
 
-local bytes, address = content("request"), content("address")
+local address = content("address")
 local is_wrk2 = wrk.time_us ~= nil -- only wrk2 has it
 
 -- The host name in the URL is for TLS; the connection goes to the address that was checked.
@@ -17,12 +17,20 @@ function wrk.lookup(_, service)
    return lookup(address, service)
 end
 
+-- The requests in the order in which they are sent, until it repeats.
+local order, requests = {}, {}
+for number in content("order"):gmatch("%d+") do
+   requests[number] = requests[number] or content("request" .. number)
+   order[#order + 1] = requests[number]
+end
+local length = #order
+
 function wrk.format()
-   return bytes
+   return order[1]
 end
 
 -- The programs send lost requests again and do not report how often: so requests are counted here.
-sent, answered = 0, 0
+sent, answered, offset = 0, 0, 0
 
 -- Nor does wrk2 report how late it was itself. It certainly was late while a request was due and the
 -- thread had no request in flight on any connection, so that it was not waiting for a response. When
@@ -78,7 +86,7 @@ function request()
    if now then
       note_lateness(now)
    end
-   return bytes
+   return order[(offset + sent - 1) % length + 1]
 end
 
 -- The time in microseconds, which wrk does not provide; unavailable without LuaJIT.
@@ -161,6 +169,8 @@ local threads = {}
 function setup(thread)
    -- The program asks the first thread for one more request, to validate it.
    thread:set("sent", #threads == 0 and -1 or 0)
+   -- Each thread keeps the weights by itself; two do not send the same at the same time.
+   thread:set("offset", math.floor(#threads * length / 2))
    threads[#threads + 1] = thread
 end
 

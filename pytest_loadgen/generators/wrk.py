@@ -26,7 +26,7 @@ class Wrk(WrkCommand):
     """
 
     name = "wrk"
-    features = frozenset({"http", "https", "max", "body"})
+    features = frozenset({"http", "https", "max", "body", "mix"})
     reserved_args: ClassVar = WrkCommand.reserved_args | {"--timeout": "timeout=", "-T": "timeout="}
     program = kind = "wrk"
     install_hint = "https://github.com/wg/wrk"

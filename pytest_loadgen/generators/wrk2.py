@@ -59,7 +59,7 @@ class Wrk2(WrkCommand):
     """
 
     name = "wrk2"
-    features = frozenset({"http", "https", "rate", "body"})
+    features = frozenset({"http", "https", "rate", "body", "mix"})
     added_latency = Duration("2ms")
     max_duration = 8.0
     program = kind = "wrk2"

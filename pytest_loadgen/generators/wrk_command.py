@@ -6,11 +6,14 @@ import resource
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import islice
 from typing import ClassVar
 
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.generators.command import Command
 from pytest_loadgen.generators.process import query
+from pytest_loadgen.traffic import feed
+from pytest_loadgen.traffic.mix import LONGEST_PERIOD, period
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
 
@@ -63,11 +66,13 @@ class WrkCommand(Command, ABC):
         )
 
     def files(self, plan: Plan) -> Mapping[str, bytes]:
-        """Return the hook, and the files that it reads."""
+        """Return the hook, and the files that it reads: each request, and the order in which they are sent."""
         target = plan.target
         address = target.address[0] if isinstance(target.address, tuple) else target.host.strip("[]")
         hook = resources.files(__package__).joinpath(_HOOK).read_bytes()
-        return {_HOOK: hook, "request": _request(target), "address": address.encode()}
+        requests = {f"request{number}": _request(each) for number, each in enumerate(plan.targets)}
+        order = " ".join(map(str, _order(plan)))
+        return {_HOOK: hook, **requests, "order": order.encode(), "address": address.encode()}
 
     def _argv(self, plan: Plan, *special: str, threads: int, connections: int) -> Sequence[str]:
         """Return the arguments that both take. Raises PlanError for what neither supports."""
@@ -76,8 +81,13 @@ class WrkCommand(Command, ABC):
             raise PlanError(
                 f"{self.name} supports whole seconds only (got {seconds}); choose duration and rounds accordingly"
             )
-        if target.method == "HEAD":
+        if any(each.method == "HEAD" for each in plan.targets):
             raise PlanError(f"{self.name} does not support HEAD: it waits for a body, and those responses have none")
+        if plan.is_mix and (repeated := _period(plan)) > LONGEST_PERIOD:
+            raise PlanError(
+                f"{self.name} supports weights that repeat within {LONGEST_PERIOD:,} requests, and these do within "
+                f"{repeated:,}: round them"
+            )
         handles, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if connections + _OTHER_FILES > handles:
             raise PlanError(
@@ -96,6 +106,15 @@ def _identify(path: str) -> str:
     if "--connections" not in usage:
         return ""
     return "wrk2" if "--rate" in usage else "wrk"
+
+
+def _period(plan: Plan) -> int:
+    return period([request.weight for request in plan.mix])
+
+
+def _order(plan: Plan) -> list[int]:
+    """Return the numbers of the requests in the order in which they are sent, until it repeats."""
+    return list(islice(feed.order(plan), _period(plan))) if plan.is_mix else [0]
 
 
 def _request(target: Target) -> bytes:

@@ -33,9 +33,10 @@ class Baseline:
         """Give the same of the requests of one name."""
         if self.result is None:
             return self
-        if name not in {request.name for request in self.result.plan.mix}:
-            return Baseline(missing=f"the baseline has no request named {name!r}")
-        return replace(self, result=self.result[name])
+        try:
+            return replace(self, result=self.result[name])
+        except KeyError:
+            return Baseline(missing=f"the baseline has no figures of {name!r}")
 
 
 NO_BASELINE = Baseline(missing="there is no baseline: use --load-compare NAME, or against=")

@@ -72,7 +72,7 @@ class Gate:
 
         Raises PlanError where even that is too short for an objective, or where it has no such request.
         """
-        for slo in (*self.objectives, *([self.abort_if] if self.abort_if else [])):
+        for slo in self._all:
             slo.check_name(plan)
         longest = self._longest_duration(plan)
         if longest < plan.duration:
@@ -95,6 +95,15 @@ class Gate:
                 raise PlanError("max_duration extends loads at one rate only: a load with stages is never extended")
             return plan.duration
         return min(Duration(_LONGEST * plan.duration), LONGEST) if self.max_duration is None else self.max_duration
+
+    @property
+    def _all(self) -> tuple[SLO, ...]:
+        return (*self.objectives, self.abort_if) if self.abort_if else self.objectives
+
+    @property
+    def is_by_name(self) -> bool:
+        """Whether an objective is about the requests of one name."""
+        return any(slo.name for slo in self._all)
 
     @property
     def of_latency(self) -> bool:

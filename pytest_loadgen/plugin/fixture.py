@@ -193,7 +193,7 @@ class Load:
     def _generator(self, name: str, order: Order, rounds: int | None) -> LoadGenerator:
         """Give the generator of a name, shared among workers and run in rounds as the options ask."""
         generator = self._settings.registry[name]
-        self._settings.registry.check(generator, order.plan)
+        self._settings.registry.check(generator, order.needs)
         if (workers := order.arrangement.workers) != 1:
             from pytest_loadgen.workers.distributed import Distributed
 

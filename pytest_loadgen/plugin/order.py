@@ -36,6 +36,11 @@ class Order:
     other: Plan | None = None
     """The same load of the other service, for a comparison side by side."""
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """The features that a generator needs: those of the plan, and figures by name for an objective of a name."""
+        return self.plan.needs | ({"names"} if self.plan.is_mix and self.gate.is_by_name else set())
+
     @classmethod
     def of(
         cls, traffic: Traffic, base: Callable[[], URL | None], layers: Iterable[Options], objectives: Sequence[str]

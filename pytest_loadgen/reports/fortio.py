@@ -44,7 +44,7 @@ def document(record: Record) -> str:
         "DurationHistogram": _histogram(result),
         "ErrorsDurationHistogram": {**_EMPTY, "Count": result.errors},
         "RetCodes": _codes(result),
-        "URL": plan.target.origin if result.names else plan.target.url,
+        "URL": plan.target.origin if plan.is_mix else plan.target.url,
     }
     return json.dumps(written, indent=1, allow_nan=False) + "\n"
 

@@ -171,7 +171,7 @@ class Section:
     def plan(self) -> Iterator[tuple[str, str]]:
         """The load that was requested."""
         plan = self.result.plan
-        if self.result.names:
+        if plan.is_mix:
             yield "service", plan.target.origin
             for each in plan.mix:
                 data = ", with data" if each.has_data else ""

@@ -64,7 +64,7 @@ def _labels(run: Run) -> dict[str, str]:
     """Return, as text, what the format has no field for."""
     result = run.result
     return {
-        "request": result.plan.name if result.names else f"{result.plan.target.method} {result.plan.target.url}",
+        "request": result.plan.name if result.plan.is_mix else f"{result.plan.target.method} {result.plan.target.url}",
         "load_generator": result.generator,
         "requested_rps": "max" if result.plan.closed else f"{result.plan.rate:.9g}",
         "connections": str(result.plan.connections),

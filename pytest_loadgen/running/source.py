@@ -50,7 +50,7 @@ class One(Source):
 
     def __iter__(self) -> Generator[Tagged]:
         generator, plan = self._generator, self._plan
-        check(generator, plan)
+        check(generator, plan.needs)
         plan = log_in(plan, self._allowed_hosts)
         if not generator.remote:
             plan = replace(plan, target=reachability.find(plan.target, plan.ready_timeout, self._allowed_hosts))

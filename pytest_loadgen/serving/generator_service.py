@@ -156,7 +156,7 @@ class GeneratorService:
 
     def _checked(self, generator: LoadGenerator, plan: Plan) -> Plan:
         """Return the plan with the address of its service. Raises LoadError or StatusError."""
-        check(generator, plan, self._registry)
+        check(generator, plan.needs, self._registry)
         target = plan.target
         if plan.start_at is not None and (delay := plan.start_at - clock.wall()) > _MAX_START_DELAY:
             raise PlanError(f"the load would start in {Duration(delay)}: do the clocks of both machines agree?")

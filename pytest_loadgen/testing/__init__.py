@@ -96,7 +96,7 @@ class GeneratorTests:
         plan = self.plan(generator, service, rate=50)
         if "rate" not in generator.features:
             with pytest.raises(PlanError, match=f"{generator.name} cannot keep a rate"):
-                check(generator, plan)
+                check(generator, plan.needs)
             return
         result = self.run(generator, plan)
         assert result.requests == pytest.approx(50 * _SECONDS, abs=3)

@@ -15,8 +15,8 @@ from pytest_loadgen.traffic.data import Data
 from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.traffic.template import Template
 
-# A sequence of weights that repeats after this many requests is computed once.
-_LONGEST_PERIOD = 65_536
+LONGEST_PERIOD = 65_536
+"""A sequence of weights that repeats after no more requests than this is computed once."""
 _DRAWN_AT_ONCE = 1024
 
 
@@ -75,13 +75,17 @@ def sequence(weights: Sequence[int], *, seed: int | None = None) -> Iterator[int
     return _spread(weights) if seed is None else _drawn(weights, seed)
 
 
+def period(weights: Sequence[int]) -> int:
+    """Give after how many requests the sequence of these weights repeats."""
+    return sum(weights) // gcd(*weights)
+
+
 def _spread(weights: Sequence[int]) -> Iterator[int]:
     divisor = gcd(*weights)
-    weights = [weight // divisor for weight in weights]
-    deadlines = _by_deadline(weights)
-    if (period := sum(weights)) > _LONGEST_PERIOD:
+    deadlines = _by_deadline([weight // divisor for weight in weights])
+    if (repeated := period(weights)) > LONGEST_PERIOD:
         return deadlines
-    return cycle(list(islice(deadlines, period)))
+    return cycle(list(islice(deadlines, repeated)))
 
 
 def _by_deadline(weights: Sequence[int]) -> Iterator[int]:

@@ -240,6 +240,6 @@ def plan_of(traffic: Traffic, options: Options, base: Callable[[], URL | None] =
         url = cast(URL, traffic)
         return Plan.of(Target.of(url if absolute(url) else join(base(), url), **of_request), **of_plan)
     found = mix(requests, base, of_request, check, options.get("expect"))
-    if len(found) == 1:
+    if len({frozenset(each.expect) for each in found}) == 1:
         of_plan["expect"] = found[0].expect
     return Plan.of(found[0].target, mix=found, **of_plan)

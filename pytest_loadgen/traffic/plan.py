@@ -28,7 +28,9 @@ MOST_CONNECTIONS = 65_535
 LONGEST = Duration("24h")
 """The longest load, and the longest time in it: more is a slip, or a number that overflows further on."""
 
-FEATURES = frozenset({*SCHEMES, "rate", "max", "stages", "poisson", "http2", "body", "cert", "mix", "data", "check"})
+FEATURES = frozenset(
+    {*SCHEMES, "rate", "max", "stages", "poisson", "http2", "body", "cert", "mix", "names", "data", "check"}
+)
 """Everything that a plan can need of a generator: a scheme, a set rate or ``rate="max"``, and so on."""
 
 
@@ -214,8 +216,10 @@ class Plan:
             needs.add("body")
         if self.target.cert:
             needs.add("cert")
-        if len(self.mix) > 1:
+        if self.is_mix:
             needs.add("mix")
+        if any(set(request.expect) != set(self.expect) for request in self.mix):
+            needs.add("names")
         if any(request.rows for request in self.mix):
             needs.add("data")
         if any(request.check for request in self.mix):
@@ -227,6 +231,11 @@ class Plan:
         return frozenset(needs)
 
     @property
+    def is_mix(self) -> bool:
+        """Whether it sends requests of several names."""
+        return len(self.mix) > 1
+
+    @property
     def targets(self) -> tuple[Target, ...]:
         """The requests that are sent, one of each name."""
         return tuple(request.target for request in self.mix) or (self.target,)
@@ -234,7 +243,7 @@ class Plan:
     @property
     def name(self) -> str:
         """What is sent, in a few words: ``GET /search``, or ``mix of 3 requests``."""
-        if len(self.mix) > 1:
+        if self.is_mix:
             return f"mix of {len(self.mix)} requests"
         return self.mix[0].name if self.mix else self.target.name
 

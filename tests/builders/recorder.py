@@ -52,6 +52,9 @@ class Recorder:
             daemon_threads = True
             request_queue_size = 256
 
+            def handle_error(self, *_: Any) -> None:
+                """Say nothing of clients that end without reading."""
+
         self._lock = threading.Lock()
         self._server = Service(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"

@@ -661,7 +661,7 @@ def run(server: Server) -> Callable[..., Result]:
         rate = 200 if "rate" in generator.features else "max"
         chosen = cast(Options, {"rate": rate, "duration": 1, "connections": 4, **options})
         asked = plan_of(url if "://" in url else server.url + url, chosen)
-        check(generator, asked)
+        check(generator, asked.needs)
         return runner.run(asked, Rounds(generator, asked))
 
     return run

@@ -261,7 +261,7 @@ def test_a_baseline_without_the_name() -> None:
     before = replace(shop(steady(100), steady(100), 12), plan=mixed(basket=1, view=1))
     now = shop(steady(150), steady(100), 12, baseline=Baseline(before))
     verdict = now.judge("p50 of order < baseline + 10%")
-    assert (verdict.outcome, verdict.remark) == ("unclear", "the baseline has no request named 'order'")
+    assert (verdict.outcome, verdict.remark) == ("unclear", "the baseline has no figures of 'order'")
     verdict = shop(steady(150), steady(100)).judge("p50 of order < baseline + 10%")
     assert verdict.remark == "there is no baseline: use --load-compare NAME, or against="
 

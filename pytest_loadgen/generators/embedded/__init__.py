@@ -31,6 +31,7 @@ class Embedded(LoadGenerator):
             "body",
             "cert",
             "mix",
+            "names",
             "data",
             "check",
         }
