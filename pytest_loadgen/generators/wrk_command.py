@@ -20,6 +20,8 @@ from pytest_loadgen.traffic.target import Target
 _HOOK = "wrk.lua"
 # File handles that the program needs besides those of its connections.
 _OTHER_FILES = 30
+# What TLS writes at once, and a new connection always has room for, in bytes.
+_TLS_RECORD = 16_384
 # Why neither can replace the other.
 _LIMITATIONS = {"wrk": "cannot keep a rate", "wrk2": "only sends at a set rate"}
 # Options that args may not contain, and what to use instead; -R, -U and a few others are wrk2's only.
@@ -83,11 +85,8 @@ class WrkCommand(Command, ABC):
             )
         if any(each.method == "HEAD" for each in plan.targets):
             raise PlanError(f"{self.name} does not support HEAD: it waits for a body, and those responses have none")
-        if plan.is_mix and (repeated := _period(plan)) > LONGEST_PERIOD:
-            raise PlanError(
-                f"{self.name} supports weights that repeat within {LONGEST_PERIOD:,} requests, and these do within "
-                f"{repeated:,}: round them"
-            )
+        if plan.is_mix:
+            self._check_mix(plan)
         handles, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if connections + _OTHER_FILES > handles:
             raise PlanError(
@@ -98,6 +97,22 @@ class WrkCommand(Command, ABC):
         url = f"{target.scheme}://{f'[{host}]' if ':' in host else host}:{target.port}"
         common = ["-t", str(threads), "-c", str(connections), "-d", f"{seconds:.0f}s", "-s", _HOOK]
         return [*common, *special, *self.args, url]
+
+    def _check_mix(self, plan: Plan) -> None:
+        """Refuse a mix that cannot be sent as it should be. Raises PlanError."""
+        if (repeated := _period(plan)) > LONGEST_PERIOD:
+            raise PlanError(
+                f"{self.name} supports weights that repeat within {LONGEST_PERIOD:,} requests, and these do after "
+                f"{repeated:,}: round them"
+            )
+        # What TLS cannot write at once, the program asks the hook for again, which gives the next request: the service
+        # gets the beginning of one with the end of the other.
+        large = (each.name for each in plan.mix if len(_request(each.target)) > _TLS_RECORD)
+        if plan.target.tls and (name := next(large, "")):
+            raise PlanError(
+                f"{self.name} cannot send a mix over TLS in which a request is larger than {_TLS_RECORD:,} bytes, and "
+                f"{name} is"
+            )
 
 
 def _identify(path: str) -> str:

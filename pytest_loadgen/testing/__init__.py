@@ -22,6 +22,7 @@ from pytest_loadgen.service.reachability import find
 from pytest_loadgen.testing.service import Server
 from pytest_loadgen.traffic.options import plan_of
 from pytest_loadgen.traffic.plan import FEATURES, Plan
+from pytest_loadgen.traffic.request import Traffic, get
 
 _SECRET = "geheim-7f3a"
 _SECONDS = 1
@@ -60,11 +61,13 @@ class GeneratorTests:
 
         return load
 
-    def plan(self, generator: LoadGenerator, service: Server, path: str = "/", **options: Any) -> Plan:
-        """Build a plan that the generator supports."""
+    def plan(
+        self, generator: LoadGenerator, service: Server, path: str = "/", traffic: Traffic = "", **options: Any
+    ) -> Plan:
+        """Build a plan of a path, or of other traffic."""
         rate = 50 if "rate" in generator.features else "max"
         chosen: Any = {"rate": rate, "duration": _SECONDS, "connections": 4, "timeout": 2, **options}
-        plan = plan_of(service.url + path, chosen)
+        plan = plan_of(traffic or service.url + path, chosen)
         return Plan(**{**vars(plan), "target": find(plan.target, 5)})
 
     def run(self, generator: LoadGenerator, plan: Plan) -> Result:
@@ -116,6 +119,27 @@ class GeneratorTests:
         assert result.errors == failed
         # The service gets a few requests that do not count: before the load, or at its end.
         assert 0 <= service.requests.total() - result.requests <= 20 + 0.05 * result.requests
+
+    def test_a_mix_is_sent_by_its_weights(self, generator: LoadGenerator, service: Server) -> None:
+        """Each request of a mix is sent as often as its weight says, or the mix is refused.
+
+        Figures by name, where it has some, add up to those of the whole.
+        """
+        plan = self.plan(generator, service, traffic=[get(f"{service.url}/", weight=3), get(f"{service.url}/503")])
+        if "mix" not in generator.features:
+            with pytest.raises(PlanError, match=generator.name):
+                check(generator, plan.needs)
+            return
+        result = self.run(generator, plan)
+        sent = service.requests
+        assert sent.total() > 40 * _SECONDS
+        # Those in flight at the end may be of any name.
+        assert sent["/"] == pytest.approx(0.75 * sent.total(), abs=1 + plan.connections)
+        assert bool(result.names) == ("names" in generator.features)
+        if result.names:
+            assert result["GET /"].outcomes.keys() == {"200"}
+            assert result["GET /503"].outcomes.keys() == {"503"}
+            assert sum(result[name].requests for name in result.names) == result.requests
 
     def test_latency_includes_the_delay_of_the_service(self, load: Callable[..., Result]) -> None:
         """No response looks faster than the service was."""
