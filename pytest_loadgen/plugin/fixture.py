@@ -177,8 +177,8 @@ class Load:
     def _cross_check(self, order: Order) -> CrossCheck:
         """Load with several generators in alternation; none goes on longer than another."""
         order = replace(order, gate=replace(order.gate, max_duration=order.plan.duration, stop_early=False))
-        order.gate.lengthened(order.plan)
         generators = [self._generator(name, order, 1) for name in order.arrangement.generators]
+        order.gate.lengthened(order.plan)
         drafts, numbers = zip(*(self._draft(order.plan, each) for each in generators), strict=True)
         rounds = order.arrangement.rounds or _ALTERNATIONS
         source = Alternation(order.plan, generators, rounds, self._settings.allowed_hosts)

@@ -11,11 +11,13 @@ from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.outcomes import FAILURES, is_answer
+from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.units import NoAnswer
 from pytest_loadgen.wording import counted
 from tests.builders.figures import histogram, interval, result
-from tests.builders.traffic import plan
+from tests.builders.traffic import HERE, plan
 
 
 def sometimes_late(outcomes: dict[str, int], **rest: Any) -> Interval:
@@ -55,6 +57,19 @@ def test_time_adds_up() -> None:
     assert whole.cpu == pytest.approx((0.2 * 1 + 0.6 * 0.5) / 1.5)
     assert whole.outcomes == {"200": 100, "503": 5, "timeout": 2}
     assert Interval.concatenate([]) == Interval(0, 0)
+
+
+def test_a_mix_whose_generator_does_not_tell_requests_apart() -> None:
+    """There are figures of the whole only, and nothing is said of one of its requests."""
+    mix = tuple(NamedRequest(name, replace(HERE, method="POST")) for name in ("order", "pay"))
+    whole = result(interval({"200": 1, "409": 99}), plan=plan(mix=mix))
+    assert whole.names == ()
+    assert (whole.errors, whole.failures) == (99, {"409": 99})
+    assert explained(whole) == []
+    with pytest.raises(KeyError, match="no figures of 'order': mine does not tell the requests of a mix apart; use"):
+        _ = whole["order"]
+    with pytest.raises(KeyError, match="did you mean 'order'"):
+        _ = whole["odrer"]
 
 
 def test_figures() -> None:

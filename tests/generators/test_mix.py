@@ -1,4 +1,4 @@
-"""Mixes, data and checks of the embedded generator, against a service that records what it gets."""
+"""Mixes, data and checks, against a service that records what it gets."""
 
 import re
 from collections.abc import Iterator
@@ -9,13 +9,18 @@ import pytest
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.embedded import Embedded
+from pytest_loadgen.generators.wrk import Wrk
+from pytest_loadgen.generators.wrk2 import Wrk2
 from pytest_loadgen.running import runner
+from pytest_loadgen.running.rounds import Rounds
 from pytest_loadgen.traffic.data import each
 from pytest_loadgen.traffic.options import plan_of
 from pytest_loadgen.traffic.request import get, head, post
 from pytest_loadgen.workers.distributed import Distributed
 from tests.builders.recorder import Recorder
+from tests.conftest import needs
 
 
 @pytest.fixture
@@ -24,7 +29,7 @@ def service() -> Iterator[Recorder]:
         yield recorder
 
 
-def run(service: Recorder, generator: Embedded, traffic: Any, workers: int = 1, **options: Any) -> Result:
+def run(service: Recorder, generator: LoadGenerator, traffic: Any, workers: int = 1, **options: Any) -> Result:
     given: Any = {"rate": 100, "duration": 1, "connections": 8, **options}
     plan = plan_of(traffic, given, lambda: service.url)
     return runner.run(plan, Distributed(generator, workers) if workers > 1 else generator)
@@ -142,3 +147,59 @@ def test_a_row_that_cannot_be_sent_ends_the_load_with_its_number(service: Record
     rows = iter([*range(3000), "a\r\nb"])
     with pytest.raises(PlanError, match=r"^GET /: row 3,000: headers: a value has a line break"):
         run(service, embedded, get("/", each(rows), headers={"X": "{}"}), rate=2000, duration=10)
+
+
+# wrk and wrk2.
+
+
+@pytest.mark.parametrize(
+    ("generator", "options", "workers", "rounds"),
+    [
+        pytest.param(Wrk(), {"rate": "max"}, 1, 1, marks=needs("wrk")),
+        pytest.param(Wrk(), {"rate": "max"}, 2, 1, marks=needs("wrk")),
+        pytest.param(Wrk2(), {"rate": 120}, 1, 1, marks=needs("wrk2")),
+        pytest.param(Wrk2(), {"rate": 120}, 2, 1, marks=needs("wrk2")),
+        pytest.param(Wrk2(), {"rate": 60, "duration": 2}, 1, 2, marks=needs("wrk2")),
+        # So many that wrk2 has two threads, each with the weights; the service answers as many as it can.
+        pytest.param(Wrk2(), {"rate": 20_001, "timeout": 1}, 1, 1, marks=needs("wrk2")),
+    ],
+)
+def test_wrk_and_wrk2_keep_the_weights(
+    service: Recorder, generator: LoadGenerator, options: dict[str, Any], workers: int, rounds: int
+) -> None:
+    """Each request as often as its weight says, in one process or several; all statuses are counted together."""
+    traffic = [get("/a", weight=5), post("/b?c=d", json={"x": 1}, weight=3, name="order"), get("/status/404")]
+    connections = 8
+    given: Any = {"duration": 1, "connections": connections, **options}
+    plan = plan_of(traffic, given, lambda: service.url)
+    shared = Distributed(generator, workers) if workers > 1 else generator
+    result = runner.run(plan, Rounds(shared, plan, rounds))
+    sent = service.requests
+    assert sent.keys() == {("GET", "/a", b""), ("POST", "/b?c=d", b'{"x":1}'), ("GET", "/status/404", b"")}
+    # Those that are in flight at the end of each run may be of any name.
+    in_flight = connections * rounds
+    for (_, path, _), times in sent.items():
+        assert times == pytest.approx(sent.total() * {"/a": 5, "/b?c=d": 3}.get(path, 1) / 9, abs=2 + in_flight)
+    answered = {status: result.outcomes[status] for status in ("200", "404")}
+    assert sum(answered.values()) == pytest.approx(sent.total(), abs=2 * in_flight)
+    assert answered["404"] == pytest.approx(sum(answered.values()) / 9, abs=2 + in_flight)
+    assert result.names == ()
+    with pytest.raises(KeyError, match=f"no figures of 'order': {generator.name} does not tell the requests of a mix"):
+        _ = result["order"]
+
+
+@needs("wrk2")
+def test_rounds_of_wrk2_go_on_with_the_mix(service: Recorder) -> None:
+    """A request that is sent once in a load is not left out of each of its rounds."""
+    traffic = [get("/often", weight=29), get("/seldom")]
+    plan = plan_of(traffic, {"rate": 10, "duration": 3, "connections": 1}, lambda: service.url)
+    runner.run(plan, Rounds(Wrk2(), plan, 3))
+    assert service.paths()["/seldom"] == 1
+
+
+@needs("wrk")
+@pytest.mark.parametrize(("of_each", "of_all", "right"), [(404, None, True), (None, 404, True), (None, None, False)])
+def test_wrk_expects_the_same_of_all_requests(service: Recorder, of_each: Any, of_all: Any, right: bool) -> None:
+    traffic = [get("/status/404", expect=of_each), post("/status/404", expect=of_each)]
+    result = run(service, Wrk(), traffic, rate="max", expect=of_all)
+    assert result.requests > result.errors == 0 if right else result.all_failed

@@ -32,6 +32,7 @@ from pytest_loadgen.running.rounds import Rounds
 from pytest_loadgen.testing.service import Server
 from pytest_loadgen.traffic.options import Options, plan_of
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.request import get, head, post
 from tests.conftest import needs
 
 ESTABLISHED, CLOSE_WAIT = 1, 8
@@ -117,6 +118,50 @@ def test_a_plan_that_they_cannot_run_is_refused(generator: Wrk | Wrk2, options: 
     with pytest.raises(PlanError) as caught:
         generator.argv(plan(**options))
     assert str(caught.value).startswith(message)
+
+
+LARGE = "x" * 16_384
+
+
+@pytest.mark.parametrize(
+    ("traffic", "message"),
+    [
+        (["/", head("/")], "{} does not support HEAD:"),
+        ([get("/a", weight=1_000_000), "/b"], "{} supports weights that repeat within 65,536 requests, and these do"),
+        (["/", post("/b", content=LARGE)], "{} cannot send a mix over TLS in which a request is larger than 16,384 "),
+    ],
+)
+@pytest.mark.parametrize("generator", [Wrk(), Wrk2()])
+def test_a_mix_that_they_cannot_send_is_refused(generator: Wrk | Wrk2, traffic: Any, message: str) -> None:
+    rate = 100 if generator.kind == "wrk2" else "max"
+    with pytest.raises(PlanError) as caught:
+        generator.argv(plan_of(traffic, {"rate": rate}, lambda: "https://localhost"))
+    assert str(caught.value).startswith(message.format(generator.name))
+    generator.argv(plan_of(["/", post("/b", content=LARGE)], {"rate": rate}, lambda: "http://localhost"))
+    generator.argv(plan_of(post("/b", content=LARGE), {"rate": rate}, lambda: "https://localhost"))
+
+
+@pytest.mark.parametrize(
+    ("weights", "changed", "order"),
+    [
+        ([1], {}, "0"),
+        ([3, 1], {}, "0 0 1 0"),
+        ([6, 2], {}, "0 0 1 0"),
+        # Where the round before ended, and the share of each of two workers.
+        ([3, 1], {"first": 6}, "1 0 0 0"),
+        ([3, 1], {"part": 0, "parts": 2}, "0 1 0 1"),
+        ([2, 1], {"part": 1, "parts": 2}, "1 0 0"),
+    ],
+)
+def test_the_order_of_a_mix(weights: list[int], changed: dict[str, int], order: str) -> None:
+    """That of the embedded generator, until it repeats."""
+    mix = [get(f"/{number}", weight=weight) for number, weight in enumerate(weights)]
+    load = replace(plan_of(mix, {}, lambda: "http://localhost"), **cast(Any, changed))
+    files = Wrk2().files(load)
+    assert files["order"].decode() == order
+    assert [files[f"request{number}"][:6] for number in range(len(weights))] == [
+        f"GET /{number}".encode() for number in range(len(weights))
+    ]
 
 
 @pytest.mark.parametrize("generator", [Wrk(), Wrk2()])

@@ -9,6 +9,7 @@ from tests.builders.recorder import Recorder
 
 pytestmark = pytest.mark.filterwarnings("default")
 
+UNNAMED = "wrk2 cannot tell the requests of a mix apart: use objectives and an expect= for all of them"
 IMPORTS = "import pytest\nfrom pytest_loadgen import each, from_har, get, post, put, request\n\n"
 
 
@@ -267,12 +268,34 @@ def test_a_profile_with_several_endpoints(suite: pytest.Pytester, service: Recor
         ),
         (
             '["/a", "/b"], generator="fortio"',
-            "fortio does not support: mixes of several requests. Supported by: *embedded*.",
+            "fortio cannot send several requests in one load: use one request, or another generator: embedded, *wrk2.",
         ),
         (
-            '["/a", "/b"], generator=["embedded", "wrk2"]',
-            "wrk2 does not support: mixes of several requests. Supported by: *embedded*.",
+            '["/a", "/b"], generator="nighthawk"',
+            "nighthawk cannot send several requests in one load: use one request, or another generator: embedded, *",
         ),
+        (
+            '["/a", "/b"], rate="max", generator="fortio-server"',
+            "fortio-server cannot send several requests in one load: *, or another generator: embedded, wrk.",
+        ),
+        (
+            '["/a", "/b"], generator="fortio", slo="p99 of GET /a < 1s"',
+            "fortio does not support: mixes of several requests, figures by name. Supported by: embedded*.",
+        ),
+        *(
+            (f"{traffic}, {option}generator={generator}", f"{UNNAMED}, or another generator: embedded*.")
+            for traffic, option, generator in [
+                ('["/a", "/b"]', 'slo="p99 of GET /a < 1s", ', '["embedded", "wrk2"]'),
+                ('["/a", "/b"]', 'abort_if="errors of GET /a > 50% over last 5s", ', '"wrk2"'),
+                ('["/a", get("/b", slo="errors == 0")]', "", '"wrk2"'),
+                ('["/a", get("/b", expect=404)]', "", '"wrk2"'),
+            ]
+        ),
+        (
+            '[get("/{}", each([1])), "/b"], generator="wrk2"',
+            "wrk2 does not support: data (each()). Supported by: embedded.",
+        ),
+        ('["/a", "/b"], check="x", generator="wrk2"', "wrk2 does not support: checks of responses (check=)*"),
         ('"/", check="x", generator="wrk2"', "wrk2 does not support: checks of responses (check=)*"),
         ('get("/", each([])), rate=5', "each() got no rows"),
         ('post("/", each(["a"]), headers={"X": "{}\\n"})', "POST /: headers: invalid header 'X'*"),

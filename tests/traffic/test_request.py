@@ -119,11 +119,28 @@ def test_one_request_with_data_is_a_mix_of_one() -> None:
 
 def test_a_plan_of_one_name_has_its_share() -> None:
     whole = plan([get("/a", weight=3), get("/b", name="other", expect=404)], rate=400, duration=5)
-    assert whole.needs == {"http", "rate", "mix"}
+    assert whole.needs == {"http", "rate", "mix", "names"}
     part = whole.only("other")
     assert (float(part.rate), part.target.name, part.expect) == (100, "GET /b", ("404",))
     with pytest.raises(KeyError, match="did you mean 'other'"):
         whole.only("othr")
+
+
+@pytest.mark.parametrize(
+    ("expected", "of_load", "by_name"),
+    [
+        ((None, None), ("2xx", "3xx"), False),
+        ((404, 404), ("404",), False),
+        (([200, 404], [404, 200]), ("200", "404"), False),
+        ((None, 404), ("2xx", "3xx"), True),
+        ((200, 404), ("2xx", "3xx"), True),
+    ],
+)
+def test_what_all_requests_expect_is_that_of_the_load(expected: Any, of_load: tuple[str, ...], by_name: bool) -> None:
+    """Only where they differ, the generator has to tell them apart."""
+    found = plan([get("/a", expect=expected[0]), get("/b", expect=expected[1])])
+    assert found.expect == of_load
+    assert ("names" in found.needs) == by_name
 
 
 def test_a_mix_can_be_recorded() -> None:
