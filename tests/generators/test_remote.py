@@ -36,7 +36,7 @@ from pytest_loadgen.traffic.options import plan_of
 from pytest_loadgen.traffic.request import get, post
 from pytest_loadgen.workers.distributed import Distributed
 from tests.builders.recorder import Recorder
-from tests.conftest import wait_for
+from tests.conftest import needs, wait_for
 from tests.serving.builders import TOKEN, GeneratorServer, plan_for, serving, tls_options
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
@@ -82,6 +82,22 @@ def test_a_mix_is_sent_from_there(generator_server: GeneratorServer, workers: in
         assert result.errors == 0
         assert {name: result[name].requests for name in result.names} == {"GET /a": 60, "POST /b": 20, "gone": 20}
         assert service.paths() == {"/a": 60, "/b": 20, "/status/404": 20}
+
+
+@needs("wrk")
+def test_a_mix_by_a_generator_that_does_not_tell_requests_apart(generator_server: GeneratorServer) -> None:
+    """There are the figures of the whole, and a status that one request expects is refused."""
+    remote = generator_server.remote("wrk")
+    options: Any = {"rate": "max", "duration": 1, "connections": 4}
+    with Recorder() as service:
+        plan = plan_of([get("/a", weight=3), get("/b")], options, lambda: service.url)
+        result = runner.run(plan, remote)
+        assert result.names == ()
+        assert result.requests > result.errors == 0
+        assert service.paths().keys() == {"/a", "/b"}
+        plan = plan_of([get("/a"), get("/b", expect=404)], options, lambda: service.url)
+        with pytest.raises(PlanError, match="remote cannot tell the requests of a mix apart"):
+            runner.run(plan, remote)
 
 
 def test_rounds_of_a_mix_go_on_there(generator_server: GeneratorServer) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pytest_loadgen.errors import LoadError, PlanError, ReportError
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.reports.formats import FORMATS, Report, check, write
-from tests.reports.examples import EMPTY, HOSTILE, ODD, RECORD, SECRET, WELL
+from tests.reports.examples import EMPTY, HOSTILE, MIX, ODD, RECORD, SECRET, WELL
 
 ONE = replace(RECORD, runs=(WELL,))
 
@@ -48,6 +48,26 @@ def test_unknown_extension(name: str, said: str) -> None:
         with pytest.raises(PlanError) as caught:
             refuse(Path(name))
         assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("extension", "said"),
+    [
+        (".md", "mix of 3 requests"),
+        (".html", "mix of 3 requests"),
+        (".csv", "mix of 3 requests"),
+        (".om", "mix of 3 requests"),
+        (".hlog", "mix_of_3_requests"),
+        (".smp.yaml", "mix of 3 requests"),
+        (".fortio.json", '"URL": "http://127.0.0.1:8000"'),
+        (".json", '"names": {}'),
+    ],
+)
+def test_a_mix_that_was_counted_together(extension: str, said: str) -> None:
+    """Where there are no figures by name, reports have those of the whole, and call it a mix."""
+    together = tuple(replace(each, names={}, reasons={}) for each in MIX.result.intervals)
+    run = replace(MIX, result=replace(MIX.result, intervals=together))
+    assert said in FORMATS[extension].render(replace(RECORD, runs=(run,)))
 
 
 @pytest.mark.parametrize("library", ["no_such_library", "no_such_package.part"])
