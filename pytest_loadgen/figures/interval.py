@@ -138,7 +138,7 @@ class Interval:
     first_byte: Histogram = field(default_factory=Histogram, metadata=LATENCIES)
     """From when a request was due to the first byte of its response; empty where the generator does not measure it."""
     names: Mapping[str, NamedFigures] = field(default_factory=dict, metadata=NAMES)
-    """The figures of a mix by the names of its requests; empty where the generator does not tell them apart."""
+    """The figures of a mix by the names of its requests; empty where all are the same, or counted together."""
 
     reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What was wrong, by kind of failure, where the generator knows more: of one request each, not a figure."""

@@ -81,9 +81,8 @@ class Result:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the requests of a mix; empty where all are the same, or were counted together."""
-        if not self.plan.is_mix or not (any(each.names for each in self.intervals) or not self.requests):
-            return ()
-        return tuple(request.name for request in self.plan.mix)
+        told_apart = any(each.names for each in self.intervals) or not self.requests
+        return tuple(request.name for request in self.plan.mix) if self.plan.is_mix and told_apart else ()
 
     @cached_property
     def by_service_time(self) -> Self:

@@ -111,7 +111,7 @@ class WrkCommand(Command, ABC):
         if plan.target.tls and (name := next(large, "")):
             raise PlanError(
                 f"{self.name} cannot send a mix over TLS in which a request is larger than {_TLS_RECORD:,} bytes, and "
-                f"{name} is"
+                f"{name} is: use another generator (--load-generator=embedded)"
             )
 
 

@@ -218,8 +218,8 @@ class Plan:
             needs.add("cert")
         if self.is_mix:
             needs.add("mix")
-        if any(set(request.expect) != set(self.expect) for request in self.mix):
-            needs.add("names")
+            if any(set(request.expect) != set(self.expect) for request in self.mix):
+                needs.add("names")
         if any(request.rows for request in self.mix):
             needs.add("data")
         if any(request.check for request in self.mix):
