@@ -91,7 +91,8 @@ def _count(plan: Plan, generator: LoadGenerator) -> int:
     if not generator.streams_intervals:  # a program has to start for each
         return count
     count = max(_FEWEST, count)
-    return min(range(count, 2 * count), key=lambda slices: (-plan.requests % slices, slices))
+    nanoseconds = round(plan.duration * 1e9)
+    return min(range(count, 2 * count), key=lambda slices: (-plan.requests % slices, nanoseconds % slices > 0, slices))
 
 
 def compare_with_itself(like: JudgedResult, generator: LoadGenerator, hosts: Iterable[str] = ()) -> JudgedResult:
