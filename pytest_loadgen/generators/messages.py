@@ -19,10 +19,12 @@ from pytest_loadgen.figures.outcomes import FAILURES
 from pytest_loadgen.figures.result import LatencyFrom
 from pytest_loadgen.generators import loadgen_pb2 as pb
 from pytest_loadgen.generators.base import LoadGenerator
+from pytest_loadgen.redaction import redact
 from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import FEATURES, HIGHEST_RATE, Plan, Stage
 from pytest_loadgen.traffic.target import SCHEMES, Target
 from pytest_loadgen.units import Duration
+from pytest_loadgen.wording import printable
 
 VERSION = 1
 """The version of the interface."""
@@ -48,6 +50,7 @@ _MAX_WEIGHT = 1 << 31
 _MAX_NAME = 100
 _OUTCOME = re.compile(r"[1-9]\d\d|[1-5]xx|[A-Z][A-Z_]{0,31}", re.ASCII)
 _MAX_OUTCOMES = 100
+_MAX_REASON = 2000
 _MIN_MAX_DURATION = 1.0
 _MAX_RANGES = 10_000
 # JSON's numbers are floats, exact up to here.
@@ -215,13 +218,14 @@ def _check_mix(plan: Plan) -> None:
 def write_interval(interval: Interval) -> pb.Interval:
     """Convert an interval."""
     figures = {name: _write_figure(getattr(interval, name)) for name in FIGURES}
-    return pb.Interval(start=interval.start, seconds=interval.seconds, **figures)
+    return pb.Interval(start=interval.start, seconds=interval.seconds, **figures, reasons=interval.reasons)
 
 
-def read_interval(message: pb.Interval) -> Interval:
-    """Convert an untrusted message. Raises ValueError if it is invalid."""
+def read_interval(message: pb.Interval, secrets: Iterable[str] = ()) -> Interval:
+    """Convert an untrusted message; reasons lose secrets and control characters. Raises ValueError if it is invalid."""
     figures = {name: _read_figure(getattr(message, name)) for name in FIGURES}
-    interval = Interval(message.start, message.seconds, **figures)
+    reasons = {kind: _read_reason(text, secrets, figures["names"]) for kind, text in message.reasons.items()}
+    interval = Interval(message.start, message.seconds, **figures, reasons=reasons)
     if error := next(_errors(interval), ""):
         raise ValueError(error)
     return interval
@@ -234,7 +238,7 @@ def _errors(interval: Interval) -> Iterator[str]:
         if not 0 <= value < math.inf:
             yield f"invalid {name}: {value}"
     outcomes = interval.outcomes
-    for each in (outcomes, *(named.outcomes for named in interval.names.values())):
+    for each in (outcomes, interval.reasons, *(named.outcomes for named in interval.names.values())):
         if len(each) > _MAX_OUTCOMES or not all(name in FAILURES or _OUTCOME.fullmatch(name) for name in each):
             yield "too many or unknown outcomes"
     yield from _errors_of_names(interval)
@@ -377,6 +381,13 @@ def _read_figure(figure: Any) -> Any:
     if isinstance(figure, (int, float)):
         return figure
     return {name: _read_figure(each) for name, each in figure.items()}
+
+
+def _read_reason(text: str, secrets: Iterable[str], names: Iterable[str]) -> str:
+    """Leave out what may not be shown, but not the name of the request at the end."""
+    end = next((end for name in names if text.endswith(end := f" ({name})")), "")
+    said = text.removesuffix(end)
+    return printable(redact(said[:_MAX_REASON], secrets, is_cut=len(said) > _MAX_REASON) + end)
 
 
 def _write_histogram(histogram: Histogram) -> pb.Histogram | None:

@@ -184,7 +184,7 @@ class Remote(LoadGenerator):
         from pytest_loadgen.generators import messages
 
         received = False
-        checker = _PlanChecker(plan, by_name="names" in self.features)
+        checker, secrets = _PlanChecker(plan, by_name="names" in self.features), plan.secrets
         # Before the first interval the load may wait for others there; from then on it goes as planned.
         late = threading.Event()
 
@@ -199,7 +199,7 @@ class Remote(LoadGenerator):
                 if not received:
                     timer.start()
                 received = True
-                interval = messages.read_interval(message)
+                interval = messages.read_interval(message, secrets)
                 checker.add(interval)
                 yield interval
         except CallError as error:

@@ -202,6 +202,36 @@ def test_figures_by_name_that_do_not_add_up_are_refused() -> None:
             messages.read_interval(messages.write_interval(replace(sound, names=wrong)))
 
 
+def failed(**reasons: str) -> Interval:
+    return Interval(
+        0, 1, outcomes={"timeout": 1}, names={"order": NamedFigures(outcomes={"timeout": 1})}, reasons=reasons
+    )
+
+
+def test_reasons_survive() -> None:
+    """What was wrong, by kind, with the name of the request at its end."""
+    sent = failed(**{"503": "its body is 'no capacity' (order)", "check": "the body lacks 'id'"})
+    message = pb.Interval.FromString(messages.write_interval(sent).SerializeToString())
+    assert messages.read_interval(message).reasons == sent.reasons
+    assert messages.read_interval(pb.Interval(seconds=1)).reasons == {}
+
+
+@pytest.mark.parametrize(
+    ("reason", "read"),
+    [
+        ("\x1b[2J\n", r"\x1b[2J\n"),
+        ("its body is 'geheim-1 order' (order)", "its body is '[...] [...]' (order)"),
+        ("x" * 5000, "x" * 2000),
+        (f"{'x' * 1998}geheim-1 (order)", f"{'x' * 1998}ge (order)"),
+        (f"{'x' * 1995}geheim-1 (order)", f"{'x' * 1995}[...] (order)"),
+    ],
+)
+def test_reasons_are_bounded_and_without_secrets(reason: str, read: str) -> None:
+    """They are printed: whatever the server did, control characters and what the request has are left out."""
+    message = messages.write_interval(failed(timeout=reason))
+    assert messages.read_interval(message, ["geheim-1", "order"]).reasons == {"timeout": read}
+
+
 def test_the_parts_of_a_plan_survive(tmp_path: Path) -> None:
     """Even if its rates and times are fractions of many digits."""
     target = Target("http://localhost/", "GET", "http", "localhost", 80, b"/")
@@ -372,6 +402,8 @@ def test_corrupt_intervals_are_value_errors() -> None:
             for name in ("", "20", "2000", "2x", "6xx", "ok", "O K", "_", "A" * 33, "200\n", "\x1b[2J", "²00", "slow")
         ),
         ({"outcomes": {"200": 1, **{str(n): 0 for n in range(400, 500)}}}, "too many or unknown outcomes"),
+        ({"reasons": {"\x1b[2J": ""}}, "too many or unknown outcomes"),
+        ({"reasons": {str(n): "" for n in range(400, 501)}}, "too many or unknown outcomes"),
     ],
 )
 def test_an_inconsistent_interval_is_refused(change: dict[str, Any], message: str) -> None:

@@ -21,6 +21,7 @@ import trustme
 from pytest_loadgen.errors import GeneratorError, LoadError, PlanError, ServiceError
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.generators import channel
 from pytest_loadgen.generators import remote as remote_module
 from pytest_loadgen.generators.base import LoadGenerator
@@ -108,6 +109,23 @@ def test_rounds_of_a_mix_go_on_there(generator_server: GeneratorServer) -> None:
         plan = plan_of(traffic, options, lambda: service.url)
         runner.run(plan, Rounds(generator_server.remote(), plan, 4))
         assert service.paths() == {"/often": 19, "/seldom": 1}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_responses_said_is_told_from_there(generator_server: GeneratorServer, workers: int) -> None:
+    """By name, and without what the request has."""
+    with Recorder() as service:
+        traffic = [
+            get("/fine"),
+            post("/status/503", content="token geheim-1", name="order"),
+            post("/status/404", content="gone", expect=404),
+        ]
+        plan = plan_of(traffic, {"rate": 60, "duration": 1, "connections": 4}, lambda: service.url)
+        remote = generator_server.remote()
+        result = runner.run(plan, Distributed(remote, workers) if workers > 1 else remote)
+    said = ["One of 20 responses with status 503: its body is '[...]' (order)."]
+    assert explained(result) == explained(result["order"]) == said
+    assert explained(result["GET /fine"]) == []
 
 
 @pytest.mark.parametrize(
@@ -382,6 +400,15 @@ def test_a_corrupt_interval_ends_the_load(server: Server) -> None:
         with pytest.raises(GeneratorError, match="sent an invalid interval"):
             runner.run(plan_for(server, duration=2), remote, seen.append)
     assert [interval.requests for interval in seen] == [50]
+
+
+def test_a_server_that_tells_secrets(server: Server) -> None:
+    """What the request has is left out here, too."""
+    said = pb.Interval(seconds=1, outcomes={"refused": 100}, reasons={"refused": "no \x1b[2J place for geheim-1"})
+    with stand_in_server(run=lambda plan, context: iter([said])) as address:
+        plan = plan_for(server, duration=2, headers={"X-Key": "geheim-1"})
+        found = runner.run(plan, Registry([])[f"remote://{address}"])
+    assert found.total.reasons == {"refused": r"no \x1b[2J place for [...]"}
 
 
 def reported(start: float, number: int, seconds: float = 1, **more: Any) -> Any:
