@@ -32,9 +32,13 @@ class CrossCheck(dict[str, JudgedResult]):
 
     @property
     def disagreements(self) -> tuple[str, ...]:
-        """Where two of them differ by more than chance and what they add themselves, a sentence each."""
-        pairs = combinations(self.values(), 2)
-        return tuple(sentence for one, other in pairs for sentence in _disagreements(one, other))
+        """Where two of them differ by more than chance and what they add themselves, a sentence each; by name, too."""
+        return tuple(
+            sentence
+            for one, other in combinations(self.values(), 2)
+            for name in ("", *one.names)
+            for sentence in _disagreements(one[name] if name else one, other[name] if name else other, name)
+        )
 
 
 class Alternation(Source):
@@ -75,9 +79,12 @@ class Alternation(Source):
         self._finishing = True
 
 
-def _disagreements(one: JudgedResult, other: JudgedResult) -> Iterator[str]:
+def _disagreements(one: JudgedResult, other: JudgedResult, name: str) -> Iterator[str]:
+    """Compare all requests, or those of a name."""
+    of = f" of {name}" if name else ""
     if not one.requests or not other.requests:
-        if one.requests or other.requests:
+        # Of a name that comes seldom, one of them may have none.
+        if (one.requests or other.requests) and not name:
             yield f"{one.generator} made {one.requests:,} requests, {other.generator} made {other.requests:,}"
         return
     bases = {one.latency_from, other.latency_from}
@@ -91,10 +98,10 @@ def _disagreements(one: JudgedResult, other: JudgedResult) -> Iterator[str]:
         factor = max(_inflation(each, percent) for each in (one, other))
         (a, low, high), (b, lower, higher) = (_percentile(each, percent, factor) for each in (one, other))
         if low - one.added_latency > higher or lower - other.added_latency > high:
-            yield f"{one.generator} and {other.generator} disagree on p{percent}: {a} and {b}{why}"
+            yield f"{one.generator} and {other.generator} disagree on p{percent}{of}: {a} and {b}{why}"
     errors = [_errors(each) for each in (one, other)]
     if errors[0].low > errors[1].high or errors[1].low > errors[0].high:
-        yield f"{one.generator} and {other.generator} disagree on errors: {one.error_rate} and {other.error_rate}"
+        yield f"{one.generator} and {other.generator} disagree on errors{of}: {one.error_rate} and {other.error_rate}"
 
 
 def _percentile(result: Result, percent: float, factor: float) -> tuple[Duration, Duration, Duration]:
