@@ -1,6 +1,8 @@
 """How messages write counts, outcomes and proposals."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+_MOST_LISTED = 5
 
 
 def counted(count: int, noun: str) -> str:
@@ -11,6 +13,12 @@ def counted(count: int, noun: str) -> str:
 def tally(outcomes: Mapping[str, int]) -> str:
     """Write outcomes with their counts: ``41 × 503, 4 × timeout``."""
     return ", ".join(f"{count:,} × {outcome}" for outcome, count in outcomes.items())
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Write the first few of a list: ``a, b, c, d, e and 3 more``."""
+    more = f" and {len(texts) - _MOST_LISTED:,} more" if len(texts) > _MOST_LISTED else ""
+    return f"{', '.join(texts[:_MOST_LISTED])}{more}"
 
 
 def changed(name: str, then: object, now: object) -> str:

@@ -27,10 +27,10 @@ _STALLED, _LONG_STALL = 0.01, 0.5
 _MUCH_OF_TIMEOUT = 0.25
 _IDLE = 0.5
 _LIMIT = "the generator was the limit"
-# Repeating an identical request with one of these methods may be refused. At this share of 4xx responses the result
-# says so; these statuses have other causes and do not count.
+# Repeating an identical request with one of these methods may be refused. If all but this share, or one, have 4xx
+# responses, the result says so; these statuses have other causes and do not count.
 _CHANGES = frozenset({"POST", "PUT", "PATCH"})
-_MOST_REFUSED = 0.95
+_FIRST_FEW = 0.05
 _NOT_REPEATED = frozenset({"408", "429"})
 _REMEDY = "Use more workers (--load-workers)"
 _RAN_OUT = {
@@ -61,15 +61,16 @@ def _repeated(result: Result) -> Iterator[str]:
     if result.plan.is_mix and not result.names:
         return
     for request in result.plan.mix or (NamedRequest(result.plan.name, result.plan.target),):
-        if request.has_data or request.target.method not in _CHANGES:
+        if request.data or request.target.method not in _CHANGES:
             continue
         part = result[request.name] if result.names else result
         refused = {
             kind: count for kind, count in part.failures.items() if kind[:1] == "4" and kind not in _NOT_REPEATED
         }
         count = sum(refused.values())
+        others = part.requests - count
         answered = any(map(part.plan.expects, part.outcomes))
-        if count > _MOST_REFUSED * part.requests and (answered or "409" in refused):
+        if others < max(2, _FIRST_FEW * part.requests) and count > 4 * others and (answered or "409" in refused):
             kinds = " or ".join(refused)
             yield (
                 f"{count:,} of {part.requests:,} responses to {request.name} were {kinds}: the service may "

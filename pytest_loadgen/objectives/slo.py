@@ -252,6 +252,8 @@ class _Words:
         word = self._next("a bound")
         if word.endswith(",") and self._peek():
             raise self._error("pass each objective as its own string")
+        if word.startswith("against"):
+            raise self._error(f"write {self._figure} {comparison} baseline: with against=, that is the other service")
         if word.startswith("baseline"):
             return self._change(metric, word.removeprefix("baseline"))
         # "200 ms" is one bound.

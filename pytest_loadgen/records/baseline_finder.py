@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.records.fingerprint import Fingerprint
 from pytest_loadgen.records.store import BaselineStore
+from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import Plan, Stage
-from pytest_loadgen.wording import changed
+from pytest_loadgen.wording import changed, listed
 
 
 class BaselineFinder:
@@ -29,7 +30,8 @@ class BaselineFinder:
         if (saved := next(results, None)) is None:
             return Baseline(missing=f"the baseline {self._name!r} has no entry for this load: {self._remedy('add')}")
         if different := differences(saved, load):
-            return Baseline(missing=f"the baseline {self._name!r} is of a different load: {', '.join(different)}")
+            said = f"the baseline {self._name!r} is of a different load ({listed(different)})"
+            return Baseline(missing=f"{said}: {self._remedy('replace')}")
         return Baseline(saved)
 
     def _explain(self, store: BaselineStore, machine: Fingerprint) -> str:
@@ -54,7 +56,10 @@ def _others(name: str, names: Sequence[str]) -> str:
 def differences(saved: Result, load: Result) -> list[str]:
     """List what differs between a saved load and this one, as far as it affects the figures."""
     then, now = _traits(saved), _traits(load)
-    return [changed(trait, then[trait], now[trait]) for trait in then if then[trait] != now[trait]]
+    found = [changed(trait, then[trait], now[trait]) for trait in then if then[trait] != now[trait]]
+    if (len(saved.plan.mix) > 1) == (len(load.plan.mix) > 1):
+        found += _changed_requests(_requests(saved.plan), _requests(load.plan))
+    return found
 
 
 def _traits(result: Result) -> dict[str, str]:
@@ -64,14 +69,43 @@ def _traits(result: Result) -> dict[str, str]:
         "sent from": result.sent_from or "this machine",
         "latency from": result.latency_from,
         # Without the host and port: services under test often listen on any free port.
-        "request": f"{plan.target.scheme} {plan.target.name}",
+        "request": f"{plan.target.scheme} {plan.name if len(plan.mix) > 1 else plan.target.name}",
         "rate and duration": ", ".join(map(_exact, plan.stages)),
         "arrivals": plan.arrivals,
         "warmup": str(plan.warmup),
-        "expect": " ".join(plan.expect),
         "connections": str(plan.connections),
         "timeout": str(plan.timeout),
     }
+
+
+def _requests(plan: Plan) -> dict[str, NamedRequest]:
+    """Give the requests of a mix by name; that of other loads may be called anything."""
+    if len(plan.mix) > 1:
+        return {request.name: request for request in plan.mix}
+    return {"": plan.mix[0] if plan.mix else NamedRequest("", plan.target, expect=plan.expect)}
+
+
+def _changed_requests(then: Mapping[str, NamedRequest], now: Mapping[str, NamedRequest]) -> Iterator[str]:
+    """Say which requests are new or gone, and what changed in the others."""
+    for names, what in ((now.keys() - then.keys(), "new"), (then.keys() - now.keys(), "gone")):
+        if names:
+            yield f"{listed(sorted(names))} {'is' if len(names) == 1 else 'are'} {what}"
+    for name in sorted(then.keys() & now.keys()):
+        before, after = then[name], now[name]
+        of = f"{name}: " if name else ""
+        traits = [("data", before.data or "none", after.data or "none"), ("expect", *map(_expected, (before, after)))]
+        if name:
+            traits.append(("request", before.target.name, after.target.name))
+        # Beside other requests, each has another share.
+        if then.keys() == now.keys():
+            traits.append(("weight", str(before.weight), str(after.weight)))
+        yield from (of + changed(trait, old, new) for trait, old, new in traits if old != new)
+        if before.target.digest != after.target.digest:
+            yield f"{of}query or body changed"
+
+
+def _expected(request: NamedRequest) -> str:
+    return " ".join(request.expect)
 
 
 def _exact(stage: Stage) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.by_value import Sent
-from pytest_loadgen.wording import did_you_mean
+from pytest_loadgen.wording import counted, did_you_mean, printable
 
 Order = Literal["sequence", "random"]
 Exhausted = Literal["again", "stop", "error"]
@@ -36,6 +36,10 @@ class Data:
     exhausted: Exhausted = "again"
     seed: int = 0
     _orders: dict[int, array[int]] = field(default_factory=dict, init=False, repr=False)
+
+    def __str__(self) -> str:
+        """Say how many rows there are, and how they are used: ``1,000 rows of users.csv, in random order``."""
+        return f"{self.rows}{', in random order' if self.order == 'random' else ''}"
 
     def row(self, number: int) -> Any:
         """Give the row of a request, counted from 0 over all requests of its name.
@@ -85,6 +89,10 @@ class Rows(ABC):
     """How many there are; None if that is not known."""
 
     @abstractmethod
+    def __str__(self) -> str:
+        """Say how many there are, or from where they come."""
+
+    @abstractmethod
     def row(self, number: int) -> Any:
         """Give a row by its number, counted from 0. Raises RowsExhausted, or PlanError where it cannot be read."""
 
@@ -104,6 +112,10 @@ class ListedRows(Rows):
         self._rows = rows
         self.size = len(rows)
 
+    def __str__(self) -> str:
+        """Count them."""
+        return counted(len(self._rows), "row")
+
     def row(self, number: int) -> Any:
         """Look it up."""
         return self._rows[number]
@@ -115,6 +127,10 @@ class ComputedRows(Rows):
     def __init__(self, function: Callable[[int], Any]) -> None:
         """Take the function."""
         self._function = function
+
+    def __str__(self) -> str:
+        """Name their kind; a lambda has no name."""
+        return "rows of a function"
 
     def row(self, number: int) -> Any:
         """Call the function; StopIteration and IndexError end the data."""
@@ -140,6 +156,10 @@ class IteratedRows(Rows):
         self._ahead: list[Any] = []
         # The workers of this machine are threads here.
         self._lock = threading.Lock()
+
+    def __str__(self) -> str:
+        """Name their kind."""
+        return "rows of an iterator"
 
     def row(self, number: int) -> Any:
         """Take the next row, whichever request it is for."""
@@ -176,6 +196,10 @@ class FileRows(Rows):
         self.size = len(self._starts) - 1
         if not self.size:
             raise PlanError(f"each({str(path)!r}): the file has no rows")
+
+    def __str__(self) -> str:
+        """Count them, and name the file."""
+        return f"{counted(len(self._starts) - 1, 'row')} of {printable(self._path.name)}"
 
     def row(self, number: int) -> Any:
         """Parse it."""

@@ -36,17 +36,12 @@ class NamedRequest:
     """How the request is filled from a row."""
     slo: tuple[str, ...] = field(default=(), compare=False)
     """The objectives for the requests of this name, as they were written."""
-    filled: bool = False
-    """Whether its requests come filled, from the process that has the data."""
+    data: str = ""
+    """The rows that its requests are filled from, in words; empty where all its requests are the same."""
 
-    def without_data(self) -> Self:
+    def without_rows(self) -> Self:
         """Return the request as it goes to the process that sends it: filled requests follow it there."""
-        return replace(self, rows=None, template=None, filled=self.has_data)
-
-    @property
-    def has_data(self) -> bool:
-        """Whether its requests differ."""
-        return self.filled or self.rows is not None
+        return replace(self, rows=None, template=None)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the request as JSON types, without secrets."""
@@ -55,14 +50,14 @@ class NamedRequest:
             "target": self.target.as_dict(),
             "weight": self.weight,
             "expect": list(self.expect),
-            "data": self.has_data,
+            "data": self.data,
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read the output of `as_dict`."""
         target, expect = Target.from_dict(data["target"]), tuple(data["expect"])
-        return cls(data["name"], target, data["weight"], expect, filled=data["data"])
+        return cls(data["name"], target, data["weight"], expect, data=data["data"])
 
 
 def sequence(weights: Sequence[int], *, seed: int | None = None) -> Iterator[int]:

@@ -266,6 +266,7 @@ def _build(one: Request, weight: int, base: Callable[[], URL | None]) -> NamedRe
             rows=one.rows,
             template=template,
             slo=one.slo,
+            data="" if one.rows is None else str(one.rows),
         )
     except PlanError as error:
         name = one.name or " ".join(str(each) for each in (one.method, one.url) if each)

@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -74,6 +75,8 @@ class Target:
     """Where to connect; None until the host name is resolved."""
     login: Login | None = field(default=None, repr=False, compare=False)
     """What has to be done before the request is complete; None where it is."""
+    digest: str = field(default="", compare=False)
+    """What tells its query and body from others in a record, which has neither; empty where that is not known."""
 
     @classmethod
     def of(
@@ -119,6 +122,8 @@ class Target:
             parsed = httpx.URL(url)
             request = httpx.Request(method, parsed.copy_with(fragment=None), **ingredients)
             in_url = (parsed.username, parsed.password) if parsed.userinfo else None
+            # A signature in it would be another one each time.
+            query = request.url.query
             request, login = _authenticated(request, auth if auth is not None else in_url)
             body = request.read()
             # auth may return another request; without the slash, its path would become part of the host name.
@@ -148,6 +153,7 @@ class Target:
             cert=_cert(cert),
             http2=http2,
             login=login,
+            digest=digest_of(query, body, request.headers.raw),
         )
 
     def authenticated(self, request: httpx.Request) -> Target:
@@ -194,6 +200,7 @@ class Target:
             body=body,
             verify=_verify(verify),
             cert=_cert(cert),
+            digest=digest_of(b"", body),
         )
 
     @property
@@ -257,7 +264,7 @@ class Target:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what may be shown: no headers, no body, no query."""
-        return {"url": self.url, "method": self.method}
+        return {"url": self.url, "method": self.method, "digest": self.digest}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Target:
@@ -271,7 +278,17 @@ class Target:
             host=socket_path if socket_path is not None else parts.hostname or "",
             port=(0 if socket_path is not None else parts.port) or SCHEMES[scheme],
             path=b"",
+            digest=data["digest"],
         )
+
+
+def digest_of(query: bytes, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> str:
+    """Give four digits that tell a query and a body from others: too few to find out a secret in them."""
+    kind = next((value for name, value in headers if name.lower() == b"content-type"), b"")
+    # Of a form with files, httpx draws the boundary.
+    if boundary := kind.partition(b"boundary=")[2]:
+        body = body.replace(boundary, b"")
+    return blake2b(query + b"\0" + body, digest_size=2).hexdigest()
 
 
 def message_secrets(message: bytes) -> tuple[str, ...]:

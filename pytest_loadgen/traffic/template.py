@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus, urlsplit
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.by_value import Sent
-from pytest_loadgen.traffic.target import Target
+from pytest_loadgen.traffic.target import Target, digest_of
 
 # What stands for a value: {id}, {0}, {}; doubled braces are braces.
 _FIELD = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*|\d*)\}")
@@ -62,7 +62,7 @@ class Template:
         if fields.mark_of(urlsplit(marked).netloc):
             raise PlanError(f"{url!r}: data cannot fill the host: all requests of a load go to one service")
         target = Target.of(marked, **filled)
-        self.target = replace(target, url=fields.shown(target.url))
+        self.target = replace(target, url=fields.shown(target.url), digest=self._digest(target, fields))
         """The request of the example; its URL shows the fields."""
         self._head = _Filling(fields.split(_head(target), _encode_path, _encode_query, _encode_header))
         body = _body_encoding(target)
@@ -73,6 +73,14 @@ class Template:
         """Send functions by value."""
         sent = {name: Sent(value, name) if callable(value) else value for name, value in self._options.items()}
         return {**self.__dict__, "_options": sent}
+
+    def _digest(self, target: Target, fields: _Fields) -> str:
+        """Tell what is the same in all its requests from that of others; what functions give may be new each time."""
+        if self._rebuilt:
+            return ""
+        query = target.path.partition(b"?")[2]
+        body = b"" if self._body else target.body
+        return digest_of(fields.shown_in(query), fields.shown_in(body), target.headers)
 
     def render(self, row: Any) -> bytes:
         """Fill the request from a row. Raises PlanError where a value is missing, or cannot be sent."""
@@ -120,6 +128,10 @@ class _Fields:
     def shown(self, text: str) -> str:
         """Show the fields in place of their marks."""
         return self._mark.sub(lambda match: f"{{{self._names[int(match[1])]}}}", text)
+
+    def shown_in(self, text: bytes) -> bytes:
+        """Show the fields in a part of the request."""
+        return self.shown(text.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
     def split(self, text: bytes, path: Encode, query: Encode, header: Encode) -> tuple[Piece, ...]:
         """Cut a head or a body at its marks."""

@@ -220,6 +220,10 @@ def test_kinds(text: str, upper: bool, is_sample: bool, allowed: float | None) -
         ("p99 < baseline + 10", "'p99 < baseline + 10': after 'baseline': '+10' is not a change: *"),
         ("p99 < baseline * 2", "'p99 < baseline * 2': unexpected '*': only a window such as 'over any 10s' can *"),
         ("p99 < baseline - 100%", "'p99 < baseline - 100%': baseline -100% is 0 or less; no figure can be below it"),
+        (
+            "p99 of x < against + 10%",
+            "'p99 of x < against + 10%': write p99 of x < baseline: with against=, that is the other service",
+        ),
         ("p99 < baseline over any 9s", "'p99 < baseline over any 9s': a comparison with a baseline is of the whole *"),
         # Windows, and words too many.
         ("p99 < 5ms over all 5s", "'p99 < 5ms over all 5s': over 'all': choose from any, last."),

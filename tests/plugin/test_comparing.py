@@ -45,6 +45,61 @@ def test_a_baseline_is_kept_and_compared_with(suite: pytest.Pytester) -> None:
     )
 
 
+MIXED = """
+from pytest_loadgen.figures.interval import NamedFigures
+
+class Mixed(Paper):
+    name = "mixed"
+    features = Paper.features | {"mix"}
+    slower = 1
+
+    def run(self, plan):
+        for second in range(int(plan.duration)):
+            names = {}
+            for request in plan.mix:
+                latency = Histogram()
+                latency.record(0.01 * (self.slower if request.name == "order" else 1), 50)
+                names[request.name] = NamedFigures(latency, latency, {"200": 50})
+            whole = Histogram.sum([figures.latency for figures in names.values()])
+            yield Interval(second, 1, whole, whole, {"200": 50 * len(names)}, names=names)
+"""
+MIX = """
+from pytest_loadgen import get
+
+def test_mix(load):
+    shop = [get("/", name="home"), get("/o", name="order")]
+    load(shop, generator="mixed", duration=6, slo=["p50 of order < baseline + 10%", "p50 of home < baseline + 10%"])
+"""
+
+
+def test_a_mix_is_compared_by_name(suite: pytest.Pytester) -> None:
+    """With a kept baseline; where a request is new, it is said, and nothing is compared with the load as it was."""
+    with_mix = CONFTEST.replace("Whole()]", "Whole(), Mixed()]") + MIXED
+    suite.makeconftest(with_mix)
+    suite.makepyfile(test_a=MIX)
+    run(suite, "--load-save=main").assert_outcomes(passed=1)
+    run(suite, "--load-compare=main", "--load-strict").assert_outcomes(passed=1)
+    suite.makeconftest(with_mix.replace("slower = 1", "slower = 2"))
+    result = run(suite, "--load-compare=main")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E *missed   p50 of order < baseline + 10% *+100%  (95% sure of +100% or more; p50 +100%, p99 +100%)",
+            "E *met      p50 of home < baseline + 10%  *(95% sure of *% or less)",
+        ]
+    )
+    suite.makepyfile(test_a=MIX.replace('name="order")', 'name="order"), get("/new", weight=2)'))
+    result = run(suite, "--load-compare=main")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_mix: unclear  p50 of order < baseline + 10% *(the baseline 'main' is of a different load "
+            "(request was http mix of 2 requests, now http mix of 3 requests, GET /new is new): "
+            "replace it with --load-save=main)"
+        ]
+    )
+
+
 def test_without_a_baseline_it_is_unclear_and_said_what_to_do(suite: pytest.Pytester) -> None:
     """It neither passes for good nor fails; and the load does not go on for it."""
     result = run(suite)
@@ -149,6 +204,19 @@ def test_two_services_side_by_side(suite: pytest.Pytester, server: Server) -> No
         result.stdout.fnmatch_lines(["test_a.py::test_new  *", "test_a.py::test_new, against  *"])
         assert old.requests["/delay/0.015"] >= 300
         assert server.requests["/delay/0.03"] >= 300
+
+
+def test_as_many_requests_as_were_asked_for(suite: pytest.Pytester) -> None:
+    """Slices add up to the plan, also where a twelfth of it has no end in nanoseconds."""
+    with Server() as old:
+        suite.makepyfile(
+            test_a=f"""
+            def test_new(load):
+                result = load("/", rate=60, duration=1, against="{old.url}")
+                assert result.requests == result.against.requests == 60
+            """
+        )
+        run(suite).assert_outcomes(passed=1)
 
 
 def test_a_mix_side_by_side(suite: pytest.Pytester, server: Server) -> None:

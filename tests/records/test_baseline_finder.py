@@ -8,7 +8,10 @@ import pytest
 
 from pytest_loadgen.records.baseline_finder import BaselineFinder, differences
 from pytest_loadgen.records.store import BaselineStore
+from pytest_loadgen.traffic.data import each
+from pytest_loadgen.traffic.options import plan_of
 from pytest_loadgen.traffic.plan import hold, ramp
+from pytest_loadgen.traffic.request import get, post, request
 from tests.builders.records import FAST, HERE, SLOW, THERE, record
 from tests.builders.traffic import plan
 
@@ -92,5 +95,82 @@ def test_different_machine(store: BaselineStore) -> None:
 def test_different_load(store: BaselineStore, saved: dict[str, Any], difference: str) -> None:
     """A different load is not compared, and the message says how it differs."""
     store.save("main", record(("x", replace(FAST, **saved))))
-    assert missing(store).startswith(f"the baseline 'main' is of a different load: {difference}")
+    assert (
+        missing(store) == f"the baseline 'main' is of a different load ({difference}): replace it with --load-save=main"
+    )
     assert differences(FAST, LOAD) == []
+
+
+def shop(*requests: Any) -> Any:
+    """Make a load of these requests, as it is and as it is read from a record."""
+    load = replace(FAST, plan=plan_of(list(requests) if len(requests) > 1 else requests[0], {}, lambda: "http://shop"))
+    return load, type(load).from_dict(load.as_dict())
+
+
+def order(method: str = "POST", **options: Any) -> Any:
+    return request(method, "/orders", **{"name": "order", "weight": 2, "json": {"tea": 1}, **options})
+
+
+@pytest.mark.parametrize(
+    ("saved", "load", "said"),
+    [
+        ([get("/"), order()], [get("/"), order()], []),
+        ([order(), get("/")], [get("/"), order()], []),
+        ([get("/"), order(weight=3)], [get("/"), order()], ["order: weight was 3, now 2"]),
+        (
+            [get("/"), order()],
+            [get("/"), order(), get("/new", weight=5), get("/newer")],
+            ["request was http mix of 2 requests, now http mix of 4 requests", "GET /new, GET /newer are new"],
+        ),
+        (
+            [get("/"), get("/old"), order()],
+            [get("/"), order(weight=4), get("/new")],
+            ["GET /new is new", "GET /old is gone"],
+        ),
+        ([get("/"), order()], [get("/"), order("PUT")], ["order: request was POST /orders, now PUT /orders"]),
+        ([get("/"), order()], [get("/"), order(json={"tea": 2})], ["order: query or body changed"]),
+        ([get("/?q=a"), order()], [get("/?q=b"), order()], ["GET /: query or body changed"]),
+        ([get("/"), order()], [get("/"), order(expect=201)], ["order: expect was 2xx 3xx, now 201"]),
+        ([get("/"), order()], [get("/"), order(headers={"Authorization": "Bearer another"})], []),
+        ([get("/")], [get("/"), order()], ["request was http GET /, now http mix of 2 requests"]),
+        ([get("/")], [get("/", name="home", weight=7)], []),
+        ([get("/")], [get("http://other:9/")], []),
+        ([post("/", json={"a": 1})], [post("/", json={"a": 2})], ["query or body changed"]),
+        ([post("/", files={"a": b"x"})], [post("/", files={"a": b"x"})], []),
+    ],
+)
+def test_different_requests(saved: list[Any], load: list[Any], said: list[str]) -> None:
+    """Mixes are told apart by names, weights, methods, paths, queries, bodies and statuses; not by headers."""
+    now, _ = shop(*load)
+    _, then = shop(*saved)
+    assert differences(then, now) == said
+
+
+ROWS = [{"id": 1}, {"id": 2}]
+
+
+@pytest.mark.parametrize(
+    ("saved", "load", "said"),
+    [
+        (get("/{id}", each(ROWS)), get("/{id}", each([{"id": 3}, {"id": 4}])), []),
+        (get("/{id}", each(ROWS)), get("/{id}", each(ROWS * 2)), ["data was 2 rows, now 4 rows"]),
+        (
+            get("/{id}", each(ROWS, order="random")),
+            get("/{id}", each(iter(ROWS))),
+            ["data was 2 rows, in random order, now rows of an iterator"],
+        ),
+        (get("/"), get("/", each(ROWS)), ["data was none, now 2 rows"]),
+        (get("/?q={id}", each(ROWS)), get("/?q=x{id}", each(ROWS)), ["query or body changed"]),
+        (post("/", each(ROWS), json={"a": "{id}"}), post("/", each(ROWS), json={"a": "{id}"}), []),
+        (
+            post("/", each(ROWS), json={"a": "{id}"}),
+            post("/", each(ROWS), json={"b": "{id}"}),
+            ["query or body changed"],
+        ),
+        (post("/", each(ROWS), json=lambda row: row), post("/", each(ROWS), json=lambda row: [row]), []),
+        (get("/", each(ROWS), params=lambda row: {"a": 1}), get("/", each(ROWS), params=lambda row: {"a": 2}), []),
+    ],
+)
+def test_different_data(saved: Any, load: Any, said: list[str]) -> None:
+    """Requests with data are told apart by how many rows there are and where they go, not by what is in them."""
+    assert differences(shop(saved)[1], shop(load)[0]) == said

@@ -180,7 +180,7 @@ def mix(url: str, **options: Any) -> Plan:
     """Make a plan of three requests, one of which is expected to find nothing, and one filled from data."""
     requests = (
         NamedRequest("GET /search", plan(f"{url}/search").target, weight=7),
-        NamedRequest("order", plan(f"{url}/orders", "POST").target, weight=2, filled=True),
+        NamedRequest("order", plan(f"{url}/orders", "POST").target, weight=2, data="1,000 rows"),
         NamedRequest("missing|<b>", plan(f"{url}/none").target, weight=1, expect=("404",)),
     )
     return replace(plan(f"{url}/search", **options), mix=requests)

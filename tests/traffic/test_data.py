@@ -25,6 +25,17 @@ def test_rows_come_in_sequence_and_again(rows: Any) -> None:
     assert taken(each(rows), 7) == [1, 2, 3, 1, 2, 3, 1]
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [(["a"], "1 row"), (range(2000), "2,000 rows"), (count(), "rows of an iterator"), (str, "rows of a function")],
+)
+def test_in_words(rows: Any, said: str, tmp_path: Path) -> None:
+    assert str(each(rows)) == said
+    path = tmp_path / "a.csv"
+    path.write_text("id\n1\n2\n")
+    assert str(each(path, order="random")) == "2 rows of a.csv, in random order"
+
+
 def test_an_endless_iterator_is_read_as_far_as_it_is_used() -> None:
     numbers = count()
     assert taken(each(numbers), 5) == [0, 1, 2, 3, 4]

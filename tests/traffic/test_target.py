@@ -201,6 +201,15 @@ def test_urls(url: str, scheme: str, host: str, port: int, path: bytes) -> None:
     assert pickle.loads(pickle.dumps(target)) == target
 
 
+def test_digests() -> None:
+    """Queries and bodies are told apart in a record, which has neither, by too little to guess a secret from."""
+    made = [Target.of(URL + query, json=body) for query in ("", "?q=1") for body in (None, 1, 2)]
+    assert len({target.digest for target in made}) == len(made)
+    assert {len(target.digest) for target in made} == {4}
+    assert Target.of(URL, headers={"X-Key": "a"}, auth=("a", "b")).digest == Target.of(URL).digest
+    assert Target.from_dict(made[-1].as_dict()).digest == made[-1].digest
+
+
 def test_names() -> None:
     """The name of a target is its method and path; the origin is scheme, host and port."""
     target = Target.of(URL, json={})

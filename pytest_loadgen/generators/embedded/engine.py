@@ -89,11 +89,11 @@ class Engine:
         requests = plan.mix or (NamedRequest(plan.target.name, plan.target, expect=plan.expect),)
         self._endpoint = Endpoint(plan.target, requests)
         # Which request comes next, where they are not all the same; those with data come filled.
-        self._mixed = len(requests) > 1 or requests[0].filled
+        self._mixed = len(requests) > 1 or bool(requests[0].data)
         self._kinds = map(self._endpoint.kinds.__getitem__, order(plan) if self._mixed else ())
         # Of the requests that come next: one that is filled, or None where none needs to be.
         self._filled: deque[bytes | None] = deque()
-        self._with_data = any(request.filled for request in requests)
+        self._with_data = any(request.data for request in requests)
         self._need_filled = need_filled
         self._asked = self._ran_out = False
         self._closed_model = plan.closed

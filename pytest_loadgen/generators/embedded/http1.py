@@ -106,7 +106,7 @@ class Kind:
     def __init__(self, number: int, request: NamedRequest) -> None:
         """Build the request; one that is filled from data has no message of its own."""
         self.number, self.name = number, request.name
-        self.message = b"" if request.filled else request.target.message()
+        self.message = b"" if request.data else request.target.message()
         self.is_head = request.target.method == "HEAD"
         self.idempotent = request.target.method in _IDEMPOTENT
         self.check = request.check

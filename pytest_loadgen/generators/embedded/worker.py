@@ -97,7 +97,7 @@ class Worker:
         """Run a plan; closing the iterator stops it, and so does Ctrl-C, after one last interval."""
         try:
             self._busy = True
-            sent = replace(plan, mix=tuple(request.without_data() for request in plan.mix))
+            sent = replace(plan, mix=tuple(request.without_rows() for request in plan.mix))
             self._pipe.send_bytes(pickle.dumps((_environment(), sent)))
             feed = _Feed(filled_requests(plan))
             try:
