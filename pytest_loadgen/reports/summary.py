@@ -12,10 +12,10 @@ from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.verdict import OUTCOMES, Verdict
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.units import Duration
-from pytest_loadgen.wording import counted, printable, tally
+from pytest_loadgen.wording import counted, listed, printable, tally
 
-# How many names a remark lists.
-_MOST_NAMES = 5
+# Statuses of redirects to another address; 304 is none.
+_ELSEWHERE = frozenset({"301", "302", "303", "307", "308", "3xx"})
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def remarks(result: Result) -> list[str]:
         remarks.append(f"the load {result.went_on}.")
     if result.error_rate >= 0.5:
         remarks.append(f"{result.error_rate} of requests failed.")
-    elif failing := _failing(result):
+    if failing := _failing(result):
         remarks.append(f"most requests to {failing} failed.")
     remarks += _redirects(result)
     remarks += explained(result)
@@ -160,16 +160,16 @@ def remarks(result: Result) -> list[str]:
 
 def _failing(result: Result) -> str:
     """List the requests of a mix of which half or more failed."""
-    rows = [row for row in Row("", result).named if row.result.requests and row.result.error_rate >= 0.5]
-    more = f" and {counted(len(rows) - _MOST_NAMES, 'other name')}" if len(rows) > _MOST_NAMES else ""
-    return ", ".join(f"{row.name} ({row.result.error_rate})" for row in rows[:_MOST_NAMES]) + more
+    parts = {row.name: row.result for row in Row("", result).named}
+    failing = {name: part for name, part in parts.items() if part.requests and part.error_rate >= 0.5}
+    return listed([f"{name} ({part.errors:,} of {part.requests:,})" for name, part in failing.items()])
 
 
 def _redirects(result: Result) -> Iterator[str]:
     """Report requests that got nothing but redirects, which nobody expected."""
     for row in Row("", result).named or [Row("", result)]:
         kinds, plan = row.result.outcomes, row.result.plan
-        if kinds and plan.expects_default and all(kind.startswith("3") for kind in kinds):
+        if kinds and plan.expects_default and _ELSEWHERE.issuperset(kinds):
             name = f" to {row.name}" if row.name else ""
             yield f"all responses{name} were redirects ({tally(kinds)}); load the address that they lead to."
 

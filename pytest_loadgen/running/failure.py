@@ -8,13 +8,13 @@ from pytest_loadgen.errors import InvalidRun, ServiceError, SLOMissed
 from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.caveats import BROKEN
 from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.judgement import ALPHA
 from pytest_loadgen.objectives.metric import Errors
 from pytest_loadgen.objectives.verdict import aligned
-from pytest_loadgen.wording import counted, tally
-
-_MOST_NAMES = 5
+from pytest_loadgen.wording import counted, listed, tally
 
 
 def raise_failure(result: JudgedResult, *, strict: bool) -> None:
@@ -44,7 +44,7 @@ def raise_failure(result: JudgedResult, *, strict: bool) -> None:
             _blame(each, result)
         for name in each.names:
             part = each[name]
-            if part.requests and part.error_rate >= BROKEN and not part.plan.expects_default:
+            if part.requests and part.error_rate >= BROKEN and not _name_may_fail(part, result, name):
                 # Whether the generator was the limit is known of the whole load only.
                 _blame(part, result, name, each.problems)
     if "unclear" in outcomes and strict:
@@ -63,6 +63,15 @@ def _may_fail(result: JudgedResult) -> bool:
     return result.plan.expects_default and (not objectives or decided)
 
 
+def _name_may_fail(part: Result, result: JudgedResult, name: str) -> bool:
+    """Return whether a load may pass in which most requests of a name failed: as for all, but few say little."""
+    if not part.plan.expects_default:
+        return False
+    objectives = [verdict.slo for verdict in result.verdicts]
+    decided = any(isinstance(slo.metric, Errors) and slo.name in {"", name} for slo in objectives)
+    return not objectives or decided or stats.proportion(part.errors, part.requests, ALPHA).low < BROKEN
+
+
 def _blame(failed: Result, result: JudgedResult, name: str = "", problems: tuple[str, ...] | None = None) -> NoReturn:
     """Raise what is at fault where most requests failed: the service, or the generator where that may be."""
     others, problems = failed.without_own_failures, failed.problems if problems is None else problems
@@ -75,9 +84,8 @@ def _by_name(failed: Result) -> str:
     """Say which requests of a mix failed most."""
     named = [(name, failed[name]) for name in failed.names]
     named = sorted((each for each in named if each[1].errors), key=lambda each: -each[1].errors)
-    shown = ", ".join(f"{name} ({each.errors:,} of {each.requests:,})" for name, each in named[:_MOST_NAMES])
-    more = f" and {counted(len(named) - _MOST_NAMES, 'more name')}" if len(named) > _MOST_NAMES else ""
-    return f" By name: {shown}{more}." if named else ""
+    shown = listed([f"{name} ({each.errors:,} of {each.requests:,})" for name, each in named])
+    return f" By name: {shown}." if named else ""
 
 
 _BLOCKED = (

@@ -21,6 +21,7 @@ from tests.reports.examples import MIX, WELL, judged, verdict
         ({"301": 60, "302": 40}, None, ["all responses were redirects (60 × 301, 40 × 302); load the address *"]),
         ({"3xx": 100}, None, ["all responses were redirects (100 × 3xx); load the address *"]),
         ({"302": 99, "200": 1}, None, []),
+        ({"304": 100}, None, []),
         ({"302": 100}, 302, []),
         ({}, None, []),
     ],
@@ -36,7 +37,7 @@ def repeated(*statuses: dict[str, int], method: str = "POST", name: str = "", da
     target = Target.of("http://127.0.0.1/orders", method=method)
     made = replace(plan(), target=target)
     if name or data:
-        made = replace(made, mix=(NamedRequest(name or target.name, target, filled=data),))
+        made = replace(made, mix=(NamedRequest(name or target.name, target, data="9 rows" if data else ""),))
     found = remarks(result(*(interval(each, start=at) for at, each in enumerate(statuses)), plan=made))
     return [each for each in found if "each()" in each]
 
@@ -52,6 +53,8 @@ def test_the_same_body_again() -> None:
         "96 of 100 responses to order were 400 or 409"
     )
     assert repeated({"200": 1, "422": 99}, method="PATCH")
+    # Of few, the first is one in twenty, or more.
+    assert repeated({"201": 1, "409": 5})
     # Refused by what an earlier session left.
     assert repeated({"409": 100})
 
@@ -62,6 +65,8 @@ def test_the_same_body_again() -> None:
         {"statuses": {"201": 1, "409": 99}, "data": True},
         {"statuses": {"201": 1, "409": 99}, "method": "GET"},
         {"statuses": {"201": 10, "409": 90}},
+        {"statuses": {"201": 1, "409": 4}},
+        {"statuses": {"201": 2, "409": 18}},
         {"statuses": {"201": 1, "429": 99}},
         {"statuses": {"201": 1, "503": 99}},
         {"statuses": {"400": 100}},
@@ -109,8 +114,20 @@ def test_remarks_of_a_mix() -> None:
     broken = {"a": NamedFigures(outcomes={"500": 60, "200": 40}), "b": NamedFigures(outcomes={"200": 100})}
     requests = tuple(NamedRequest(name, Target.of("http://127.0.0.1/")) for name in broken)
     half = result(interval({"500": 60, "200": 140}, names=broken), plan=replace(plan(), mix=requests))
-    assert "most requests to a (60%) failed." in remarks(half)
+    assert "most requests to a (60 of 100) failed." in remarks(half)
     assert "One of 6 responses with status 503: its body is 'no capacity' (order)." in remarks(MIX.result)
+
+
+def test_a_name_that_failed_among_many() -> None:
+    """A name with a few requests, all of which failed, is named, however many others there were."""
+    names = {"a": NamedFigures(outcomes={"200": 9997}), "b": NamedFigures(outcomes={"404": 3})}
+    requests = tuple(NamedRequest(name, Target.of("http://127.0.0.1/")) for name in names)
+    reasons = {"404": "its body is empty (b)"}
+    found = result(interval({"200": 9997, "404": 3}, names=names, reasons=reasons), plan=replace(plan(), mix=requests))
+    assert remarks(found) == [
+        "most requests to b (3 of 3) failed.",
+        "One of 3 responses with status 404: its body is empty (b).",
+    ]
 
 
 def test_a_load_that_went_on() -> None:

@@ -147,6 +147,43 @@ def test_which_of_a_mix() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("slo", "failed", "of", "fails"),
+    [
+        ("p99 < 500ms", 1, 1, True),
+        ("p99 of fine < 500ms", 1, 1, True),
+        (["p99 < 500ms", "errors of fine < 99%"], 1, 1, True),
+        ("p99 < 500ms", 4, 10, False),
+        ("errors < 99%", 1, 1, False),
+        (["p99 < 500ms", "errors of order < 100"], 1, 1, False),
+        ((), 1, 1, False),
+    ],
+)
+def test_most_of_one_name_failed(slo: Any, failed: int, of: int, fails: bool) -> None:
+    """Half of a name failing fails a load whose objectives say nothing of its errors, as half of all does."""
+    names = {
+        "fine": NamedFigures(outcomes={"200": 90}),
+        "order": NamedFigures(outcomes={"200": of - failed, "503": failed}),
+    }
+    requests = (NamedRequest("fine", OTHER.target), NamedRequest("order", OTHER.target))
+    made = [interval({"200": 90 + of - failed, "503": failed}, start=at, names=names) for at in range(6)]
+    found = loaded(*made, slo=slo, load=replace(plan(duration=6), mix=requests))
+    if fails:
+        with pytest.raises(ServiceError, match=r"^order: all 6 requests failed: 6 × 503\."):
+            raise_failure(found, strict=False)
+    else:
+        raise_failure(found, strict=False)
+
+
+def test_few_of_one_name_failed() -> None:
+    """Of a name with a handful of requests, all may fail by chance."""
+    names = {"fine": NamedFigures(outcomes={"200": 90}), "order": NamedFigures(outcomes={"503": 1})}
+    requests = (NamedRequest("fine", OTHER.target), NamedRequest("order", OTHER.target))
+    made = [interval({"200": 90}, start=at, names={"fine": names["fine"]}) for at in range(6)]
+    made[:4] = [interval({"200": 90, "503": 1}, start=at, names=names) for at in range(4)]
+    raise_failure(loaded(*made, slo="p99 < 9s", load=replace(plan(duration=6), mix=requests)), strict=False)
+
+
 @pytest.mark.parametrize("slo", [(), "errors < 99%"])
 def test_half_of_one_name_is_not_what_was_expected(slo: Any) -> None:
     """Where the expect= of one request says what success is, its failures fail the load, whatever its objectives."""
