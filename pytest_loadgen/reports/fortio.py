@@ -3,6 +3,8 @@
 Times are in seconds, except ActualDuration, which is in nanoseconds. As in fortio, the histogram
 covers all calls. Calls without a response count as the timeout, as they do in the mean; a
 histogram of only the failed calls is not available.
+
+FirstByteHistogram and Names (of a mix, the figures of each request) are not fortio's; its readers skip them.
 """
 
 from __future__ import annotations
@@ -37,19 +39,30 @@ def document(record: Record) -> str:
         "StartTime": (run.date or record.date).isoformat(),
         "RequestedQPS": "max" if plan.closed else f"{plan.rate:.9g}",
         "RequestedDuration": f"{plan.duration:.9g}s",
-        "ActualQPS": float(result.offered),
         "ActualDuration": round(result.total.seconds * 1e9),
         "NumThreads": plan.connections,
         "Version": f"{result.generator} {result.version}".strip(),
-        "DurationHistogram": _histogram(result),
-        "ErrorsDurationHistogram": {**_EMPTY, "Count": result.errors},
-        "RetCodes": _codes(result),
+        **_figures(result),
         "URL": plan.target.origin if plan.is_mix else plan.target.url,
     }
+    if result.names:
+        written["Names"] = {name: _figures(result[name]) for name in result.names}
     return json.dumps(written, indent=1, allow_nan=False) + "\n"
 
 
 _EMPTY: dict[str, Any] = {"Count": 0, "Min": 0, "Max": 0, "Sum": 0, "Avg": 0, "StdDev": 0, "Data": None}
+
+
+def _figures(result: Result) -> dict[str, Any]:
+    """Give what is known of all requests, and of those of a name."""
+    first_byte = {"FirstByteHistogram": _histogram(result.by_first_byte)} if result.total.first_byte else {}
+    return {
+        "ActualQPS": float(result.offered),
+        "DurationHistogram": _histogram(result),
+        "ErrorsDurationHistogram": {**_EMPTY, "Count": result.errors},
+        **first_byte,
+        "RetCodes": _codes(result),
+    }
 
 
 def _codes(result: Result) -> dict[str, int]:

@@ -20,7 +20,10 @@ _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compresse
 
 
 def document(record: Record) -> str:
-    """Write the latencies of all intervals, tagged by test, request and generator; of a mix, also by name."""
+    """Write the latencies of all intervals, tagged by test, request and generator; of a mix, also by name.
+
+    The time to the first byte is tagged as that.
+    """
     base = min((run.date for run in record.runs if run.date), default=record.date)
     tagged = [
         (tag, run, result)
@@ -50,9 +53,11 @@ def _tagged(run: Run, ordinal: int) -> Iterator[tuple[str, Result]]:
     """Yield the result of a run with its tag, and those of its names."""
     name = f"{run.test} {run.result.plan.name} {run.result.generator}"
     own = name if ordinal == 1 else f"{name} #{ordinal}"
-    yield _tag(own), run.result
-    for each in run.result.names:
-        yield _tag(f"{own} {each}"), run.result[each]
+    parts = {own: run.result, **{f"{own} {each}": run.result[each] for each in run.result.names}}
+    for text, result in parts.items():
+        yield _tag(text), result
+        if result.total.first_byte:
+            yield _tag(f"{text} first byte"), result.by_first_byte
 
 
 def _tag(text: str) -> str:

@@ -25,6 +25,7 @@ from pytest_loadgen.wording import counted
 
 _COLUMNS = ("test", "request", "generator", "requests", "rate", "p50", "p99", "errors")
 _BY_NAME = ("requests", "rate", "p50", "p99", "first byte p99", "errors")
+_COMPARED = ("p50 of baseline", "p50 change", "p99 of baseline", "p99 change")
 _LATENCY_FROM = {
     "scheduled": "from each request's scheduled time",
     "sent": "from when each request was sent; waiting time before that is not included",
@@ -47,7 +48,6 @@ def document(record: Record) -> str:
         record=record,
         sections=[Section(number, run) for number, run in enumerate(record.runs, 1)],
         columns=summary.columns(record.runs, *_COLUMNS),
-        by_name=_BY_NAME,
         text_columns=summary.TEXT_COLUMNS,
         failed=sum(run.result.all_failed for run in record.runs),
         tally=_tally([verdict for run in record.runs for verdict in run.result.verdicts]),
@@ -103,9 +103,23 @@ class Section:
         return [(row, _cells(row), _tally(list(row.verdicts))) for row in (own, *own.named)]
 
     @property
+    def by_name(self) -> tuple[str, ...]:
+        """The columns of the figures by name."""
+        return _BY_NAME if self.baseline is None else (*_BY_NAME, *_COMPARED)
+
+    @property
     def named(self) -> list[dict[str, str]]:
-        """The figures of a mix by name."""
-        return [{**cells, "name": row.name} for row, cells, _ in self.rows if row.name]
+        """The figures of a mix by name, and those of the baseline with the change from it."""
+        return [{**cells, **self._compared(row.name), "name": row.name} for row, cells, _ in self.rows if row.name]
+
+    def _compared(self, name: str) -> dict[str, str]:
+        own, baseline = self.result[name], self.result.baseline.of(name).result
+        if baseline is None or not baseline.requests:
+            return dict.fromkeys(_COMPARED, "-")
+        pairs = [(figure(own), figure(baseline)) for figure in (attrgetter("p50"), attrgetter("p99"))]
+        return dict(
+            zip(_COMPARED, [cell for one, before in pairs for cell in (str(before), _change(one, before))], strict=True)
+        )
 
     @property
     def tally(self) -> list[tuple[Outcome, int]]:
@@ -174,7 +188,7 @@ class Section:
         if plan.is_mix:
             yield "service", plan.target.origin
             for each in plan.mix:
-                data = ", with data" if each.has_data else ""
+                data = f", filled from {each.data}" if each.data else ""
                 expected = "" if each.expect == plan.expect else f", expects {' or '.join(each.expect)}"
                 yield each.name, f"{each.target.name}, weight {each.weight}{data}{expected}"
         else:

@@ -71,9 +71,32 @@ def _labels(run: Run) -> dict[str, str]:
         "requests": str(result.requests),
         "errors": str(result.errors),
         "unanswered": str(result.total.unanswered),
+        **_first_byte(result),
+        **{f"{name}: {label}": text for name in result.names for label, text in _of_a_name(result[name]).items()},
         **{f"slo {verdict.slo}": verdict.outcome for verdict in run.result.verdicts},
         "unit_note": "latencies in milliseconds",
     }
+
+
+def _of_a_name(result: Result) -> dict[str, str]:
+    """Return the figures of the requests of one name."""
+    counts = {"requests": str(result.requests), "errors": str(result.errors)}
+    latencies = {key: _milliseconds(value) for key, value in (_latencies(result) if result.requests else {}).items()}
+    return {**counts, **latencies, **_first_byte(result)}
+
+
+def _first_byte(result: Result) -> dict[str, str]:
+    if not result.total.first_byte:
+        return {}
+    first = result.by_first_byte
+    return {
+        f"first_byte_{key}": _milliseconds(float(value) * 1e3)
+        for key, value in (("p50", first.p50), ("p99", first.p99))
+    }
+
+
+def _milliseconds(value: float) -> str:
+    return "no response" if math.isinf(value) else f"{value:.6f}"
 
 
 def _mapping(labels: Mapping[str, str]) -> Iterator[str]:

@@ -3,15 +3,18 @@
 import errno
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_loadgen.errors import LoadError, PlanError, ReportError
 from pytest_loadgen.records.record import Record
+from pytest_loadgen.reports import github, junit, terminal
 from pytest_loadgen.reports.formats import FORMATS, Report, check, write
-from tests.reports.examples import EMPTY, HOSTILE, MIX, ODD, RECORD, SECRET, WELL
+from tests.reports.examples import EMPTY, HOSTILE, MIX, ODD, RECORD, SECRET, WELL, latencies
 
 ONE = replace(RECORD, runs=(WELL,))
 
@@ -154,6 +157,41 @@ def test_links_are_followed(tmp_path: Path) -> None:
 def test_report_errors_are_load_errors() -> None:
     """`except LoadError` catches what goes wrong with a report."""
     assert issubclass(ReportError, LoadError)
+
+
+FORMS: dict[str, Callable[[Record], object]] = {
+    **{extension: report.render for extension, report in FORMATS.items()},
+    "summary": lambda record: terminal.table(record.runs, verbose=True),
+    "JUnit": lambda record: junit.properties(record.runs),
+    "GitHub": github.summary,
+}
+"""Everything that shows figures."""
+
+
+def with_order(**figures: Any) -> Record:
+    """Give a record of a mix in which the requests named order have other figures, and all together the same."""
+    intervals = tuple(
+        replace(each, names={**each.names, "order": replace(each.names["order"], **figures)})
+        for each in MIX.result.intervals
+    )
+    return replace(RECORD, runs=(replace(MIX, result=replace(MIX.result, intervals=intervals)),))
+
+
+@pytest.mark.parametrize(
+    "figures", [{"latency": latencies(40, 0.2)}, {"first_byte": latencies(40, 0.2)}, {"outcomes": {"200": 40}}]
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_figures_by_name(form: str, figures: Any) -> None:
+    """Every form has the figures of each name: latency, first byte, outcomes."""
+    assert FORMS[form](with_order(**figures)) != FORMS[form](with_order())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_first_byte(form: str) -> None:
+    """Every form has the time to the first byte, where the generator measures it."""
+    intervals = tuple(replace(each, first_byte=latencies(500, 0.001)) for each in WELL.result.intervals)
+    measured = replace(ONE, runs=(replace(WELL, result=replace(WELL.result, intervals=intervals)),))
+    assert FORMS[form](measured) != FORMS[form](ONE)
 
 
 @pytest.mark.parametrize("extension", sorted(FORMATS))

@@ -54,10 +54,13 @@ def test_tags_of_names(read: Callable[[Record], list[Any]]) -> None:
     found = read(replace(RECORD, runs=(MIX,)))
     own = "tests/test_shop.py::test_mix_mix_of_3_requests_embedded"
     tags = [own, *(f"{own}_{name}" for name in ("GET_/search", "order", "missing|<b>"))]
-    assert sorted({each.get_tag() for each in found}) == sorted(tags)
+    assert sorted({each.get_tag() for each in found}) == sorted([*tags, *(f"{tag}_first_byte" for tag in tags)])
     orders = [each for each in found if each.get_tag() == f"{own}_order"]
     for each, interval in zip(orders, MIX.result["order"].intervals, strict=True):
         assert Histogram.decode(each.encode().decode()) == interval.latency
+    first_bytes = [each for each in found if each.get_tag() == f"{own}_order_first_byte"]
+    for each, interval in zip(first_bytes, MIX.result["order"].intervals, strict=True):
+        assert Histogram.decode(each.encode().decode()) == interval.first_byte
 
 
 def test_times_are_in_order(read: Callable[[Record], list[Any]]) -> None:

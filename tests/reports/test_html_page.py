@@ -20,9 +20,11 @@ from typing import Any
 import plotly.offline
 import pytest
 
+from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.reports.html_page import document
-from tests.reports.examples import EMPTY, MARKUP, ODD, RECORD, WELL
+from tests.reports.examples import EMPTY, MARKUP, MIX, ODD, RECORD, WELL
 
 ALL = replace(RECORD, runs=(*RECORD.runs, *ODD.runs))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -104,6 +106,25 @@ def test_overview() -> None:
     rows = " ".join(text.split())
     assert "test_search[tea] GET /search embedded 3,000 500/s 2.82ms 18.3ms 0 ✓ 3 met" in rows
     assert "no answer 8.77%: 64 × 503, 11 × timeout, 2 × reset ✓ 1 met ✕ 3 missed ? 1 unclear ! 1 invalid" in rows
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_compared_by_name(paired: bool) -> None:
+    """A comparison has a row for each name; one that the baseline lacks has no figure there."""
+    before = with_plan(MIX.result, "GET /search", "missing|<b>")
+    compared = replace(MIX, result=replace(MIX.result, baseline=Baseline(before, paired=paired)))
+    text = document(replace(RECORD, runs=(compared,))).partition("<h3>By name</h3>")[2].partition("</table>")[0]
+    rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in text.split("</tr>")]
+    assert rows[0].endswith("p50 of baseline p50 change p99 of baseline p99 change")
+    assert rows[1].endswith("2.81ms same 16.7ms same")
+    assert rows[2].startswith("order ")
+    assert rows[2].endswith("- - - -")
+
+
+def with_plan(result: Result, *names: str) -> Result:
+    """Give a result that has only the requests of these names."""
+    mix = tuple(request for request in result.plan.mix if request.name in names)
+    return replace(result, plan=replace(result.plan, mix=mix))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_rows_by_name() -> None:
     """Below the row of a mix is one for each name."""
     lines = [line for line in document(replace(RECORD, runs=(MIX,))).splitlines() if line.startswith("|")]
     assert [line.split("|")[2].strip() for line in lines[2:5]] == ["mix of 3 requests", "- GET /search", "- order"]
-    assert {line.replace(r"\|", "").count("|") for line in lines} == {10}
+    assert {line.replace(r"\|", "").count("|") for line in lines} == {11}
 
 
 def test_without_objectives_there_is_no_column() -> None:
@@ -58,7 +58,7 @@ def test_escaped(text: str, shown: str) -> None:
 def test_hostile() -> None:
     """A name with pipes adds no cells."""
     lines = [line for line in document(replace(RECORD, runs=(HOSTILE,))).splitlines() if line.startswith("|")]
-    assert {line.replace(r"\|", "").count("|") for line in lines} == {10}
+    assert {line.replace(r"\|", "").count("|") for line in lines} == {11}
 
 
 def test_nothing_is_live() -> None:
