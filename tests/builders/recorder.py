@@ -12,6 +12,7 @@ from typing import Any, Self
 class Recorder:
     """Answers ``/status/404`` with that status, ``/stream/0.2`` in two parts, and everything else with its body.
 
+    ``/chunked/0.2`` and ``/events/0.2`` (server-sent events) come in two chunks.
     Bodies are sent back; without one the response is "fine".
     """
 
@@ -31,6 +32,9 @@ class Recorder:
                 kind, _, value = self.path.strip("/").partition("/")
                 self.send_response(int(value) if kind == "status" else 200)
                 content = b"" if self.command == "HEAD" else body or b"fine"
+                if kind in ("chunked", "events"):
+                    self.send_chunks(kind, float(value))
+                    return
                 self.send_header("Content-Length", str(len(content) + (kind == "stream")))
                 self.end_headers()
                 if kind == "stream":
@@ -39,6 +43,16 @@ class Recorder:
                     time.sleep(float(value))
                 self.wfile.write(content)
                 self.wfile.flush()
+
+            def send_chunks(self, kind: str, pause: float) -> None:
+                self.send_header("Transfer-Encoding", "chunked")
+                self.send_header("Content-Type", "text/event-stream" if kind == "events" else "text/plain")
+                self.end_headers()
+                for chunk in (b"data: 1\n\n", b"data: 2\n\n", b""):
+                    self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                    self.wfile.flush()
+                    if chunk.endswith(b"1\n\n"):
+                        time.sleep(pause)
 
             def __getattr__(self, name: str) -> Any:
                 if name.startswith("do_"):

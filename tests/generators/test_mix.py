@@ -74,10 +74,11 @@ def test_each_name_has_figures_of_its_own(service: Recorder, embedded: Embedded)
         _ = result["borken"]
 
 
-def test_the_first_byte_counts_from_when_a_request_was_due(service: Recorder, embedded: Embedded) -> None:
+@pytest.mark.parametrize("kind", ["stream", "chunked", "events"])
+def test_the_first_byte_counts_from_when_a_request_was_due(service: Recorder, embedded: Embedded, kind: str) -> None:
     """A streamed response begins long before it ends; one that comes at once begins when it ends."""
-    result = run(service, embedded, [get("/stream/0.2"), get("/fine")], rate=20)
-    streamed, whole = result["GET /stream/0.2"], result["GET /fine"]
+    result = run(service, embedded, [get(f"/{kind}/0.2", name="streamed"), get("/fine")], rate=20)
+    streamed, whole = result["streamed"], result["GET /fine"]
     assert streamed.p50 > 0.2
     assert streamed.total.first_byte.count == whole.total.first_byte.count == 10
     assert float(streamed.total.latency.percentile(50)) - float(streamed.total.first_byte.percentile(50)) > 0.15
