@@ -1,7 +1,8 @@
 """A service with known latencies: it responds 5 ms after it has read a request.
 
 With `scatter`, each request has its own delay from a lognormal distribution with a median of 5 ms.
-With `stall`, it does nothing at all for that many seconds, once every 10 s.
+With `stall`, it does nothing at all for that many seconds, once every 10 s. With `failing`, that share of the
+responses, drawn independently, has the status 503.
 """
 
 import math
@@ -28,6 +29,7 @@ PERIOD = 10.0
 _LEAD = 5.0
 _SEED = 20_240_601
 _RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+_FAILURE = b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno"
 
 
 @dataclass
@@ -42,13 +44,15 @@ class Service:
 
 
 @contextmanager
-def running(stall: float = 0.0, scatter: float = 0.0, delay: float = DELAY, spin: bool = True) -> Iterator[Service]:
+def running(
+    stall: float = 0.0, scatter: float = 0.0, delay: float = DELAY, spin: bool = True, failing: float = 0.0
+) -> Iterator[Service]:
     """Run the service in its own process; several on one core must not spin."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener, theirs:
         process = context.Process(
-            target=_serve, args=(listener, theirs, _Behavior(stall, scatter, delay, spin)), daemon=True
+            target=_serve, args=(listener, theirs, _Behavior(stall, scatter, delay, spin, failing)), daemon=True
         )
         with machine.on(machine.SERVICE):
             process.start()
@@ -73,11 +77,12 @@ class _Behavior(NamedTuple):
     scatter: float
     delay: float
     spin: bool
+    failing: float
 
 
 def _serve(listener: socket.socket, owner: Connection, behavior: _Behavior) -> None:
     """Serve until the owner tells it to stop, or has ended."""
-    stall, scatter, delay, spin = behavior
+    stall, scatter, delay, spin, failing = behavior
     listener.setblocking(False)
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
@@ -100,7 +105,7 @@ def _serve(listener: socket.socket, owner: Connection, behavior: _Behavior) -> N
         while due and due[0][0] <= clock():
             planned, _, read, connection = heappop(due)
             with suppress(OSError):
-                connection.send(_RESPONSE)
+                connection.send(_FAILURE if failing and draw.random() < failing else _RESPONSE)
             lateness.append(clock() - max(planned, awake))
             took.append(clock() - read)
         for key, _ in selector.select(0):

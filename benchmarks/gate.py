@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from statistics import NormalDist, median
 
 from benchmarks import delayed, k6, report, simulated
-from benchmarks.simulated import CELLS, Tally, judged
+from benchmarks.simulated import CELLS, NAMES, Tally, judged
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.verdict import Outcome
 from pytest_loadgen.running.runner import run as load
+from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
 
@@ -37,6 +39,12 @@ MARGIN = 5
 DURATIONS = (5, 30, 600)
 ROUNDS = 10
 QUICK = 5.0
+# Loads of many names: as many at a time as one service can take.
+FAILING = 0.01
+SETS = 3
+NAMED_LOADS = 67
+NAMED_RATE = 75
+NAMED_DURATION = 4
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ def run(runs: int = 100) -> None:
     with closing(Embedded()) as generator:
         _verdicts(generator, runs)
         _quickness(generator)
+        together(generator)
 
 
 def _verdicts(generator: Embedded, runs: int) -> None:
@@ -118,6 +127,35 @@ def _quickness(generator: Embedded) -> None:
     for name, figure in (("median", median(loads)), ("worst", max(loads))):
         what = f"a limit with a {MARGIN}x margin to be met after at most {QUICK:g} s of load, {name}"
         report.expected(what, f"{figure:.2f} s", round(figure, 1) <= QUICK)
+
+
+def together(generator: Embedded) -> None:
+    """Print how often any of the objectives of many names is missed although each limit is the true share of errors."""
+    sets = [[f"request {number}.{name}" for name in range(NAMES)] for number in range(SETS)]
+    gates = [
+        Gate.of([f"errors of {name} < {FAILING:.0%}" for name in names], max_duration=NAMED_DURATION) for names in sets
+    ]
+    shared = alone = 0
+    with delayed.running(failing=FAILING, spin=False) as service:
+        here = Target.of(service.url)
+        mix = tuple(NamedRequest(name, here) for names in sets for name in names)
+        plan = Plan.of(here, rate=NAMED_RATE * len(mix), duration=NAMED_DURATION, mix=mix)
+        for _ in range(NAMED_LOADS):
+            result = JudgedResult(plan, generator.name, tuple(load(plan, generator).intervals))
+            for gate in gates:
+                shared += any(
+                    verdict.outcome == "missed" for verdict in gate.begin(result).judged(result.intervals).verdicts
+                )
+                alone += any(judge(slo, slo.view(result)).outcome == "missed" for slo in gate.objectives)
+    runs = NAMED_LOADS * SETS
+    report.table(
+        f"Real: loads in which any of {NAMES} names is missed where each limit is the true share of errors, "
+        f"{FAILING:.0%}, each {NAMED_RATE}/s for {NAMED_DURATION} s, {runs:,} runs ({SETS} at a time)",
+        ("each at 5 %", "together"),
+        [(report.percent(alone / runs), report.percent(shared / runs))],
+    )
+    most = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / runs)
+    report.expected(f"any missed in at most {most:.1%}", report.percent(shared / runs), shared / runs <= most)
 
 
 def _times(quick: list[Quick]) -> tuple[list[float], list[float]]:
