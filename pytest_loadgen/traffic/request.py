@@ -63,9 +63,9 @@ def is_list(traffic: Traffic) -> TypeGuard[Sequence[Described]]:
 
 def is_request(traffic: object) -> bool:
     """Whether it describes a request, and not only its address."""
-    # Nothing is a request of httpx's before somebody has imported it.
-    httpx = sys.modules.get("httpx")
-    return isinstance(traffic, Request) or (httpx is not None and isinstance(traffic, httpx.Request))
+    # Nothing is a request of httpx's before somebody has imported it; another thread may be about to.
+    theirs = getattr(sys.modules.get("httpx"), "Request", None)
+    return isinstance(traffic, Request) or (theirs is not None and isinstance(traffic, theirs))
 
 
 def request(
