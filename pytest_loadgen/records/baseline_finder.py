@@ -57,7 +57,7 @@ def differences(saved: Result, load: Result) -> list[str]:
     """List what differs between a saved load and this one, as far as it affects the figures."""
     then, now = _traits(saved), _traits(load)
     found = [changed(trait, then[trait], now[trait]) for trait in then if then[trait] != now[trait]]
-    if (len(saved.plan.mix) > 1) == (len(load.plan.mix) > 1):
+    if saved.plan.is_mix == load.plan.is_mix:
         found += _changed_requests(_requests(saved.plan), _requests(load.plan))
     return found
 
@@ -69,7 +69,7 @@ def _traits(result: Result) -> dict[str, str]:
         "sent from": result.sent_from or "this machine",
         "latency from": result.latency_from,
         # Without the host and port: services under test often listen on any free port.
-        "request": f"{plan.target.scheme} {plan.name if len(plan.mix) > 1 else plan.target.name}",
+        "request": f"{plan.target.scheme} {plan.name if plan.is_mix else plan.target.name}",
         "rate and duration": ", ".join(map(_exact, plan.stages)),
         "arrivals": plan.arrivals,
         "warmup": str(plan.warmup),
@@ -80,7 +80,7 @@ def _traits(result: Result) -> dict[str, str]:
 
 def _requests(plan: Plan) -> dict[str, NamedRequest]:
     """Give the requests of a mix by name; that of other loads may be called anything."""
-    if len(plan.mix) > 1:
+    if plan.is_mix:
         return {request.name: request for request in plan.mix}
     return {"": plan.mix[0] if plan.mix else NamedRequest("", plan.target, expect=plan.expect)}
 

@@ -36,7 +36,7 @@ class CrossCheck(dict[str, JudgedResult]):
         return tuple(
             sentence
             for one, other in combinations(self.values(), 2)
-            for name in ("", *one.names)
+            for name in ("", *(one.names if other.names else ()))
             for sentence in _disagreements(one[name] if name else one, other[name] if name else other, name)
         )
 
