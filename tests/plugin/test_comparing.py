@@ -50,7 +50,7 @@ from pytest_loadgen.figures.interval import NamedFigures
 
 class Mixed(Paper):
     name = "mixed"
-    features = Paper.features | {"mix"}
+    features = Paper.features | {"mix", "names"}
     slower = 1
 
     def run(self, plan):
