@@ -61,15 +61,15 @@ def _rows(plan: Plan) -> Iterator[tuple[int, int]]:
         sent[number] += 1
 
 
-def filled_requests(plan: Plan) -> Iterator[bytes | None]:
-    """Yield each request that this part of the plan sends, filled from its data; None for one without data.
+def filled_requests(plan: Plan) -> Iterator[bytes]:
+    """Yield each request that this part of the plan sends, filled from its data; empty for one without data.
 
     Ends where rows run out and the load is to stop. Raises PlanError where a row cannot be sent, with its number.
     """
     for number, row in _rows(plan):
         request = plan.mix[number]
         if request.rows is None:
-            yield None
+            yield b""
             continue
         try:
             yield _filled(request, row)

@@ -7,11 +7,12 @@ import marshal
 import os
 import pickle
 import resource
+import select
 import signal
 import socket
 import struct
 import traceback
-from multiprocessing.connection import Connection
+from collections.abc import Iterator
 
 from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.generators.embedded.engine import Engine
@@ -22,22 +23,26 @@ from pytest_loadgen.generators.embedded.protocol import (
     FILLED,
     FILLED_END,
     FINISH,
-    NEED,
     STOP,
     Environment,
     Figures,
 )
+from pytest_loadgen.generators.embedded.supply import Supply
 from pytest_loadgen.traffic.plan import Plan
+
+# The format of `multiprocessing.connection.Connection`: the length of a message is before it.
+_LENGTH = struct.Struct("!i")
+_READ_SIZE = 65_536
 
 
 def main(fd: int) -> None:
     """Run the plans that arrive on a socket until the other end closes it."""
-    pipe = Connection(fd)
+    pipe = _Pipe(fd)
     _raise_file_limit()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, OSError):
         while True:
-            message = pipe.recv_bytes()
+            message = pipe.wait()
             # A command that arrives after the end of its run is ignored.
             if message not in (STOP, FINISH) and not message.startswith((FILLED, FILLED_END)):
                 environment, plan = pickle.loads(message)  # noqa: S301  # from the process that started this one
@@ -47,52 +52,100 @@ def main(fd: int) -> None:
     os._exit(0)
 
 
-class _Outbox:
-    """Sends messages without blocking, so that a slow reader does not delay the load."""
+class _Pipe:
+    """The socket to the process that started this one; a run waits neither for its messages nor for it to read."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self._socket = socket.socket(fileno=os.dup(pipe.fileno()))
-        self._pending = b""
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._received, self._unsent = bytearray(), bytearray()
+
+    def fileno(self) -> int:
+        """Give its file descriptor."""
+        return self._socket.fileno()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether a part of a message could not be sent yet."""
+        return bool(self._unsent)
+
+    def wait(self) -> bytes:
+        """Wait for a message. Raises EOFError where there are no more, or OSError."""
+        while (message := self._message()) is None:
+            self._receive()
+        return message
+
+    def messages(self) -> Iterator[bytes]:
+        """Read a piece, and yield the messages that are complete. Raises EOFError or OSError."""
+        with contextlib.suppress(BlockingIOError):
+            self._receive(socket.MSG_DONTWAIT)
+        while (message := self._message()) is not None:
+            yield message
 
     def put(self, message: bytes) -> None:
-        """Send as much as possible now, and keep the rest."""
-        # The format that `Connection` reads.
-        self._pending += struct.pack("!i", len(message)) + message
+        """Send as much as possible now, and keep the rest. Raises OSError."""
+        self._unsent += _LENGTH.pack(len(message)) + message
+        self.flush()
+
+    def flush(self) -> None:
+        """Send more of what is kept. Raises OSError."""
         with contextlib.suppress(BlockingIOError):
-            while self._pending:
-                self._pending = self._pending[self._socket.send(self._pending, socket.MSG_DONTWAIT) :]
+            while self._unsent:
+                del self._unsent[: self._socket.send(self._unsent, socket.MSG_DONTWAIT)]
 
-    def close(self) -> None:
-        """Send the rest, however long that takes."""
-        with self._socket:
-            self._socket.sendall(self._pending)
+    def drain(self) -> None:
+        """Send everything, however long that takes; the other end may have to send something before it reads."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN | select.POLLOUT)
+        while self._unsent:
+            poll.poll()
+            with contextlib.suppress(BlockingIOError):
+                self._receive(socket.MSG_DONTWAIT)
+            self.flush()
+
+    def _receive(self, flags: int = 0) -> None:
+        if not (data := self._socket.recv(_READ_SIZE, flags)):
+            raise EOFError
+        self._received += data
+
+    def _message(self) -> bytes | None:
+        received = self._received
+        if len(received) < _LENGTH.size:
+            return None
+        end = _LENGTH.size + _LENGTH.unpack_from(received)[0]
+        if len(received) < end:
+            return None
+        message = bytes(received[_LENGTH.size : end])
+        del received[:end]
+        return message
 
 
-def _run(pipe: Connection, plan: Plan) -> None:
-    outbox = _Outbox(pipe)
-
+def _run(pipe: _Pipe, plan: Plan) -> None:
     def emit(figures: Figures) -> None:
         plain = figures._replace(
             names=[tuple(each) for each in figures.names],  # type: ignore[misc]
             reasons={kind: tuple(each) for kind, each in figures.reasons.items()},  # type: ignore[misc]
         )
         # In the format without references, which takes half as long.
-        outbox.put(FIGURES + marshal.dumps(plain[:], 2))
+        put(FIGURES + marshal.dumps(plain[:], 2))
 
-    def need_filled(wait: bool) -> None:
-        """Ask for more filled requests, or wait for those that were asked for."""
-        if wait:
-            receive_command()
-        else:
-            outbox.put(NEED)
+    def put(message: bytes) -> None:
+        pipe.put(message)
+        if pipe.unsent:
+            engine.poller.change(pipe.fileno(), write=True)
 
-    def receive_command() -> None:
+    def exchange() -> None:
+        if pipe.unsent:
+            pipe.flush()
+            engine.poller.change(pipe.fileno(), write=pipe.unsent)
         try:
-            message = pipe.recv_bytes()
+            for message in pipe.messages():
+                obey(message)
         except (EOFError, OSError):
-            message = STOP
+            engine.stop()
+
+    def obey(message: bytes) -> None:
         if message.startswith((FILLED, FILLED_END)):
-            engine.add_filled(marshal.loads(message[4:]), last=message.startswith(FILLED_END))  # noqa: S302
+            supply.add(marshal.loads(message[4:]), last=message.startswith(FILLED_END))  # noqa: S302  # from our parent
         elif message == FINISH:
             engine.finish()
         else:
@@ -100,8 +153,9 @@ def _run(pipe: Connection, plan: Plan) -> None:
 
     end = DONE
     try:
-        engine = Engine(plan, emit, need_filled)
-        engine.watch(pipe.fileno(), receive_command)
+        supply = Supply(plan, put)
+        engine = Engine(plan, emit, supply)
+        engine.watch(pipe.fileno(), exchange)
         engine.run()
     except LoadError as error:
         end = ERROR + pickle.dumps(error)
@@ -110,8 +164,8 @@ def _run(pipe: Connection, plan: Plan) -> None:
     except Exception:
         internal_error = GeneratorError(f"embedded: internal error (please report)\n{traceback.format_exc()}")
         end = ERROR + pickle.dumps(internal_error)
-    outbox.put(end)
-    outbox.close()
+    pipe.put(end)
+    pipe.drain()
 
 
 def _raise_file_limit() -> None:

@@ -14,8 +14,9 @@ from pytest_loadgen.clock import wall
 from pytest_loadgen.figures.histogram import MASKS
 from pytest_loadgen.generators.cgroup import throttled
 from pytest_loadgen.generators.embedded.http1 import IDLE, OWN_LIMITS, Connection, Endpoint, Kind
-from pytest_loadgen.generators.embedded.protocol import AT_ONCE, Bucket, Evidence, Figures, NamedFigures
+from pytest_loadgen.generators.embedded.protocol import Bucket, Evidence, Figures, NamedFigures
 from pytest_loadgen.generators.embedded.readiness import poller
+from pytest_loadgen.generators.embedded.supply import Supply
 from pytest_loadgen.traffic.expected import is_expected
 from pytest_loadgen.traffic.feed import order
 from pytest_loadgen.traffic.mix import NamedRequest
@@ -77,13 +78,8 @@ class Counts:
 class Engine:
     """One run of a plan, from one thread, with one poller."""
 
-    def __init__(
-        self, plan: Plan, emit: Callable[[Figures], None], need_filled: Callable[[bool], None] = lambda _: None
-    ) -> None:
-        """Prepare the run; no connection is opened yet.
-
-        `need_filled` asks for more requests that are filled from data, or with True waits for them.
-        """
+    def __init__(self, plan: Plan, emit: Callable[[Figures], None], supply: Supply | None = None) -> None:
+        """Prepare the run; no connection is opened yet. Requests that are filled from data are in the supply."""
         self._plan = plan
         self._emit = emit
         requests = plan.mix or (NamedRequest(plan.target.name, plan.target, expect=plan.expect),)
@@ -91,11 +87,8 @@ class Engine:
         # Which request comes next, where they are not all the same; those with data come filled.
         self._mixed = len(requests) > 1 or bool(requests[0].data)
         self._kinds = map(self._endpoint.kinds.__getitem__, order(plan) if self._mixed else ())
-        # Of the requests that come next: one that is filled, or None where none needs to be.
-        self._filled: deque[bytes | None] = deque()
         self._with_data = any(request.data for request in requests)
-        self._need_filled = need_filled
-        self._asked = self._ran_out = False
+        self._supply = supply or Supply(plan)
         self._closed_model = plan.closed
         self._timeout = round(plan.timeout * _SECOND)
         # How often requests are checked for timeouts: a tenth of the timeout, from 1 ms to 100 ms.
@@ -140,11 +133,6 @@ class Engine:
         self._upcoming.clear()
         self._schedule = iter(())
 
-    def add_filled(self, requests: list[bytes | None], *, last: bool) -> None:
-        """Take the next requests, None for those without data; after the last, the load ends."""
-        self._filled.extend(requests)
-        self._asked = self._ran_out = last
-
     def run(self) -> None:
         """Send the load, and emit an interval for each second of it."""
         gc.collect()
@@ -159,10 +147,8 @@ class Engine:
 
     def _run(self) -> None:
         wait, handlers, free, queue = self.poller.wait, self.handlers, self._free, self._queue
-        connections = self._connections
-        if self._with_data:
-            # Before the load, so that its first requests are on time.
-            self._wait_for_filled()
+        connections, supply = self._connections, self._supply
+        self._wait_for_supply()
         zero = clock() + self._delay()
         self._start = start = zero + round(self._plan.warmup * _SECOND)
         self._end = self._busy_until = start + round(self._plan.duration * _SECOND)
@@ -188,17 +174,33 @@ class Engine:
             # A limited number at once, so that the sockets are polled during a backlog, and opening
             # connections, which takes long, does not delay requests that are due.
             for _ in range(_MAX_ASSIGNED):
-                if not queue or not (free or len(connections) < self._limit):
+                if not queue or supply.starved or not (free or len(connections) < self._limit):
                     break
                 self._assign(queue.popleft())
             for _ in range(_MAX_DISPATCHED):
-                if not upcoming or upcoming[0] > now:
+                if not upcoming or upcoming[0] > now or supply.starved:
                     break
                 self._dispatch(upcoming.popleft())
-            due = now if queue and (free or len(connections) < self._limit) else upcoming[0] if upcoming else next_tick
+            if supply.starved:
+                # That is a delay of the generator, and shows in its lag; requests that were sent do not wait for it.
+                due = next_tick
+            elif queue and (free or len(connections) < self._limit):
+                due = now
+            else:
+                due = upcoming[0] if upcoming else next_tick
             for fd in wait((min(due, next_tick) - clock()) / _SECOND):
                 handlers[fd]()
         self._emit_interval(clock())
+
+    def _wait_for_supply(self) -> None:
+        """Wait for filled requests, so that the first ones are sent on time; parts of a plan start with the others."""
+        supply = self._supply
+        supply.begin()
+        while supply.starved or not (supply.full or self._plan.start_at):
+            if self._stopped:
+                return
+            for fd in self.poller.wait(self._tick_interval / _SECOND):
+                self.handlers[fd]()
 
     def _delay(self) -> int:
         """Return the time until all parts of the plan start, in ns."""
@@ -256,30 +258,16 @@ class Engine:
             connection.open()
 
     def _next(self) -> tuple[Kind, bytes] | None:
-        """Return the next request of the mix; None where its data ran out, and so the load is at its end."""
-        kind = next(self._kinds)
+        """Return the next request of the mix; None where it is not there yet, or its data ran out: the load ends."""
         if not self._with_data:
+            kind = next(self._kinds)
             return kind, kind.message
-        filled = self._filled
-        if len(filled) < AT_ONCE and not self._asked:
-            self._asked = True
-            self._need_filled(False)
-        # Where the data comes slower than requests are due, that is a delay of the generator, and shows in its lag.
-        if not filled and not self._wait_for_filled():
-            # Whoever has the data may have something to say about its end.
-            self._need_filled(False)
-            self.finish()
+        if (message := self._supply.take()) is None:
+            if self._supply.ended:
+                self.finish()
             return None
-        return kind, filled.popleft() or kind.message
-
-    def _wait_for_filled(self) -> bool:
-        """Wait for filled requests; return whether there are any."""
-        if not self._asked:
-            self._asked = True
-            self._need_filled(False)
-        while not self._filled and not self._ran_out and not self._stopped:
-            self._need_filled(True)
-        return bool(self._filled)
+        kind = next(self._kinds)
+        return kind, message or kind.message
 
     def on_response(self, connection: Connection, outcome: int | str, reusable: bool, data: bytes) -> None:
         """Count a response, and give the connection its next request."""
@@ -339,7 +327,10 @@ class Engine:
             return True
         if next_one := self._next():
             connection.take(*next_one)
-        return next_one is not None
+            return True
+        if self._closed_model and self._supply.starved:
+            self._upcoming.appendleft(clock())
+        return False
 
     def on_failure(self, connection: Connection, kind: str, reason: str = "") -> None:
         """Count a failed request."""
@@ -367,14 +358,13 @@ class Engine:
 
     def _count_never_sent(self) -> None:
         """Count a request that timed out before it was sent; its row of data is not used."""
-        if not self._mixed:
-            counts = self._counts[0]
-        elif (next_one := self._next()) is None:
-            return
-        else:
-            counts = self._counts[next_one[0].number]
-        counts.count_failure("timeout")
-        counts.never_sent += 1
+        number = 0
+        if self._mixed:
+            if self._with_data and not self._supply.skip():
+                return
+            number = next(self._kinds).number
+        self._counts[number].count_failure("timeout")
+        self._counts[number].never_sent += 1
 
     # Timeouts, intervals, and the end of the run.
 

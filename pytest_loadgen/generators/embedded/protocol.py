@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 # To a worker: a pickled environment and plan, or during a run one of these.
 STOP, FINISH = b"stop", b"finish"
-# Or filled requests, marshalled: so many next ones, None for each without data; the last such message begins with END.
-# They fit into a socket's buffer, so that the worker does not wait for a part of them.
+# Or a block of filled requests, marshalled, empty ones where there is no data; the last block begins with END.
 FILLED, FILLED_END = b"data", b"end!"
-AT_ONCE = 1024
-# From a worker, the first byte of a message: figures, the end of a run, an error, or that it needs filled requests.
-FIGURES, DONE, ERROR, NEED = b"f", b"d", b"e", b"n"
+# From a worker, the first byte of a message: figures, the end of a run, an error; that it needs so many more blocks of
+# filled requests (a byte), or that it came to the end of them.
+FIGURES, DONE, ERROR, NEED, RAN_OUT = b"f", b"d", b"e", b"n", b"r"
 
 Bucket = int
 """The lower edge of a histogram's bucket, in ns."""

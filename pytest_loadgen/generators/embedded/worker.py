@@ -18,7 +18,6 @@ import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -29,21 +28,19 @@ from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.generators.embedded.protocol import (
-    AT_ONCE,
     DONE,
     ERROR,
-    FILLED,
-    FILLED_END,
     FINISH,
     NEED,
+    RAN_OUT,
     STOP,
     Environment,
     Evidence,
     Figures,
     NamedFigures,
 )
+from pytest_loadgen.generators.embedded.supply import Feed
 from pytest_loadgen.redaction import redact
-from pytest_loadgen.traffic.feed import filled_requests
 from pytest_loadgen.traffic.plan import Plan
 
 # How long a worker may take to stop a run, or to exit, in seconds.
@@ -99,7 +96,7 @@ class Worker:
             self._busy = True
             sent = replace(plan, mix=tuple(request.without_rows() for request in plan.mix))
             self._pipe.send_bytes(pickle.dumps((_environment(), sent)))
-            feed = _Feed(filled_requests(plan))
+            feed = Feed(plan)
             try:
                 yield from self._intervals(plan, _max_duration(plan), feed)
             except KeyboardInterrupt:
@@ -124,14 +121,17 @@ class Worker:
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(FINISH)
 
-    def _intervals(self, plan: Plan, seconds: float, feed: _Feed) -> Iterator[Interval]:
+    def _intervals(self, plan: Plan, seconds: float, feed: Feed) -> Iterator[Interval]:
         deadline = clock.monotonic() + seconds
         failed: PlanError | None = None
         while True:
             # Ctrl-C interrupts the wait, not the reading of a message.
-            while not self._readable(min(_MAX_POLL, max(0.0, deadline - clock.monotonic()))):
+            while not (ready := self._ready(deadline - clock.monotonic(), to_write=feed.wanted > 0)):
                 if clock.monotonic() >= deadline:
                     raise EOFError
+            if ready == select.POLLOUT:
+                self._pipe.send_bytes(feed.block())
+                continue
             message = self._pipe.recv_bytes()
             kind, content = message[:1], message[1:]
             if kind == DONE:
@@ -143,17 +143,21 @@ class Worker:
                 self._busy = False
                 raise pickle.loads(content)  # noqa: S301  # from our own worker
             if kind == NEED:
-                failed = failed or feed.send(self._pipe)
+                feed.ask(content[0])
+                continue
+            if kind == RAN_OUT:
+                failed = feed.error
                 continue
             yield _interval(Figures(*marshal.loads(content)), plan)  # noqa: S302  # likewise
 
     # Not with the timeouts of Connection and Popen: they ask Python for the time, which a test may have stopped.
 
-    def _readable(self, seconds: float) -> bool:
-        """Wait for a message, or the end of the process."""
+    def _ready(self, seconds: float, *, to_write: bool = False) -> int:
+        """Wait for a message, the end of the process, or space for a message; return which, and 0 after this time."""
         poll = select.poll()
-        poll.register(self._pipe.fileno(), select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
+        poll.register(self._pipe.fileno(), select.POLLIN | (select.POLLOUT if to_write else 0))
+        found = poll.poll(min(_MAX_POLL, max(0.0, seconds)) * 1000)
+        return found[0][1] if found else 0
 
     def _ends(self) -> bool:
         """Wait a moment for the end of the process."""
@@ -166,7 +170,7 @@ class Worker:
         """Stop the current run, or the process if the run does not stop."""
         self.stop()
         with contextlib.suppress(EOFError, OSError):
-            while self._readable(_GRACE):
+            while self._ready(_GRACE):
                 if self._pipe.recv_bytes()[:1] in (DONE, ERROR):
                     self._busy = False
                     return
@@ -190,34 +194,6 @@ class Worker:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
         text = output.decode(errors="replace").strip()[-2000:]
         return f"{how}\n{text}" if text else how
-
-
-class _Feed:
-    """The requests with data of a load, which a worker gets in blocks."""
-
-    def __init__(self, filled: Iterator[bytes | None]) -> None:
-        self._filled = filled
-        self._ended = False
-        self._error: PlanError | None = None
-
-    def send(self, pipe: Connection) -> PlanError | None:
-        """Send the next requests, None for those without data.
-
-        Where one cannot be filled, the load ends there. Only if it comes so far, the worker asks again, and gets
-        nothing; and this returns why.
-        """
-        if self._ended:
-            return self._error
-        taken = []
-        try:
-            for request in islice(self._filled, AT_ONCE):
-                taken.append(request)  # noqa: PERF402  # those before an error are sent, too
-        except PlanError as error:
-            self._error = error
-        self._ended = len(taken) < AT_ONCE
-        begin = FILLED_END if self._ended else FILLED
-        pipe.send_bytes(begin + marshal.dumps(taken))
-        return None
 
 
 _ALL: weakref.WeakSet[Worker] = weakref.WeakSet()
