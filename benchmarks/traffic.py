@@ -1,5 +1,6 @@
 """Traffic: what a mix of requests, and data for each of them, cost beside one address; and what peers make of them."""
 
+import gc
 import json
 import marshal
 import os
@@ -167,9 +168,11 @@ def _intervals() -> None:
                 elapsed = int(draw.lognormvariate(13, 0.5))
                 latencies[elapsed & MASKS[elapsed.bit_length()]] += 1
             counts.outcomes[200] = counts.outcomes.get(200, 0) + 1
+        gc.disable()  # as the engine does while it sends
         started = time.process_time()
         engine._emit_interval(1_000_000_000)
         emitting.append(time.process_time() - started)
+        gc.enable()
         started = time.process_time()
         worker._interval(protocol.Figures(*marshal.loads(sent[-1])), plan)
         taking.append(time.process_time() - started)

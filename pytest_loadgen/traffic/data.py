@@ -50,6 +50,8 @@ class Data:
         size = self.rows.size
         if size is None:
             return self.rows.row(number)
+        if number < size and self.order == "sequence":
+            return self.rows.row(number)
         turn, place = divmod(number, size)
         if turn and self.exhausted != "again":
             raise RowsExhausted

@@ -66,8 +66,9 @@ def filled_requests(plan: Plan) -> Iterator[bytes]:
 
     Ends where rows run out and the load is to stop. Raises PlanError where a row cannot be sent, with its number.
     """
+    mix = plan.mix
     for number, row in _rows(plan):
-        request = plan.mix[number]
+        request = mix[number]
         if request.rows is None:
             yield b""
             continue

@@ -64,10 +64,13 @@ class Template:
         target = Target.of(marked, **filled)
         self.target = replace(target, url=fields.shown(target.url), digest=self._digest(target, fields))
         """The request of the example; its URL shows the fields."""
-        self._head = _Filling(fields.split(_head(target), _encode_path, _encode_query, _encode_header))
+        head = fields.split(_head(target), _encode_path, _encode_query, _encode_header)
+        self._head = _Filling(head)
         body = _body_encoding(target)
         self._content = _Filling(fields.split(target.body, body, body, body))
-        self._fixed_body = self._content.fixed and not self._body
+        # A body without fields is filled together with the head.
+        fixed_body = self._content.fixed and not self._body
+        self._whole = _Filling((*head, target.body)) if fixed_body and not self._rebuilt else None
 
     def __getstate__(self) -> dict[str, Any]:
         """Send functions by value."""
@@ -84,6 +87,8 @@ class Template:
 
     def render(self, row: Any) -> bytes:
         """Fill the request from a row. Raises PlanError where a value is missing, or cannot be sent."""
+        if self._whole:
+            return self._whole(row)
         if self._rebuilt:
             given = {name: _called(name, self._options[name], row) for name in self._functions}
             return Template(self._url, {**self._options, **given}, row, self._functions).render(row)
@@ -91,10 +96,7 @@ class Template:
             body = _encoded(self._body, _called(self._body, self._options[self._body], row))
         else:
             body = self._content(row)
-        head = self._head(row)
-        if not self._fixed_body:
-            head = _LENGTH.sub(b"\r\nContent-Length: %d" % len(body), head, count=1)
-        return head + body
+        return _LENGTH.sub(b"\r\nContent-Length: %d" % len(body), self._head(row), count=1) + body
 
 
 class _Fields:
