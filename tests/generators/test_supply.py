@@ -1,0 +1,145 @@
+"""Filled requests on their way to the process that sends them."""
+
+import marshal
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count, islice
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_loadgen.generators.embedded import Embedded
+from pytest_loadgen.generators.embedded.protocol import FILLED_END, NEED, RAN_OUT
+from pytest_loadgen.generators.embedded.supply import Feed, Supply
+from pytest_loadgen.running import runner
+from pytest_loadgen.traffic.data import each
+from pytest_loadgen.traffic.options import plan_of
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.request import get, post
+from tests.builders.recorder import Recorder
+
+
+def plan(*requests: Any, **options: Any) -> Plan:
+    given: Any = {"rate": 1000, "connections": 8, **options}
+    return plan_of(list(requests), given, lambda: "http://localhost:8000")
+
+
+class Ends:
+    """Both ends, of which one does what the other asks for when it is told to."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.feed = Feed(plan)
+        self.said: list[bytes] = []
+        sent = replace(plan, mix=tuple(request.without_data() for request in plan.mix))
+        self.supply = Supply(sent, self.said.append)
+        self.blocks: list[list[bytes]] = []
+
+    def deliver(self, blocks: int | None = None) -> None:
+        """Fill so many of the blocks that are asked for, or all."""
+        while blocks is None or blocks > 0:
+            while self.said and self.said[0].startswith(NEED):
+                self.feed.ask(self.said.pop(0)[1])
+            if not self.feed.wanted:
+                return
+            message = self.feed.block()
+            self.blocks.append(marshal.loads(message[4:]))
+            self.supply.add(self.blocks[-1][:], last=message.startswith(FILLED_END))
+            blocks = None if blocks is None else blocks - 1
+
+
+def path(request: bytes) -> str:
+    return request.split(b" ", 2)[1].decode()
+
+
+@given(st.integers(1, 5000), st.integers(1, 400), st.integers(0, 2**32))
+def test_every_row_in_its_order_whenever_blocks_come(rate: int, rows: int, seed: int) -> None:
+    """A request that is not there yet comes with the next block, unless it is left out before."""
+    draw = random.Random(seed)
+    ends = Ends(plan(get("/{}", each(range(rows), exhausted="stop")), get("/plain"), rate=rate, duration=1000))
+    ends.supply.begin()
+    sent: list[tuple[int, str]] = []
+    place = 0
+    while RAN_OUT not in ends.said:
+        what = draw.choice(["deliver", "skip", "take"])
+        if what == "deliver":
+            ends.deliver(1)
+        elif what == "skip":
+            place += ends.supply.skip()
+        else:
+            for request in islice(iter(ends.supply.take, None), draw.randrange(300)):
+                sent.append((place, path(request) if request else "/plain"))
+                place += 1
+    assert place >= 2 * rows
+    assert all(name == ("/plain" if at % 2 else f"/{at // 2}") for at, name in sent)
+
+
+def test_a_second_is_ahead() -> None:
+    """For each block that is used up, another one is asked for, in time for the last of them."""
+    ends = Ends(plan(get("/{}", each(count())), rate=1000))
+    ends.supply.begin()
+    assert ends.said == [NEED + b"\x01"]
+    ends.deliver()
+    assert ends.supply.full
+    assert [len(block) for block in ends.blocks] == [100] * 10
+    for _ in range(100):
+        ends.supply.take()
+    assert ends.said == [NEED + b"\x01"]
+
+
+@pytest.mark.parametrize(("rate", "length"), [(1, 1), (15, 2), (1000, 100), (50_000, 128), ("max", 128)])
+def test_a_block_is_a_tenth_of_a_second(rate: Any, length: int) -> None:
+    """Rows that take long to make do not delay the start; a block of many does not take long to read."""
+    ends = Ends(plan(get("/{}", each(count())), rate=rate, duration=100))
+    ends.supply.begin()
+    ends.deliver(1)
+    assert len(ends.blocks[0]) == length
+
+
+def test_large_requests_are_not_all_ahead() -> None:
+    """A worker has some MB of them, whatever the rate."""
+    ends = Ends(plan(post("/", each(count()), content=lambda row: b"x" * 100_000), rate="max"))
+    ends.supply.begin()
+    ends.deliver()
+    assert ends.supply.full
+    assert sum(len(request) for block in ends.blocks for request in block) < 20e6
+
+
+def test_a_row_that_cannot_be_filled_is_said_only_if_the_load_comes_so_far() -> None:
+    ends = Ends(plan(get("/", each(iter(["a", "b", "c\r\nd"])), headers={"X": "{}"}), rate=1000))
+    ends.supply.begin()
+    ends.deliver()
+    assert str(ends.feed.error).startswith("GET /: row 2: headers: a value has a line break")
+    assert ends.supply.take()
+    assert ends.supply.take()
+    assert not ends.said
+    assert ends.supply.take() is None
+    assert ends.said == [RAN_OUT]
+
+
+@pytest.fixture
+def service() -> Iterator[Recorder]:
+    with Recorder() as recorder:
+        yield recorder
+
+
+def test_responses_do_not_wait_for_rows(service: Recorder, embedded: Embedded) -> None:
+    """While a row is made, responses to requests that were sent are read; and no row is lost or comes twice."""
+    ready = threading.Event()
+
+    def row(number: int) -> int:
+        if number == 300:
+            ready.wait(1)
+        return number
+
+    traffic = [get("/{}", each(row))]
+    found = runner.run(
+        plan_of(traffic, {"rate": "max", "duration": 1.5, "connections": 8}, lambda: service.url), embedded
+    )
+    assert found.errors == 0
+    assert found.requests > 300
+    assert found.total.latency.over(0.9) == 0
+    assert service.paths() == {f"/{number}": 1 for number in range(found.requests)}
