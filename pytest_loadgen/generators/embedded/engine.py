@@ -321,16 +321,20 @@ class Engine:
 
     def _give(self, connection: Connection) -> bool:
         """Make the next request of the mix that of a connection; return whether there is one."""
+        # As `_next` does it, with fewer calls: this is on the path of each response.
         if not self._with_data:
             kind = next(self._kinds)
             connection.take(kind, kind.message)
             return True
-        if next_one := self._next():
-            connection.take(*next_one)
-            return True
-        if self._closed_model and self._supply.starved:
-            self._upcoming.appendleft(clock())
-        return False
+        if (message := self._supply.take()) is None:
+            if self._supply.ended:
+                self.finish()
+            elif self._closed_model:
+                self._upcoming.appendleft(clock())
+            return False
+        kind = next(self._kinds)
+        connection.take(kind, message or kind.message)
+        return True
 
     def on_failure(self, connection: Connection, kind: str, reason: str = "") -> None:
         """Count a failed request."""
