@@ -164,9 +164,10 @@ def _intervals() -> None:
         engine._begin_interval(0)
         for number in range(NAMED_RATE):
             counts = engine._counts[number % NAMES]
-            for latencies in (counts.latency, counts.service_time):
+            for figure in ("latency", "service_time"):
                 elapsed = int(draw.lognormvariate(13, 0.5))
-                latencies[elapsed & MASKS[elapsed.bit_length()]] += 1
+                for each_of in (counts, engine._total):
+                    getattr(each_of, figure)[elapsed & MASKS[elapsed.bit_length()]] += 1
             counts.outcomes[200] = counts.outcomes.get(200, 0) + 1
         gc.disable()  # as the engine does while it sends
         started = time.process_time()

@@ -57,6 +57,14 @@ class Counts:
         """Count a request that failed."""
         self.outcomes[kind] = self.outcomes.get(kind, 0) + 1
 
+    def add_rest(self, names: list[Counts]) -> None:
+        """Add what was counted by name only: all but latency and service time."""
+        _add(self.outcomes, [each.outcomes for each in names])
+        _add(self.first_byte, [each.first_byte for each in names])
+        _add(self.answered, [each.answered for each in names])
+        self.received = sum(each.received for each in names)
+        self.never_sent = sum(each.never_sent for each in names)
+
     def figures(self) -> NamedFigures:
         """Give them as plain values."""
         first_byte = dict(self.latency) if self.answered else None
@@ -269,12 +277,14 @@ class Engine:
         kind = next(self._kinds)
         return kind, message or kind.message
 
-    def on_response(self, connection: Connection, outcome: int | str, reusable: bool, data: bytes) -> None:
+    def on_response(  # noqa: PLR0912  # calls would take longer than branches
+        self, connection: Connection, outcome: int | str, reusable: bool, data: bytes
+    ) -> None:
         """Count a response, and give the connection its next request."""
         now = clock()
         due = connection.due
         if due >= self._start:
-            counts = self._counts[connection.number]
+            counts, total = self._counts[connection.number], self._total
             elapsed = now - due
             if elapsed > self._timeout:
                 counts.count_failure("timeout")
@@ -282,14 +292,19 @@ class Engine:
                 self._explain(connection, outcome, data)
                 counts.count_failure(str(outcome))
             else:
-                counts.latency[bucket := elapsed & MASKS[elapsed.bit_length()]] += 1
+                # Those of all names are counted here, too: to add them up at the end would delay requests.
+                total.latency[bucket := elapsed & MASKS[elapsed.bit_length()]] += 1
+                if counts is not total:
+                    counts.latency[bucket] += 1
                 if connection.first_byte:
                     counts.answered[bucket] += 1
                     elapsed = connection.first_byte - due
                     counts.first_byte[elapsed & MASKS[elapsed.bit_length()]] += 1
                 if not self._closed_model:
                     elapsed = now - connection.sent
-                    counts.service_time[elapsed & MASKS[elapsed.bit_length()]] += 1
+                    total.service_time[bucket := elapsed & MASKS[elapsed.bit_length()]] += 1
+                    if counts is not total:
+                        counts.service_time[bucket] += 1
                 try:
                     counts.outcomes[outcome] += 1
                 except KeyError:
@@ -434,7 +449,9 @@ class Engine:
             seconds = max(0, until - self._interval_start) / _SECOND
             cpu = (time.process_time_ns() - self._cpu_start) / max(1, now - self._clock_start)
             counts = self._counts
-            total = (counts[0] if len(counts) == 1 else _total(counts, self._closed_model)).figures()
+            if len(counts) > 1:
+                self._total.add_rest(counts)
+            total = self._total.figures()
             if seconds or total.outcomes:
                 self._emit(
                     Figures(
@@ -463,25 +480,12 @@ class Engine:
         """Reset all counts."""
         self._dispatched += sum(self._lag.values())
         self._counts = [Counts(self._closed_model) for _ in self._endpoint.kinds]
+        self._total = self._counts[0] if len(self._counts) == 1 else Counts(self._closed_model)
         self._lag = defaultdict(int)
         self._reasons: dict[str, Evidence] = {}
         self.retried = self._stalled = 0
         self._throttled_start = throttled()
         self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()
-
-
-def _total(names: list[Counts], closed_model: bool) -> Counts:
-    """Add up the counts of all names."""
-    total = Counts(closed_model)
-    _add(total.latency, [each.latency for each in names])
-    if not closed_model:
-        _add(total.service_time, [each.service_time for each in names])
-    _add(total.outcomes, [each.outcomes for each in names])
-    _add(total.first_byte, [each.first_byte for each in names])
-    _add(total.answered, [each.answered for each in names])
-    total.received = sum(each.received for each in names)
-    total.never_sent = sum(each.never_sent for each in names)
-    return total
 
 
 def _add(total: dict[Key, int], each: list[dict[Key, int]]) -> None:
