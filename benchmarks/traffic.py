@@ -30,7 +30,7 @@ from pytest_loadgen.traffic.request import get
 
 CONNECTIONS = 32
 SECONDS = 2
-ROUNDS = 5
+ROUNDS = 7
 NAMES = 100
 ROWS = 1_000_000
 ROW_SIZE = 50
