@@ -34,7 +34,7 @@ class Ends:
     def __init__(self, plan: Plan) -> None:
         self.feed = Feed(plan)
         self.said: list[bytes] = []
-        sent = replace(plan, mix=tuple(request.without_data() for request in plan.mix))
+        sent = replace(plan, mix=tuple(request.without_rows() for request in plan.mix))
         self.supply = Supply(sent, self.said.append)
         self.blocks: list[list[bytes]] = []
 
