@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_loadgen.running.cross_check import CrossCheck
     from pytest_loadgen.traffic.data import Data, each
     from pytest_loadgen.traffic.har import from_har
+    from pytest_loadgen.traffic.journey import step
     from pytest_loadgen.traffic.options import Options
     from pytest_loadgen.traffic.plan import Plan, Stage, hold, ramp
     from pytest_loadgen.traffic.request import Request, delete, get, head, options, patch, post, put, request
@@ -67,6 +68,7 @@ _MODULES = {
     "running.cross_check": ("CrossCheck",),
     "traffic.data": ("Data", "each"),
     "traffic.har": ("from_har",),
+    "traffic.journey": ("step",),
     "traffic.options": ("Options",),
     "traffic.plan": ("Plan", "Stage", "hold", "ramp"),
     "traffic.request": (
@@ -133,6 +135,7 @@ __all__ = [
     "put",
     "ramp",
     "request",
+    "step",
 ]
 
 

@@ -31,7 +31,10 @@ LAYERS = """
 RANKS = {package: rank for rank, line in enumerate(LAYERS.split("\n")) for package in line.split()}
 # The modules that import each third-party library.
 OWNERS = {
-    "httpx": {"traffic.target", "traffic.request", "traffic.check", "service.login", "generators.fortio_server"},
+    "httpx": {
+        *("traffic.target", "traffic.request", "traffic.check", "service.login", "generators.fortio_server"),
+        *("generators.embedded.client", "generators.embedded.transport"),
+    },
     "hdrh": {"figures.histogram"},
     "tabulate": {"reports.terminal", "reports.generators"},
     "fsspec": {"records.storage"},

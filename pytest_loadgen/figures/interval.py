@@ -156,7 +156,8 @@ class Interval:
         """Count the requests that failed or got a status that is not expected of them."""
         rest = Counter(self.outcomes)
         found = 0
-        for name, figures in self.names.items():
+        # The steps of a journey are parts of it, not of the whole.
+        for name, figures in () if plan.journey else self.names.items():
             rest.subtract(figures.outcomes)
             found += sum(count for outcome, count in figures.outcomes.items() if not plan.expects(outcome, name))
         # Failures that no request of the mix is known for are of the whole.

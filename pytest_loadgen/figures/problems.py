@@ -52,13 +52,18 @@ class Problem:
 def explained(result: Result) -> list[str]:
     """Say what was wrong with requests that failed, one sentence for each kind, where the generator knows it."""
     reasons, failures = result.total.reasons, result.failures
-    said = [f"One of {_failed(kind, failures[kind])}: {reasons[kind]}." for kind in sorted(reasons) if kind in failures]
+    noun = result.plan.noun
+    said = [
+        f"One of {_failed(kind, failures[kind], noun)}: {reasons[kind]}."
+        for kind in sorted(reasons)
+        if kind in failures
+    ]
     return [*said, *_repeated(result)]
 
 
 def _repeated(result: Result) -> Iterator[str]:
     """Report requests that all but the first few are refused, it seems because they are all the same."""
-    if result.plan.is_mix and not result.names:
+    if result.plan.journey or (result.plan.is_mix and not result.names):
         return
     for request in result.plan.mix or (NamedRequest(result.plan.name, result.plan.target),):
         if request.data or request.target.method not in _CHANGES:
@@ -78,20 +83,27 @@ def _repeated(result: Result) -> Iterator[str]:
             )
 
 
-def _failed(kind: str, count: int) -> str:
+def _failed(kind: str, count: int, noun: str) -> str:
+    answer = "response" if noun == "request" else noun
     if kind == "check":
-        return f"{counted(count, 'response')} that failed the check"
+        return f"{counted(count, answer)} that failed {'the' if noun == 'request' else 'a'} check"
     return (
-        f"{counted(count, 'response')} with status {kind}"
+        f"{counted(count, answer)} with status {kind}"
         if is_answer(kind)
-        else f"{counted(count, 'request')} that failed as {kind}"
+        else f"{counted(count, noun)} that failed as {kind}"
     )
 
 
 def find_problems(result: Result) -> Iterator[Problem]:
     """Say what makes the generator the limit."""
     total, plan, name = result.total, result.plan, result.generator
-    if total.stalled > max(LATE, min(_LONG_STALL, _STALLED * total.seconds)):
+    if (blocked := total.reasons.get("lag")) and total.lag.over(LATE) > 1 and total.lag.percentile(99) > LATE:
+        yield Problem(
+            "the journey blocked its event loop",
+            f"the journey itself was late: its code kept the event loop from running, longest {blocked}. "
+            "Await what takes long (await asyncio.to_thread(…) for what cannot be awaited), or use more workers.",
+        )
+    elif total.stalled > max(LATE, min(_LONG_STALL, _STALLED * total.seconds)):
         stalled = Duration(total.stalled)
         yield Problem(
             f"the generator did not run for {stalled}",

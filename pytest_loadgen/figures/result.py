@@ -15,7 +15,7 @@ from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.problems import LATE, find_problems, without_own_failures
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import NO_TIME, Duration, Latency, NoAnswer, Rate, Share, is_real
-from pytest_loadgen.wording import counted
+from pytest_loadgen.wording import counted, did_you_mean
 
 LatencyFrom = Literal["scheduled", "sent", "corrected"]
 """From when a generator measures latency: from when a request was due; only from when it was sent, without the
@@ -69,7 +69,12 @@ class Result:
         Raises KeyError where the load has no such request, or its generator counts the requests of all names together.
         """
         plan = self.plan.only(name)
-        if not self.plan.is_mix:
+        if self.plan.journey and name == self.plan.journey.name:
+            # All of it, without its steps.
+            return replace(self, intervals=tuple(replace(each, names={}) for each in self.intervals))
+        if self.plan.journey and name not in self.names:
+            raise KeyError(f"no step {name!r}: {did_you_mean(name, [self.plan.name, *self.names])}")
+        if not (self.plan.is_mix or self.plan.journey):
             return replace(self, plan=plan)  # a single request has all figures
         if not self.names:
             raise KeyError(
@@ -80,7 +85,12 @@ class Result:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the requests of a mix; empty where all are the same, or were counted together."""
+        """The names of the requests of a mix, or of the steps of a journey.
+
+        Empty where all are the same, or were counted together.
+        """
+        if self.plan.journey and not self.plan.step:
+            return tuple(dict.fromkeys(name for each in self.intervals for name in each.names))
         told_apart = any(each.names for each in self.intervals) or not self.requests
         return tuple(request.name for request in self.plan.mix) if self.plan.is_mix and told_apart else ()
 
@@ -118,7 +128,7 @@ class Result:
     def failures(self) -> Mapping[str, int]:
         """The requests that failed, or got a status that is not expected, by how they ended."""
         rest, found = Counter(self.outcomes), Counter[str]()
-        for name in self.names:
+        for name in () if self.plan.journey else self.names:
             outcomes = count_outcomes(each.names[name] for each in self.intervals if name in each.names)
             rest.subtract(outcomes)
             found.update({kind: count for kind, count in outcomes.items() if not self.plan.expects(kind, name)})

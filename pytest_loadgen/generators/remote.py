@@ -135,7 +135,7 @@ class Remote(LoadGenerator):
     @property
     def features(self) -> frozenset[str]:  # type: ignore[override]  # read-only, here and below
         """What the generator supports; client certificates, data and checks are not sent to it."""
-        return self.description.features & FEATURES - {"cert", "data", "check"}
+        return self.description.features & FEATURES - {"cert", "data", "check", "journey", "iterations"}
 
     @property
     def latency_from(self) -> LatencyFrom:  # type: ignore[override]

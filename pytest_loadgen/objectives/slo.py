@@ -7,10 +7,11 @@ import operator
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, TypeVar
 
 from pytest_loadgen.errors import PlanError
+from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.metric import CLOCKS, METRICS, Bound, Metric, UnknownMetric, find_metric
 from pytest_loadgen.objectives.stats import FEWEST_BATCHES
@@ -87,6 +88,8 @@ class SLO:
 
     def check_name(self, plan: Plan) -> None:
         """Refuse an objective of requests that a load does not have. Raises PlanError."""
+        if plan.journey:
+            return  # which steps it has, only the load shows
         names = [request.name for request in plan.mix]
         if self.name and self.name not in names:
             hint = (
@@ -102,6 +105,10 @@ class SLO:
     def view(self, result: R) -> R:
         """Give the result of the requests that it is about. Raises PlanError where the load has none."""
         self.check_name(result.plan)
+        if result.plan.journey and self.name not in (result.plan.journey.name, *result.names):
+            # The step was not made yet: there is nothing of it.
+            empty = tuple(Interval(each.start, each.seconds) for each in result.intervals)
+            return replace(result, plan=result.plan.only(self.name), intervals=empty) if self.name else result
         return result[self.name] if self.name else result
 
     @property

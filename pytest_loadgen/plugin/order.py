@@ -13,8 +13,10 @@ from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.redaction import without_password
 from pytest_loadgen.running.arrangement import Arrangement
+from pytest_loadgen.traffic.journey import is_journey
 from pytest_loadgen.traffic.options import (
     GATE_OPTIONS,
+    JOURNEY_OPTIONS,
     RUN_OPTIONS,
     Options,
     merge,
@@ -76,10 +78,19 @@ def check(layers: Iterable[Options], objectives: Sequence[str], registry: Regist
     for layer in layers:
         # In place: what can be read only once is read for all the loads that a mark is for.
         layer.update(repeatable(layer))
-    order = Order.of("http://localhost", lambda: None, [_without_function(layer) for layer in layers], objectives)
+    layers = [_without_function(layer) for layer in layers]
+    traffic: Traffic = "http://localhost"
+    if any(layer.keys() & {*JOURNEY_OPTIONS, "users"} for layer in layers):
+        # How many journeys there are, the call may say.
+        traffic, layers = _any_journey, [*layers, {"rate": 1}]
+    order = Order.of(traffic, lambda: "http://localhost", layers, objectives)
     if registry:
         for name in order.arrangement.generators:
             registry[name]  # raises PlanError
+
+
+async def _any_journey(client: object) -> None:
+    """Stand for the function of a call."""
 
 
 def _without_function(options: Options) -> Options:
@@ -97,6 +108,8 @@ def _only(options: Options, names: frozenset[str]) -> dict[str, Any]:
 def _other(traffic: Traffic, against: str, options: Options) -> Plan:
     """Make the plan of the same requests at the other service. Raises PlanError."""
     try:
+        if is_journey(traffic):
+            return plan_of(traffic, options, lambda: against)
         if is_list(traffic):
             return plan_of([_there(described(each), against) for each in traffic], options)
         if is_request(traffic):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from pytest_loadgen.errors import InvalidRun, ServiceError, SLOMissed
+from pytest_loadgen.errors import InvalidRun, PlanError, ServiceError, SLOMissed
 from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
@@ -14,7 +14,7 @@ from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.judgement import ALPHA
 from pytest_loadgen.objectives.metric import Errors
 from pytest_loadgen.objectives.verdict import aligned
-from pytest_loadgen.wording import counted, listed, tally
+from pytest_loadgen.wording import counted, did_you_mean, listed, tally
 
 
 def raise_failure(result: JudgedResult, *, strict: bool) -> None:
@@ -30,6 +30,8 @@ def raise_failure(result: JudgedResult, *, strict: bool) -> None:
     for each in services:
         if each.all_failed:
             _blame(each, result)
+    if result.plan.journey:
+        _check_steps(result)
     reasons = "".join(f"\n  {reason}" for reason in explained(result))
     if result.abort_reason:
         raise SLOMissed(f"{result}, aborted: {result.abort_reason}{lines}{reasons}")
@@ -49,6 +51,14 @@ def raise_failure(result: JudgedResult, *, strict: bool) -> None:
                 _blame(part, result, name, each.problems)
     if "unclear" in outcomes and strict:
         raise SLOMissed(f"{result}{lines}\n  Unclear objectives fail because of --load-strict.")
+
+
+def _check_steps(result: JudgedResult) -> None:
+    """Refuse objectives of steps that no journey made, which only the load shows. Raises PlanError."""
+    known = [result.plan.name, *result.names]
+    for verdict in result.verdicts:
+        if (name := verdict.slo.name) and name not in known:
+            raise PlanError(f"{verdict.slo}: no journey made a step named {name!r}: {did_you_mean(name, known)}")
 
 
 def _may_fail(result: JudgedResult) -> bool:
@@ -109,7 +119,8 @@ def _describe_failures(failed: Result, result: JudgedResult, name: str) -> str:
     """Say how most or all requests failed, and what to look at."""
     plan, errors = failed.plan, failed.errors
     kinds = tally(failed.failures) or "none was sent"
-    what = f"all {counted(errors, 'request')}" if failed.all_failed else f"{errors:,} of {failed.requests:,} requests"
+    noun = plan.noun
+    what = f"all {counted(errors, noun)}" if failed.all_failed else f"{errors:,} of {counted(failed.requests, noun)}"
     # Of two services that are loaded with the same request, the address says which.
     where = "" if result.against is None else f" of {plan.target.origin}"
     where += " (against=)" if failed is result.against else ""

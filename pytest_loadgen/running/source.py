@@ -14,6 +14,7 @@ from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.service import reachability
 from pytest_loadgen.service.login import log_in
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import NO_SERVICE
 
 Tagged = tuple[int, Interval]
 """An interval, and the number of the result that it belongs to."""
@@ -52,7 +53,9 @@ class One(Source):
         generator, plan = self._generator, self._plan
         check(generator, plan.needs)
         plan = log_in(plan, self._allowed_hosts)
-        if not generator.remote:
+        if plan.journey:
+            plan = replace(plan, journey=replace(plan.journey, allowed_hosts=self._allowed_hosts))
+        if not generator.remote and plan.target.scheme != NO_SERVICE:
             plan = replace(plan, target=reachability.find(plan.target, plan.ready_timeout, self._allowed_hosts))
         with closing(generator.run(plan)) as self._running:
             for interval in self._running:

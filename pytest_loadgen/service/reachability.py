@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable
 from dataclasses import replace
-from fnmatch import fnmatch
 
 from pytest_loadgen import clock
 from pytest_loadgen.errors import ServiceError
+from pytest_loadgen.traffic.hosts import check_allowed
 from pytest_loadgen.traffic.target import Address, Target
 from pytest_loadgen.units import Duration
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-# RFC 1918, RFC 4193 and link-local IPv6. Not 169.254.0.0/16: cloud metadata services are there.
-_PRIVATE = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")))
-# Nor their IPv6 addresses: at AWS, Google, Oracle and OpenStack.
-_METADATA = tuple(
-    map(ipaddress.IPv6Network, ("fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fe80::a9fe:a9fe"))
-)
 # How long to wait between attempts, and for one of them, in seconds.
 _RETRY_INTERVAL = 0.05
 _CONNECT_TIMEOUT = 2.0
-
-
-class NotAllowedError(ServiceError):
-    """The service is neither on this machine, nor in a private network, nor allowed."""
-
-    def __init__(self, host: str, ip: object) -> None:
-        """Take the service's host and its IP address."""
-        self.host = host
-        self.reason = f"{host} ({ip}) is neither this machine nor in a private network, and a load may harm others"
-        super().__init__(f"{self.reason}. If it is yours, allow it in the ini file: load_allowed_hosts = {host}")
 
 
 def find(target: Target, timeout: float, allowed: Iterable[str] = ()) -> Target:
@@ -83,24 +63,6 @@ def _addresses(target: Target) -> list[Address]:
     found = socket.getaddrinfo(target.host.strip("[]"), target.port, type=socket.SOCK_STREAM)
     # Each address is listed once per protocol.
     return list(dict.fromkeys((str(address[0]), target.port) for *_, address in found))
-
-
-def check_allowed(target: Target, addresses: Iterable[Address], allowed: Iterable[str]) -> None:
-    """Refuse a host at one of these addresses unless a load there is allowed. Raises NotAllowedError."""
-    if any(fnmatch(target.host.strip("[]").lower(), pattern.lower().strip("[]")) for pattern in allowed):
-        return
-    for address in addresses:
-        if isinstance(address, str):
-            continue
-        ip = ipaddress.ip_address(address[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        private = _within(ip, _PRIVATE) and not _within(ip, _METADATA)
-        if not (private or ip.is_loopback or ip.is_unspecified):
-            raise NotAllowedError(target.host, ip)
-
-
-def _within(ip: IPAddress, networks: Iterable[IPNetwork]) -> bool:
-    return any(ip in network for network in networks if network.version == ip.version)
 
 
 def _connect(target: Target, address: Address) -> str:

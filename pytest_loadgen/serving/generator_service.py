@@ -24,9 +24,10 @@ from pytest_loadgen.generators import messages
 from pytest_loadgen.generators.base import Intervals, LoadGenerator, check
 from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.redaction import redact
-from pytest_loadgen.service.reachability import NotAllowedError, find
+from pytest_loadgen.service.reachability import find
 from pytest_loadgen.serving.log import LOG, LogEntry, printable
 from pytest_loadgen.serving.queue import LoadQueue, QueueFull
+from pytest_loadgen.traffic.hosts import NotAllowedError
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
 from pytest_loadgen.wording import counted, did_you_mean

@@ -2,34 +2,83 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pytest_loadgen.errors import PlanError
 
+_LOCK = threading.RLock()
+
 
 def dumps(function: Callable[..., Any], what: str, where: str) -> bytes:
     """Pickle a function by value, with what it refers to in its module. Raises PlanError where that cannot be."""
-    import cloudpickle
-
-    module = sys.modules.get(getattr(function, "__module__", ""))
-    by_value = getattr(module, "__spec__", None) is not None
     try:
-        if by_value:
-            cloudpickle.register_pickle_by_value(module)
-        try:
-            found: bytes = cloudpickle.dumps(function)
-        finally:
-            if by_value:
-                cloudpickle.unregister_pickle_by_value(module)
+        return _pickled(function, [function])
+    except PlanError:
+        raise
     except Exception as error:
         raise PlanError(
             f"{what}={getattr(function, '__name__', function)!r} cannot be sent to {where} "
             f"({type(error).__name__}: {error}): let it refer to plain values only"
         ) from None
+
+
+def dumps_all(functions: Sequence[Callable[..., Any] | None], where: str) -> bytes:
+    """Pickle functions by value, together: what they share, they share where they arrive.
+
+    Raises PlanError that names what cannot be sent.
+    """
+    given = [function for function in functions if function is not None]
+    try:
+        return _pickled(tuple(functions), given)
+    except PlanError:
+        raise
+    except Exception as error:
+        culprit = next(filter(None, (_culprit(function, set()) for function in given)), "")
+        raise PlanError(
+            f"{culprit or getattr(given[0], '__name__', given[0])} cannot be sent to {where} "
+            f"({type(error).__name__}: {error}): make it in 'async def setup(client)' and pass that as setup=, "
+            "or use process=False"
+        ) from None
+
+
+def _pickled(value: Any, functions: Iterable[Any]) -> bytes:
+    import cloudpickle
+
+    modules = {sys.modules.get(getattr(function, "__module__", None) or "") for function in functions}
+    # What is pickled may hold a function that is pickled in turn, and workers of this machine are threads.
+    with _LOCK:
+        before = cloudpickle.list_registry_pickle_by_value()
+        registered = [each for each in modules if each and each.__spec__ and each.__name__ not in before]
+        for module in registered:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            found: bytes = cloudpickle.dumps(value)
+        finally:
+            for module in registered:
+                cloudpickle.unregister_pickle_by_value(module)
     return found
+
+
+def _culprit(function: Any, seen: set[int]) -> str:
+    """Name what a function refers to that cannot be pickled; empty if nothing is found."""
+    function = inspect.unwrap(getattr(function, "__func__", getattr(function, "func", function)))
+    if not inspect.isfunction(function) or id(function) in seen:
+        return ""
+    seen.add(id(function))
+    found = inspect.getclosurevars(function)
+    for name, value in {**found.nonlocals, **found.globals}.items():
+        try:
+            _pickled(value, [value])
+        except Exception:
+            if inner := _culprit(value, seen):
+                return inner
+            return f"{name!r} (a {type(value).__name__}), which {function.__name__}() uses,"
+    return ""
 
 
 def loads(function: bytes) -> Any:

@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,10 @@ from pytest_loadgen.wording import counted, did_you_mean, printable
 
 Order = Literal["sequence", "random"]
 Exhausted = Literal["again", "stop", "error"]
+
+
+SHARE: ContextVar[tuple[int, int]] = ContextVar("pytest_loadgen_share", default=(0, 1))
+"""Which rows `next()` gives to the journeys of this process: the first one, and how far apart they are."""
 
 
 class RowsExhausted(Exception):  # noqa: N818  # the end of the data, as StopIteration is
@@ -36,6 +41,7 @@ class Data:
     exhausted: Exhausted = "again"
     seed: int = 0
     _orders: dict[int, array[int]] = field(default_factory=dict, init=False, repr=False)
+    _taken: list[int] = field(default_factory=lambda: [0], init=False, repr=False)
 
     def __str__(self) -> str:
         """Say how many rows there are, and how they are used: ``1,000 rows of users.csv, in random order``."""
@@ -56,6 +62,22 @@ class Data:
         if turn and self.exhausted != "again":
             raise RowsExhausted
         return self.rows.row(self._shuffled(size, turn)[place] if self.order == "random" else place)
+
+    def __next__(self) -> Any:
+        """Give the next row, for a journey: no other journey of the load gets it before all rows were used.
+
+        Raises RowsExhausted where the load is to stop after the last one, and PlanError where it is to fail.
+        """
+        first, apart = SHARE.get()
+        number = first + self._taken[0] * apart
+        self._taken[0] += 1
+        try:
+            return self.row(number)
+        except RowsExhausted:
+            if self.exhausted == "stop":
+                raise
+            again = ", and a list can be used again" if self.exhausted == "again" else ""
+            raise PlanError(f"each() has only {number:,} rows: exhausted='stop' ends the load there{again}") from None
 
     def _shuffled(self, size: int, turn: int) -> array[int]:
         """Give the numbers below size in random order; the last such order is remembered."""

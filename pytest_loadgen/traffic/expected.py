@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.traffic.target import Target
+from pytest_loadgen.traffic.target import NO_SERVICE, Target
 
 Status = int | str
 """A status or a class of statuses: ``404``, ``"2xx"``; for gRPC, a name such as ``"NOT_SERVING"``."""
@@ -17,7 +17,7 @@ _WORD = re.compile("[A-Z][A-Z_]+")
 def read_expected(expect: Any, target: Target) -> tuple[str, ...]:
     """Read the statuses that are right for a request, or give the usual ones. Raises PlanError."""
     if expect is None:
-        return ("2xx", "3xx") if target.scheme.startswith("http") else ("OK", "SERVING")
+        return ("2xx", "3xx") if target.scheme.startswith(("http", NO_SERVICE)) else ("OK", "SERVING")
     try:
         found = list(expect) if isinstance(expect, Iterable) and not isinstance(expect, str) else [expect]
     except TypeError:  # NumPy's single values

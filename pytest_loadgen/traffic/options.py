@@ -11,6 +11,7 @@ from typing import Any, TypedDict, cast
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.expected import Status
+from pytest_loadgen.traffic.journey import AsyncFunction, Journey, is_journey
 from pytest_loadgen.traffic.plan import Plan, Stage
 from pytest_loadgen.traffic.request import (
     REQUEST_OPTIONS,
@@ -40,6 +41,11 @@ class OneLoad(TypedDict, total=False):
     expect: Status | Sequence[Status]
     check: Any
     ready_timeout: float | str
+    users: int
+    iterations: int
+    setup: AsyncFunction
+    teardown: AsyncFunction
+    process: bool
     against: URL
     workers: int | str | Sequence[Executor]
     rounds: int
@@ -60,6 +66,7 @@ class OneLoad(TypedDict, total=False):
     http2: bool
     verify: bool | str | os.PathLike[str]
     cert: str | tuple[str, ...]
+    follow_redirects: bool
 
 
 class Options(OneLoad, total=False):
@@ -70,15 +77,33 @@ class Options(OneLoad, total=False):
 
 _NAMES = frozenset(Options.__annotations__)
 PLAN_OPTIONS = frozenset(
-    {"rate", "stages", "duration", "arrivals", "connections", "warmup", "timeout", "expect", "ready_timeout"}
+    {
+        *(
+            "rate",
+            "users",
+            "stages",
+            "duration",
+            "iterations",
+            "arrivals",
+            "connections",
+            "warmup",
+            "timeout",
+            "expect",
+        ),
+        "ready_timeout",
+    }
 )
+JOURNEY_OPTIONS = frozenset({"setup", "teardown", "process", "follow_redirects"})
+# What a client of a journey has for all its requests.
+_CLIENT_OPTIONS = frozenset({"headers", "cookies", "auth", "verify", "cert"})
 RUN_OPTIONS = frozenset({"generator", "against", "workers", "rounds"})
 GATE_OPTIONS = frozenset({"slo", "max_duration", "stop_early", "abort_if"})
 # What other tools call them, and what they were called here.
 _ALIASES = {
     "ready": "ready_timeout",
     "abort": "abort_if",
-    **dict.fromkeys(("concurrency", "clients", "users", "vus", "threads"), "connections"),
+    **dict.fromkeys(("concurrency", "clients", "threads"), "connections"),
+    "vus": "users",
     **dict.fromkeys(("qps", "rps"), "rate"),
     **dict.fromkeys(("time", "seconds", "length"), "duration"),
     **dict.fromkeys(("body", "payload"), "content"),
@@ -88,6 +113,10 @@ _ALIASES = {
 _EXCLUSIVE = (
     ({"stages"}, {"rate", "duration"}),
     ({"rate", "duration"}, {"stages"}),
+    ({"users"}, {"rate", "stages", "connections"}),
+    ({"rate", "stages"}, {"users"}),
+    ({"iterations"}, {"duration", "stages"}),
+    ({"duration"}, {"iterations"}),
     ({"json"}, {"content", "data", "files"}),
     ({"content"}, {"json", "data", "files"}),
     ({"data", "files"}, {"json", "content"}),
@@ -224,6 +253,14 @@ def plan_of(traffic: Traffic, options: Options, base: Callable[[], URL | None] =
     of_plan: Any = {name: value for name, value in options.items() if name in PLAN_OPTIONS}
     of_request: Any = {name: value for name, value in options.items() if name in REQUEST_OPTIONS}
     check = options.get("check")
+    of_journey: Any = {name: value for name, value in options.items() if name in JOURNEY_OPTIONS}
+    if is_journey(traffic):
+        return _journey_plan(traffic, of_journey, of_plan, {**of_request, "check": check}, base)
+    if of_journey:
+        wrong = min(of_journey)
+        raise PlanError(
+            f"{wrong}= belongs to a journey: load(shopper, {wrong}=…) with an async function shopper(client)"
+        )
     if isinstance(traffic, (Iterator, Set, Mapping)):
         raise PlanError(f"load() takes a list of requests, which can be read again, not a {type(traffic).__name__}")
     if is_list(traffic):
@@ -243,3 +280,25 @@ def plan_of(traffic: Traffic, options: Options, base: Callable[[], URL | None] =
     if len({frozenset(each.expect) for each in found}) == 1:
         of_plan["expect"] = found[0].expect
     return Plan.of(found[0].target, mix=found, **of_plan)
+
+
+def _journey_plan(
+    function: Any, of_journey: Any, of_plan: Any, of_request: Mapping[str, Any], base: Callable[[], URL | None]
+) -> Plan:
+    """Make the plan of a function; what options say of requests is for its client. Raises PlanError."""
+    journey = Journey.of(function, **of_journey)
+    given = {name: value for name, value in of_request.items() if value is not None}
+    if wrong := min(given.keys() - _CLIENT_OPTIONS, default=""):
+        how = "assert it in the function" if wrong == "check" else f"as in client.post(…, {wrong}=…)"
+        raise PlanError(f"{journey.name}: {wrong}= belongs to a request of the journey: {how}")
+    if url := base():
+        target = Target.of(join(None, url), **given)
+        if not target.scheme.startswith("http"):
+            raise PlanError(f"{journey.name}: its client speaks HTTP, and the base URL is {target.origin}")
+    elif given:
+        raise PlanError(
+            f"{journey.name}: {min(given)}= needs a base URL: define a load_target fixture, or use --load-target"
+        )
+    else:
+        target = Target.none(journey.name)
+    return Plan.of(target, journey=journey, **of_plan)

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.expected import Status, is_expected, read_expected
+from pytest_loadgen.traffic.journey import OK, Journey
 from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.target import SCHEMES, Target
 from pytest_loadgen.units import NO_TIME, Duration, Rate, exactly
@@ -24,12 +25,20 @@ HIGHEST_RATE = 10_000_000
 FIVE_SECONDS = Duration(5)
 OPEN_CONNECTIONS = 100
 CLOSED_CONNECTIONS = 10
+# Of journeys at a set rate: each may hold several for as long as it lasts.
+JOURNEY_CONNECTIONS = 1000
 MOST_CONNECTIONS = 65_535
+# How long iterations= may take at most, where users or connections set the pace.
+ITERATIONS_DURATION = Duration("10m")
 LONGEST = Duration("24h")
 """The longest load, and the longest time in it: more is a slip, or a number that overflows further on."""
 
 FEATURES = frozenset(
-    {*SCHEMES, "rate", "max", "stages", "poisson", "http2", "body", "cert", "mix", "names", "data", "check"}
+    {
+        *SCHEMES,
+        *("rate", "max", "stages", "poisson", "iterations", "http2", "body", "cert"),
+        *("mix", "names", "data", "check", "journey"),
+    }
 )
 """Everything that a plan can need of a generator: a scheme, a set rate or ``rate="max"``, and so on."""
 
@@ -109,6 +118,12 @@ class Plan:
     """When all parts of a split plan start, as ``time.time()``; None means at once."""
     mix: tuple[NamedRequest, ...] = ()
     """The requests of a mix, the first of which is the target; empty where all requests are the same."""
+    journey: Journey | None = None
+    """The function that is called, in place of a request that is sent; its relative addresses are at the target."""
+    step: str = ""
+    """Of the plan of a step of a journey: its name."""
+    iterations: int | None = None
+    """After how many requests or journeys a load ends whose pace has no rate; None if only its duration ends it."""
     first: int = field(default=0, compare=False)
     """How many requests of the mix the parts before this one send: it goes on there, with the next rows of data."""
 
@@ -126,9 +141,21 @@ class Plan:
         timeout: float | str = 5,
         expect: Status | Sequence[Status] | None = None,
         ready_timeout: float | str = 5,
+        users: int | None = None,
+        iterations: int | None = None,
         mix: tuple[NamedRequest, ...] = (),
+        journey: Journey | None = None,
     ) -> Self:
         """Build a plan from the options of ``load()``. Raises PlanError if they make no sense."""
+        if users is not None:
+            rate, connections = _users(users, journey, rate, stages, connections), users
+        elif journey and rate is None and stages is None:
+            raise PlanError(
+                f"{journey.name}: say how many journeys begin each second (rate=50), or how many users make them one "
+                "after another (users=20)"
+            )
+        if iterations is not None:
+            duration = _duration_of(iterations, rate, stages, duration, arrivals)
         if stages is None:
             rate = DEFAULT_RATE if rate is None else rate
             stages = [hold(rate, DEFAULT_DURATION if duration is None else duration)]
@@ -143,7 +170,7 @@ class Plan:
                 "arrivals='poisson' needs a rate: with rate='max', each connection sends again once it has a response"
             )
         if connections is None:
-            connections = CLOSED_CONNECTIONS if closed else OPEN_CONNECTIONS
+            connections = CLOSED_CONNECTIONS if closed else JOURNEY_CONNECTIONS if journey else OPEN_CONNECTIONS
         plan = cls(
             target=target,
             stages=stages,
@@ -155,6 +182,8 @@ class Plan:
             ready_timeout=_not_negative("ready_timeout", ready_timeout),
             seed=random.randrange(2**31),  # noqa: S311  # no secret
             mix=mix,
+            journey=journey,
+            iterations=iterations if closed else None,
         )
         if plan.duration > LONGEST:
             raise PlanError(f"duration: the stages last longer than {LONGEST} together, the longest load")
@@ -209,7 +238,9 @@ class Plan:
     @property
     def needs(self) -> frozenset[str]:
         """The features that a generator needs for this plan."""
-        needs = {self.target.scheme, "max" if self.closed else "rate"}
+        needs = {"journey" if self.journey else self.target.scheme, "max" if self.closed else "rate"}
+        if self.iterations is not None:
+            needs.add("iterations")
         if self.target.http2:
             needs.add("http2")
         if any(target.body for target in self.targets):
@@ -242,10 +273,17 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """What is sent, in a few words: ``GET /search``, or ``mix of 3 requests``."""
+        """What is sent, in a few words: ``GET /search``, ``mix of 3 requests``, or the name of a function."""
+        if self.journey:
+            return self.step or self.journey.name
         if self.is_mix:
             return f"mix of {len(self.mix)} requests"
         return self.mix[0].name if self.mix else self.target.name
+
+    @property
+    def noun(self) -> str:
+        """What it makes so many of: requests, or journeys."""
+        return "journey" if self.journey and not self.step else "request"
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -259,6 +297,8 @@ class Plan:
 
     def expects(self, status: str, name: str = "") -> bool:
         """Whether an outcome counts as success, of the request of a name; failures (``"timeout"``) never do."""
+        if self.journey and (status == OK or not (name or self.step)):
+            return status == OK
         return is_expected(status, self._expected_by_name.get(name, self.expect))
 
     @cached_property
@@ -266,7 +306,12 @@ class Plan:
         return {request.name: request.expect for request in self.mix}
 
     def only(self, name: str) -> Plan:
-        """Return the plan of the requests of one name, at their share of the rate. Raises KeyError."""
+        """Return the plan of the requests of one name, at their share of the rate. Raises KeyError.
+
+        How often the step of a journey is made, only the load shows: its plan has the rate of the journeys.
+        """
+        if self.journey:
+            return self if name == self.journey.name else replace(self, step=name)
         known = {request.name: request for request in self.mix}
         if name not in known:
             raise KeyError(f"no request {name!r}: {did_you_mean(name, known)}")
@@ -310,6 +355,8 @@ class Plan:
                 f"{self.connections} connections cannot be shared by {parts} workers: "
                 f"use connections={parts} or more, or fewer workers."
             )
+        if self.iterations is not None and self.iterations < parts:
+            raise PlanError(f"iterations={self.iterations} cannot be shared by {parts} workers: use fewer workers")
         each, more = divmod(self.connections, parts)
         return [
             replace(
@@ -318,6 +365,7 @@ class Plan:
                 connections=each + (part < more),
                 part=self.part + part * self.parts,
                 parts=self.parts * parts,
+                iterations=None if self.iterations is None else _share(self.iterations, part, parts),
             )
             for part in range(parts)
         ]
@@ -341,6 +389,8 @@ class Plan:
             "ready_timeout": float(self.ready_timeout),
             "seed": self.seed,
             "mix": [request.as_dict() for request in self.mix],
+            "journey": self.journey.as_dict() if self.journey else None,
+            "iterations": self.iterations,
         }
 
     @classmethod
@@ -361,11 +411,17 @@ class Plan:
             ready_timeout=Duration(data["ready_timeout"]),
             seed=data["seed"],
             mix=tuple(map(NamedRequest.from_dict, data["mix"])),
+            journey=Journey.from_dict(data["journey"]) if data.get("journey") else None,
+            iterations=data.get("iterations"),
         )
 
 
 def consecutive(parts: Sequence[Plan]) -> list[Plan]:
     """Let parts of a load that follow one another go on where the one before ends: no row of data is used again."""
+    if parts and parts[0].journey:
+        # How many rows each takes is not known.
+        journeys = [part.journey and part.journey.shared(number, len(parts)) for number, part in enumerate(parts)]
+        return [replace(part, journey=journey) for part, journey in zip(parts, journeys, strict=True)]
     if not parts or not parts[0].mix:
         return list(parts)
     if parts[0].closed:
@@ -392,6 +448,46 @@ def whole_number(value: object) -> int | None:
     except TypeError:  # NumPy's durations call themselves whole numbers
         return None
     return number if number >= 1 else None
+
+
+def _users(users: Any, journey: Journey | None, rate: Any, stages: Any, connections: Any) -> str:
+    """Give the rate of a load whose users make one journey after another. Raises PlanError."""
+    if not journey:
+        raise PlanError("users= belongs to a journey (an async function): for requests, use rate='max', connections=…")
+    if whole_number(users) is None:
+        raise PlanError(f"users={users!r}: write a whole number, 1 or more")
+    for option, value in (("rate", rate), ("stages", stages), ("connections", connections)):
+        if value is not None and value != "max":
+            raise PlanError(f"users= makes one journey after another, at no set rate: give either users= or {option}=")
+    return "max"
+
+
+def _duration_of(iterations: Any, rate: Any, stages: Any, duration: Any, arrivals: Any) -> Duration | str | float:
+    """Give the duration in which so many are due, or in which they have to be done. Raises PlanError."""
+    if (number := whole_number(iterations)) is None:
+        raise PlanError(f"iterations={iterations!r}: write a whole number, 1 or more")
+    if stages is not None:
+        raise PlanError("stages= sets how many are due: give either stages= or iterations=")
+    if _is_max(rate):
+        return ITERATIONS_DURATION if duration is None else duration
+    if duration is not None:
+        raise PlanError("iterations= and the rate set the duration: give either iterations= or duration=")
+    if arrivals == "poisson":
+        raise PlanError("iterations= needs arrivals='constant': with 'poisson', how many come is random")
+    exact = _rate(DEFAULT_RATE if rate is None else rate)
+    if not exact:
+        raise PlanError("iterations= needs a rate above 0")
+    seconds = float(number / exact)
+    # A rounding error would make it one more or one less.
+    while math.ceil(exact * exactly(Duration(seconds))) > number:
+        seconds = math.nextafter(seconds, 0.0)
+    while math.ceil(exact * exactly(Duration(seconds))) < number:
+        seconds = math.nextafter(seconds, math.inf)
+    return Duration(seconds)
+
+
+def _share(count: int, part: int, parts: int) -> int:
+    return count // parts + (part < count % parts)
 
 
 def _stages(stages: Iterable[Stage]) -> tuple[Stage, ...]:

@@ -16,6 +16,7 @@ from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.check import Check
 from pytest_loadgen.traffic.data import Data
 from pytest_loadgen.traffic.expected import read_expected
+from pytest_loadgen.traffic.journey import AsyncFunction
 from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.target import URL, Target, absolute, after_origin, join, text_of
 from pytest_loadgen.traffic.template import Template
@@ -52,8 +53,8 @@ class Request:
 
 Described: TypeAlias = "Request | URL | httpx.Request"
 """What describes one request."""
-Traffic: TypeAlias = "Described | Sequence[Described]"
-"""What a load sends: one request, or a list of them."""
+Traffic: TypeAlias = "Described | Sequence[Described] | AsyncFunction"
+"""What a load sends: one request, or a list of them; or the journey that it calls."""
 
 
 def is_list(traffic: Traffic) -> TypeGuard[Sequence[Described]]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import httpx
 
 SCHEMES = {"http": 80, "https": 443, "http+unix": 0, "https+unix": 0, "grpc": 80, "grpcs": 443, "tcp": 0, "udp": 0}
+NO_SERVICE = "async"
+"""The scheme of a load without an address: its journeys reach what they use in their own ways."""
 _RAW = {"grpc", "grpcs", "tcp", "udp"}
 # Every other header may carry a secret.
 _PUBLIC_HEADERS = frozenset(
@@ -156,6 +158,11 @@ class Target:
             digest=digest_of(query, body, request.headers.raw),
         )
 
+    @classmethod
+    def none(cls, name: str) -> Target:
+        """Return the target of a journey that no base URL is known for."""
+        return cls(url=f"{NO_SERVICE}:///{name}", method="", scheme=NO_SERVICE, host="", port=0, path=b"")
+
     def authenticated(self, request: httpx.Request) -> Target:
         """Return the target with the request that its auth flow ended with. Raises PlanError."""
         assert self.login is not None
@@ -269,6 +276,8 @@ class Target:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Target:
         """Read the output of `as_dict`; such a target describes a request but cannot be sent."""
+        if data["url"].startswith(f"{NO_SERVICE}:"):
+            return cls.none(data["url"].rpartition("/")[2])
         scheme, socket_path = _split(data["url"])
         parts = urlsplit(data["url"])
         return cls(

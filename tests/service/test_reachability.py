@@ -15,8 +15,9 @@ import trustme
 
 from pytest_loadgen.errors import ServiceError
 from pytest_loadgen.service import reachability
-from pytest_loadgen.service.reachability import check_allowed, find
+from pytest_loadgen.service.reachability import find
 from pytest_loadgen.testing.service import Server
+from pytest_loadgen.traffic.hosts import check_allowed
 from pytest_loadgen.traffic.target import Address, Target
 
 PRIVATE = ["127.0.0.1", "127.9.9.9", "10.1.2.3", "172.16.0.1", "192.168.1.1"]

@@ -46,8 +46,9 @@ def test_merging(layers: list[Options], merged: Options) -> None:
         ("durration", "did you mean 'duration'?"),
         ("arrival", "did you mean 'arrivals'?"),
         ("qqq", "choose from abort_if, against, arrivals, auth, cert, check, connections, content, cookies, data, "
-         "duration, expect, files, generator, headers, http2, json, max_duration, method, params, rate, ready_timeout, "
-         "rounds, slo, stages, stop_early, timeout, verify, warmup, workers."),
+         "duration, expect, files, follow_redirects, generator, headers, http2, iterations, json, max_duration, "
+         "method, params, process, rate, ready_timeout, rounds, setup, slo, stages, stop_early, teardown, timeout, "
+         "users, verify, warmup, workers."),
     ],
 )  # fmt: skip
 def test_unknown(name: str, proposal: str) -> None:

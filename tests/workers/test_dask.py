@@ -39,6 +39,7 @@ from pytest_loadgen.workers import dask as cluster
 from pytest_loadgen.workers import distributed
 from pytest_loadgen.workers.distributed import Distributed
 from tests.builders.recorder import Recorder
+from tests.builders.shop import Shop
 from tests.networks import Network, namespaces
 
 ROOT = Path(__file__).parents[2]
@@ -500,3 +501,21 @@ def test_an_iterator_cannot_be_sent_to_a_cluster(dask: Dask) -> None:
         with pytest.raises(PlanError, match=r"each\(\) of an iterator cannot be sent to other machines: pass a list"):
             runner.run(plan, Distributed(Embedded(), dask.address))
         assert not service.requests
+
+
+def test_journeys_on_the_workers_of_a_cluster(dask: Dask) -> None:
+    """Each with a row, a token and a cookie of its own."""
+    users = each(range(1000))
+
+    async def shopper(client: Any) -> None:
+        user = next(users)
+        token = (await client.post("/login", json={"user": user})).json()["token"]
+        cart = await client.get("/cart", headers={"Authorization": f"Bearer {token}"})
+        assert cart.json()["user"] == user
+        assert (await client.get("/me")).json()["user"] == user
+
+    with Shop() as shop:
+        plan = plan_of(shopper, {"rate": 40, "duration": 1}, lambda: shop.url)
+        result = runner.run(plan, Distributed(Embedded(), dask.address))
+        assert result.outcomes == {"OK": 40}
+        assert sum(shop.logins.values()) == len(shop.logins) == 40

@@ -34,6 +34,8 @@ class Embedded(LoadGenerator):
             "names",
             "data",
             "check",
+            "journey",
+            "iterations",
         }
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import marshal
 import os
 import pickle
@@ -11,8 +12,10 @@ import select
 import signal
 import socket
 import struct
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.generators.embedded.engine import Engine
@@ -23,6 +26,7 @@ from pytest_loadgen.generators.embedded.protocol import (
     FILLED,
     FILLED_END,
     FINISH,
+    PRINTED,
     STOP,
     Environment,
     Figures,
@@ -30,9 +34,14 @@ from pytest_loadgen.generators.embedded.protocol import (
 from pytest_loadgen.generators.embedded.supply import Supply
 from pytest_loadgen.traffic.plan import Plan
 
+if TYPE_CHECKING:
+    from pytest_loadgen.generators.embedded.journeys import JourneyEngine
+
 # The format of `multiprocessing.connection.Connection`: the length of a message is before it.
 _LENGTH = struct.Struct("!i")
 _READ_SIZE = 65_536
+# How much of what journeys print is shown, in characters for each load.
+_MOST_PRINTED = 100_000
 
 
 def main(fd: int) -> None:
@@ -119,6 +128,22 @@ class _Pipe:
         return message
 
 
+class _Printer(io.TextIOBase):
+    """Where a journey prints to: the output of the test."""
+
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self._put = put
+        self._left = _MOST_PRINTED
+
+    def write(self, text: str) -> int:
+        """Send a text, unless there was too much before."""
+        if self._left > 0:
+            self._left -= len(text)
+            more = "" if self._left > 0 else "\n… (more is printed by journeys than is kept)\n"
+            self._put(PRINTED + (text + more).encode(errors="replace"))
+        return len(text)
+
+
 def _run(pipe: _Pipe, plan: Plan) -> None:
     def emit(figures: Figures) -> None:
         plain = figures._replace(
@@ -131,12 +156,12 @@ def _run(pipe: _Pipe, plan: Plan) -> None:
     def put(message: bytes) -> None:
         pipe.put(message)
         if pipe.unsent:
-            engine.poller.change(pipe.fileno(), write=True)
+            engine.watch_writing(pipe.fileno(), on=True)
 
     def exchange() -> None:
         if pipe.unsent:
             pipe.flush()
-            engine.poller.change(pipe.fileno(), write=pipe.unsent)
+            engine.watch_writing(pipe.fileno(), on=pipe.unsent)
         try:
             for message in pipe.messages():
                 obey(message)
@@ -152,9 +177,16 @@ def _run(pipe: _Pipe, plan: Plan) -> None:
             engine.stop()
 
     end = DONE
+    engine: Engine | JourneyEngine
     try:
         supply = Supply(plan, put)
-        engine = Engine(plan, emit, supply)
+        if plan.journey:
+            from pytest_loadgen.generators.embedded.journeys import JourneyEngine
+
+            engine = JourneyEngine(plan, emit)
+            sys.stdout = sys.stderr = _Printer(put)
+        else:
+            engine = Engine(plan, emit, supply)
         engine.watch(pipe.fileno(), exchange)
         engine.run()
     except LoadError as error:
@@ -164,8 +196,12 @@ def _run(pipe: _Pipe, plan: Plan) -> None:
     except Exception:
         internal_error = GeneratorError(f"embedded: internal error (please report)\n{traceback.format_exc()}")
         end = ERROR + pickle.dumps(internal_error)
+    finally:
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     pipe.put(end)
     pipe.drain()
+    if plan.journey and getattr(engine, "is_spoilt", False):
+        os._exit(0)
 
 
 def _raise_file_limit() -> None:

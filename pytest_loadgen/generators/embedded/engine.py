@@ -122,6 +122,8 @@ class Engine:
         self._dispatched = 0
         self._lag: defaultdict[Bucket, int] = defaultdict(int)
         self._stopped = False
+        # How many requests of the closed model are still to be sent, if that ends it.
+        self._left = plan.iterations
         # To notice that the process did not run: what it had used of the CPU, and how long the machine had slept, at
         # the latest tick; and for how long it did not run in this interval.
         self._busy = self._slept = self._stalled = 0
@@ -130,6 +132,10 @@ class Engine:
         """Call a function whenever a file descriptor is readable."""
         self.handlers[fd] = handler
         self.poller.add(fd)
+
+    def watch_writing(self, fd: int, *, on: bool) -> None:
+        """Call the function of a watched file descriptor whenever it is writable, too."""
+        self.poller.change(fd, write=on)
 
     def stop(self) -> None:
         """End the run now; the last interval is still emitted."""
@@ -224,6 +230,8 @@ class Engine:
             if now >= self._end:
                 return
             due = now
+            if self._left is not None:
+                self._use_up(now)
         elif due >= self._start:
             lag = now - due
             self._lag[lag & MASKS[lag.bit_length()]] += 1
@@ -235,6 +243,14 @@ class Engine:
             self._assign(due)
         else:
             self._queue.append(due)
+
+    def _use_up(self, now: int) -> None:
+        """Note that one more request is sent, and end the load after the last one."""
+        assert self._left is not None
+        if now >= self._start:
+            self._left -= 1
+            if not self._left:
+                self.finish()
 
     def _assign(self, due: int, again: tuple[Kind, bytes] | None = None) -> None:
         """Send the next request, or again one that could not be sent.
@@ -324,6 +340,8 @@ class Engine:
                 self._upcoming.appendleft(now)
         elif (now < self._end if self._closed_model else self._queue) and (not self._mixed or self._give(connection)):
             connection.due = now if self._closed_model else self._queue.popleft()
+            if self._left is not None:
+                self._use_up(now)
             connection.sent = now
             connection.send()
         else:

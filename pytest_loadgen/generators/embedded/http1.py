@@ -101,16 +101,34 @@ class ConnectionOwner(Protocol):
 class Kind:
     """The requests of one name: what is the same for all of them."""
 
-    __slots__ = ("check", "expect", "idempotent", "is_head", "message", "name", "number", "response", "status")
+    __slots__ = (
+        *("check", "expect", "idempotent", "is_head", "keeps", "message", "name", "number", "response", "status"),
+        "whole",
+    )
 
-    def __init__(self, number: int, request: NamedRequest) -> None:
-        """Build the request; one that is filled from data has no message of its own."""
-        self.number, self.name = number, request.name
-        self.message = b"" if request.data else request.target.message()
-        self.is_head = request.target.method == "HEAD"
-        self.idempotent = request.target.method in _IDEMPOTENT
-        self.check = request.check
-        self.expect = request.expect
+    def __init__(
+        self,
+        method: str,
+        *,
+        number: int = 0,
+        name: str = "",
+        message: bytes = b"",
+        expect: tuple[str, ...] = (),
+        check: Check | None = None,
+        whole: bool = False,
+    ) -> None:
+        """Take what requests have in common; those that are filled from data have no message of their own.
+
+        With `whole` the owner gets the whole of each response, and not only what was read last.
+        """
+        self.number, self.name = number, name
+        self.message = message
+        self.is_head = method == "HEAD"
+        self.idempotent = method in _IDEMPOTENT
+        self.check = check
+        self.expect = expect
+        self.whole = whole
+        self.keeps = whole or check is not None
         # The latest response that came whole, after which its connection could be used again, and its status: the
         # same bytes mean the same again, and are not parsed. One is enough: most services answer a request alike, and
         # where they never do, comparing costs less than looking up.
@@ -128,7 +146,17 @@ class Endpoint:
         self.family = socket.AF_UNIX if isinstance(address, str) else _family(address[0])
         self.context = target.ssl_context() if target.tls else None
         self.hostname = "localhost" if target.unix else target.host.strip("[]")
-        self.kinds = [Kind(number, request) for number, request in enumerate(requests)]
+        self.kinds = [
+            Kind(
+                request.target.method,
+                number=number,
+                name=request.name,
+                message=b"" if request.data else request.target.message(),
+                expect=request.expect,
+                check=request.check,
+            )
+            for number, request in enumerate(requests)
+        ]
 
 
 class Connection:
@@ -391,7 +419,7 @@ class Connection:
         if data == kind.response and fresh:
             self._owner.on_response(self, kind.status, self._unsent is None, data)
             return
-        if kind.check is not None:
+        if kind.keeps:
             self._raw = self._raw + data if self._begun else bytearray(data)
         try:
             self._feed(data)
@@ -459,6 +487,8 @@ class Connection:
         self._begun = False
         if self.kind.check is not None and self._fails_check(self.kind.check, int(status)):
             status, data = "check", bytes(self._raw)
+        elif self.kind.whole:
+            data = bytes(self._raw)
         # After an early response the rest of the request is unsent: the connection cannot be reused.
         self._owner.on_response(self, status, self._reusable and self._unsent is None, data)
 

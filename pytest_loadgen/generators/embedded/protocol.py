@@ -9,8 +9,8 @@ STOP, FINISH = b"stop", b"finish"
 # Or a block of filled requests, marshalled, empty ones where there is no data; the last block begins with END.
 FILLED, FILLED_END = b"data", b"end!"
 # From a worker, the first byte of a message: figures, the end of a run, an error; that it needs so many more blocks of
-# filled requests (a byte), or that it came to the end of them.
-FIGURES, DONE, ERROR, NEED, RAN_OUT = b"f", b"d", b"e", b"n", b"r"
+# filled requests (a byte), or that it came to the end of them; what a journey printed.
+FIGURES, DONE, ERROR, NEED, RAN_OUT, PRINTED = b"f", b"d", b"e", b"n", b"r", b"p"
 
 Bucket = int
 """The lower edge of a histogram's bucket, in ns."""
@@ -36,8 +36,8 @@ class Evidence(NamedTuple):
     """Of the request, where there are several."""
     why: str
     """Empty where the status says it."""
-    body: str = ""
-    """How the body of its response begins."""
+    body: str | None = ""
+    """How the body of its response begins; None where it is of no response."""
     is_cut: bool = False
     """Whether the body goes on."""
 
@@ -60,6 +60,8 @@ class Figures(NamedTuple):
     first_byte: dict[Bucket, int] | None
     names: list[NamedFigures]
     reasons: dict[str, Evidence]
+    labels: tuple[str, ...] = ()
+    """The names that the figures by name are of, where the plan does not say them."""
 
 
 class Environment(NamedTuple):

@@ -4,7 +4,7 @@ import contextlib
 import select
 import selectors
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 _MIN_SLEEP = 20e-6
 
@@ -20,6 +20,9 @@ class Poller(Protocol):
 
     def remove(self, fd: int) -> None:
         """Stop watching; call it just before the descriptor is closed."""
+
+    def fileno(self) -> int:
+        """Return its own descriptor, which is readable while any other is ready."""
 
     def wait(self, seconds: float) -> list[int]:
         """Return the descriptors that are ready, after at most this time."""
@@ -56,6 +59,9 @@ class EpollPoller:
     def remove(self, fd: int) -> None:
         """Do nothing: closing a descriptor removes it."""
 
+    def fileno(self) -> int:
+        return self._self[0]
+
     def wait(self, seconds: float) -> list[int]:
         # epoll rounds its timeout up to whole milliseconds, select does not: so select waits for the
         # epoll descriptor to become readable. Falling asleep and waking up takes longer than _MIN_SLEEP.
@@ -83,6 +89,10 @@ class SelectorPoller:
 
     def remove(self, fd: int) -> None:
         self._selector.unregister(fd)
+
+    def fileno(self) -> int:
+        kqueue: Any = self._selector
+        return int(kqueue.fileno())
 
     def wait(self, seconds: float) -> list[int]:
         return [key.fd for key, _ in self._selector.select(max(0.0, seconds))]

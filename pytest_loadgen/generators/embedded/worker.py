@@ -32,6 +32,7 @@ from pytest_loadgen.generators.embedded.protocol import (
     ERROR,
     FINISH,
     NEED,
+    PRINTED,
     RAN_OUT,
     STOP,
     Environment,
@@ -47,6 +48,8 @@ from pytest_loadgen.traffic.plan import Plan
 _GRACE = 1.0
 # How much longer than it should a run may take: the machine may sleep, or something may stop the worker.
 _LATEST = 60.0
+# What setup= and teardown= of a journey may take together, in seconds.
+_SETUP = 60.0
 # How often to look whether it has ended, in seconds.
 _POLL = 0.005
 # poll(2) accepts no more than 24 days.
@@ -93,15 +96,18 @@ class Worker:
     def run(self, plan: Plan) -> Iterator[Interval]:
         """Run a plan; closing the iterator stops it, and so does Ctrl-C, after one last interval."""
         try:
-            self._busy = True
             sent = replace(plan, mix=tuple(request.without_rows() for request in plan.mix))
-            self._pipe.send_bytes(pickle.dumps((_environment(), sent)))
+            message = pickle.dumps((_environment(), sent))
+            self._busy = True
+            self._pipe.send_bytes(message)
             feed = Feed(plan)
             try:
                 yield from self._intervals(plan, _max_duration(plan), feed)
             except KeyboardInterrupt:
                 self.stop()
-                yield from self._intervals(plan, _GRACE, feed)
+                # Of one that does not stop, there is no last interval; it is killed.
+                with contextlib.suppress(EOFError, OSError):
+                    yield from self._intervals(plan, _GRACE, feed)
                 raise
         except TimeoutError:
             raise  # not from the pipe, but from a timeout of the test itself
@@ -142,6 +148,9 @@ class Worker:
             if kind == ERROR:
                 self._busy = False
                 raise pickle.loads(content)  # noqa: S301  # from our own worker
+            if kind == PRINTED:
+                sys.stdout.write(content.decode(errors="replace"))
+                continue
             if kind == NEED:
                 feed.ask(content[0])
                 continue
@@ -219,11 +228,12 @@ def _environment() -> Environment:
 def _max_duration(plan: Plan) -> float:
     """Return the time after which a worker that has not finished must be stuck, in seconds."""
     delay = max(0.0, plan.start_at - clock.wall()) if plan.start_at else 0.0
-    return delay + plan.warmup + plan.duration + plan.timeout + _LATEST
+    return delay + plan.warmup + plan.duration + plan.timeout + _LATEST + (_SETUP if plan.journey else 0)
 
 
 def _interval(figures: Figures, plan: Plan) -> Interval:
-    names = zip((request.name for request in plan.mix), (NamedFigures(*each) for each in figures.names), strict=True)
+    labels = figures.labels or [request.name for request in plan.mix]
+    names = zip(labels, (NamedFigures(*each) for each in figures.names), strict=True)
     secrets = plan.secrets if figures.reasons else ()
     return Interval(
         start=figures.start,
@@ -248,7 +258,7 @@ def _reason(kind: str, evidence: Evidence, secrets: Sequence[str]) -> str:
     """Write what was wrong with a request, without secrets."""
     why = redact(evidence.why, secrets)
     name = f" ({evidence.name})" if evidence.name else ""
-    if is_answer(kind) or kind == "check":
+    if evidence.body is not None and (is_answer(kind) or kind == "check"):
         # Only what is shown is cut: a part of a secret would not be recognized as one.
         body = redact(evidence.body, secrets, is_cut=evidence.is_cut)
         shown = f"{body[:_SHOWN]!r}{'…' if evidence.is_cut or len(body) > _SHOWN else ''}"

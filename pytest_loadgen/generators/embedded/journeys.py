@@ -1,0 +1,540 @@
+"""The embedded generator's event loop for journeys: calls a function on schedule and counts what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import select
+import selectors
+import sys
+import threading
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from time import perf_counter_ns as clock
+from types import FrameType
+from typing import Any
+
+from pytest_loadgen.clock import wall
+from pytest_loadgen.errors import GeneratorError, LoadError
+from pytest_loadgen.figures.histogram import MASKS
+from pytest_loadgen.generators.cgroup import throttled
+from pytest_loadgen.generators.embedded import transport  # noqa: F401  # httpx takes long to import: not in a load
+from pytest_loadgen.generators.embedded.client import Client
+from pytest_loadgen.generators.embedded.engine import Counts
+from pytest_loadgen.generators.embedded.http1 import Connection, read_whole, text_of
+from pytest_loadgen.generators.embedded.pool import Exchange, Pool
+from pytest_loadgen.generators.embedded.protocol import Bucket, Evidence, Figures
+from pytest_loadgen.generators.embedded.session import Session
+from pytest_loadgen.redaction import redact
+from pytest_loadgen.traffic.data import SHARE, RowsExhausted
+from pytest_loadgen.traffic.expected import is_expected
+from pytest_loadgen.traffic.journey import CURRENT, OK, AsyncFunction, Trip, outcome_of
+from pytest_loadgen.traffic.pacing import schedule
+from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.traffic.target import message_secrets
+
+_SECOND = 1_000_000_000
+# How long a user pauses after a journey that failed, in seconds, so that a dead service is not flooded.
+_FAILURE_PAUSE = 0.01
+# How often the loop shows that it runs, in ns: between two beats it is as late as the second one.
+_BEAT = _SECOND // 100
+# How often another thread looks whether it does, in seconds.
+_WATCH = 0.01
+# A beat that comes this much too late, beyond the CPU time that the process used, finds that it did not run, in ns.
+_STALL = _SECOND // 20
+# How long setup= and teardown= may take, in seconds.
+_SETUP_TIMEOUT = 30.0
+# How long journeys that are cancelled may take to end, and teardown= of a load that is stopped, in seconds.
+_HURRY = 0.5
+# How many steps have figures of their own; the others are counted together.
+_MOST_NAMES = 200
+_OTHERS = "(other steps)"
+# How many failures of a kind are told in an interval, each at a line of its own.
+_MOST_TOLD = 3
+_PACKAGE = str(Path(__file__).parents[2])
+_MIN_SLEEP = 20e-6
+
+
+class JourneyEngine:
+    """One run of a plan whose traffic is a function."""
+
+    def __init__(self, plan: Plan, emit: Callable[[Figures], None]) -> None:
+        """Prepare the run."""
+        assert plan.journey
+        assert plan.journey.code
+        self._plan, self._emit = plan, emit
+        self._journey, self._code = plan.journey, plan.journey.code
+        self._closed_model = plan.closed
+        self._timeout = round(plan.timeout * _SECOND)
+        self._left = plan.iterations
+        self._watched: dict[int, Callable[[], None]] = {}
+        # Set when the run starts.
+        self._loop: asyncio.AbstractEventLoop
+        self._session: Session
+        self._ended: asyncio.Event
+        self._start = self._end = self._busy_until = self._interval_start = self._next_interval = 0
+        self._due: Iterator[int] = iter(())
+        self._next_due: int | None = None
+        self._tasks: dict[asyncio.Task[Any], Trip | None] = {}
+        self._finishing = self._stopped = False
+        self._failure: LoadError | None = None
+        self.is_spoilt = False
+        """Whether journeys go on although they were cancelled: the process cannot be used again."""
+        self._expected: dict[int | str, bool] = {}
+        # Of the interval.
+        self._total = Counts(closed_model=False)
+        self._names: dict[str, Counts] = {}
+        self._lag: defaultdict[Bucket, int] = defaultdict(int)
+        self._reasons: dict[str, list[Evidence]] = {}
+        self._stalled = self._clock_start = self._cpu_start = 0
+        self._throttled_start = 0.0
+        self._blocked: tuple[int, str] = (0, "")
+        # For the thread that watches.
+        self._beat = 0
+        self._busy = 0
+
+    def watch(self, fd: int, handler: Callable[[], None]) -> None:
+        """Call a function whenever a file descriptor is readable."""
+        self._watched[fd] = handler
+
+    def watch_writing(self, fd: int, *, on: bool) -> None:
+        """Call the function of a watched file descriptor whenever it is writable, too."""
+        if on:
+            self._loop.add_writer(fd, self._watched[fd])
+        else:
+            self._loop.remove_writer(fd)
+
+    def stop(self) -> None:
+        """End the run now; the last interval is still emitted."""
+        self._stopped = True
+        self._loop.call_soon(self._tick)
+
+    def finish(self) -> None:
+        """Begin no more journeys, and wait for those on their way."""
+        if self._start:
+            self._end = self._busy_until = max(self._start, min(self._end, clock()))
+        self._finishing = True
+
+    def run(self) -> None:
+        """Send the load, and emit an interval for each second of it. Raises LoadError."""
+        gc.collect()
+        gc.freeze()
+        thread = threading.get_ident()
+        ended = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(thread, ended), daemon=True)
+        self._loop = loop = _event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self._run(watcher))
+        finally:
+            ended.set()
+            gc.unfreeze()
+            self.is_spoilt = bool(self._tasks)
+            if not self.is_spoilt:
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.run_until_complete(loop.shutdown_default_executor())
+                asyncio.set_event_loop(None)
+                loop.close()
+        if self._failure:
+            raise self._failure
+
+    async def _run(self, watcher: threading.Thread) -> None:
+        plan, journey = self._plan, self._journey
+        self._ended = asyncio.Event()
+        for fd, handler in self._watched.items():
+            self._loop.add_reader(fd, handler)
+        SHARE.set((plan.part * journey.loads + journey.first, plan.parts * journey.loads))
+        pool = Pool(self._loop, sys.maxsize if plan.closed else plan.connections, self)
+        try:
+            self._session = Session(plan, pool)
+            await self._call("setup", self._code.setup, _SETUP_TIMEOUT)
+            self._begin()
+            self._beat = clock()
+            watcher.start()
+            await self._ended.wait()
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=_HURRY)
+            await self._call("teardown", self._code.teardown, _HURRY if self._stopped else _SETUP_TIMEOUT)
+        finally:
+            self._beat = 0
+            pool.close()
+            for fd in self._watched:
+                self._loop.remove_reader(fd)
+                self._loop.remove_writer(fd)
+
+    async def _call(self, what: str, function: AsyncFunction | None, seconds: float) -> None:
+        """Call what is to be done once. Raises GeneratorError."""
+        if function is None or (self._stopped and what == "setup"):
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await function(Client(self._session))
+        except Exception as error:
+            late = isinstance(error, TimeoutError)
+            why = f"did not end within {seconds:g} s" if late else f"failed at {_told(error)}"
+            raise GeneratorError(f"{self._journey.name}: {what}= {why}") from None
+
+    def _begin(self) -> None:
+        plan = self._plan
+        delay = 0 if plan.start_at is None else max(0, round((plan.start_at - wall()) * 1e9))
+        zero = clock() + delay
+        self._start = start = zero + round(plan.warmup * _SECOND)
+        self._end = self._busy_until = start + round(plan.duration * _SECOND)
+        self._begin_interval(zero)
+        self._next_interval = start if start > zero else self._interval_end(start)
+        if self._finishing:
+            self.finish()
+        self._loop.call_soon(self._tick)
+        if plan.closed:
+            for _ in range(plan.connections):
+                self._add_task(self._user(zero), None)
+        else:
+            self._due = schedule(plan, start)
+            self._next_due = next(self._due, None)
+            self._dispatch()
+        self._keep_beat(zero)
+
+    # Journeys.
+
+    def _dispatch(self) -> None:
+        """Begin the journeys that are due, and come back when the next one is."""
+        now = clock()
+        while (due := self._next_due) is not None and due <= now and not self._over:
+            self._next_due = next(self._due, None)
+            if due >= self._start:
+                self._count_lag(now - due)
+            if now - due > self._timeout:
+                # It would time out whatever the service does: not sent.
+                if due >= self._start:
+                    self._total.count_failure("timeout")
+                    self._total.never_sent += 1
+                continue
+            trip = Trip(self, due)
+            self._add_task(self._make(trip), trip)
+            now = clock()
+        if self._next_due is not None and not self._over:
+            self._loop.call_later(max(0.0, (self._next_due - clock()) / _SECOND), self._dispatch)
+
+    @property
+    def _over(self) -> bool:
+        return self._stopped or self._finishing or self._ended.is_set()
+
+    def _add_task(self, coroutine: Coroutine[Any, Any, object], trip: Trip | None) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks[task] = trip
+        task.add_done_callback(self._tasks.pop)
+
+    async def _user(self, begin: int) -> None:
+        """Make one journey after another."""
+        task = asyncio.current_task()
+        assert task
+        await asyncio.sleep(max(0.0, (begin - clock()) / _SECOND))
+        while not self._over and (now := clock()) < self._end:
+            if self._left is not None and now >= self._start:
+                if self._left <= 0:
+                    return
+                self._left -= 1
+            self._tasks[task] = trip = Trip(self, now)
+            failed = await self._make(trip)
+            self._tasks[task] = None
+            # A journey that waits for nothing would let nobody else run.
+            await asyncio.sleep(_FAILURE_PAUSE if failed else 0)
+
+    async def _make(self, trip: Trip) -> bool:
+        """Make a journey, and count it; return whether it failed."""
+        CURRENT.set(trip)
+        try:
+            await self._code.journey(Client(self._session, trip))
+        except asyncio.CancelledError:
+            if not trip.expired:
+                raise
+            task = asyncio.current_task()
+            assert task
+            task.uncancel()
+            outcome = "timeout"
+        except (RowsExhausted, LoadError) as error:
+            # The load is at its end.
+            if isinstance(error, LoadError) and self._failure is None:
+                error.args = (f"{self._journey.name}: {error}",)
+                self._failure = error
+            self.finish()
+            return False
+        except Exception as error:
+            outcome = outcome_of(error)
+            self._tell(outcome, error)
+        else:
+            outcome = trip.unexpected or OK
+        now = clock()
+        if trip.due >= self._start:
+            self._count(self._total, now - trip.due - trip.paused, outcome)
+            if self._plan.closed:
+                self._busy_until = max(self._busy_until, now) if now > self._end else self._busy_until
+        return outcome != OK
+
+    def record(self, trip: Trip, name: str, due: int, outcome: str, *, paused: int = 0) -> None:
+        """Count a step that ends now."""
+        if trip.due >= self._start:
+            self._count(self._named(name), clock() - due - paused, outcome)
+
+    def ended(
+        self, exchange: Exchange, connection: Connection | None, outcome: int | str, now: int, data: bytes
+    ) -> None:
+        """Count a request of a journey."""
+        trip = exchange.trip
+        if trip is None:
+            return
+        if not self._is_expected(outcome):
+            if isinstance(outcome, int):
+                trip.unexpected = trip.unexpected or str(outcome)
+            self._explain(exchange, outcome, data)
+        if trip.due < self._start:
+            return
+        counts = self._named(exchange.request.name)
+        self._count(counts, now - exchange.request.due, outcome)
+        if connection is None:
+            return
+        counts.received += connection.received
+        self._total.received += connection.received
+        if isinstance(outcome, int) and outcome.__class__ is int:
+            elapsed = now - connection.sent
+            counts.service_time[elapsed & MASKS[elapsed.bit_length()]] += 1
+            if connection.first_byte:
+                elapsed = now - exchange.request.due
+                counts.answered[elapsed & MASKS[elapsed.bit_length()]] += 1
+                elapsed = connection.first_byte - exchange.request.due
+                counts.first_byte[elapsed & MASKS[elapsed.bit_length()]] += 1
+
+    def _count(self, counts: Counts, elapsed: int, outcome: int | str) -> None:
+        if elapsed > self._timeout:
+            outcome = "timeout"
+        elif outcome == OK or str(outcome)[:1].isdigit():
+            elapsed = max(0, elapsed)
+            counts.latency[elapsed & MASKS[elapsed.bit_length()]] += 1
+        counts.outcomes[outcome] = counts.outcomes.get(outcome, 0) + 1
+
+    def _named(self, name: str) -> Counts:
+        try:
+            return self._names[name]
+        except KeyError:
+            if len(self._names) >= _MOST_NAMES:
+                name = _OTHERS
+            return self._names.setdefault(name, Counts(closed_model=False))
+
+    def _is_expected(self, outcome: int | str) -> bool:
+        try:
+            return self._expected[outcome]
+        except KeyError:
+            return self._expected.setdefault(outcome, is_expected(str(outcome), self._plan.expect))
+
+    # What is said of failures.
+
+    def _explain(self, exchange: Exchange, outcome: int | str, data: bytes) -> None:
+        """Keep what a response of a kind says that failed, the first one in an interval."""
+        if str(outcome) in self._reasons or (isinstance(outcome, str) and not data):
+            return
+        if isinstance(outcome, str):
+            evidence = Evidence(exchange.request.name, data.decode(errors="replace"), None)
+        else:
+            secrets = message_secrets(exchange.request.message)
+            body, is_cut = text_of(*read_whole(data, is_head=exchange.request.kind.is_head))
+            evidence = Evidence(exchange.request.name, "", redact(body, secrets, is_cut=is_cut), is_cut)
+        self._reasons[str(outcome)] = [evidence]
+
+    def _tell(self, outcome: str, error: BaseException) -> None:
+        """Keep where a journey failed, once for each line, of a few lines."""
+        if outcome.isdigit() and outcome in self._reasons:
+            return  # the response says more
+        told = self._reasons.setdefault(outcome, [])
+        if len(told) < _MOST_TOLD and (text := _told(error)) not in {each.why for each in told}:
+            told.append(Evidence("", text, None))
+
+    # The clock of the load.
+
+    def _tick(self) -> None:
+        """Expire journeys, and emit the interval if it is over."""
+        if self._ended.is_set():
+            return
+        now = clock()
+        for task, trip in list(self._tasks.items()):
+            # A thinking one is not late.
+            if trip and not trip.expired and not trip.pausing and now - trip.due - trip.paused > self._timeout:
+                trip.expired = True
+                task.cancel()
+        nothing_left = self._next_due is None or self._finishing
+        busy = any(trip is not None for trip in self._tasks.values())
+        if self._closed_model:
+            done = not self._tasks or (now >= self._end and not busy)
+        else:
+            done = now >= self._end and nothing_left and not busy
+        # Thinking journeys end with the load, at the latest when those that began last would have timed out.
+        if self._stopped or done or now > self._end + self._timeout + _SECOND // 2:
+            self._emit_interval(now)
+            self._ended.set()
+            return
+        if now >= self._next_interval:
+            self._emit_interval(now)
+        interval = max(_SECOND // 1000, min(_SECOND // 10, self._timeout // 10)) if now < self._end else _SECOND // 1000
+        self._loop.call_later(min(interval, max(0, self._next_interval - now)) / _SECOND, self._tick)
+
+    def _keep_beat(self, due: int) -> None:
+        """Note how late the loop gets to what is due: what it does in between, it does for too long."""
+        if self._ended.is_set():
+            return
+        now = clock()
+        if now >= self._start:
+            # Whatever came in between was as late as its place in the gap made it.
+            for late in range(now - due, -1, -_BEAT):
+                self._count_lag(late)
+        self._beat = now
+        self._loop.call_later(_BEAT / _SECOND, self._keep_beat, now + _BEAT)
+
+    def _count_lag(self, lag: int) -> None:
+        self._lag[lag & MASKS[lag.bit_length()]] += 1
+
+    def _watch(self, thread: int, ended: threading.Event) -> None:
+        """See, from another thread, what the loop does while it is late."""
+        before, busy, asleep = clock(), time.process_time_ns(), _asleep()
+        # What the loop executes, and since when.
+        at, since = (0, 0), before
+        while not ended.wait(_WATCH):
+            now, used, slept = clock(), time.process_time_ns(), _asleep()
+            used_since = used - busy
+            stall = max(0, now - before - round(_WATCH * _SECOND) - used_since) + max(0, slept - asleep)
+            if stall >= _STALL:
+                self._stalled += stall
+            frame = (
+                _user_frame(sys._current_frames().get(thread)) if self._beat and now - self._beat > 2 * _BEAT else None
+            )
+            # Where this thread was late, too, without anybody using the CPU here, others had it.
+            starved = now - before > 1.5 * _WATCH * _SECOND and used_since < (now - before) / 2
+            if frame is None or starved:
+                at = 0, 0
+            elif at != (id(frame), frame.f_lineno):
+                at, since = (id(frame), frame.f_lineno), before
+            if frame is not None and at[0] and now - since > self._blocked[0]:
+                self._blocked = now - since, _written(frame, frame.f_lineno)
+            before, busy, asleep = now, used, slept
+
+    def _interval_end(self, start: int) -> int:
+        end = start + _SECOND
+        return end if end + _SECOND // 2 <= self._end else max(self._end, start) + _SECOND
+
+    def _emit_interval(self, now: int) -> None:
+        """Emit the interval, unless it was the warm-up, and begin the next one."""
+        if self._interval_start < self._start:
+            until = self._start
+        else:
+            if now >= self._end:
+                until = self._busy_until
+            elif self._stopped or not self._tasks:
+                until = now
+            else:
+                latest = min(now, self._end - _SECOND // 2)
+                until = latest - (latest - self._start) % _SECOND
+            seconds = max(0, until - self._interval_start) / _SECOND
+            total = self._total.figures()
+            if seconds or total.outcomes or self._names:
+                self._emit(
+                    Figures(
+                        start=(self._interval_start - self._start) / _SECOND,
+                        seconds=seconds,
+                        latency=total.latency,
+                        service_time=None,
+                        outcomes=total.outcomes,
+                        lag=dict(self._lag),
+                        cpu=(time.process_time_ns() - self._cpu_start) / max(1, now - self._clock_start),
+                        throttled=throttled() - self._throttled_start,
+                        stalled=self._stalled / _SECOND,
+                        received=total.received,
+                        retried=self._session.pool.retried,
+                        never_sent=total.never_sent,
+                        first_byte={},
+                        names=[each.figures() for each in self._names.values()],
+                        reasons=self._told_reasons(),
+                        labels=tuple(self._names),
+                    )
+                )
+            until = max(until, self._interval_start) if until < self._end else now
+        self._begin_interval(until)
+        self._next_interval = self._interval_end(until)
+
+    def _told_reasons(self) -> dict[str, Evidence]:
+        found = {kind: each[0]._replace(why="; ".join(one.why for one in each)) for kind, each in self._reasons.items()}
+        if self._blocked[1]:
+            found["lag"] = Evidence("", f"{self._blocked[1]} for {self._blocked[0] / 1e6:.0f}ms", None)
+        return found
+
+    def _begin_interval(self, start: int) -> None:
+        """Reset all counts."""
+        self._total = Counts(closed_model=False)
+        self._names = {}
+        self._lag = defaultdict(int)
+        self._reasons = {}
+        self._stalled = 0
+        self._blocked = 0, ""
+        self._session.pool.retried = 0
+        self._throttled_start = throttled()
+        self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()
+
+
+class _PreciseSelector(selectors.DefaultSelector):
+    """Waits with microsecond resolution, where epoll's is milliseconds."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait with select for epoll's own descriptor to become readable."""
+        if timeout is not None and timeout > _MIN_SLEEP:
+            select.select([self.fileno()], (), (), timeout)
+            timeout = 0
+        return super().select(timeout)
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    if hasattr(select, "epoll"):
+        return asyncio.SelectorEventLoop(_PreciseSelector())
+    # kqueue is precise by itself.
+    return asyncio.SelectorEventLoop()
+
+
+def _told(error: BaseException) -> str:
+    """Write where in the user's code an exception was raised, and what it says."""
+    where = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if _is_of_user(frame):
+            where = _written(frame, line)
+    lines = "".join(traceback.format_exception_only(error)).strip().split("\n")
+    # pytest explains an assert in lines that begin with a plus.
+    text = ", ".join(line.strip().removeprefix("+").strip() for line in lines if line.strip())
+    return f"{where}: {text}" if where else text
+
+
+def _user_frame(frame: FrameType | None) -> FrameType | None:
+    """Find the innermost frame of the user's code."""
+    while frame is not None and not _is_of_user(frame):
+        frame = frame.f_back
+    return frame
+
+
+def _is_of_user(frame: FrameType) -> bool:
+    path = _file(frame)
+    library = path.startswith(("<", sys.base_prefix, sys.prefix)) or "site-packages" in path
+    return not library and not path.startswith(_PACKAGE)
+
+
+def _written(frame: FrameType, line: int) -> str:
+    return f"{Path(_file(frame)).name}:{line} in {frame.f_code.co_name}()"
+
+
+def _file(frame: FrameType) -> str:
+    # The code of a function that was sent by value does not know its file, its module does.
+    return str(frame.f_globals.get("__file__") or frame.f_code.co_filename)
+
+
+def _asleep() -> int:
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)

@@ -1,0 +1,224 @@
+"""The connections of journeys: those of the engine, in an event loop of asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter_ns as clock
+from typing import NamedTuple, Protocol
+
+from pytest_loadgen.generators.embedded.http1 import IDLE, Connection, Endpoint, Kind
+from pytest_loadgen.generators.embedded.readiness import poller
+from pytest_loadgen.traffic.journey import Trip
+
+
+class Reply(NamedTuple):
+    """A whole response."""
+
+    status: int
+    raw: bytes
+    """Head and body as they came, after any interim responses."""
+    sent: int
+    """When its request was sent, and when it was complete, in ns."""
+    ended: int
+
+
+class RequestFailed(Exception):  # noqa: N818  # an outcome, not an error of the program
+    """A request without a response."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        """Take the kind of failure, and more of it where it is known."""
+        super().__init__(kind, reason)
+        self.kind, self.reason = kind, reason
+
+
+class Sent(NamedTuple):
+    """A request: what it is counted as, when it was due, and what is sent."""
+
+    name: str
+    due: int
+    kind: Kind
+    message: bytes
+
+
+class Exchange:
+    """A request on its way."""
+
+    __slots__ = ("connection", "future", "request", "trip")
+
+    def __init__(self, trip: Trip | None, request: Sent, future: asyncio.Future[Reply]) -> None:
+        """Begin it; one that belongs to no journey is not counted."""
+        self.trip, self.request, self.future = trip, request, future
+        self.connection: PooledConnection | None = None
+
+
+class Listener(Protocol):
+    """What counts requests as they end."""
+
+    def ended(
+        self, exchange: Exchange, connection: Connection | None, outcome: int | str, now: int, data: bytes
+    ) -> None:
+        """Count one: its status or kind of failure; `data` is its response, or the reason for its failure."""
+
+
+class Service:
+    """The connections to one service."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Begin with none."""
+        self.endpoint = endpoint
+        self.free: deque[PooledConnection] = deque()
+        self.waiting: deque[Exchange] = deque()
+
+
+class PooledConnection(Connection):
+    """A connection, and the request that it is used for."""
+
+    __slots__ = ("exchange", "service")
+
+    exchange: Exchange
+
+    def __init__(self, service: Service, owner: Pool) -> None:
+        """Create a closed connection."""
+        super().__init__(service.endpoint, owner)
+        self.service = service
+
+
+class Pool:
+    """All connections of a load: a request gets a free one, a new one, or waits for one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, listener: Listener) -> None:
+        """Open nothing yet; there are at most `limit` connections."""
+        self._loop, self._limit, self._listener = loop, limit, listener
+        # See ConnectionOwner.
+        self.poller = poller(precise=False)
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self.retried = 0
+        self.reuse_seen = False
+        self.reuse = True
+        self.closed_after_first = 0
+        self._open: set[PooledConnection] = set()
+        self._services: list[Service] = []
+        # The loop waits for the poller, which waits for the connections: several that are ready cost one turn.
+        loop.add_reader(self.poller.fileno(), self._handle_ready)
+
+    def service(self, endpoint: Endpoint) -> Service:
+        """Add a service."""
+        self._services.append(found := Service(endpoint))
+        return found
+
+    async def send(self, service: Service, trip: Trip | None, request: Sent, seconds: float | None = None) -> Reply:
+        """Send a request, and wait for its response, for as long as is given. Raises RequestFailed."""
+        exchange = Exchange(trip, request, self._loop.create_future())
+        if service.free:
+            self._use(service.free.popleft(), exchange)
+        elif len(self._open) < self._limit:
+            self._connect(service, exchange)
+        else:
+            service.waiting.append(exchange)
+        try:
+            # Each timeout costs as much as a request does.
+            return await (exchange.future if seconds is None else asyncio.wait_for(exchange.future, seconds))
+        except TimeoutError:
+            self._abandon(service, exchange, timed_out=True)
+            raise RequestFailed("timeout", "") from None
+        except asyncio.CancelledError:
+            # Without a request that takes too long, it is no failure.
+            self._abandon(service, exchange, timed_out=trip is not None and trip.expired)
+            raise
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._loop.remove_reader(self.poller.fileno())
+        for connection in self._open:
+            connection.close()
+        self._open.clear()
+        self.poller.close()
+
+    def _handle_ready(self) -> None:
+        handlers = self.handlers
+        for fd in self.poller.wait(0):
+            # The one before may have closed it.
+            if handler := handlers.get(fd):
+                handler()
+
+    def _connect(self, service: Service, exchange: Exchange) -> None:
+        connection = PooledConnection(service, self)
+        self._open.add(connection)
+        connection.exchange = exchange
+        exchange.connection = connection
+        connection.due, connection.sent = exchange.request.due, clock()
+        connection.take(exchange.request.kind, exchange.request.message)
+        connection.open()
+
+    def _use(self, connection: PooledConnection, exchange: Exchange) -> None:
+        connection.exchange = exchange
+        exchange.connection = connection
+        connection.due = exchange.request.due
+        connection.take(exchange.request.kind, exchange.request.message)
+        connection.sent = clock()
+        connection.send()
+
+    def _abandon(self, service: Service, exchange: Exchange, *, timed_out: bool) -> None:
+        """Forget a request that nobody waits for any more; its connection cannot be used again."""
+        if timed_out:
+            self._listener.ended(exchange, None, "timeout", clock(), b"")
+        if connection := exchange.connection:
+            if connection in self._open and connection.exchange is exchange and connection.due != IDLE:
+                self._discard(connection)
+        elif exchange in service.waiting:
+            service.waiting.remove(exchange)
+
+    def _discard(self, connection: PooledConnection) -> None:
+        connection.close()
+        self._open.discard(connection)
+        # Not at once: where connections fail at once, each would be opened by the failure of the one before.
+        self._loop.call_soon(self._serve_waiting, connection.service)
+
+    def _serve_waiting(self, first: Service) -> None:
+        """Open a connection for a request that waits: of this service, or of another one."""
+        for service in (first, *self._services):
+            if service.waiting and len(self._open) < self._limit:
+                self._connect(service, service.waiting.popleft())
+                return
+
+    # See ConnectionOwner.
+
+    def on_response(self, connection: Connection, outcome: int | str, reusable: bool, data: bytes) -> None:
+        """Give a response to the journey that waits for it."""
+        assert isinstance(connection, PooledConnection)
+        now = clock()
+        exchange = connection.exchange
+        self._listener.ended(exchange, connection, outcome, now, data)
+        if not exchange.future.done():
+            exchange.future.set_result(Reply(int(outcome), data, connection.sent, now))
+        connection.received = connection.first_byte = 0
+        connection.due = IDLE
+        if connection.last_response:
+            self.reuse_seen = True
+        connection.last_response = now
+        service = connection.service
+        if not (reusable and self.reuse):
+            self._discard(connection)
+        elif service.waiting:
+            self._use(connection, service.waiting.popleft())
+        else:
+            service.free.append(connection)
+
+    def on_failure(self, connection: Connection, kind: str, reason: str = "") -> None:
+        """Tell the journey that its request failed."""
+        assert isinstance(connection, PooledConnection)
+        exchange = connection.exchange
+        self._listener.ended(exchange, connection, kind, clock(), reason.encode())
+        if not exchange.future.done():
+            exchange.future.set_exception(RequestFailed(kind, reason))
+        self._discard(connection)
+
+    def on_idle_close(self, connection: Connection) -> None:
+        """Forget the connection."""
+        assert isinstance(connection, PooledConnection)
+        self._open.discard(connection)
+        if connection in connection.service.free:
+            connection.service.free.remove(connection)
+        self._serve_waiting(connection.service)

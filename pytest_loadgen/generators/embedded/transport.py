@@ -1,0 +1,79 @@
+"""The engine's connections as a transport of httpx."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+
+from pytest_loadgen.generators.embedded.http1 import read_whole
+from pytest_loadgen.generators.embedded.pool import Reply, RequestFailed, Sent
+from pytest_loadgen.generators.embedded.session import NAME, Session
+
+if TYPE_CHECKING:
+    from pytest_loadgen.traffic.journey import Trip
+
+_FAILURES: dict[str, type[httpx.TransportError]] = {
+    "timeout": httpx.ReadTimeout,
+    "closed": httpx.RemoteProtocolError,
+    "protocol": httpx.RemoteProtocolError,
+    "reset": httpx.ReadError,
+}
+# The length is that of the body, which is sent as a whole.
+_OF_BODY = frozenset({b"transfer-encoding", b"content-length"})
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """Sends requests that httpx has built on the connections of the engine."""
+
+    def __init__(self, session: Session, trip: Trip | None, due: Callable[[], int]) -> None:
+        """Belong to a journey; `due` says when its next request is due, in ns."""
+        self._session, self._trip, self._due = session, trip, due
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and return its response when all of it is there."""
+        session = self._session
+        service = session.service_of(request.url)
+        message = _message(request, await request.aread())
+        name = request.extensions.get(NAME) or session.name(request.method, request.url.path)
+        sent = Sent(name, self._due(), session.kind(request.method), message)
+        limit = (request.extensions.get("timeout") or {}).get("read")
+        try:
+            reply = await session.pool.send(service, self._trip, sent, limit)
+        except RequestFailed as failed:
+            raise raised(failed, request) from None
+        headers, body = read_whole(reply.raw, is_head=request.method == "HEAD")
+        return httpx.Response(reply.status, headers=_shown(headers), stream=httpx.ByteStream(body), request=request)
+
+
+def response(method: str, url: str, reply: Reply, headers: list[tuple[bytes, bytes]], body: bytes) -> httpx.Response:
+    """Build httpx's response from what came."""
+    request = httpx.Request(method, url)
+    built = httpx.Response(reply.status, headers=_shown(headers), content=body, request=request)
+    built.elapsed = timedelta(microseconds=(reply.ended - reply.sent) / 1000)
+    return built
+
+
+def raised(failed: RequestFailed, request: httpx.Request | None = None) -> httpx.TransportError:
+    """Make the exception that httpx raises for a kind of failure."""
+    error = _FAILURES.get(failed.kind, httpx.ConnectError)(failed.reason or failed.kind, request=request)
+    error.load_outcome = failed.kind  # type: ignore[attr-defined]  # see outcome_of
+    return error
+
+
+def _shown(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    # The body is without its chunks; httpx takes away its encoding.
+    return [pair for pair in headers if pair[0].lower() != b"transfer-encoding"]
+
+
+def _message(request: httpx.Request, body: bytes) -> bytes:
+    """Write a request of httpx's for HTTP/1.1."""
+    lines = [request.method.encode() + b" " + request.url.raw_path + b" HTTP/1.1"]
+    lines += [name + b": " + value for name, value in request.headers.raw if name.lower() not in _OF_BODY]
+    if body or request.method in {"POST", "PUT", "PATCH"}:
+        lines.append(b"Content-Length: %d" % len(body))
+    if any(b"\n" in line or b"\r" in line for line in lines):
+        raise httpx.LocalProtocolError("a header has a line break", request=request)
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
