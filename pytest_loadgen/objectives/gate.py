@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.figures.interval import Interval
+from pytest_loadgen.figures.interval import Interval, count_outcomes
+from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.problems import suspects
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
@@ -249,7 +250,9 @@ class Judging:
         excused = any(other is not each for other, each in zip(others.intervals[first:], recent, strict=True))
         if excused or any(suspects(result)[first:]):
             return ""  # it may have been the generator that did not run, or ran out
-        silent = all(each.requests == each.unanswered for each in recent)
+        # A journey may be on its way for long; its steps show that the service responds.
+        steps = [figures for each in recent for figures in each.names.values()]
+        silent = not any(map(is_answer, count_outcomes([*recent, *steps])))
         if (
             silent
             and sum(each.seconds for each in recent) >= patience - HALF_INTERVAL
@@ -261,7 +264,7 @@ class Judging:
     def _requests_waited(self, result: Result, recent: Sequence[Interval]) -> bool:
         """Return whether enough requests waited for a response: those that ended without one, or are still open."""
         unanswered = sum(each.unanswered for each in recent)
-        if self._plan.closed:
+        if self._plan.closed or self._plan.journey:
             return unanswered >= _FEWEST_WAITING
         before = result.intervals[: len(result.intervals) - len(recent) + 1]
         still_open = max(0, sum(each.lag.count for each in before) - result.requests)

@@ -69,7 +69,7 @@ def _traits(result: Result) -> dict[str, str]:
         "sent from": result.sent_from or "this machine",
         "latency from": result.latency_from,
         # Without the host and port: services under test often listen on any free port.
-        "request": plan.name if plan.journey else f"{plan.target.scheme} {plan.name if plan.is_mix else plan.target.name}",
+        "request": f"{plan.target.scheme} {plan.name if plan.is_mix or plan.journey else plan.target.name}",
         "rate and duration": ", ".join(map(_exact, plan.stages)),
         "arrivals": plan.arrivals,
         "warmup": str(plan.warmup),

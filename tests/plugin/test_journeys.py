@@ -116,6 +116,23 @@ def test_a_broken_step_that_nobody_looks_at_fails_the_load(suite: pytest.Pyteste
     result.stdout.fnmatch_lines(["*careless: all 20 journeys failed: 20 × 500.*"])
 
 
+def test_a_load_whose_journeys_take_long_is_not_aborted(suite: pytest.Pytester) -> None:
+    """None has ended after the time for which a service may be silent."""
+    result = run(
+        suite,
+        """
+        async def thinks(client):
+            await client.get("/items/1")
+            await client.think(7)
+
+        def test_it(load):
+            result = load(thinks, iterations=20, users=20, timeout=1)
+            assert result.requests == 20
+        """,
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_marks_and_profiles_have_options_of_journeys(suite: pytest.Pytester) -> None:
     suite.makepyprojecttoml("[tool.pytest-loadgen.profiles.small]\nusers = 2\niterations = 10\n")
     result = run(

@@ -87,6 +87,8 @@ class JourneyEngine:
         # Of the interval.
         self._total = Counts(closed_model=False)
         self._names: dict[str, Counts] = {}
+        # Those of them that are no requests, and have no first byte.
+        self._steps: set[str] = set()
         self._lag: defaultdict[Bucket, int] = defaultdict(int)
         self._reasons: dict[str, list[Evidence]] = {}
         self._stalled = self._clock_start = self._cpu_start = 0
@@ -279,6 +281,7 @@ class JourneyEngine:
     def record(self, trip: Trip, name: str, due: int, outcome: str, *, paused: int = 0) -> None:
         """Count a step that ends now."""
         if trip.due >= self._start:
+            self._steps.add(name)
             self._count(self._named(name), clock() - due - paused, outcome)
 
     def ended(
@@ -454,7 +457,10 @@ class JourneyEngine:
                         retried=self._session.pool.retried,
                         never_sent=total.never_sent,
                         first_byte={},
-                        names=[each.figures() for each in self._names.values()],
+                        names=[
+                            each.figures()._replace(first_byte={}) if name in self._steps else each.figures()
+                            for name, each in self._names.items()
+                        ],
                         reasons=self._told_reasons(),
                         labels=tuple(self._names),
                     )
