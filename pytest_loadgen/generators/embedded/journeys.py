@@ -303,7 +303,7 @@ class JourneyEngine:
             return
         counts.received += connection.received
         self._total.received += connection.received
-        if isinstance(outcome, int) and outcome.__class__ is int:
+        if isinstance(outcome, int) and now - exchange.request.due <= self._timeout:
             elapsed = now - connection.sent
             counts.service_time[elapsed & MASKS[elapsed.bit_length()]] += 1
             if connection.first_byte:
