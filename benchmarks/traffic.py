@@ -175,7 +175,7 @@ def _intervals() -> None:
         emitting.append(time.process_time() - started)
         gc.enable()
         started = time.process_time()
-        worker._interval(protocol.Figures(*marshal.loads(sent[-1])), plan)
+        worker.interval_of(protocol.Figures(*marshal.loads(sent[-1])), plan)
         taking.append(time.process_time() - started)
     engine.poller.close()
     report.table(

@@ -32,7 +32,8 @@ _LIMIT = "the generator was the limit"
 _CHANGES = frozenset({"POST", "PUT", "PATCH"})
 _FIRST_FEW = 0.05
 _NOT_REPEATED = frozenset({"408", "429"})
-_REMEDY = "Use more workers (--load-workers)"
+_MORE_WORKERS = "Use more workers (--load-workers)"
+_OWN_PROCESS = "Let the journeys run in a process of their own (without process=False)"
 _RAN_OUT = {
     "filehandles": "Raise the limit (ulimit -n), or use fewer connections.",
     "ports": "Use fewer connections, or a service that keeps them open.",
@@ -97,11 +98,15 @@ def _failed(kind: str, count: int, noun: str) -> str:
 def find_problems(result: Result) -> Iterator[Problem]:
     """Say what makes the generator the limit."""
     total, plan, name = result.total, result.plan, result.generator
+    shared = plan.journey is not None and not plan.journey.separate
+    remedy = _OWN_PROCESS if shared else _MORE_WORKERS
     if (blocked := total.reasons.get("lag")) and total.lag.over(LATE) > 1 and total.lag.percentile(99) > LATE:
+        code = "its code, or the rest of the test process," if shared else "its code"
+        or_else = "let it run in a process of its own (without process=False)" if shared else "use more workers"
         yield Problem(
             "the journey blocked its event loop",
-            f"the journey itself was late: its code kept the event loop from running, longest {blocked}. "
-            "Await what takes long (await asyncio.to_thread(…) for what cannot be awaited), or use more workers.",
+            f"the journey itself was late: {code} kept the event loop from running, longest {blocked}. "
+            f"Await what takes long (await asyncio.to_thread(…) for what cannot be awaited), or {or_else}.",
         )
     elif total.stalled > max(LATE, min(_LONG_STALL, _STALLED * total.seconds)):
         stalled = Duration(total.stalled)
@@ -126,12 +131,12 @@ def find_problems(result: Result) -> Iterator[Problem]:
                 "stop that, or use a lower rate.",
             )
         else:
-            yield Problem(_LIMIT, f"{found} {_REMEDY}, or a lower rate.")
+            yield Problem(_LIMIT, f"{found} {remedy}, or a lower rate.")
     elif plan.closed and total.cpu >= _SATURATED:
         # At a set rate the lag shows it better: a generator may use all its CPU to be on time.
         cpu = Share(total.cpu)
         yield Problem(
-            _LIMIT, f"the {name} generator's CPU was saturated ({cpu}): the service may handle more. {_REMEDY}."
+            _LIMIT, f"the {name} generator's CPU was saturated ({cpu}): the service may handle more. {remedy}."
         )
     if total.seconds and total.throttled > _THROTTLED * total.seconds:
         share = Share(total.throttled / total.seconds)

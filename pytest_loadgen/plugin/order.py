@@ -54,12 +54,24 @@ class Order:
         options = repeatable(merge(layers))
         arrangement = Arrangement.of(**_only(options, RUN_OPTIONS))
         plan = plan_of(traffic, options, base)
+        _check_place(plan, arrangement)
         return cls(
             plan=plan,
             gate=Gate.of([*objectives, *_of_requests(plan)], **_only(options, GATE_OPTIONS)),
             arrangement=arrangement,
             other=None if arrangement.against is None else _other(traffic, arrangement.against, options),
         )
+
+
+def _check_place(plan: Plan, arrangement: Arrangement) -> None:
+    """Refuse workers elsewhere for journeys that stay in this process. Raises PlanError."""
+    if not (plan.journey and not plan.journey.separate) or arrangement.workers == 1:
+        return
+    workers = arrangement.workers if isinstance(arrangement.workers, int | str) else "[…]"
+    raise PlanError(
+        f"{plan.name}: process=False keeps its journeys in one thread of the test process, and workers={workers!r} are "
+        "others: give workers=1, or leave process=False out"
+    )
 
 
 def _of_requests(plan: Plan) -> Iterator[str]:

@@ -143,6 +143,11 @@ def remarks(result: Result) -> list[str]:
     if failing := _failing(result):
         remarks.append(f"most requests to {failing} failed.")
     remarks += _redirects(result)
+    if result.plan.journey and not result.plan.journey.separate:
+        remarks.append(
+            "the journeys shared the interpreter with whatever else is in the test process (process=False): what that "
+            "does counts in their latency."
+        )
     remarks += explained(result)
     if queued := _queued(result):
         remarks.append(queued)

@@ -10,6 +10,7 @@ import random
 import threading
 from abc import ABC, abstractmethod
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -24,8 +25,23 @@ Order = Literal["sequence", "random"]
 Exhausted = Literal["again", "stop", "error"]
 
 
-SHARE: ContextVar[tuple[int, int]] = ContextVar("pytest_loadgen_share", default=(0, 1))
-"""Which rows `next()` gives to the journeys of this process: the first one, and how far apart they are."""
+class RowShare:
+    """Which rows `next()` gives to the journeys of one part of a load."""
+
+    def __init__(self, first: int = 0, apart: int = 1) -> None:
+        """Take the number of the first row, and how far apart they are."""
+        self._first, self._apart = first, apart
+        self._taken: Counter[Data] = Counter()
+
+    def next(self, data: Data) -> int:
+        """Give the number of the next row."""
+        self._taken[data] += 1
+        return self._first + (self._taken[data] - 1) * self._apart
+
+
+ROW_SHARE: ContextVar[RowShare] = ContextVar("pytest_loadgen_row_share")
+"""That of the journeys which run here."""
+_OUTSIDE = RowShare()
 
 
 class RowsExhausted(Exception):  # noqa: N818  # the end of the data, as StopIteration is
@@ -41,7 +57,6 @@ class Data:
     exhausted: Exhausted = "again"
     seed: int = 0
     _orders: dict[int, array[int]] = field(default_factory=dict, init=False, repr=False)
-    _taken: list[int] = field(default_factory=lambda: [0], init=False, repr=False)
 
     def __str__(self) -> str:
         """Say how many rows there are, and how they are used: ``1,000 rows of users.csv, in random order``."""
@@ -68,9 +83,7 @@ class Data:
 
         Raises RowsExhausted where the load is to stop after the last one, and PlanError where it is to fail.
         """
-        first, apart = SHARE.get()
-        number = first + self._taken[0] * apart
-        self._taken[0] += 1
+        number = ROW_SHARE.get(_OUTSIDE).next(self)
         try:
             return self.row(number)
         except RowsExhausted:

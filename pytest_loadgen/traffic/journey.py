@@ -193,7 +193,8 @@ class step:  # noqa: N801  # it is used as a function
 
 def outcome_of(error: BaseException) -> str:
     """Name the kind of an exception as an outcome; empty for one that is no failure."""
-    if isinstance(error, AssertionError):
+    # pytest.fail(), and pytest.raises() where nothing is raised, are no AssertionError and not even an Exception.
+    if isinstance(error, AssertionError) or any(base.__name__ == "OutcomeException" for base in type(error).__mro__):
         return "check"
     if isinstance(error, TimeoutError):
         return "timeout"
@@ -202,4 +203,4 @@ def outcome_of(error: BaseException) -> str:
     response = getattr(error, "response", None)
     if (status := getattr(response, "status_code", None)) and type(error).__name__ == "HTTPStatusError":
         return str(status)
-    return type(error).__name__ if isinstance(error, Exception) else ""
+    return type(error).__name__ if isinstance(error, Exception | SystemExit | KeyboardInterrupt) else ""

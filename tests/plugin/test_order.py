@@ -3,6 +3,7 @@
 import io
 import numbers
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePosixPath
@@ -275,3 +276,19 @@ def test_wrong_objectives_of_requests(slo: Any, message: str) -> None:
     with pytest.raises(PlanError) as caught:
         order([get("/", slo=slo), get("/tea")])
     assert str(caught.value) == message
+
+
+async def looks(client: Any) -> None:
+    """A journey."""
+
+
+@pytest.mark.parametrize(
+    ("workers", "said"), [(2, "workers=2"), ("tcp://10.0.0.5:8786", "workers='tcp://10.0.0.5:8786'")]
+)
+def test_journeys_of_the_test_process_have_no_workers(workers: Any, said: str) -> None:
+    """Refused before any load; one worker is what they are."""
+    with pytest.raises(PlanError, match=f"looks: process=False keeps .* and {said} are others: give workers=1, or"):
+        order(looks, rate=1, process=False, workers=workers)
+    with ThreadPoolExecutor() as executor, pytest.raises(PlanError, match=r"workers='\[…\]' are others"):
+        order(looks, rate=1, process=False, workers=[executor])
+    order(looks, rate=1, process=False, workers=1)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable, Generator
+from contextlib import closing
 from functools import cache
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator, Running
 from pytest_loadgen.generators.embedded.worker import Worker
 from pytest_loadgen.traffic.plan import Plan
+
+if TYPE_CHECKING:
+    from pytest_loadgen.generators.embedded.load_thread import LoadThread
 
 
 class Embedded(LoadGenerator):
@@ -50,8 +55,9 @@ class Embedded(LoadGenerator):
         return version("pytest-loadgen")
 
     def run(self, plan: Plan) -> EmbeddedLoad:
-        """Run a plan in an idle process, or in a new one. Raises GeneratorError."""
-        return EmbeddedLoad(self, plan)
+        """Run a plan in an idle process, in a new one, or in a thread of this one. Raises GeneratorError."""
+        here = plan.journey and not plan.journey.separate
+        return ThreadLoad(self, plan) if here else EmbeddedLoad(self, plan)
 
     def acquire(self) -> Worker:
         """Return an idle process, or a new one. Raises GeneratorError."""
@@ -107,6 +113,28 @@ class EmbeddedLoad(Running):
     def _stop(self) -> None:
         if worker := self._worker:
             worker.stop()
+
+
+class ThreadLoad(EmbeddedLoad):
+    """A load that runs in a thread of this process."""
+
+    _thread: LoadThread | None = None
+
+    def finish(self) -> None:
+        """Begin no more journeys, and wait for those on their way."""
+        if self._thread:
+            self._thread.finish()
+
+    def _run(self) -> Generator[Interval]:
+        from pytest_loadgen.generators.embedded.load_thread import LoadThread
+
+        with closing(LoadThread()) as self._thread:
+            if not self._stopped.is_set():
+                yield from self._thread.run(self._plan)
+
+    def _stop(self) -> None:
+        if self._thread:
+            self._thread.stop()
 
 
 @cache

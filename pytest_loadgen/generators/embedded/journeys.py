@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from time import perf_counter_ns as clock
-from types import FrameType
+from types import BuiltinFunctionType, FrameType
 from typing import Any
 
 from pytest_loadgen.clock import wall
@@ -29,7 +29,7 @@ from pytest_loadgen.generators.embedded.pool import Exchange, Pool
 from pytest_loadgen.generators.embedded.protocol import Bucket, Evidence, Figures
 from pytest_loadgen.generators.embedded.session import Session
 from pytest_loadgen.redaction import redact
-from pytest_loadgen.traffic.data import SHARE, RowsExhausted
+from pytest_loadgen.traffic.data import ROW_SHARE, RowsExhausted, RowShare
 from pytest_loadgen.traffic.expected import is_expected
 from pytest_loadgen.traffic.journey import CURRENT, OK, AsyncFunction, Trip, outcome_of
 from pytest_loadgen.traffic.pacing import schedule
@@ -80,6 +80,8 @@ class JourneyEngine:
         self._next_due: int | None = None
         self._tasks: dict[asyncio.Task[Any], Trip | None] = {}
         self._finishing = self._stopped = False
+        self._once: asyncio.Timeout | None = None
+        """The time limit of setup= or teardown= while it runs."""
         self._failure: LoadError | None = None
         self.is_spoilt = False
         """Whether journeys go on although they were cancelled: the process cannot be used again."""
@@ -112,6 +114,8 @@ class JourneyEngine:
     def stop(self) -> None:
         """End the run now; the last interval is still emitted."""
         self._stopped = True
+        if self._once:
+            self._once.reschedule(self._loop.time() + _HURRY)
         self._loop.call_soon(self._tick)
 
     def finish(self) -> None:
@@ -122,8 +126,10 @@ class JourneyEngine:
 
     def run(self) -> None:
         """Send the load, and emit an interval for each second of it. Raises LoadError."""
-        gc.collect()
-        gc.freeze()
+        separate = self._journey.separate
+        if separate:  # else the objects are those of the tests
+            gc.collect()
+            gc.freeze()
         thread = threading.get_ident()
         ended = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(thread, ended), daemon=True)
@@ -133,11 +139,13 @@ class JourneyEngine:
             loop.run_until_complete(self._run(watcher))
         finally:
             ended.set()
-            gc.unfreeze()
+            if separate:
+                gc.unfreeze()
             self.is_spoilt = bool(self._tasks)
             if not self.is_spoilt:
                 loop.run_until_complete(loop.shutdown_asyncgens())
                 loop.run_until_complete(loop.shutdown_default_executor())
+            if not (self.is_spoilt and separate):  # a process that is spoilt ends
                 asyncio.set_event_loop(None)
                 loop.close()
         if self._failure:
@@ -148,7 +156,7 @@ class JourneyEngine:
         self._ended = asyncio.Event()
         for fd, handler in self._watched.items():
             self._loop.add_reader(fd, handler)
-        SHARE.set((plan.part * journey.loads + journey.first, plan.parts * journey.loads))
+        ROW_SHARE.set(RowShare(plan.part * journey.loads + journey.first, plan.parts * journey.loads))
         pool = Pool(self._loop, sys.maxsize if plan.closed else plan.connections, self)
         try:
             self._session = Session(plan, pool)
@@ -174,9 +182,15 @@ class JourneyEngine:
         if function is None or (self._stopped and what == "setup"):
             return
         try:
-            async with asyncio.timeout(seconds):
-                await function(Client(self._session))
+            async with (limit := asyncio.timeout(seconds)):
+                self._once = limit
+                try:
+                    await function(Client(self._session))
+                finally:
+                    self._once = None
         except Exception as error:
+            if self._stopped and limit.expired():
+                return
             late = isinstance(error, TimeoutError)
             why = f"did not end within {seconds:g} s" if late else f"failed at {_told(error)}"
             raise GeneratorError(f"{self._journey.name}: {what}= {why}") from None
@@ -266,8 +280,9 @@ class JourneyEngine:
                 self._failure = error
             self.finish()
             return False
-        except Exception as error:
-            outcome = outcome_of(error)
+        except BaseException as error:
+            if not (outcome := outcome_of(error)):
+                raise
             self._tell(outcome, error)
         else:
             outcome = trip.unexpected or OK
@@ -516,6 +531,17 @@ def _told(error: BaseException) -> str:
     # pytest explains an assert in lines that begin with a plus.
     text = ", ".join(line.strip().removeprefix("+").strip() for line in lines if line.strip())
     return f"{where}: {text}" if where else text
+
+
+def time_passes() -> bool:
+    """Whether the clock is the system's, and not that of a test which stops the time."""
+    return isinstance(clock, BuiltinFunctionType)
+
+
+def user_line(frame: FrameType | None) -> str:
+    """Write which line of the user's code is executed; empty if none is."""
+    found = _user_frame(frame)
+    return _written(found, found.f_lineno) if found else ""
 
 
 def _user_frame(frame: FrameType | None) -> FrameType | None:

@@ -52,8 +52,8 @@ _LATEST = 60.0
 _SETUP = 60.0
 # How often to look whether it has ended, in seconds.
 _POLL = 0.005
-# poll(2) accepts no more than 24 days.
-_MAX_POLL = 3600.0
+# How long one wait for a message is, in seconds: another thread may stop the run meanwhile.
+_MAX_POLL = 0.5
 # How much of a response that failed is shown, in characters.
 _SHOWN = 200
 _CHILD = "pytest_loadgen.generators.embedded.child"
@@ -85,7 +85,7 @@ class Worker:
                 ours.close()
                 raise GeneratorError(f"embedded: cannot start {sys.executable}: {error}") from error
         self._pipe = Connection(ours.detach())
-        self._busy = False
+        self._busy = self._stopping = False
         _ALL.add(self)
 
     @property
@@ -98,11 +98,11 @@ class Worker:
         try:
             sent = replace(plan, mix=tuple(request.without_rows() for request in plan.mix))
             message = pickle.dumps((_environment(), sent))
-            self._busy = True
+            self._busy, self._stopping = True, False
             self._pipe.send_bytes(message)
             feed = Feed(plan)
             try:
-                yield from self._intervals(plan, _max_duration(plan), feed)
+                yield from self._intervals(plan, max_duration(plan), feed)
             except KeyboardInterrupt:
                 self.stop()
                 # Of one that does not stop, there is no last interval; it is killed.
@@ -119,6 +119,7 @@ class Worker:
 
     def stop(self) -> None:
         """Stop the run; any thread may do this."""
+        self._stopping = True
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(STOP)
 
@@ -133,7 +134,12 @@ class Worker:
         while True:
             # Ctrl-C interrupts the wait, not the reading of a message.
             while not (ready := self._ready(deadline - clock.monotonic(), to_write=feed.wanted > 0)):
-                if clock.monotonic() >= deadline:
+                if clock.monotonic() < deadline:
+                    # A journey may keep it from hearing that; then it is killed.
+                    deadline = min(deadline, clock.monotonic() + _GRACE) if self._stopping else deadline
+                elif self._stopping:
+                    return
+                else:
                     raise EOFError
             if ready == select.POLLOUT:
                 self._pipe.send_bytes(feed.block())
@@ -157,7 +163,7 @@ class Worker:
             if kind == RAN_OUT:
                 failed = feed.error
                 continue
-            yield _interval(Figures(*marshal.loads(content)), plan)  # noqa: S302  # likewise
+            yield interval_of(Figures(*marshal.loads(content)), plan)  # noqa: S302  # likewise
 
     # Not with the timeouts of Connection and Popen: they ask Python for the time, which a test may have stopped.
 
@@ -225,13 +231,14 @@ def _environment() -> Environment:
     return Environment(folder, {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")})
 
 
-def _max_duration(plan: Plan) -> float:
-    """Return the time after which a worker that has not finished must be stuck, in seconds."""
+def max_duration(plan: Plan) -> float:
+    """Return the time after which a load that has not finished must be stuck, in seconds."""
     delay = max(0.0, plan.start_at - clock.wall()) if plan.start_at else 0.0
     return delay + plan.warmup + plan.duration + plan.timeout + _LATEST + (_SETUP if plan.journey else 0)
 
 
-def _interval(figures: Figures, plan: Plan) -> Interval:
+def interval_of(figures: Figures, plan: Plan) -> Interval:
+    """Read the figures of an interval."""
     labels = figures.labels or [request.name for request in plan.mix]
     names = zip(labels, (NamedFigures(*each) for each in figures.names), strict=True)
     secrets = plan.secrets if figures.reasons else ()
