@@ -6,8 +6,9 @@ package where it is used.
 
 from __future__ import annotations
 
+import inspect
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,8 +17,8 @@ import pytest
 
 from pytest_loadgen import clock  # noqa: F401  # before a test replaces its functions
 from pytest_loadgen.errors import LoadError
-from pytest_loadgen.plugin.reporting import Reporting, last_to_load
-from pytest_loadgen.plugin.session import SESSION, Session, uses_load
+from pytest_loadgen.plugin.reporting import Reporting
+from pytest_loadgen.plugin.session import FIXTURES, SESSION, Session, uses_load
 from pytest_loadgen.plugin.settings import DEFAULTS, check_names, close, defaults, moved_root, registry, settings
 from pytest_loadgen.plugin.turns import TURNS, Turns
 from pytest_loadgen.plugin.xdist import ControllerHooks, test_lock
@@ -153,34 +154,66 @@ def load_target(pytestconfig: pytest.Config) -> str | None:
     return pytestconfig.getoption("load_target") or pytestconfig.getini("load_target") or None
 
 
-@pytest.fixture
-def load(request: pytest.FixtureRequest) -> Load:
+@pytest.fixture(scope="session")
+def load(pytestconfig: pytest.Config) -> Load:
     """Load a service: ``load("http://localhost:8000/search", rate=500, duration="30s")``."""
     from pytest_loadgen.plugin.fixture import Load
 
-    item = request.node
-    _deselect(item)
+    return Load(settings(pytestconfig), _ready, _marked, _objectives, _base)
+
+
+@pytest.fixture(scope="session")
+def load_session(pytestconfig: pytest.Config) -> Load:
+    """Load a service in a fixture of a wider scope, as `load` does in a test."""
+    from pytest_loadgen.plugin.fixture import Load
+
+    return Load(settings(pytestconfig), _ready, _marked, _objectives, _base)
+
+
+_ONE_THREAD = threading.Lock()
+
+
+def _base(item: pytest.Item) -> str | None:
+    """Give the base URL of the loads of a test; the command line comes first, whatever a fixture starts."""
+    given: str | None = item.config.getoption("load_target")
+    with _ONE_THREAD:  # pytest sets fixtures up for one thread at a time
+        # Whichever fixture loads: the test knows the nearest one of this name. pytest gives no other way to it.
+        return given or item._request.getfixturevalue("load_target")  # type: ignore[attr-defined]
+
+
+def _base_in_advance(item: pytest.Item) -> None:
+    """Ask for the base URL before it is too late to set its fixture up."""
+    with suppress(Exception):  # raised again where it is needed
+        _base(item)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Know for what a fixture loads; one that is finished later, or is a coroutine, has the base URL before."""
+    session = request.config.stash[SESSION]
+    with session.set_up_for(request.node):
+        if FIXTURES.intersection(fixturedef.argnames):
+            _base_in_advance(session.item)
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Refuse what no call can make possible; a coroutine has the base URL before its event loop runs."""
+    yield
+    if not uses_load(item):
+        return
     try:
         _check(item)
     except LoadError as error:
         raise error.with_traceback(None) from None
-
-    one_thread = threading.Lock()
-
-    def base() -> str | None:
-        # The command line comes first, whatever a fixture starts.
-        given: str | None = request.config.getoption("load_target")
-        with one_thread:  # pytest sets fixtures up for one thread at a time
-            return given or request.getfixturevalue("load_target")
-
-    if last_to_load(item) == "teardown":  # when it is too late to ask for a fixture
-        with suppress(Exception):  # raised again where it is needed
-            base()
-
-    return Load(settings(request.config), item, _marked(item), _objectives(item), base)
+    if inspect.iscoroutinefunction(getattr(item, "obj", None)):
+        _base_in_advance(item)
 
 
-def _deselect(item: pytest.Item) -> None:
+def _ready(item: pytest.Item) -> None:
     """Skip a test that asks for the fixture only when it runs (doctests do), where -m does not want loads."""
     if item.get_closest_marker("load"):
         return
@@ -234,9 +267,9 @@ def _check_objectives(objectives: list[str]) -> None:
             raise LoadError(f"load_slo in the ini-file (one objective per line): {error}") from None
 
 
-def _marked(item: pytest.Item) -> list[Options]:
+def _marked(node: pytest.Item | pytest.Collector) -> list[Options]:
     """Give the options of the marks, the nearest first. Raises LoadError."""
-    return [_options(mark) for mark in item.iter_markers("load")]
+    return [_options(mark) for mark in node.iter_markers("load")]
 
 
 def _options(mark: pytest.Mark) -> Options:
@@ -247,10 +280,10 @@ def _options(mark: pytest.Mark) -> Options:
     return check(mark.kwargs, "the load mark")
 
 
-def _objectives(item: pytest.Item) -> list[str]:
+def _objectives(node: pytest.Item | pytest.Collector) -> list[str]:
     """Give the objectives of the ini-file and of the marks, the outermost first. Raises LoadError."""
-    marked = [text for mark in reversed(list(item.iter_markers("slo"))) for text in _texts(mark)]
-    return [*item.config.getini("load_slo"), *marked]
+    marked = [text for mark in reversed(list(node.iter_markers("slo"))) for text in _texts(mark)]
+    return [*node.config.getini("load_slo"), *marked]
 
 
 def _texts(mark: pytest.Mark) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -17,11 +18,13 @@ from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.plugin.order import Order
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.running.cross_check import Alternation, CrossCheck
+from pytest_loadgen.running.event_loop import in_coroutine, in_thread
 from pytest_loadgen.running.failure import raise_failure
 from pytest_loadgen.running.measurement import Environment, measure
 from pytest_loadgen.running.rounds import Rounds
 from pytest_loadgen.running.side_by_side import SideBySide, compare_with_itself, describe_trust
 from pytest_loadgen.running.source import One, Source
+from pytest_loadgen.running.stop import Stop
 from pytest_loadgen.traffic.options import OneLoad, Options, check
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.request import Request, Traffic, is_list
@@ -30,6 +33,8 @@ from pytest_loadgen.wording import printable
 
 if TYPE_CHECKING:
     import pytest
+
+    Node = pytest.Item | pytest.Collector
 
     from pytest_loadgen.generators.base import LoadGenerator
     from pytest_loadgen.generators.registry import Registry
@@ -63,19 +68,26 @@ class Load:
     def __init__(
         self,
         settings: Settings,
-        item: pytest.Item,
-        marked: Sequence[Options],
-        objectives: Sequence[str],
-        base: Callable[[], URL | None],
+        ready: Callable[[pytest.Item], None],
+        marked: Callable[[Node], Sequence[Options]],
+        objectives: Callable[[Node], Sequence[str]],
+        base: Callable[[pytest.Item], URL | None],
     ) -> None:
-        """Belong to a test; `base` gives the base URL of relative addresses."""
+        """Load for the current test of the session, and for the class, the module and so on of a fixture.
+
+        `ready` skips a test that is not to load; `marked` and `objectives` say what the marks do; `base` gives the
+        base URL of relative addresses.
+        """
         self._settings = settings
-        self._item = item
+        self._ready = ready
         self._marked = marked
         self._objectives = objectives
         self._base = base
-        self._loads = 0
         self._began = datetime.now(UTC)
+
+    @property
+    def _item(self) -> pytest.Item:
+        return self._settings.session.item
 
     @overload
     def __call__(
@@ -98,6 +110,52 @@ class Load:
         where the generator was the limit.
         """
         __tracebackhide__ = True
+        if in_coroutine():
+            raise PlanError(
+                "load() was called in a coroutine and would block its event loop: write 'await load.run(…)', or "
+                "'await asyncio.to_thread(…)' around the function that calls load()"
+            )
+        return self._called(traffic, others, options, Stop())
+
+    @overload
+    def run(
+        self, traffic: Traffic = "", /, *, generator: str = ..., **options: Unpack[OneLoad]
+    ) -> Coroutine[Any, Any, JudgedResult]: ...
+
+    @overload
+    def run(
+        self, traffic: Traffic = "", /, *, generator: list[str] | tuple[str, ...], **options: Unpack[OneLoad]
+    ) -> Coroutine[Any, Any, CrossCheck]: ...
+
+    def run(
+        self, traffic: Traffic = "", /, *others: object, **options: Any
+    ) -> Coroutine[Any, Any, JudgedResult | CrossCheck]:
+        """Load as a call does, for a coroutine: ``await load.run("/")``. Its event loop goes on meanwhile.
+
+        The load runs in a thread. Cancelling the task that awaits it stops the load. Raises what a call raises.
+        """
+        __tracebackhide__ = True
+        if not in_coroutine():
+            raise PlanError("load.run() is for coroutines of asyncio: elsewhere, call load(…)")
+        not_awaited = self._settings.session.not_awaited
+        call = partial(self._called, traffic, others, options, stop := Stop())
+
+        async def run() -> JudgedResult | CrossCheck:
+            __tracebackhide__ = True
+            not_awaited.discard(stop)
+            try:
+                return await in_thread(call, stop)
+            except (LoadError, SLOMissed) as error:
+                raise error.with_traceback(None) from None
+
+        not_awaited.add(stop)
+        return run()
+
+    def _called(
+        self, traffic: Traffic, others: Sequence[object], options: dict[str, Any], stop: Stop
+    ) -> JudgedResult | CrossCheck:
+        __tracebackhide__ = True
+        self._ready(self._item)
         self._settings.session.loaded.add(self._item.nodeid)
         self._began = datetime.now(UTC)
         try:
@@ -106,7 +164,7 @@ class Load:
                     "load() takes one address, one request, or a list of them: "
                     "load(['/a', '/b']); rows belong to a request: load(get('/items/{}', each(rows)))"
                 )
-            return self._load(traffic, check(options, "load"))
+            return self._load(traffic, check(options, "load"), stop)
         except (LoadError, SLOMissed) as error:
             # A part of it may come from a service or a file.
             error.args = ("\n".join(map(printable, str(error).split("\n"))),)
@@ -152,12 +210,14 @@ class Load:
         self._item.addfinalizer(Path(file.name).unlink)
         return file.name
 
-    def _load(self, traffic: Traffic, options: Options) -> JudgedResult | CrossCheck:
-        order = Order.of(traffic, self._base, [options, *self._marked, self._settings.defaults], self._objectives)
+    def _load(self, traffic: Traffic, options: Options, stop: Stop) -> JudgedResult | CrossCheck:
+        node = self._settings.session.node
+        layers = [options, *self._marked(node), self._settings.defaults]
+        order = Order.of(traffic, lambda: self._base(self._item), layers, self._objectives(node))
         plan = self._item.ihook.pytest_loadgen_plan(item=self._item, plan=order.plan) or order.plan
         order = replace(order, plan=plan)
         if order.arrangement.several:
-            return self._cross_check(order)
+            return self._cross_check(order, stop)
         name = order.arrangement.generators[0]
         # The slices of a comparison are short enough for every generator.
         rounds = None if order.other else order.arrangement.rounds or 1
@@ -166,22 +226,22 @@ class Load:
         draft, number = self._draft(plan, generator)
         source: Source
         if order.other:
-            source = SideBySide(draft, order.other, longest, generator, self._settings.allowed_hosts)
+            source = SideBySide(draft, order.other, longest, generator, self._settings.allowed_hosts, stop=stop)
         else:
-            source = One(longest, generator, self._settings.allowed_hosts)
+            source = One(longest, generator, self._settings.allowed_hosts, stop)
         (result,) = self._measure(source, [draft], [number], order)
-        self._compare_with_itself(order, result, generator)
+        self._compare_with_itself(order, result, generator, stop)
         raise_failure(result, strict=self._settings.strict)
         return result
 
-    def _cross_check(self, order: Order) -> CrossCheck:
+    def _cross_check(self, order: Order, stop: Stop) -> CrossCheck:
         """Load with several generators in alternation; none goes on longer than another."""
         order = replace(order, gate=replace(order.gate, max_duration=order.plan.duration, stop_early=False))
         generators = [self._generator(name, order, 1) for name in order.arrangement.generators]
         order.gate.lengthened(order.plan)
         drafts, numbers = zip(*(self._draft(order.plan, each) for each in generators), strict=True)
         rounds = order.arrangement.rounds or _ALTERNATIONS
-        source = Alternation(order.plan, generators, rounds, self._settings.allowed_hosts)
+        source = Alternation(order.plan, generators, rounds, self._settings.allowed_hosts, stop)
         results = self._measure(source, drafts, numbers, order)
         checked = CrossCheck({result.generator: result for result in results})
         for sentence in checked.disagreements:
@@ -209,8 +269,7 @@ class Load:
         A load is compared with the baseline's load of the same number, whether those before it succeeded or not.
         Raises GeneratorError where the generator is missing.
         """
-        number = self._loads
-        self._loads += 1
+        number = self._settings.session.next_number()
         draft = JudgedResult(
             plan,
             generator.name,
@@ -235,14 +294,14 @@ class Load:
 
         return measure(source, drafts, order.gate, self._settings.environment, report)
 
-    def _compare_with_itself(self, order: Order, result: JudgedResult, generator: LoadGenerator) -> None:
+    def _compare_with_itself(self, order: Order, result: JudgedResult, generator: LoadGenerator, stop: Stop) -> None:
         """Repeat the comparison with the service itself, and say how far it can be trusted."""
         objectives = [slo for slo in order.gate.objectives if slo.is_relative]
         if not (objectives and self._settings.self_comparisons):
             return
         with self._settings.environment.lock():
             found = [
-                compare_with_itself(result, generator, self._settings.allowed_hosts)
+                compare_with_itself(result, generator, self._settings.allowed_hosts, stop)
                 for _ in range(self._settings.self_comparisons)
             ]
         for sentence in describe_trust(objectives, found):

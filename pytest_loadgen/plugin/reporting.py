@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_loadgen.errors import LoadError
-from pytest_loadgen.plugin.session import Session, uses_load
+from pytest_loadgen.plugin.session import FIXTURES, Session, uses_load
 from pytest_loadgen.plugin.settings import baselines, formats
 from pytest_loadgen.wording import counted
 
 if TYPE_CHECKING:
     from pytest_loadgen.records.record import Record
     from pytest_loadgen.records.run import Run
+
+
+_AWAIT = "nothing was sent. Write 'await load.run(…)'"
 
 
 class Reporting:
@@ -37,6 +40,9 @@ class Reporting:
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         self._session.describe(item)
         report = yield
+        if report.passed and report.when != "setup" and self._session.not_awaited:
+            self._session.not_awaited.clear()
+            report.outcome, report.longrepr = "failed", f"{item.nodeid}: nobody awaited load.run(): {_AWAIT}"
         if report.passed and report.when == last_to_load(item) and self._is_unjudged(item):
             why = "was judged" if item.nodeid in self._session.loaded else "was run"
             said = f"has objectives, but no load {why}."
@@ -52,9 +58,12 @@ class Reporting:
 
     def _is_unjudged(self, item: pytest.Item) -> bool:
         """Whether a test that has passed has objectives, and none of its loads a verdict."""
+        # The marks of a module are those of the loads in its fixtures, too.
+        chain = [node.nodeid for node in item.listchain()]
+        judged = max((place for place, node in enumerate(chain) if node in self._session.judged), default=-1)
+        marked = [chain.index(node.nodeid) for node, _ in item.iter_markers_with_node("slo")]
         # A mark on the module may be for other tests.
-        marks = item.iter_markers("slo") if uses_load(item) else item.own_markers
-        return any(mark.name == "slo" for mark in marks) and item.nodeid not in self._session.judged
+        return any(place > judged and (uses_load(item) or place == len(chain) - 1) for place in marked)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.gather(report)
@@ -157,4 +166,4 @@ def last_to_load(item: pytest.Item) -> str:
     """Give the phase in which a test may load last: a fixture that uses `load` may do so after the test."""
     info = getattr(item, "_fixtureinfo", None)  # pytest gives no other way to it
     fixtures = chain.from_iterable(info.name2fixturedefs.values() if info else ())
-    return "teardown" if any("load" in fixture.argnames for fixture in fixtures) else "call"
+    return "teardown" if any(FIXTURES.intersection(fixture.argnames) for fixture in fixtures) else "call"

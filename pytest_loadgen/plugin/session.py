@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_loadgen.errors import LoadError
 
 if TYPE_CHECKING:
     from pytest_loadgen.records.run import Run
@@ -54,10 +58,16 @@ class Session:
 
     def __init__(self) -> None:
         """Start with none."""
+        self._item: pytest.Item | None = None
+        self._set_up: list[pytest.Item | pytest.Collector] = []
+        self.not_awaited: set[object] = set()
+        """The calls of `load.run` of the current test that nobody has awaited."""
+        self._loads: Counter[str] = Counter()
         self.loaded: set[str] = set()
         """The tests whose current attempt called `load`."""
         self.judged: set[str] = set()
-        """The tests whose current attempt has a verdict."""
+        """The tests whose current attempt has a verdict; and the classes, modules and so on that a fixture of theirs
+        has loaded for, with a verdict."""
         self._remarks: list[str] = []
         self._attempts: list[Attempt] = []
         self._last: dict[tuple[str, str], Attempt] = {}
@@ -85,6 +95,32 @@ class Session:
         """The tests that are not known to have passed, wherever they were carried out."""
         return {attempt.test for attempt in self._attempts if not attempt.passed}
 
+    @property
+    def item(self) -> pytest.Item:
+        """The current test, to which all loads belong, whichever fixture makes them."""
+        if self._item is None:
+            raise LoadError("load() was called outside of a test")
+        return self._item
+
+    @property
+    def node(self) -> pytest.Item | pytest.Collector:
+        """What a load is for: the test, or the class, the module and so on whose fixture is being set up."""
+        return self._set_up[-1] if self._set_up else self.item
+
+    @contextmanager
+    def set_up_for(self, node: pytest.Item | pytest.Collector) -> Iterator[None]:
+        """Know what is being set up, and for what."""
+        self._set_up.append(node)
+        try:
+            yield
+        finally:
+            self._set_up.pop()
+
+    def next_number(self) -> int:
+        """Count the loads of the current test, from 0."""
+        self._loads[self.item.nodeid] += 1
+        return self._loads[self.item.nodeid] - 1
+
     def say(self, remark: str, test: str = "") -> None:
         """Add a line to the summary; of a test, if that attempt of it counts."""
         self._unsaid.append((test, f"{test}: {remark}" if test else remark))
@@ -93,11 +129,14 @@ class Session:
         """Add a run of the current test."""
         self._unreported.append(run)
         if run.result.verdicts:
-            self.judged.add(run.test)
+            self.judged.add(self.node.nodeid)
 
     def begin(self, item: pytest.Item) -> None:
         """Begin an attempt of a test, and forget what an earlier one left unreported."""
+        self._item = item
         self._begun[item.nodeid] += 1
+        self._loads[item.nodeid] = 0
+        self.not_awaited.clear()
         self.loaded.discard(item.nodeid)
         self.judged.discard(item.nodeid)
         self._unreported = [run for run in self._unreported if run.test != item.nodeid]
@@ -173,7 +212,11 @@ SESSION = pytest.StashKey[Session]()
 _PROPERTIES = pytest.StashKey[list[tuple[str, object]]]()
 
 
+FIXTURES = frozenset({"load", "load_session"})
+"""The fixtures that load."""
+
+
 def uses_load(item: object) -> bool:
-    """Return whether a test has the `load` fixture, and not a parameter that is called so."""
+    """Return whether a test has a fixture that loads, and not a parameter that is called so."""
     parameters = getattr(getattr(item, "callspec", None), "params", ())
-    return "load" in getattr(item, "fixturenames", ()) and "load" not in parameters
+    return bool(FIXTURES.intersection(getattr(item, "fixturenames", ())).difference(parameters))

@@ -13,6 +13,7 @@ from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.running import runner
 from pytest_loadgen.running.rounds import cut, round_length
 from pytest_loadgen.running.source import Source, Tagged
+from pytest_loadgen.running.stop import Stop
 from pytest_loadgen.service.login import log_in
 from pytest_loadgen.traffic.plan import Plan, consecutive
 from pytest_loadgen.units import Duration
@@ -49,9 +50,15 @@ class Alternation(Source):
     """
 
     def __init__(
-        self, plan: Plan, generators: Sequence[LoadGenerator], rounds: int, allowed_hosts: Iterable[str] = ()
+        self,
+        plan: Plan,
+        generators: Sequence[LoadGenerator],
+        rounds: int,
+        allowed_hosts: Iterable[str] = (),
+        stop: Stop | None = None,
     ) -> None:
         """Start nothing yet."""
+        self._stop = stop
         self._plan = plan
         self._generators = generators
         self._parts = cut(plan, round_length(plan, rounds))
@@ -69,7 +76,7 @@ class Alternation(Source):
             for number, generator in order:
                 if self._finishing:
                     return
-                result = runner.run(next(turns), generator, allowed_hosts=self._allowed_hosts)
+                result = runner.run(next(turns), generator, allowed_hosts=self._allowed_hosts, stop=self._stop)
                 yield from ((number, replace(each, start=each.start + begin)) for each in result.intervals)
             order.reverse()
             begin += part.duration

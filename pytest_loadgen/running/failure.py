@@ -98,23 +98,6 @@ def _by_name(failed: Result) -> str:
     return f" By name: {shown}." if named else ""
 
 
-_BLOCKED = (
-    "load() was called in a coroutine and blocks its event loop: if the service runs in the same loop, "
-    "use 'await asyncio.to_thread(load, …)'."
-)
-
-
-def _in_event_loop() -> bool:
-    """Return whether the test is a coroutine: what else runs in its event loop waits for the load."""
-    import asyncio
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
 def _describe_failures(failed: Result, result: JudgedResult, name: str) -> str:
     """Say how most or all requests failed, and what to look at."""
     plan, errors = failed.plan, failed.errors
@@ -137,8 +120,7 @@ def _describe_failures(failed: Result, result: JudgedResult, name: str) -> str:
         return f"{said}{reasons}"
     said += reasons.replace("\n  ", " ")
     if "timeout" in failed.outcomes:
-        said += f" No response came within {plan.timeout} (timeout=)."
-        return f"{said} {_BLOCKED}" if _in_event_loop() else said
+        return f"{said} No response came within {plan.timeout} (timeout=)."
     if failed.outcomes.keys() & {"closed", "protocol", "tls"}:
         scheme = plan.target.scheme.upper()
         return f"{said} Does {plan.target.origin} speak {scheme}, and does it require a client certificate (cert=)?"

@@ -12,6 +12,7 @@ from pytest_loadgen.objectives.gate import Gate, Judging
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.running.calibration import Machine
 from pytest_loadgen.running.source import Source
+from pytest_loadgen.running.stop import Stopped
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
 
@@ -84,7 +85,7 @@ def measure(
                         source.finish()
     except BaseException as error:
         for number, (judging, found) in enumerate(zip(judgings, intervals, strict=True)):
-            if found or isinstance(error, KeyboardInterrupt):
+            if found or isinstance(error, KeyboardInterrupt | Stopped):
                 report(number, replace(judging.blank, intervals=tuple(found), interrupted=True))
         raise
     finally:

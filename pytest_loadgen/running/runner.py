@@ -7,6 +7,7 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.running.source import One
+from pytest_loadgen.running.stop import Stop
 from pytest_loadgen.traffic.plan import Plan
 
 
@@ -15,13 +16,14 @@ def run(
     generator: LoadGenerator,
     watch: Callable[[Interval], object] = lambda _: None,
     allowed_hosts: Iterable[str] = (),
+    stop: Stop | None = None,
 ) -> Result:
     """Load the service once it is reachable, passing each interval to `watch` as it ends.
 
     The load ends early when `watch` returns True; an exception of `watch` stops it. Raises PlanError or
     ServiceError before anything is sent, GeneratorError after.
     """
-    source = One(plan, generator, allowed_hosts)
+    source = One(plan, generator, allowed_hosts, stop)
     intervals: list[Interval] = []
     with closing(iter(source)) as coming:
         for _, interval in coming:

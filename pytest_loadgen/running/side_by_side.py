@@ -16,6 +16,7 @@ from pytest_loadgen.objectives.judged import JudgedResult, judge_all
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.running import runner
 from pytest_loadgen.running.source import Source, Tagged
+from pytest_loadgen.running.stop import Stop
 from pytest_loadgen.service.login import log_in
 from pytest_loadgen.traffic.plan import Plan, consecutive
 from pytest_loadgen.units import Change, Duration
@@ -40,11 +41,14 @@ class SideBySide(Source):
         longest: Plan,
         generator: LoadGenerator,
         allowed_hosts: Iterable[str] = (),
+        *,
+        stop: Stop | None = None,
     ) -> None:
         """Take the result without intervals, the plan of the other service, and the plan as long as it may become.
 
         Slices are as long as the draft's plan is cut into.
         """
+        self._stop = stop
         self._draft = draft
         self._other = other
         self._longest = longest
@@ -70,7 +74,7 @@ class SideBySide(Source):
             slices = [replace(part, target=service.target, mix=service.mix) for service in services]
             found: dict[int, Interval] = {}
             for which in [0, 1] if draw.random() < 0.5 else [1, 0]:
-                result = runner.run(slices[which], generator, allowed_hosts=self._allowed_hosts)
+                result = runner.run(slices[which], generator, allowed_hosts=self._allowed_hosts, stop=self._stop)
                 found[which] = replace(Interval.concatenate(result.intervals), start=begin)
             self._theirs.append(found[1])
             yield 0, found[0]
@@ -95,15 +99,17 @@ def _count(plan: Plan, generator: LoadGenerator) -> int:
     return min(range(count, 2 * count), key=lambda slices: (-plan.requests % slices, nanoseconds % slices > 0, slices))
 
 
-def compare_with_itself(like: JudgedResult, generator: LoadGenerator, hosts: Iterable[str] = ()) -> JudgedResult:
+def compare_with_itself(
+    like: JudgedResult, generator: LoadGenerator, hosts: Iterable[str] = (), stop: Stop | None = None
+) -> JudgedResult:
     """Compare a service with itself (an A/A test), in the way in which a load was compared."""
     hosts, plan = tuple(hosts), like.plan
     draft = replace(like, intervals=(), verdicts=(), extended_by=1.0, baseline=Baseline())
     if like.baseline.paired:
-        source = SideBySide(draft, plan, plan, generator, hosts)
+        source = SideBySide(draft, plan, plan, generator, hosts, stop=stop)
         mine = tuple(interval for _, interval in source)
         return replace(draft, intervals=mine, baseline=source.baseline())
-    mine, theirs = (runner.run(plan, generator, allowed_hosts=hosts).intervals for _ in range(2))
+    mine, theirs = (runner.run(plan, generator, allowed_hosts=hosts, stop=stop).intervals for _ in range(2))
     return replace(draft, intervals=mine, baseline=Baseline(replace(draft, intervals=theirs)))
 
 

@@ -11,6 +11,7 @@ from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import Intervals, LoadGenerator, check, finish
 from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.running.stop import Stop
 from pytest_loadgen.service import reachability
 from pytest_loadgen.service.login import log_in
 from pytest_loadgen.traffic.plan import Plan
@@ -42,8 +43,11 @@ class Source(ABC):
 class One(Source):
     """One generator that carries out a plan."""
 
-    def __init__(self, plan: Plan, generator: LoadGenerator, allowed_hosts: Iterable[str] = ()) -> None:
+    def __init__(
+        self, plan: Plan, generator: LoadGenerator, allowed_hosts: Iterable[str] = (), stop: Stop | None = None
+    ) -> None:
         """Start nothing yet."""
+        self._stop = stop or Stop()
         self._plan = plan
         self._generator = generator
         self._allowed_hosts = tuple(allowed_hosts)
@@ -56,11 +60,14 @@ class One(Source):
         if plan.journey:
             plan = replace(plan, journey=replace(plan.journey, allowed_hosts=self._allowed_hosts))
         if not generator.remote and plan.target.scheme != NO_SERVICE:
-            plan = replace(plan, target=reachability.find(plan.target, plan.ready_timeout, self._allowed_hosts))
-        with closing(generator.run(plan)) as self._running:
+            found = reachability.find(plan.target, plan.ready_timeout, self._allowed_hosts, self._stop.check)
+            plan = replace(plan, target=found)
+        with closing(generator.run(plan)) as self._running, self._stop.closes(self._running):
             for interval in self._running:
                 _check_counts(interval, generator)
                 yield 0, interval
+                self._stop.check()
+        self._stop.check()
 
     def finish(self) -> None:
         """Let the generator finish the load."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from pytest_loadgen import clock
@@ -18,12 +18,15 @@ _RETRY_INTERVAL = 0.05
 _CONNECT_TIMEOUT = 2.0
 
 
-def find(target: Target, timeout: float, allowed: Iterable[str] = ()) -> Target:
+def find(
+    target: Target, timeout: float, allowed: Iterable[str] = (), check: Callable[[], None] = lambda: None
+) -> Target:
     """Wait until the service accepts connections, and return the target with its address.
 
     The name is resolved here, once: the load then goes to the address that was checked. Raises
     ServiceError after the timeout, in seconds, or before anything is sent to a host that is
-    neither loopback, nor private, nor allowed (a name, or a pattern such as ``*.test.example``).
+    neither loopback, nor private, nor allowed (a name, or a pattern such as ``*.test.example``). What `check` raises
+    between two attempts ends the wait.
     """
     deadline = clock.monotonic() + timeout
     while True:
@@ -54,6 +57,7 @@ def find(target: Target, timeout: float, allowed: Iterable[str] = ()) -> Target:
                 f"{target.origin} does not accept connections{waited}: {reason}. "
                 "Check that the service is running at this address, or wait longer for it with ready_timeout=."
             )
+        check()
         clock.sleep(min(_RETRY_INTERVAL, max(0.0, deadline - clock.monotonic())))
 
 

@@ -1,6 +1,5 @@
 """What a load fails its test with."""
 
-import asyncio
 import re
 from dataclasses import replace
 from typing import Any
@@ -45,19 +44,6 @@ def test_half_is_not_what_was_expected(slo: Any, failed: int) -> None:
     )
     raise_failure(loaded(*some(49), load=expecting), strict=False)
     raise_failure(loaded(*some(99), load=plan(duration=6, expect=[200, 409])), strict=False)
-
-
-def test_a_load_that_blocks_the_services_event_loop() -> None:
-    """Called in a coroutine, a load in which nothing came in time says what that may be; elsewhere it does not."""
-    found = loaded(*some(100, "timeout"))
-
-    async def test() -> None:
-        raise_failure(found, strict=False)
-
-    with pytest.raises(ServiceError, match=r"\(timeout=\)\. load\(\) was called in a coroutine and blocks its event"):
-        asyncio.run(test())
-    with pytest.raises(ServiceError, match=r"\(timeout=\)\.$"):
-        raise_failure(found, strict=False)
 
 
 def test_half_fails_where_nothing_is_expected() -> None:

@@ -133,7 +133,7 @@ class Worker:
         failed: PlanError | None = None
         while True:
             # Ctrl-C interrupts the wait, not the reading of a message.
-            while not (ready := self._ready(deadline - clock.monotonic(), to_write=feed.wanted > 0)):
+            while not (ready := self._ready(min(_MAX_POLL, deadline - clock.monotonic()), to_write=feed.wanted > 0)):
                 if clock.monotonic() < deadline:
                     # A journey may keep it from hearing that; then it is killed.
                     deadline = min(deadline, clock.monotonic() + _GRACE) if self._stopping else deadline
@@ -171,7 +171,7 @@ class Worker:
         """Wait for a message, the end of the process, or space for a message; return which, and 0 after this time."""
         poll = select.poll()
         poll.register(self._pipe.fileno(), select.POLLIN | (select.POLLOUT if to_write else 0))
-        found = poll.poll(min(_MAX_POLL, max(0.0, seconds)) * 1000)
+        found = poll.poll(max(0.0, seconds) * 1000)
         return found[0][1] if found else 0
 
     def _ends(self) -> bool:
