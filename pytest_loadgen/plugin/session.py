@@ -28,6 +28,8 @@ class Attempt:
 
     test: str
     runs: list[Run] = field(default_factory=list)
+    lasting: list[Run] = field(default_factory=list)
+    """Those of fixtures of a wider scope, which another attempt finds set up."""
     remarks: list[str] = field(default_factory=list)
     outcomes: dict[str, str] = field(default_factory=dict)
     """The outcome of each phase: passed, failed or skipped, or another plugin's word for what it repeats."""
@@ -73,6 +75,7 @@ class Session:
         self._last: dict[tuple[str, str], Attempt] = {}
         self._begun: Counter[str] = Counter()
         self._unreported: list[Run] = []
+        self._lasting: list[Run] = []
         self._unsaid: list[tuple[str, str]] = []
 
     @property
@@ -128,6 +131,8 @@ class Session:
     def add(self, run: Run) -> None:
         """Add a run of the current test."""
         self._unreported.append(run)
+        if self.node is not self.item:
+            self._lasting.append(run)
         if run.result.verdicts:
             self.judged.add(self.node.nodeid)
 
@@ -139,7 +144,7 @@ class Session:
         self.not_awaited.clear()
         self.loaded.discard(item.nodeid)
         self.judged.discard(item.nodeid)
-        self._unreported = [run for run in self._unreported if run.test != item.nodeid]
+        self._unreported = [run for run in self._unreported if run.test != item.nodeid or self._lasts(run)]
         self._unsaid = [(test, remark) for test, remark in self._unsaid if test != item.nodeid]
         for added in item.stash.get(_PROPERTIES, []):
             item.user_properties.remove(added)
@@ -159,9 +164,10 @@ class Session:
         """Let a report carry the runs and remarks since the last one."""
         if self._unreported or self._unsaid:
             runs, number = [run.as_dict() for run in self._unreported], self._begun[report.nodeid]
-            carried = {"runs": runs, "remarks": self._unsaid, "number": number}
+            lasting = list(map(self._lasts, self._unreported))
+            carried = {"runs": runs, "lasting": lasting, "remarks": self._unsaid, "number": number}
             setattr(report, _CARRIED, json.dumps(carried))
-            self._unreported, self._unsaid = [], []
+            self._unreported, self._lasting, self._unsaid = [], [], []
 
     def gather(self, report: pytest.TestReport) -> None:
         """Take the outcome of a phase, and the runs and remarks that its report carries."""
@@ -174,10 +180,12 @@ class Session:
 
         found = json.loads(carried)
         if found["number"] > attempt.number:
-            attempt.runs, attempt.remarks, attempt.number = [], [], found["number"]
+            attempt.runs, attempt.remarks, attempt.number = list(attempt.lasting), [], found["number"]
         self._hear(found["remarks"], attempt)
         if found["runs"]:
-            attempt.runs += map(Run.from_dict, found["runs"])
+            runs = list(map(Run.from_dict, found["runs"]))
+            attempt.runs += runs
+            attempt.lasting += [run for run, lasts in zip(runs, found["lasting"], strict=True) if lasts]
             path, line, _ = report.location
             attempt.location = path, (line or 0) + 1
 
@@ -192,6 +200,9 @@ class Session:
         """Add a line to the summary when all tests have ended."""
         self._remarks.append(remark)
 
+    def _lasts(self, run: Run) -> bool:
+        return any(run is each for each in self._lasting)
+
     def _hear(self, said: list[tuple[str, str]], attempt: Attempt | None = None) -> None:
         for test, remark in said:
             (attempt or self._attempt(test)).remarks.append(remark) if test else self._remarks.append(remark)
@@ -201,9 +212,12 @@ class Session:
         last = self._last.get((test, worker))
         if last and not anew:
             return last
+        attempt = Attempt(test)
         if last and last.repeated:
             self._attempts.remove(last)
-        self._last[test, worker] = attempt = Attempt(test)
+            if last.outcomes.get("setup") == "passed":
+                attempt = Attempt(test, list(last.lasting), list(last.lasting), location=last.location)
+        self._last[test, worker] = attempt
         self._attempts.append(attempt)
         return attempt
 

@@ -74,6 +74,29 @@ def test_of_repeated_tests_the_last_attempt_counts(suite: pytest.Pytester, args:
     assert "p50" in names
 
 
+def test_the_load_of_a_modules_fixture_is_kept(suite: pytest.Pytester) -> None:
+    """The test that is repeated finds the fixture set up, and its load counts."""
+    suite.makeconftest(REPEATING)
+    suite.makepyfile(
+        test_a="""
+        import pytest
+        attempts = []
+
+        @pytest.fixture(scope="module")
+        def result(load_session):
+            return load_session("/", generator="paper", rate=100, duration=4)
+
+        def test_flaky(result):
+            attempts.append(result)
+            assert len(attempts) > 1
+
+        def test_other(result): pass
+        """
+    )
+    run(suite, "--load-save=main")
+    assert saved(suite) == {"test_flaky": 400}
+
+
 @pytest.mark.parametrize("args", [[], ["-n2"]])
 def test_what_failed_is_no_baseline(suite: pytest.Pytester, args: list[str]) -> None:
     """Whatever failed, in whichever phase, and whoever ran it; the summary says why."""
