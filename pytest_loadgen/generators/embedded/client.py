@@ -5,28 +5,27 @@ from __future__ import annotations
 import asyncio
 import json as json_module
 import random
-import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from time import perf_counter_ns as clock
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from pytest_loadgen.errors import PlanError
+from pytest_loadgen.generators.embedded.head import WITH_LENGTH, Head, Jar
 from pytest_loadgen.generators.embedded.http1 import read_whole
-from pytest_loadgen.generators.embedded.pool import Reply, RequestFailed, Sent
-from pytest_loadgen.generators.embedded.session import NAME, Headers, Session
+from pytest_loadgen.generators.embedded.pool import Exchange, Reply, RequestFailed
+from pytest_loadgen.generators.embedded.session import NAME, Session
+from pytest_loadgen.generators.embedded.transport import HttpxClient, Transport, raised, response
 from pytest_loadgen.units import Duration
 
 if TYPE_CHECKING:
-    import httpx
-
     from pytest_loadgen.traffic.journey import Trip
 
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\t -~]*")
-_SET_COOKIE = re.compile(rb"\nset-cookie:", re.IGNORECASE)
-_WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
-_OF_BODY = frozenset({"content-length", "transfer-encoding"})
+# As httpx writes JSON; json.dumps would make an encoder for each text.
+_as_json = json_module.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_JSON = b"Content-Type: application/json\r\n"
 
 
 class Response:
@@ -38,17 +37,25 @@ class Response:
         """Take what came."""
         self.status_code = reply.status
         self._method, self._address, self._reply = method, address, reply
-        self._head: tuple[list[tuple[bytes, bytes]], bytes] | None = None
+        end = reply.raw.find(b"\r\n\r\n")
+        head = reply.raw[: end + 2].lower()
+        # In small letters; empty where only a parser can read it: with interim responses, or lines that end with LF.
+        self._head = head if end > 0 and head[9:10] != b"1" else b""
         self._full: httpx.Response | None = None
 
     @property
     def content(self) -> bytes:
         """The body, without its encoding."""
-        headers, body = self._parts()
-        for name, _ in headers:
-            if name.lower() == b"content-encoding":
-                return self.whole().content
-        return body
+        # One of the length that the head says, in no encoding, need not be parsed again.
+        body = self._reply.raw[len(self._head) + 2 :]
+        if b"\ncontent-length: %d\r\n" % len(body) in self._head and b"encoding:" not in self._head:
+            return body
+        return self.whole().content
+
+    @property
+    def sets_cookies(self) -> bool:
+        """Whether it may set a cookie."""
+        return not self._head or b"\nset-cookie:" in self._head
 
     def json(self, **options: Any) -> Any:
         """Read the body as JSON. Raises ValueError."""
@@ -76,15 +83,9 @@ class Response:
     def whole(self) -> httpx.Response:
         """Give it as httpx's response."""
         if self._full is None:
-            from pytest_loadgen.generators.embedded.transport import response
-
-            self._full = response(self._method, self._address, self._reply, *self._parts())
+            parts = read_whole(self._reply.raw, is_head=self._method == "HEAD")
+            self._full = response(self._method, self._address, self._reply, *parts)
         return self._full
-
-    def _parts(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        if self._head is None:
-            self._head = read_whole(self._reply.raw, is_head=self._method == "HEAD")
-        return self._head
 
 
 class Client:
@@ -98,8 +99,13 @@ class Client:
         """Begin without cookies; a client of no journey counts nothing."""
         self._session = session
         self._trip = trip
-        # Made when it is used: httpx itself, for all but plain requests.
+        # Made when they are used: what belongs to the journey, and httpx itself, for all but plain requests.
+        self._headers: httpx.Headers | None = None
+        self._cookies: httpx.Cookies | None = None
         self._full: httpx.AsyncClient | None = None
+        # The headers and cookies of all requests that were written last, and as what.
+        self._written: tuple[Any, bytes | None] | None = None
+        self._head: Head | None = None
 
     def get(self, url: Any, **options: Any) -> Coroutine[Any, Any, Any]:
         """Send a GET request; see `request`."""
@@ -135,6 +141,7 @@ class Client:
         url: Any,
         *,
         name: str | None = None,
+        params: Any = None,
         headers: Any = None,
         json: Any = None,
         content: Any = None,
@@ -145,23 +152,24 @@ class Client:
         `name` is what it is counted as. Raises what httpx raises: httpx.ConnectError, httpx.ReadTimeout, …
         """
         session = self._session
-        message = None if others else self._message(method, url, headers, json, content)
-        if message is None:
-            others |= {"headers": headers, "json": json, "content": content}
+        # As httpx writes a query where there is none.
+        address = f"{url}?{httpx.QueryParams(params)}" if params and "?" not in str(url) else url
+        begin = None if others or (params is not None and address is url) else session.begin(method, address)
+        message = begin and self._message(begin.line, method, headers, json, content)
+        if not begin or not message:
+            others |= {"params": params, "headers": headers, "json": json, "content": content}
             given = {key: value for key, value in others.items() if value is not None}
             extensions = {**given.pop("extensions", {}), NAME: name}
             return await self._client().request(method, url, extensions=extensions, **given)
-        sent = Sent(name or session.name(method, url), self.due(), session.kinds[method], message)
+        kind = session.kind(method, name) if name else begin.kind
         try:
-            reply = await session.pool.send(session.service, self._trip, sent)
+            reply = await session.pool.send(session.service, Exchange(self._trip, self.due(), kind, message))
         except RequestFailed as failed:
-            from pytest_loadgen.generators.embedded.transport import raised
-
             raise raised(failed) from None
-        response = Response(method, session.base_url + url, reply)
-        if _SET_COOKIE.search(reply.raw, 0, max(0, reply.raw.find(b"\r\n\r\n"))):
-            self._client().cookies.extract_cookies(response.whole())
-        return response
+        found = Response(method, session.base_url + address, reply)
+        if found.sets_cookies:
+            self.cookies.extract_cookies(found.whole())
+        return found
 
     @asynccontextmanager
     async def stream(self, method: str, url: Any, *, name: str | None = None, **options: Any) -> AsyncIterator[Any]:
@@ -191,8 +199,6 @@ class Client:
     @property
     def transport(self) -> httpx.AsyncBaseTransport:
         """The engine's connections, for code that has an httpx client of its own: httpx.AsyncClient(transport=…)."""
-        from pytest_loadgen.generators.embedded.transport import Transport
-
         return Transport(self._session, self._trip, self.due)
 
     def due(self) -> int:
@@ -213,20 +219,30 @@ class Client:
     @property
     def headers(self) -> httpx.Headers:
         """The headers of all requests of the journey."""
-        return self._client().headers
+        if self._headers is None:
+            self._headers = httpx.Headers(self._session.headers)
+        return self._headers
 
     @headers.setter
     def headers(self, headers: Any) -> None:
-        self._client().headers = headers
+        self._headers = None
+        self.headers.update(headers)
+        if self._full:
+            self._full.headers = self.headers
 
     @property
     def cookies(self) -> httpx.Cookies:
         """The cookies of the journey."""
-        return self._client().cookies
+        if self._cookies is None:
+            self._cookies = httpx.Cookies(Jar())
+        return self._cookies
 
     @cookies.setter
     def cookies(self, cookies: Any) -> None:
-        self._client().cookies = cookies
+        self._cookies = None
+        self.cookies.update(cookies)
+        if self._full:
+            self._full.cookies = self.cookies.jar  # a jar is not copied
 
     @property
     def params(self) -> httpx.QueryParams:
@@ -264,71 +280,50 @@ class Client:
     def follow_redirects(self, follow: bool) -> None:
         self._client().follow_redirects = follow
 
-    def _message(self, method: str, url: Any, headers: Any, json: Any, content: Any) -> bytes | None:
-        """Build a request of which httpx would make the same bytes; None where httpx has to."""
-        session = self._session
-        if not session.is_plain(method, url):
-            return None
-        own = session.headers if self._full is None else self._full_headers(self._full)
-        found = own if own is None or headers is None else _with(own, headers)
+    def _message(self, line: bytes, method: str, headers: Any, json: Any, content: Any) -> bytes | None:
+        """Build a request of which httpx would make the same; None where httpx has to."""
+        is_own = self._headers is not None or self._cookies is not None or self._full is not None
+        head = self._write_head() if is_own else self._session.head
+        if headers and head:
+            head = head.with_headers(headers) if headers.__class__ is dict else None
         body = _body(json, content)
-        if found is None or body is None:
+        if head is None or body is None:
             return None
-        lines = [f"{method} {session.prefix}{url} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in found.values()]
-        if body or method in _WITH_LENGTH:
-            lines.append(f"Content-Length: {len(body)}")
-            if json is not None and "content-type" not in found:
-                lines.append("Content-Type: application/json")
-        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+        if not body and method not in WITH_LENGTH:
+            return b"%b%b\r\n" % (line, head.text)
+        kind = _JSON if json is not None and b"content-type" not in head.lines else b""
+        return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (line, head.text, kind, len(body), body)
 
-    def _full_headers(self, full: httpx.AsyncClient) -> Headers | None:
-        """Give the headers and cookies that httpx would send; None where more is to be done."""
-        if full.follow_redirects or full.auth or full.params or full.timeout.read is not None:
+    def _write_head(self) -> Head | None:
+        """Write the headers and cookies that httpx would send with all requests; None where more is to be done."""
+        session, full = self._session, self._full
+        if full and (full.follow_redirects or full.auth or full.params or full.timeout.read is not None):
             return None
-        session = self._session
-        found = {name: (name, value) for name, value in full.headers.items()}
-        if host := session.headers.get("host"):
-            found["host"] = host
-        cookies = []
-        for cookie in full.cookies.jar:
-            known = not cookie.domain or cookie.domain in session.domains
-            if not known or cookie.path != "/" or cookie.secure or cookie.expires is not None:
-                return None
-            cookies.append(f"{cookie.name}={cookie.value}")
-        if cookies:
-            if "cookie" in found:
-                return None
-            found["cookie"] = ("Cookie", "; ".join(cookies))
-        return found
+        headers = session.headers if self._headers is None else self._headers.raw
+        cookies: bytes | None = b""
+        if self._cookies is not None:
+            jar = self._cookies.jar
+            cookies = jar.header(session.domains, tls=session.tls) if isinstance(jar, Jar) else None
+        # To compare them takes a fifth of the time that it takes to write them.
+        if (headers, cookies) != self._written:
+            self._written = headers, cookies
+            self._head = None if cookies is None else session.head_of(headers, cookies)
+        return self._head
 
     def _client(self) -> httpx.AsyncClient:
         """Give httpx's client for this journey, which has what the journey sets."""
         if self._full is None:
-            import httpx
-
             session = self._session
-            self._full = httpx.AsyncClient(
+            self._full = HttpxClient(
                 transport=self.transport,
                 base_url=session.base_url,
-                headers={name: value for name, value in session.headers.values() if name.lower() != "host"},
+                cookies=self.cookies.jar,  # a jar is not copied
                 follow_redirects=session.follow_redirects,
                 trust_env=False,
                 timeout=httpx.Timeout(None),  # that of the journey
             )
+            self._full.headers = self.headers
         return self._full
-
-
-def _with(own: Headers, headers: Any) -> Headers | None:
-    """Add the headers of a request to those of all; None where httpx has to."""
-    if not isinstance(headers, dict):
-        return None
-    found = dict(own)
-    for name, value in headers.items():
-        if not (value.__class__ is name.__class__ is str and _NAME.fullmatch(name) and _VALUE.fullmatch(value)):
-            return None
-        found[name.lower()] = (name, value)
-    return None if found.keys() & _OF_BODY else found
 
 
 def _body(json: Any, content: Any) -> bytes | None:
@@ -339,4 +334,4 @@ def _body(json: Any, content: Any) -> bytes | None:
         return str(content).encode() if content.__class__ is str else None
     if content is not None:
         return None
-    return json_module.dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _as_json(json).encode()

@@ -212,7 +212,7 @@ class Connection:
     _interim: bool
     _head_read: bool
     _searched: int
-    # All bytes of the response, where it is to be checked.
+    # All bytes of a response in several pieces, where they are needed.
     _raw: bytearray
 
     def __init__(self, endpoint: Endpoint, owner: ConnectionOwner) -> None:
@@ -419,8 +419,8 @@ class Connection:
         if data == kind.response and fresh:
             self._owner.on_response(self, kind.status, self._unsent is None, data)
             return
-        if kind.keeps:
-            self._raw = self._raw + data if self._begun else bytearray(data)
+        if kind.keeps and self._begun:
+            self._raw += data
         try:
             self._feed(data)
         except (HttpParserError, HttpParserUpgrade):
@@ -467,6 +467,8 @@ class Connection:
             self.first_byte = clock()
             self._begun, self._head_read, self._searched = True, False, 0
             self._partial = bytearray(data)
+            if self.kind.keeps:
+                self._raw = bytearray(data)
         elif not self._head_read:
             self._partial += data
         partial = self._partial
@@ -484,19 +486,21 @@ class Connection:
     def _complete(self, data: bytes) -> None:
         status: int | str = self._status
         self._status = 0
+        if self.kind.keeps:
+            whole = bytes(self._raw) if self._begun else data
+            if self.kind.check is not None and self._fails_check(self.kind.check, int(status), whole):
+                status, data = "check", whole
+            elif self.kind.whole:
+                data = whole
         self._begun = False
-        if self.kind.check is not None and self._fails_check(self.kind.check, int(status)):
-            status, data = "check", bytes(self._raw)
-        elif self.kind.whole:
-            data = bytes(self._raw)
         # After an early response the rest of the request is unsent: the connection cannot be reused.
         self._owner.on_response(self, status, self._reusable and self._unsent is None, data)
 
-    def _fails_check(self, check: Check, status: int) -> bool:
+    def _fails_check(self, check: Check, status: int, response: bytes) -> bool:
         """Whether the response fails its check, and note why; one whose status is wrong is not checked."""
         if not is_expected(str(status), self.kind.expect):
             return False
-        why = check.failure(status, *read_whole(bytes(self._raw), is_head=self.kind.is_head))
+        why = check.failure(status, *read_whole(response, is_head=self.kind.is_head))
         if why:
             self.failed_check = f"{why}; its status is {status}"
         return bool(why)

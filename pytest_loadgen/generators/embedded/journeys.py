@@ -21,7 +21,6 @@ from pytest_loadgen.clock import wall
 from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.figures.histogram import MASKS
 from pytest_loadgen.generators.cgroup import throttled
-from pytest_loadgen.generators.embedded import transport  # noqa: F401  # httpx takes long to import: not in a load
 from pytest_loadgen.generators.embedded.client import Client
 from pytest_loadgen.generators.embedded.engine import Counts
 from pytest_loadgen.generators.embedded.http1 import Connection, read_whole, text_of
@@ -312,25 +311,25 @@ class JourneyEngine:
             self._explain(exchange, outcome, data)
         if trip.due < self._start:
             return
-        counts = self._named(exchange.request.name)
-        self._count(counts, now - exchange.request.due, outcome)
+        counts = self._named(exchange.kind.name)
+        elapsed = now - exchange.due
+        self._count(counts, elapsed, outcome)
         if connection is None:
             return
         counts.received += connection.received
         self._total.received += connection.received
-        if isinstance(outcome, int) and now - exchange.request.due <= self._timeout:
-            elapsed = now - connection.sent
-            counts.service_time[elapsed & MASKS[elapsed.bit_length()]] += 1
+        if outcome.__class__ is int and elapsed <= self._timeout:
+            service_time = now - connection.sent
+            counts.service_time[service_time & MASKS[service_time.bit_length()]] += 1
             if connection.first_byte:
-                elapsed = now - exchange.request.due
                 counts.answered[elapsed & MASKS[elapsed.bit_length()]] += 1
-                elapsed = connection.first_byte - exchange.request.due
+                elapsed = connection.first_byte - exchange.due
                 counts.first_byte[elapsed & MASKS[elapsed.bit_length()]] += 1
 
     def _count(self, counts: Counts, elapsed: int, outcome: int | str) -> None:
         if elapsed > self._timeout:
             outcome = "timeout"
-        elif outcome == OK or str(outcome)[:1].isdigit():
+        elif outcome.__class__ is int or outcome == OK or str(outcome).isdigit():
             elapsed = max(0, elapsed)
             counts.latency[elapsed & MASKS[elapsed.bit_length()]] += 1
         counts.outcomes[outcome] = counts.outcomes.get(outcome, 0) + 1
@@ -356,11 +355,11 @@ class JourneyEngine:
         if str(outcome) in self._reasons or (isinstance(outcome, str) and not data):
             return
         if isinstance(outcome, str):
-            evidence = Evidence(exchange.request.name, data.decode(errors="replace"), None)
+            evidence = Evidence(exchange.kind.name, data.decode(errors="replace"), None)
         else:
-            secrets = message_secrets(exchange.request.message)
-            body, is_cut = text_of(*read_whole(data, is_head=exchange.request.kind.is_head))
-            evidence = Evidence(exchange.request.name, "", redact(body, secrets, is_cut=is_cut), is_cut)
+            secrets = message_secrets(exchange.message)
+            body, is_cut = text_of(*read_whole(data, is_head=exchange.kind.is_head))
+            evidence = Evidence(exchange.kind.name, "", redact(body, secrets, is_cut=is_cut), is_cut)
         self._reasons[str(outcome)] = [evidence]
 
     def _tell(self, outcome: str, error: BaseException) -> None:

@@ -33,23 +33,16 @@ class RequestFailed(Exception):  # noqa: N818  # an outcome, not an error of the
         self.kind, self.reason = kind, reason
 
 
-class Sent(NamedTuple):
-    """A request: what it is counted as, when it was due, and what is sent."""
-
-    name: str
-    due: int
-    kind: Kind
-    message: bytes
-
-
 class Exchange:
-    """A request on its way."""
+    """A request on its way, and what it is counted as; one that belongs to no journey is not counted."""
 
-    __slots__ = ("connection", "future", "request", "trip")
+    __slots__ = ("connection", "due", "future", "kind", "message", "trip")
 
-    def __init__(self, trip: Trip | None, request: Sent, future: asyncio.Future[Reply]) -> None:
-        """Begin it; one that belongs to no journey is not counted."""
-        self.trip, self.request, self.future = trip, request, future
+    future: asyncio.Future[Reply]
+
+    def __init__(self, trip: Trip | None, due: int, kind: Kind, message: bytes) -> None:
+        """Take when it is due, in ns, and what is sent."""
+        self.trip, self.due, self.kind, self.message = trip, due, kind, message
         self.connection: PooledConnection | None = None
 
 
@@ -108,9 +101,9 @@ class Pool:
         self._services.append(found := Service(endpoint))
         return found
 
-    async def send(self, service: Service, trip: Trip | None, request: Sent, seconds: float | None = None) -> Reply:
+    async def send(self, service: Service, exchange: Exchange, seconds: float | None = None) -> Reply:
         """Send a request, and wait for its response, for as long as is given. Raises RequestFailed."""
-        exchange = Exchange(trip, request, self._loop.create_future())
+        exchange.future = self._loop.create_future()
         if service.free:
             self._use(service.free.popleft(), exchange)
         elif len(self._open) < self._limit:
@@ -125,7 +118,7 @@ class Pool:
             raise RequestFailed("timeout", "") from None
         except asyncio.CancelledError:
             # Without a request that takes too long, it is no failure.
-            self._abandon(service, exchange, timed_out=trip is not None and trip.expired)
+            self._abandon(service, exchange, timed_out=bool(exchange.trip and exchange.trip.expired))
             raise
 
     def close(self) -> None:
@@ -148,15 +141,15 @@ class Pool:
         self._open.add(connection)
         connection.exchange = exchange
         exchange.connection = connection
-        connection.due, connection.sent = exchange.request.due, clock()
-        connection.take(exchange.request.kind, exchange.request.message)
+        connection.due, connection.sent = exchange.due, clock()
+        connection.take(exchange.kind, exchange.message)
         connection.open()
 
     def _use(self, connection: PooledConnection, exchange: Exchange) -> None:
         connection.exchange = exchange
         exchange.connection = connection
-        connection.due = exchange.request.due
-        connection.take(exchange.request.kind, exchange.request.message)
+        connection.due = exchange.due
+        connection.take(exchange.kind, exchange.message)
         connection.sent = clock()
         connection.send()
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_loadgen.errors import ServiceError
+from pytest_loadgen.generators.embedded.head import Head
 from pytest_loadgen.generators.embedded.http1 import Endpoint, Kind
 from pytest_loadgen.generators.embedded.pool import Pool, Service
 from pytest_loadgen.traffic.hosts import check_allowed
@@ -19,9 +22,6 @@ if TYPE_CHECKING:
 
     from pytest_loadgen.traffic.plan import Plan
 
-Headers = dict[str, tuple[str, str]]
-"""Headers by their names in small letters: the name as it is sent, and the value."""
-
 NAME = "load_name"
 """The extension of a request (see httpx) that says what it is counted as."""
 
@@ -30,8 +30,15 @@ METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 _PLAIN = re.compile(r"/(?!/)(?:[\w\-~!$&'()*+,;=:@?]|/(?![/.])|(?<!/)\.|%[0-9A-Fa-f]{2})*", re.ASCII)
 # A part of a path that is taken for the number, the UUID or the hash of something.
 _IDENTIFIER = re.compile(r"\d+|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?=.*\d)[0-9a-fA-F]{16,}")
-# How many addresses are remembered with their names.
-_REMEMBERED = 10_000
+# How many addresses are remembered with their request lines, and how many names with what their requests share.
+_ADDRESSES, _NAMES = 10_000, 1000
+
+
+class Begin(NamedTuple):
+    """How requests of a method to an address begin: their first line, and what they have in common."""
+
+    line: bytes
+    kind: Kind
 
 
 class Session:
@@ -45,10 +52,16 @@ class Session:
         self.follow_redirects = journey.follow_redirects
         self._allowed_hosts = journey.allowed_hosts
         self.base: Target | None = None if target.scheme == NO_SERVICE else target
-        self.kinds = {method: Kind(method, name=method, whole=True) for method in METHODS}
         self._services: dict[tuple[str, str, int], Service] = {}
-        self._names: dict[tuple[str, str], str] = {}
-        self.headers: Headers = {}
+        # An address costs much more to check and to name than to look up, and so does a kind of requests.
+        self.begin = lru_cache(_ADDRESSES)(self._begin)
+        self.kind = lru_cache(_NAMES)(_kind)
+        self.headers: list[tuple[bytes, bytes]] = []
+        """Those of all requests, but for a Host that is that of their address."""
+        self._host = b""
+        self.head: Head | None = None
+        """How these are sent to the base URL; None where httpx has to write them."""
+        self.tls = False
         self.prefix = ""
         self.base_url = ""
         """What relative addresses are relative to, as httpx writes it; empty if there is nothing."""
@@ -57,13 +70,13 @@ class Session:
             host = "localhost" if target.unix else target.host.strip("[]")
             # Python's jar writes a name without a dot with one (http.cookiejar.eff_request_host).
             self.domains = frozenset({host, f"{host}.local"})
-            self.headers = {
-                name.decode().lower(): (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in target.headers
-            }
             self.prefix = target.path.decode().partition("?")[0].rstrip("/")
             scheme = target.scheme.removesuffix("+unix")
             self.base_url = f"{scheme}://localhost{self.prefix}" if target.unix else f"{target.origin}{self.prefix}"
+            self._host = self.base_url.split("/")[2].encode()
+            self.headers = [pair for pair in target.headers if pair != (b"Host", self._host)]
+            self.head = self.head_of(self.headers, b"")
+            self.tls = target.tls
             self.service = self._services[self._key(target)] = pool.service(_endpoint(target))
 
     @staticmethod
@@ -90,31 +103,31 @@ class Session:
             self._services[scheme, host, port] = self.pool.service(endpoint)
         return self._services[scheme, host, port]
 
-    def is_plain(self, method: str, url: object) -> bool:
-        """Whether a request line can be written with an address as it is."""
-        return (
-            self.base is not None
-            and not self.follow_redirects
-            and method in METHODS
-            and url.__class__ is str
-            and _PLAIN.fullmatch(str(url)) is not None
-        )
+    def head_of(self, headers: Sequence[tuple[bytes, bytes]], cookies: bytes) -> Head | None:
+        """Write the headers and cookies of requests to the base URL; None where httpx has to."""
+        names = {name.lower() for name, _ in headers}
+        if cookies and b"cookie" in names:
+            return None
+        host = [] if b"host" in names else [(b"Host", self._host)]
+        return Head.of([*host, *headers, *([(b"Cookie", cookies)] if cookies else [])])
 
-    def kind(self, method: str) -> Kind:
-        """Give what requests of a method have in common."""
-        if method not in self.kinds:
-            self.kinds[method] = Kind(method, name=method, whole=True)
-        return self.kinds[method]
+    def _begin(self, method: str, url: object) -> Begin | None:
+        """Write the request line with an address as it is; None where httpx has to."""
+        if self.base is None or self.follow_redirects or method not in METHODS or url.__class__ is not str:
+            return None
+        if not _PLAIN.fullmatch(path := str(url)):
+            return None
+        return Begin(f"{method} {self.prefix}{path} HTTP/1.1\r\n".encode(), self.kind(method, name_of(method, path)))
 
-    def name(self, method: str, path: str) -> str:
-        """Name a request by its method and path, with a {} for each identifier."""
-        if found := self._names.get((method, path)):
-            return found
-        parts = path.partition("?")[0].partition("#")[0].split("/")
-        name = f"{method} {'/'.join('{}' if _IDENTIFIER.fullmatch(part) else part for part in parts) or '/'}"
-        if len(self._names) < _REMEMBERED:
-            self._names[method, path] = name
-        return name
+
+def name_of(method: str, path: str) -> str:
+    """Name a request by its method and path, with a {} for each identifier."""
+    parts = path.partition("?")[0].partition("#")[0].split("/")
+    return f"{method} {'/'.join('{}' if _IDENTIFIER.fullmatch(part) else part for part in parts) or '/'}"
+
+
+def _kind(method: str, name: str) -> Kind:
+    return Kind(method, name=name, whole=True)
 
 
 def _endpoint(target: Target) -> Endpoint:

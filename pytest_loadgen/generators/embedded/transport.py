@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from pytest_loadgen.generators.embedded.head import OF_BODY, WITH_LENGTH, Head
 from pytest_loadgen.generators.embedded.http1 import read_whole
-from pytest_loadgen.generators.embedded.pool import Reply, RequestFailed, Sent
-from pytest_loadgen.generators.embedded.session import NAME, Session
+from pytest_loadgen.generators.embedded.pool import Exchange, Reply, RequestFailed
+from pytest_loadgen.generators.embedded.session import NAME, Session, name_of
 
 if TYPE_CHECKING:
     from pytest_loadgen.traffic.journey import Trip
@@ -21,8 +22,6 @@ _FAILURES: dict[str, type[httpx.TransportError]] = {
     "protocol": httpx.RemoteProtocolError,
     "reset": httpx.ReadError,
 }
-# The length is that of the body, which is sent as a whole.
-_OF_BODY = frozenset({b"transfer-encoding", b"content-length"})
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -37,15 +36,21 @@ class Transport(httpx.AsyncBaseTransport):
         session = self._session
         service = session.service_of(request.url)
         message = _message(request, await request.aread())
-        name = request.extensions.get(NAME) or session.name(request.method, request.url.path)
-        sent = Sent(name, self._due(), session.kind(request.method), message)
+        name = request.extensions.get(NAME) or name_of(request.method, request.url.path)
+        exchange = Exchange(self._trip, self._due(), session.kind(request.method, name), message)
         limit = (request.extensions.get("timeout") or {}).get("read")
         try:
-            reply = await session.pool.send(service, self._trip, sent, limit)
+            reply = await session.pool.send(service, exchange, limit)
         except RequestFailed as failed:
             raise raised(failed, request) from None
         headers, body = read_whole(reply.raw, is_head=request.method == "HEAD")
         return httpx.Response(reply.status, headers=_shown(headers), stream=httpx.ByteStream(body), request=request)
+
+
+class HttpxClient(httpx.AsyncClient):
+    """httpx's client, with headers that are those of the journey, and no copy of them."""
+
+    headers: httpx.Headers = httpx.Headers()  # type: ignore[override]  # where httpx has a property that copies
 
 
 def response(method: str, url: str, reply: Reply, headers: list[tuple[bytes, bytes]], body: bytes) -> httpx.Response:
@@ -70,10 +75,10 @@ def _shown(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 def _message(request: httpx.Request, body: bytes) -> bytes:
     """Write a request of httpx's for HTTP/1.1."""
-    lines = [request.method.encode() + b" " + request.url.raw_path + b" HTTP/1.1"]
-    lines += [name + b": " + value for name, value in request.headers.raw if name.lower() not in _OF_BODY]
-    if body or request.method in {"POST", "PUT", "PATCH"}:
-        lines.append(b"Content-Length: %d" % len(body))
-    if any(b"\n" in line or b"\r" in line for line in lines):
-        raise httpx.LocalProtocolError("a header has a line break", request=request)
-    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+    head = Head.of(pair for pair in request.headers.raw if pair[0].lower() not in OF_BODY)
+    if head is None:
+        raise httpx.LocalProtocolError("a header has a character that HTTP forbids", request=request)
+    line = b"%b %b HTTP/1.1\r\n%b" % (request.method.encode(), request.url.raw_path, head.text)
+    if body or request.method in WITH_LENGTH:
+        line += b"Content-Length: %d\r\n" % len(body)
+    return line + b"\r\n" + body
