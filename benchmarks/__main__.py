@@ -5,7 +5,10 @@ from importlib import import_module
 
 from benchmarks import machine
 
-NAMES = ("throughput", "open_loop", "truth", "memory", "startup", "gate", "comparing", "engines", "scale", "traffic")
+NAMES = (
+    *("throughput", "open_loop", "truth", "memory", "startup", "gate", "comparing", "engines", "scale", "traffic"),
+    "journeys",
+)
 
 
 def main() -> None:

@@ -36,7 +36,11 @@ http {{
         listen 127.0.0.1:{https} ssl;
         ssl_certificate {folder}/cert.pem;
         ssl_certificate_key {folder}/cert.pem;
-        location / {{ return 200 "hello world\\n"; }}
+        default_type application/json;
+        location / {{ default_type text/plain; return 200 "hello world\\n"; }}
+        location = /login {{ return 200 '{{"user": 1, "token": "2f1b7c9e04d84f6a"}}'; }}
+        location /items {{ return 200 '{{"items": [{{"id": 1, "name": "tea", "price": 3.5}}, {{"id": 2}}]}}'; }}
+        location = /cart {{ return 200 '{{"cart": [{{"id": 1, "count": 2}}], "total": 7.0}}'; }}
     }}
 }}
 """
