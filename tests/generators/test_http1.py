@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_loadgen.generators.embedded import http1
-from pytest_loadgen.generators.embedded.http1 import IDLE, Connection, Endpoint
+from pytest_loadgen.generators.embedded.http1 import IDLE, Connection, Endpoint, read_whole
 from pytest_loadgen.generators.embedded.readiness import Poller
 from pytest_loadgen.traffic.check import Check
 from pytest_loadgen.traffic.mix import NamedRequest
@@ -171,3 +171,15 @@ def test_the_outcome_is_that_of_parsing(seed: int, monkeypatch: pytest.MonkeyPat
         client = Client()
         found.append([client.read([piece], is_head=is_head) for piece, is_head in reads])
     assert found[0] == found[1]
+
+
+def test_of_two_responses_the_first_is_read() -> None:
+    """Not what follows it, nor an interim response before it."""
+    first = b"HTTP/1.1 200 OK\r\nX: 1\r\nContent-Length: 3\r\n\r\none"
+    whole = (
+        b"HTTP/1.1 103 Early Hints\r\nX: 0\r\n\r\n" + first + b"HTTP/1.1 500 No\r\nX: 2\r\nContent-Length: 3\r\n\r\ntwo"
+    )
+    headers, body = read_whole(whole, is_head=False)
+    assert (b"X", b"1") in headers
+    assert (b"X", b"0") not in headers
+    assert body == b"one"

@@ -614,30 +614,42 @@ class Connection:
 
 
 class _Collector:
-    """Parser callbacks that keep headers and body of the final response."""
+    """Parser callbacks that keep headers and body of the first final response."""
 
     def __init__(self) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
         self.body = b""
+        self.parser: Any = None
+        self._is_whole = False
 
     def on_message_begin(self) -> None:
-        self.headers, self.body = [], b""
+        if not self._is_whole:
+            self.headers, self.body = [], b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
+        if not self._is_whole:
+            self.headers.append((name, value))
 
     def on_body(self, body: bytes) -> None:
-        self.body += body
+        if not self._is_whole:
+            self.body += body
+
+    def on_message_complete(self) -> None:
+        # An interim response (1xx) is not the one.
+        self._is_whole = self._is_whole or self.parser.get_status_code() >= 200
 
 
 def read_whole(response: bytes, *, is_head: bool) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Give the headers and the body of a response; of one that the fast parser refuses, what follows its head."""
     collected = _Collector()
+    collected.parser = HttpResponseParser(collected)
     try:
-        HttpResponseParser(collected).feed_data(response)
+        collected.parser.feed_data(response)
     except (HttpParserError, HttpParserUpgrade):
         if not collected.body and not is_head:
             collected.body = HEAD_END.split(response, maxsplit=1)[-1]
+    # They refer to each other, and garbage collection may be off.
+    collected.parser = None
     return collected.headers, collected.body
 
 
