@@ -42,6 +42,8 @@ _FAILURE_PAUSE = 0.01
 _BEAT = _SECOND // 100
 # How often another thread looks whether it does, in seconds.
 _WATCH = 0.01
+# A line that takes this long is told, in ns: shorter ones may only have waited for the CPU.
+_BLOCKED = 3 * _BEAT
 # A beat that comes this much too late, beyond the CPU time that the process used, finds that it did not run, in ns.
 _STALL = _SECOND // 20
 # How long setup= and teardown= may take, in seconds.
@@ -433,7 +435,7 @@ class JourneyEngine:
                 at = 0, 0
             elif at != (id(frame), frame.f_lineno):
                 at, since = (id(frame), frame.f_lineno), before
-            if frame is not None and at[0] and now - since > self._blocked[0]:
+            if frame is not None and at[0] and now - since > max(_BLOCKED, self._blocked[0]):
                 self._blocked = now - since, _written(frame, frame.f_lineno)
             before, busy, asleep = now, used, slept
 
