@@ -34,7 +34,7 @@ def wall() -> float:
 
 
 def slept() -> float:
-    """Return how long this machine has slept since it was started, in seconds; 0 where the system does not say."""
+    """Return how long this machine has slept since it was started, in seconds; 0 if the system does not report it."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return 0.0 if boot is None else _Real.clock(boot) - monotonic()
 

@@ -16,7 +16,7 @@ def tally(outcomes: Mapping[str, int]) -> str:
 
 
 def listed(texts: Sequence[str]) -> str:
-    """Write the first few of a list: ``a, b, c, d, e and 3 more``."""
+    """Write the first few items of a list: ``a, b, c, d, e and 3 more``."""
     more = f" and {len(texts) - _MOST_LISTED:,} more" if len(texts) > _MOST_LISTED else ""
     return f"{', '.join(texts[:_MOST_LISTED])}{more}"
 

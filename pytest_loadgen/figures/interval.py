@@ -138,7 +138,7 @@ class Interval:
     first_byte: Histogram = field(default_factory=Histogram, metadata=LATENCIES)
     """From when a request was due to the first byte of its response; empty where the generator does not measure it."""
     names: Mapping[str, NamedFigures] = field(default_factory=dict, metadata=NAMES)
-    """The figures of a mix by the names of its requests; empty where all are the same, or counted together."""
+    """The figures by name of a mix or a journey; empty if all requests are the same, or counted together."""
 
     reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What was wrong, by kind of failure, where the generator knows more: of one request each, not a figure."""
@@ -156,7 +156,7 @@ class Interval:
         """Count the requests that failed or got a status that is not expected of them."""
         rest = Counter(self.outcomes)
         found = 0
-        # The steps of a journey are parts of it, not of the whole.
+        # Outcomes of steps are not outcomes of journeys.
         for name, figures in () if plan.journey else self.names.items():
             rest.subtract(figures.outcomes)
             found += sum(count for outcome, count in figures.outcomes.items() if not plan.expects(outcome, name))

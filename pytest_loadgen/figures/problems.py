@@ -23,17 +23,17 @@ _SATURATED = 0.95
 _THROTTLED = 0.05
 # A generator counts as stalled if it did not run for this share of the load, or for this many seconds in all.
 _STALLED, _LONG_STALL = 0.01, 0.5
-# If the generator itself took this share of the timeout, a timeout may be its own fault and not the service's.
+# If the generator itself took this share of the timeout, it may have caused the timeout.
 _MUCH_OF_TIMEOUT = 0.25
 _IDLE = 0.5
 _LIMIT = "the generator was the limit"
-# Repeating an identical request with one of these methods may be refused. If all but this share, or one, have 4xx
-# responses, the result says so; these statuses have other causes and do not count.
+# A service may refuse an identical request with one of these methods when it is repeated. The result says so if all
+# responses but this share, or but one, have a status of 4xx. The statuses below have other causes and do not count.
 _CHANGES = frozenset({"POST", "PUT", "PATCH"})
 _FIRST_FEW = 0.05
 _NOT_REPEATED = frozenset({"408", "429"})
 _MORE_WORKERS = "Use more workers (--load-workers)"
-_OWN_PROCESS = "Let the journeys run in a process of their own (without process=False)"
+_OWN_PROCESS = "Use a separate process for the journeys (without process=False)"
 _RAN_OUT = {
     "filehandles": "Raise the limit (ulimit -n), or use fewer connections.",
     "ports": "Use fewer connections, or a service that keeps them open.",
@@ -101,12 +101,12 @@ def find_problems(result: Result) -> Iterator[Problem]:
     shared = plan.journey is not None and not plan.journey.separate
     remedy = _OWN_PROCESS if shared else _MORE_WORKERS
     if (blocked := total.reasons.get("lag")) and total.lag.over(LATE) > 1 and total.lag.percentile(99) > LATE:
-        code = "its code, or the rest of the test process," if shared else "its code"
-        or_else = "let it run in a process of its own (without process=False)" if shared else "use more workers"
+        code = "their code, or other code in the test process," if shared else "their code"
+        or_else = "a separate process (without process=False)" if shared else "more workers"
         yield Problem(
-            "the journey blocked its event loop",
-            f"the journey itself was late: {code} kept the event loop from running, longest {blocked}. "
-            f"Await what takes long (await asyncio.to_thread(…) for what cannot be awaited), or {or_else}.",
+            "the journeys blocked their event loop",
+            f"the journeys were late: {code} blocked the event loop, longest at {blocked}. "
+            f"Use async libraries, await asyncio.to_thread(…), or {or_else}.",
         )
     elif total.stalled > max(LATE, min(_LONG_STALL, _STALLED * total.seconds)):
         stalled = Duration(total.stalled)

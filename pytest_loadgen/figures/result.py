@@ -66,11 +66,11 @@ class Result:
     def __getitem__(self, name: str) -> Self:
         """Give the result of the requests of one name.
 
-        Raises KeyError where the load has no such request, or its generator counts the requests of all names together.
+        Raises KeyError if the load has no such request or step, or if its generator counts all requests together.
         """
         plan = self.plan.only(name)
         if self.plan.journey and name == self.plan.journey.name:
-            # All of it, without its steps.
+            # Whole journeys, without the steps.
             return replace(self, intervals=tuple(replace(each, names={}) for each in self.intervals))
         if self.plan.journey and name not in self.names:
             raise KeyError(f"no step {name!r}: {did_you_mean(name, [self.plan.name, *self.names])}")
@@ -85,9 +85,9 @@ class Result:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the requests of a mix, or of the steps of a journey.
+        """The names of the requests of a mix, or of the requests and steps of a journey.
 
-        Empty where all are the same, or were counted together.
+        Empty if all requests are the same, or were counted together.
         """
         if self.plan.journey and not self.plan.step:
             return tuple(dict.fromkeys(name for each in self.intervals for name in each.names))

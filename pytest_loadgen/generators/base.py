@@ -146,7 +146,7 @@ class Wrapper(LoadGenerator):
 # What it is that a generator cannot do, and the option that leaves it out.
 _INSTEAD = {
     "mix": "send several requests in one load: use one request",
-    "names": "tell the requests of a mix apart: use objectives and an expect= for all of them",
+    "names": "tell the requests of a mix apart: use the same objectives and expect= for all of them",
     "rate": "keep a rate: use rate='max'",
     "max": "send as fast as the service responds (rate='max'): set a rate",
     "poisson": "send at random moments (arrivals='poisson'): use arrivals='constant'",

@@ -222,7 +222,7 @@ def write_interval(interval: Interval) -> pb.Interval:
 
 
 def read_interval(message: pb.Interval, secrets: Iterable[str] = ()) -> Interval:
-    """Convert an untrusted message; reasons lose secrets and control characters. Raises ValueError if it is invalid."""
+    """Convert an untrusted message, without secrets and control characters. Raises ValueError if it is invalid."""
     figures = {name: _read_figure(getattr(message, name)) for name in FIGURES}
     reasons = {kind: _read_reason(text, secrets, figures["names"]) for kind, text in message.reasons.items()}
     interval = Interval(message.start, message.seconds, **figures, reasons=reasons)
@@ -384,7 +384,7 @@ def _read_figure(figure: Any) -> Any:
 
 
 def _read_reason(text: str, secrets: Iterable[str], names: Iterable[str]) -> str:
-    """Leave out what may not be shown, but not the name of the request at the end."""
+    """Remove what must not be shown, but not the name of the request at the end."""
     end = next((end for name in names if text.endswith(end := f" ({name})")), "")
     said = text.removesuffix(end)
     return printable(redact(said[:_MAX_REASON], secrets, is_cut=len(said) > _MAX_REASON) + end)

@@ -169,7 +169,7 @@ local threads = {}
 function setup(thread)
    -- The program asks the first thread for one more request, to validate it.
    thread:set("sent", #threads == 0 and -1 or 0)
-   -- Each thread keeps the weights by itself; two do not send the same at the same time.
+   -- Each thread follows the weights; the offset keeps two from sending the same request at the same time.
    thread:set("offset", math.floor(#threads * length / 2))
    threads[#threads + 1] = thread
 end

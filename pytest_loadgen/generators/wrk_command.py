@@ -20,7 +20,7 @@ from pytest_loadgen.traffic.target import Target
 _HOOK = "wrk.lua"
 # File handles that the program needs besides those of its connections.
 _OTHER_FILES = 30
-# What TLS writes at once, and a new connection always has room for, in bytes.
+# The largest TLS record, in bytes; a new connection can always write as much at once.
 _TLS_RECORD = 16_384
 # Why neither can replace the other.
 _LIMITATIONS = {"wrk": "cannot keep a rate", "wrk2": "only sends at a set rate"}
@@ -99,14 +99,14 @@ class WrkCommand(Command, ABC):
         return [*common, *special, *self.args, url]
 
     def _check_mix(self, plan: Plan) -> None:
-        """Refuse a mix that cannot be sent as it should be. Raises PlanError."""
+        """Refuse a mix that cannot be sent correctly. Raises PlanError."""
         if (repeated := _period(plan)) > LONGEST_PERIOD:
             raise PlanError(
-                f"{self.name} supports weights that repeat within {LONGEST_PERIOD:,} requests, and these do after "
+                f"{self.name} supports weights that repeat within {LONGEST_PERIOD:,} requests, and these repeat after "
                 f"{repeated:,}: round them"
             )
-        # What TLS cannot write at once, the program asks the hook for again, which gives the next request: the service
-        # gets the beginning of one with the end of the other.
+        # If TLS cannot write a request at once, the program asks the hook again and gets the next request: the service
+        # receives the beginning of one with the end of the other.
         large = (each.name for each in plan.mix if len(_request(each.target)) > _TLS_RECORD)
         if plan.target.tls and (name := next(large, "")):
             raise PlanError(

@@ -250,7 +250,7 @@ class Judging:
         excused = any(other is not each for other, each in zip(others.intervals[first:], recent, strict=True))
         if excused or any(suspects(result)[first:]):
             return ""  # it may have been the generator that did not run, or ran out
-        # A journey may be on its way for long; its steps show that the service responds.
+        # A journey may take long; its steps show that the service responds.
         steps = [figures for each in recent for figures in each.names.values()]
         silent = not any(map(is_answer, count_outcomes([*recent, *steps])))
         if (

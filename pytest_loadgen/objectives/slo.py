@@ -89,7 +89,7 @@ class SLO:
     def check_name(self, plan: Plan) -> None:
         """Refuse an objective of requests that a load does not have. Raises PlanError."""
         if plan.journey:
-            return  # which steps it has, only the load shows
+            return  # only the load shows which steps it has
         names = [request.name for request in plan.mix]
         if self.name and self.name not in names:
             hint = (
@@ -106,7 +106,7 @@ class SLO:
         """Give the result of the requests that it is about. Raises PlanError where the load has none."""
         self.check_name(result.plan)
         if result.plan.journey and self.name not in (result.plan.journey.name, *result.names):
-            # The step was not made yet: there is nothing of it.
+            # No journey has made this step yet.
             empty = tuple(Interval(each.start, each.seconds) for each in result.intervals)
             return replace(result, plan=result.plan.only(self.name), intervals=empty) if self.name else result
         return result[self.name] if self.name else result

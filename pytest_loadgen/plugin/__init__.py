@@ -174,15 +174,15 @@ _ONE_THREAD = threading.Lock()
 
 
 def _base(item: pytest.Item) -> str | None:
-    """Give the base URL of the loads of a test; the command line comes first, whatever a fixture starts."""
+    """Return the base URL of the loads of a test; the command line overrides the fixture."""
     given: str | None = item.config.getoption("load_target")
     with _ONE_THREAD:  # pytest sets fixtures up for one thread at a time
-        # Whichever fixture loads: the test knows the nearest one of this name. pytest gives no other way to it.
+        # The nearest fixture of this name to the test, whichever fixture loads. pytest has no public way to get it.
         return given or item._request.getfixturevalue("load_target")  # type: ignore[attr-defined]
 
 
 def _base_in_advance(item: pytest.Item) -> None:
-    """Ask for the base URL before it is too late to set its fixture up."""
+    """Set up the fixture of the base URL while that is still possible."""
     with suppress(Exception):  # raised again where it is needed
         _base(item)
 
@@ -191,7 +191,7 @@ def _base_in_advance(item: pytest.Item) -> None:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
-    """Know for what a fixture loads; one that is finished later, or is a coroutine, has the base URL before."""
+    """Note what a fixture is set up for; if it uses `load`, set up the base URL before it."""
     session = request.config.stash[SESSION]
     with session.set_up_for(request.node):
         if FIXTURES.intersection(fixturedef.argnames):
@@ -201,7 +201,7 @@ def pytest_fixture_setup(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    """Refuse what no call can make possible; a coroutine has the base URL before its event loop runs."""
+    """Refuse wrong marks before the test; set up the base URL of a coroutine before its event loop runs."""
     yield
     if not uses_load(item):
         return
@@ -281,7 +281,7 @@ def _options(mark: pytest.Mark) -> Options:
 
 
 def _objectives(node: pytest.Item | pytest.Collector) -> list[str]:
-    """Give the objectives of the ini-file and of the marks, the outermost first. Raises LoadError."""
+    """Return the objectives of the ini file and of the marks, the outermost first. Raises LoadError."""
     marked = [text for mark in reversed(list(node.iter_markers("slo"))) for text in _texts(mark)]
     return [*node.config.getini("load_slo"), *marked]
 

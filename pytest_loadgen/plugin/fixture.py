@@ -73,10 +73,10 @@ class Load:
         objectives: Callable[[Node], Sequence[str]],
         base: Callable[[pytest.Item], URL | None],
     ) -> None:
-        """Load for the current test of the session, and for the class, the module and so on of a fixture.
+        """Load for the current test, or for the scope of the fixture that is being set up.
 
-        `ready` skips a test that is not to load; `marked` and `objectives` say what the marks do; `base` gives the
-        base URL of relative addresses.
+        `ready` skips a test that must not load; `marked` and `objectives` read the marks; `base` gives the base URL
+        of relative addresses.
         """
         self._settings = settings
         self._ready = ready
@@ -130,13 +130,13 @@ class Load:
     def run(
         self, traffic: Traffic = "", /, *others: object, **options: Any
     ) -> Coroutine[Any, Any, JudgedResult | CrossCheck]:
-        """Load as a call does, for a coroutine: ``await load.run("/")``. Its event loop goes on meanwhile.
+        """Load a service from a coroutine, while its event loop keeps running: ``await load.run("/")``.
 
-        The load runs in a thread. Cancelling the task that awaits it stops the load. Raises what a call raises.
+        Takes, returns and raises what a call does. The load runs in a thread; cancelling the task stops it.
         """
         __tracebackhide__ = True
         if not in_coroutine():
-            raise PlanError("load.run() is for coroutines of asyncio: elsewhere, call load(…)")
+            raise PlanError("load.run() works in asyncio coroutines only: elsewhere, call load(…)")
         not_awaited = self._settings.session.not_awaited
         call = partial(self._called, traffic, others, options, stop := Stop())
 

@@ -40,7 +40,7 @@ class Order:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The features that a generator needs: those of the plan, and figures by name for an objective of a name."""
+        """The features that a generator needs: those of the plan, and figures by name if an objective has a name."""
         return self.plan.needs | ({"names"} if self.plan.is_mix and self.gate.is_by_name else set())
 
     @classmethod
@@ -64,13 +64,13 @@ class Order:
 
 
 def _check_place(plan: Plan, arrangement: Arrangement) -> None:
-    """Refuse workers elsewhere for journeys that stay in this process. Raises PlanError."""
+    """Refuse worker processes for journeys that stay in this process. Raises PlanError."""
     if not (plan.journey and not plan.journey.separate) or arrangement.workers == 1:
         return
     workers = arrangement.workers if isinstance(arrangement.workers, int | str) else "[…]"
     raise PlanError(
-        f"{plan.name}: process=False keeps its journeys in one thread of the test process, and workers={workers!r} are "
-        "others: give workers=1, or leave process=False out"
+        f"{plan.name}: process=False runs its journeys in one thread of the test process, so workers={workers!r} "
+        "cannot run them: use workers=1, or leave process=False out"
     )
 
 
@@ -93,7 +93,7 @@ def check(layers: Iterable[Options], objectives: Sequence[str], registry: Regist
     layers = [_without_function(layer) for layer in layers]
     traffic: Traffic = "http://localhost"
     if any(layer.keys() & {*JOURNEY_OPTIONS, "users"} for layer in layers):
-        # How many journeys there are, the call may say.
+        # The call may set the number of journeys.
         traffic, layers = _any_journey, [*layers, {"rate": 1}]
     order = Order.of(traffic, lambda: "http://localhost", layers, objectives)
     if registry:

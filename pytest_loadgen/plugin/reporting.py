@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_loadgen.records.run import Run
 
 
-_AWAIT = "nothing was sent. Write 'await load.run(…)'"
+_NOT_AWAITED = "load.run() was not awaited, so nothing was sent: write 'await load.run(…)'"
 
 
 class Reporting:
@@ -42,7 +42,7 @@ class Reporting:
         report = yield
         if report.passed and report.when != "setup" and self._session.not_awaited:
             self._session.not_awaited.clear()
-            report.outcome, report.longrepr = "failed", f"{item.nodeid}: nobody awaited load.run(): {_AWAIT}"
+            report.outcome, report.longrepr = "failed", f"{item.nodeid}: {_NOT_AWAITED}"
         if report.passed and report.when == last_to_load(item) and self._is_unjudged(item):
             why = "was judged" if item.nodeid in self._session.loaded else "was run"
             said = f"has objectives, but no load {why}."
@@ -58,7 +58,7 @@ class Reporting:
 
     def _is_unjudged(self, item: pytest.Item) -> bool:
         """Whether a test that has passed has objectives, and none of its loads a verdict."""
-        # The marks of a module are those of the loads in its fixtures, too.
+        # A verdict on a load in a fixture of a module satisfies the marks of the module.
         chain = [node.nodeid for node in item.listchain()]
         judged = max((place for place, node in enumerate(chain) if node in self._session.judged), default=-1)
         marked = [chain.index(node.nodeid) for node, _ in item.iter_markers_with_node("slo")]

@@ -29,7 +29,7 @@ class Attempt:
     test: str
     runs: list[Run] = field(default_factory=list)
     lasting: list[Run] = field(default_factory=list)
-    """Those of fixtures of a wider scope, which another attempt finds set up."""
+    """Runs in fixtures of a wider scope, which are still set up in the next attempt."""
     remarks: list[str] = field(default_factory=list)
     outcomes: dict[str, str] = field(default_factory=dict)
     """The outcome of each phase: passed, failed or skipped, or another plugin's word for what it repeats."""
@@ -63,13 +63,13 @@ class Session:
         self._item: pytest.Item | None = None
         self._set_up: list[pytest.Item | pytest.Collector] = []
         self.not_awaited: set[object] = set()
-        """The calls of `load.run` of the current test that nobody has awaited."""
+        """The calls of `load.run` of the current test that are not awaited yet."""
         self._loads: Counter[str] = Counter()
         self.loaded: set[str] = set()
         """The tests whose current attempt called `load`."""
         self.judged: set[str] = set()
-        """The tests whose current attempt has a verdict; and the classes, modules and so on that a fixture of theirs
-        has loaded for, with a verdict."""
+        """The tests whose current attempt has a verdict, and the classes, modules and so on with a verdict on a load in
+        one of their fixtures."""
         self._remarks: list[str] = []
         self._attempts: list[Attempt] = []
         self._last: dict[tuple[str, str], Attempt] = {}
@@ -100,19 +100,19 @@ class Session:
 
     @property
     def item(self) -> pytest.Item:
-        """The current test, to which all loads belong, whichever fixture makes them."""
+        """The current test, to which all loads belong, including those in fixtures."""
         if self._item is None:
             raise LoadError("load() was called outside of a test")
         return self._item
 
     @property
     def node(self) -> pytest.Item | pytest.Collector:
-        """What a load is for: the test, or the class, the module and so on whose fixture is being set up."""
+        """What a load is for: the test, or the class, module and so on whose fixture is being set up."""
         return self._set_up[-1] if self._set_up else self.item
 
     @contextmanager
     def set_up_for(self, node: pytest.Item | pytest.Collector) -> Iterator[None]:
-        """Know what is being set up, and for what."""
+        """Note the node whose fixture is being set up."""
         self._set_up.append(node)
         try:
             yield
@@ -120,7 +120,7 @@ class Session:
             self._set_up.pop()
 
     def next_number(self) -> int:
-        """Count the loads of the current test, from 0."""
+        """Return the number of the next load of the current test, from 0."""
         self._loads[self.item.nodeid] += 1
         return self._loads[self.item.nodeid] - 1
 
@@ -227,10 +227,10 @@ _PROPERTIES = pytest.StashKey[list[tuple[str, object]]]()
 
 
 FIXTURES = frozenset({"load", "load_session"})
-"""The fixtures that load."""
+"""The names of the fixture that loads."""
 
 
 def uses_load(item: object) -> bool:
-    """Return whether a test has a fixture that loads, and not a parameter that is called so."""
+    """Return whether a test has the fixture that loads, and not a parameter of the same name."""
     parameters = getattr(getattr(item, "callspec", None), "params", ())
     return bool(FIXTURES.intersection(getattr(item, "fixturenames", ())).difference(parameters))

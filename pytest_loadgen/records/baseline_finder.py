@@ -80,14 +80,14 @@ def _traits(result: Result) -> dict[str, str]:
 
 
 def _requests(plan: Plan) -> dict[str, NamedRequest]:
-    """Give the requests of a mix by name; that of other loads may be called anything."""
+    """Return the requests of a mix by name; the name of a single request does not matter."""
     if plan.is_mix:
         return {request.name: request for request in plan.mix}
     return {"": plan.mix[0] if plan.mix else NamedRequest("", plan.target, expect=plan.expect)}
 
 
 def _changed_requests(then: Mapping[str, NamedRequest], now: Mapping[str, NamedRequest]) -> Iterator[str]:
-    """Say which requests are new or gone, and what changed in the others."""
+    """Describe which requests are new or gone, and what changed in the others."""
     for names, what in ((now.keys() - then.keys(), "new"), (then.keys() - now.keys(), "gone")):
         if names:
             yield f"{listed(sorted(names))} {'is' if len(names) == 1 else 'are'} {what}"
@@ -97,7 +97,7 @@ def _changed_requests(then: Mapping[str, NamedRequest], now: Mapping[str, NamedR
         traits = [("data", before.data or "none", after.data or "none"), ("expect", *map(_expected, (before, after)))]
         if name:
             traits.append(("request", before.target.name, after.target.name))
-        # Beside other requests, each has another share.
+        # With other requests in the mix, the same weight is another share.
         if then.keys() == now.keys():
             traits.append(("weight", str(before.weight), str(after.weight)))
         yield from (of + changed(trait, old, new) for trait, old, new in traits if old != new)

@@ -4,7 +4,7 @@ Times are in seconds, except ActualDuration, which is in nanoseconds. As in fort
 covers all calls. Calls without a response count as the timeout, as they do in the mean; a
 histogram of only the failed calls is not available.
 
-FirstByteHistogram and Names (of a mix, the figures of each request) are not fortio's; its readers skip them.
+FirstByteHistogram and Names (the figures of each request of a mix) are not part of fortio's format; readers skip them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _EMPTY: dict[str, Any] = {"Count": 0, "Min": 0, "Max": 0, "Sum": 0, "Avg": 0, "S
 
 
 def _figures(result: Result) -> dict[str, Any]:
-    """Give what is known of all requests, and of those of a name."""
+    """Return the figures of all requests, or of those of one name."""
     first_byte = {"FirstByteHistogram": _histogram(result.by_first_byte)} if result.total.first_byte else {}
     return {
         "ActualQPS": float(result.offered),

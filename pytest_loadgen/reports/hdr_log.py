@@ -22,7 +22,7 @@ _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compresse
 def document(record: Record) -> str:
     """Write the latencies of all intervals, tagged by test, request and generator; of a mix, also by name.
 
-    The time to the first byte is tagged as that.
+    The time to the first byte has tags of its own.
     """
     base = min((run.date for run in record.runs if run.date), default=record.date)
     tagged = [

@@ -109,7 +109,7 @@ class Section:
 
     @property
     def named(self) -> list[dict[str, str]]:
-        """The figures of a mix by name, and those of the baseline with the change from it."""
+        """The figures of a mix by name, with those of the baseline and the change from it."""
         return [{**cells, **self._compared(row.name), "name": row.name} for row, cells, _ in self.rows if row.name]
 
     def _compared(self, name: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pytest_loadgen.records.run import Run
 from pytest_loadgen.units import Duration
 from pytest_loadgen.wording import counted, listed, printable, tally
 
-# Statuses of redirects to another address; 304 is none.
+# Statuses of redirects to another address, so without 304.
 _ELSEWHERE = frozenset({"301", "302", "303", "307", "308", "3xx"})
 
 
@@ -145,8 +145,7 @@ def remarks(result: Result) -> list[str]:
     remarks += _redirects(result)
     if result.plan.journey and not result.plan.journey.separate:
         remarks.append(
-            "the journeys shared the interpreter with whatever else is in the test process (process=False): what that "
-            "does counts in their latency."
+            "the journeys ran in the test process (process=False): other code in that process adds to their latency."
         )
     remarks += explained(result)
     if queued := _queued(result):
@@ -173,7 +172,7 @@ def _failing(result: Result) -> str:
 def _redirects(result: Result) -> Iterator[str]:
     """Report requests that got nothing but redirects, which nobody expected."""
     if result.plan.journey:
-        return  # it sees them, and may follow them
+        return  # its function sees redirects, and may follow them
     for row in Row("", result).named or [Row("", result)]:
         kinds, plan = row.result.outcomes, row.result.plan
         if kinds and plan.expects_default and _ELSEWHERE.issuperset(kinds):

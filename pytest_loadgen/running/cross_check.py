@@ -33,7 +33,7 @@ class CrossCheck(dict[str, JudgedResult]):
 
     @property
     def disagreements(self) -> tuple[str, ...]:
-        """Where two of them differ by more than chance and what they add themselves, a sentence each; by name, too."""
+        """Sentences on where two generators differ by more than chance and their own latency, also by name."""
         return tuple(
             sentence
             for one, other in combinations(self.values(), 2)
@@ -90,7 +90,7 @@ def _disagreements(one: JudgedResult, other: JudgedResult, name: str) -> Iterato
     """Compare all requests, or those of a name."""
     of = f" of {name}" if name else ""
     if not one.requests or not other.requests:
-        # Of a name that comes seldom, one of them may have none.
+        # A rare name may be missing from one of them.
         if (one.requests or other.requests) and not name:
             yield f"{one.generator} made {one.requests:,} requests, {other.generator} made {other.requests:,}"
         return

@@ -1,4 +1,4 @@
-"""A load beside a running event loop: in a thread, for a coroutine that awaits it."""
+"""A load in a thread, for a coroutine that awaits it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 def in_coroutine() -> bool:
-    """Whether the caller is in a coroutine: then whatever else its event loop runs waits for it.
+    """Whether the caller is in a coroutine, so that a blocking call would block its event loop.
 
-    A running loop alone does not say so: that of Playwright's synchronous interface runs beside its caller.
+    A running loop alone does not show this: that of Playwright's synchronous API runs while its caller does.
     """
     try:
         return asyncio.current_task() is not None
@@ -25,17 +25,17 @@ def in_coroutine() -> bool:
 
 
 async def in_thread(call: Callable[[], T], stop: Stop) -> T:
-    """Make a blocking call in a thread, with the context of the caller; if that is cancelled, stop and wait for it."""
+    """Make a blocking call in a thread, in the caller's context; if the caller is cancelled, stop and wait for it."""
     with ThreadPoolExecutor(1, "pytest-loadgen") as pool:
         running = asyncio.get_running_loop().run_in_executor(pool, copy_context().run, call)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             stop.ask()
-            # What else the loop runs, the service perhaps, goes on meanwhile.
+            # Meanwhile the loop keeps running, perhaps with the service in it.
             await asyncio.wait([running])
             if not running.cancelled():
-                running.exception()  # or asyncio would say that nobody asked for it
+                running.exception()  # or asyncio would log that it was never retrieved
             raise
         finally:
             stop.ask()

@@ -54,7 +54,7 @@ def raise_failure(result: JudgedResult, *, strict: bool) -> None:
 
 
 def _check_steps(result: JudgedResult) -> None:
-    """Refuse objectives of steps that no journey made, which only the load shows. Raises PlanError."""
+    """Refuse objectives of steps that no journey made; only the load shows this. Raises PlanError."""
     known = [result.plan.name, *result.names]
     for verdict in result.verdicts:
         if (name := verdict.slo.name) and name not in known:
@@ -74,7 +74,7 @@ def _may_fail(result: JudgedResult) -> bool:
 
 
 def _name_may_fail(part: Result, result: JudgedResult, name: str) -> bool:
-    """Return whether a load may pass in which most requests of a name failed: as for all, but few say little."""
+    """Return whether a load may pass although most requests of a name failed: they may be too few to tell."""
     if not part.plan.expects_default:
         return False
     objectives = [verdict.slo for verdict in result.verdicts]

@@ -1,4 +1,4 @@
-"""A load that is stopped from another thread than that which waits for it."""
+"""Stops a load from another thread than the one that waits for it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pytest_loadgen.generators.base import Intervals
 
 
 class Stopped(BaseException):
-    """The load was stopped: as Ctrl-C, nothing is to handle it as a failure."""
+    """The load was stopped. Like KeyboardInterrupt, this is not a failure."""
 
 
 class Stop:
-    """Stops a load, when any thread asks for it."""
+    """Stops a load when any thread asks for it."""
 
     def __init__(self) -> None:
         """Stop nothing yet."""
@@ -21,18 +21,18 @@ class Stop:
         self._running: Intervals | None = None
 
     def ask(self) -> None:
-        """Stop the load, at the latest after its current interval where its generator can do no better."""
+        """Stop the load: at once if the generator can, else after its current interval."""
         self._asked = True
         self._close()
 
     def check(self) -> None:
-        """Raise Stopped if that was asked for."""
+        """Raise Stopped if a stop was asked for."""
         if self._asked:
             raise Stopped
 
     @contextmanager
     def closes(self, running: Intervals) -> Iterator[None]:
-        """Close these intervals when asked, or now if that was before."""
+        """Close these intervals when a stop is asked for, or at once if it was before."""
         self._running = running
         try:
             self.check()

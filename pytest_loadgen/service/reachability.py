@@ -25,8 +25,8 @@ def find(
 
     The name is resolved here, once: the load then goes to the address that was checked. Raises
     ServiceError after the timeout, in seconds, or before anything is sent to a host that is
-    neither loopback, nor private, nor allowed (a name, or a pattern such as ``*.test.example``). What `check` raises
-    between two attempts ends the wait.
+    neither loopback, nor private, nor allowed (a name, or a pattern such as ``*.test.example``). `check` is
+    called between attempts, and ends the wait if it raises.
     """
     deadline = clock.monotonic() + timeout
     while True:

@@ -64,7 +64,7 @@ class GeneratorTests:
     def plan(
         self, generator: LoadGenerator, service: Server, path: str = "/", traffic: Traffic = "", **options: Any
     ) -> Plan:
-        """Build a plan of a path, or of other traffic."""
+        """Build a plan for a path, or for other traffic."""
         rate = 50 if "rate" in generator.features else "max"
         chosen: Any = {"rate": rate, "duration": _SECONDS, "connections": 4, "timeout": 2, **options}
         plan = plan_of(traffic or service.url + path, chosen)
@@ -123,7 +123,7 @@ class GeneratorTests:
     def test_a_mix_is_sent_by_its_weights(self, generator: LoadGenerator, service: Server) -> None:
         """Each request of a mix is sent as often as its weight says, or the mix is refused.
 
-        Figures by name, where it has some, add up to those of the whole.
+        Figures by name, if the generator has them, add up to the total.
         """
         plan = self.plan(generator, service, traffic=[get(f"{service.url}/", weight=3), get(f"{service.url}/503")])
         if "mix" not in generator.features:
@@ -133,7 +133,7 @@ class GeneratorTests:
         result = self.run(generator, plan)
         sent = service.requests
         assert sent.total() > 40 * _SECONDS
-        # Those in flight at the end may be of any name.
+        # Requests in flight at the end may have any name.
         assert sent["/"] == pytest.approx(0.75 * sent.total(), abs=1 + plan.connections)
         assert bool(result.names) == ("names" in generator.features)
         if result.names:

@@ -15,7 +15,7 @@ _LOCK = threading.RLock()
 
 
 def dumps(function: Callable[..., Any], what: str, where: str) -> bytes:
-    """Pickle a function by value, with what it refers to in its module. Raises PlanError where that cannot be."""
+    """Pickle a function by value, with what it uses of its module. Raises PlanError if that is impossible."""
     try:
         return _pickled(function, [function])
     except PlanError:
@@ -23,12 +23,12 @@ def dumps(function: Callable[..., Any], what: str, where: str) -> bytes:
     except Exception as error:
         raise PlanError(
             f"{what}={getattr(function, '__name__', function)!r} cannot be sent to {where} "
-            f"({type(error).__name__}: {error}): let it refer to plain values only"
+            f"({type(error).__name__}: {error}): use only plain values in it"
         ) from None
 
 
 def dumps_all(functions: Sequence[Callable[..., Any] | None], where: str) -> bytes:
-    """Pickle functions by value, together: what they share, they share where they arrive.
+    """Pickle functions by value, together, so that they still share variables in the other process.
 
     Raises PlanError that names what cannot be sent.
     """
@@ -41,7 +41,7 @@ def dumps_all(functions: Sequence[Callable[..., Any] | None], where: str) -> byt
         culprit = next(filter(None, (_culprit(function, set()) for function in given)), "")
         raise PlanError(
             f"{culprit or getattr(given[0], '__name__', given[0])} cannot be sent to {where} "
-            f"({type(error).__name__}: {error}): make it in 'async def setup(client)' and pass that as setup=, "
+            f"({type(error).__name__}: {error}): create it in 'async def setup(client)' and pass that as setup=, "
             "or use process=False"
         ) from None
 
@@ -50,7 +50,7 @@ def _pickled(value: Any, functions: Iterable[Any]) -> bytes:
     import cloudpickle
 
     modules = {sys.modules.get(getattr(function, "__module__", None) or "") for function in functions}
-    # What is pickled may hold a function that is pickled in turn, and workers of this machine are threads.
+    # Reentrant, because a pickled object may pickle a function in turn; a lock, because local workers are threads.
     with _LOCK:
         before = cloudpickle.list_registry_pickle_by_value()
         registered = [each for each in modules if each and each.__spec__ and each.__name__ not in before]
@@ -65,7 +65,7 @@ def _pickled(value: Any, functions: Iterable[Any]) -> bytes:
 
 
 def _culprit(function: Any, seen: set[int]) -> str:
-    """Name what a function refers to that cannot be pickled; empty if nothing is found."""
+    """Describe the variable of a function that cannot be pickled; empty if none is found."""
     function = inspect.unwrap(getattr(function, "__func__", getattr(function, "func", function)))
     if not inspect.isfunction(function) or id(function) in seen:
         return ""
@@ -82,12 +82,12 @@ def _culprit(function: Any, seen: set[int]) -> str:
 
 
 def loads(function: bytes) -> Any:
-    """Receive a function."""
+    """Unpickle a function."""
     return pickle.loads(function)  # noqa: S301  # of this test session
 
 
 class Sent:
-    """A function on its way to another machine."""
+    """Wraps a function that is pickled for another machine."""
 
     def __init__(self, function: Callable[..., Any], what: str) -> None:
         """Take the function, and what it is for in messages."""

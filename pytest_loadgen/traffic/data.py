@@ -26,7 +26,7 @@ Exhausted = Literal["again", "stop", "error"]
 
 
 class RowShare:
-    """Which rows `next()` gives to the journeys of one part of a load."""
+    """The rows that `next()` gives to the journeys of one part of a load."""
 
     def __init__(self, first: int = 0, apart: int = 1) -> None:
         """Take the number of the first row, and how far apart they are."""
@@ -34,13 +34,13 @@ class RowShare:
         self._taken: Counter[Data] = Counter()
 
     def next(self, data: Data) -> int:
-        """Give the number of the next row."""
+        """Return the number of the next row."""
         self._taken[data] += 1
         return self._first + (self._taken[data] - 1) * self._apart
 
 
 ROW_SHARE: ContextVar[RowShare] = ContextVar("pytest_loadgen_row_share")
-"""That of the journeys which run here."""
+"""The share of the journeys that run here."""
 _OUTSIDE = RowShare()
 
 
@@ -59,7 +59,7 @@ class Data:
     _orders: dict[int, array[int]] = field(default_factory=dict, init=False, repr=False)
 
     def __str__(self) -> str:
-        """Say how many rows there are, and how they are used: ``1,000 rows of users.csv, in random order``."""
+        """Describe the rows and their order: ``1,000 rows of users.csv, in random order``."""
         return f"{self.rows}{', in random order' if self.order == 'random' else ''}"
 
     def row(self, number: int) -> Any:
@@ -79,9 +79,9 @@ class Data:
         return self.rows.row(self._shuffled(size, turn)[place] if self.order == "random" else place)
 
     def __next__(self) -> Any:
-        """Give the next row, for a journey: no other journey of the load gets it before all rows were used.
+        """Return the next row, for a journey: no other journey of the load gets it before all rows were used.
 
-        Raises RowsExhausted where the load is to stop after the last one, and PlanError where it is to fail.
+        After the last row, raises RowsExhausted if the load is to stop, PlanError if it is to fail.
         """
         number = ROW_SHARE.get(_OUTSIDE).next(self)
         try:
@@ -127,7 +127,7 @@ class Rows(ABC):
 
     @abstractmethod
     def __str__(self) -> str:
-        """Say how many there are, or from where they come."""
+        """Describe how many there are, or where they come from."""
 
     @abstractmethod
     def row(self, number: int) -> Any:

@@ -62,7 +62,7 @@ def _rows(plan: Plan) -> Iterator[tuple[int, int]]:
 
 
 def filled_requests(plan: Plan) -> Iterator[bytes]:
-    """Yield each request that this part of the plan sends, filled from its data; empty for one without data.
+    """Yield each request that this part of the plan sends, filled from its data; empty for a request without data.
 
     Ends where rows run out and the load is to stop. Raises PlanError where a row cannot be sent, with its number.
     """

@@ -1,4 +1,4 @@
-"""Journeys: async functions that a load calls, and what they measure on their way."""
+"""Journeys: async functions that a load calls, and the steps that they measure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_loadgen.wording import printable
 AsyncFunction = Callable[[Any], Awaitable[object]]
 """What a load calls over and over: it takes a client, and may return anything."""
 OK = "OK"
-"""The outcome of a journey, or of a step, in which nothing was wrong."""
+"""The outcome of a journey or step without a failure."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Code:
     setup: AsyncFunction | None = None
     """Runs before the load, once in each process that sends it."""
     teardown: AsyncFunction | None = None
-    """Runs after the load, likewise."""
+    """Runs after the load, once in each of these processes."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class Journey:
     """An async function that a load calls with a client."""
 
     name: str
-    """That of the function."""
+    """The name of the function."""
     code: Code | None = field(default=None, repr=False, compare=False)
-    """None where a journey was read from a record."""
+    """None if the journey was read from a record."""
     separate: bool = True
     """Whether it runs in a process of its own, to which its code is sent."""
     follow_redirects: bool = False
     allowed_hosts: tuple[str, ...] = field(default=(), repr=False, compare=False)
-    """The hosts outside of this machine and its network that its client may send to."""
+    """The hosts outside of this machine and private networks that its client may send to."""
     first: int = field(default=0, compare=False)
-    """Which of several loads that share the rows of data this is, and how many these are."""
+    """The number of this load among those that share the rows of data, and how many share them."""
     loads: int = field(default=1, compare=False)
 
     @classmethod
@@ -58,7 +58,7 @@ class Journey:
         process: Any = True,
         follow_redirects: Any = False,
     ) -> Self:
-        """Take the functions as they are. Raises PlanError for one that is no async function of a client."""
+        """Take the functions. Raises PlanError for one that is not an async function of a client."""
         for option, value in (("process", process), ("follow_redirects", follow_redirects)):
             if not isinstance(value, bool):
                 raise PlanError(f"{option}={value!r}: expected True or False")
@@ -72,7 +72,7 @@ class Journey:
         return cls(name, Code(function, setup, teardown), separate=process, follow_redirects=follow_redirects)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Send the functions by value, all at once: they share what they refer to. Raises PlanError."""
+        """Pickle the functions by value, together, because they share variables. Raises PlanError."""
         state = dict(vars(self))
         if self.code:
             functions = (self.code.journey, self.code.setup, self.code.teardown)
@@ -80,27 +80,27 @@ class Journey:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Receive the functions."""
+        """Unpickle the functions."""
         if isinstance(state["code"], bytes):
             state["code"] = Code(*by_value.loads(state["code"]))
         vars(self).update(state)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what a record holds of it."""
+        """Return what a record contains of it."""
         return {"name": self.name, "separate": self.separate}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Read the output of `as_dict`; such a journey cannot be made again."""
+        """Read the output of `as_dict`; such a journey cannot be run."""
         return cls(data["name"], separate=data["separate"])
 
     def shared(self, number: int, loads: int) -> Journey:
-        """Return the journey of one of several loads that use each row of data once, together."""
+        """Return the journey of one of several loads that share the rows of data."""
         return replace(self, first=self.first + number * self.loads, loads=self.loads * loads)
 
 
 def is_journey(traffic: object) -> bool:
-    """Whether it is meant as the function of a journey."""
+    """Whether this is meant as the function of a journey."""
     return callable(traffic) and not isinstance(traffic, type)
 
 
@@ -112,28 +112,31 @@ def _name(function: Any) -> str:
 def _check(function: Any, name: str) -> None:
     call = function if inspect.iscoroutinefunction(function) else getattr(function, "__call__", function)  # noqa: B004
     if inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(call):
-        raise PlanError(f"{name} yields: a journey is an async function that returns at its end, without yield")
+        raise PlanError(f"{name} contains yield: a journey is an async function without it")
     if not inspect.iscoroutinefunction(call):
-        raise PlanError(f"{name} is not an async function: write 'async def {name.rpartition('=')[2]}(client): …'")
+        raise PlanError(f"{name} is not an async function: {_remedy(name)}")
     try:
         inspect.signature(function).bind(None)
     except TypeError:
-        raise PlanError(
-            f"{name} has to take one argument, the client: write 'async def {name.rpartition('=')[2]}(client): …'"
-        ) from None
-    except ValueError:  # no signature is known
+        raise PlanError(f"{name} must take one argument, the client: {_remedy(name)}") from None
+    except ValueError:  # its signature is not known
         return
 
 
+def _remedy(name: str) -> str:
+    own = name.rpartition("=")[2]
+    return f"write 'async def {own if own.isidentifier() else 'shopper'}(client): …'"  # a lambda has no such name
+
+
 class Recorder(Protocol):
-    """What keeps the figures of the journeys of a load."""
+    """Counts the steps of journeys."""
 
     def record(self, trip: Trip, name: str, due: int, outcome: str, *, paused: int = 0) -> None:
-        """Count a step that ends now: when it was due in ns, how it ended, and for how long it paused in between."""
+        """Count a step that ends now; `due` and `paused` (how long it was thinking) in ns."""
 
 
 class Trip:
-    """One journey on its way."""
+    """One run of a journey."""
 
     __slots__ = ("due", "expired", "paused", "pausing", "recorder", "sent", "unexpected")
 
@@ -142,31 +145,31 @@ class Trip:
         self.recorder = recorder
         self.due = due
         self.sent = False
-        """Whether its first request, which is due when the journey is, was sent."""
+        """Whether its first request was sent; this one is due when the journey is."""
         self.paused = 0
         """For how long it has been thinking, in ns."""
         self.pausing = False
         self.expired = False
-        """Whether it took longer than it may."""
+        """Whether it was cancelled because of its timeout."""
         self.unexpected = ""
-        """The first outcome of a request that was not expected, and did not end the journey."""
+        """The first unexpected status of a request; it fails the journey even if the function goes on."""
 
 
 CURRENT: ContextVar[Trip | None] = ContextVar("pytest_loadgen_trip", default=None)
-"""The journey that calls, if one does."""
+"""The journey in which the caller runs, if any."""
 
 
 class step:  # noqa: N801  # it is used as a function
-    """Measure a stretch of a journey: ``async with step("checkout"): …``.
+    """Measure a part of a journey: ``async with step("checkout"): …``.
 
-    It becomes a figure of this name; one that raises is an error of it. Thinking in it does not count. Outside of a
-    load it does nothing, so that the function of a journey can be called by a functional test, too.
+    It has figures under this name; if it raises, this is an error of the step. Thinking time does not count. Outside of
+    a load it does nothing, so a functional test can call the same function.
     """
 
     __slots__ = ("_began", "_name", "_paused", "_trip")
 
     def __init__(self, name: str) -> None:
-        """Name the stretch. Raises PlanError."""
+        """Name the part. Raises PlanError."""
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise PlanError(f"step({name!r}): expected a name that can be printed")
         self._name = name
@@ -192,8 +195,8 @@ class step:  # noqa: N801  # it is used as a function
 
 
 def outcome_of(error: BaseException) -> str:
-    """Name the kind of an exception as an outcome; empty for one that is no failure."""
-    # pytest.fail(), and pytest.raises() where nothing is raised, are no AssertionError and not even an Exception.
+    """Return the outcome of a journey that raised this; empty if it is not a failure, such as a cancellation."""
+    # pytest.fail() raises a BaseException of its own, and so does pytest.raises() if nothing is raised.
     if isinstance(error, AssertionError) or any(base.__name__ == "OutcomeException" for base in type(error).__mro__):
         return "check"
     if isinstance(error, TimeoutError):

@@ -16,7 +16,7 @@ from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.traffic.template import Template
 
 LONGEST_PERIOD = 65_536
-"""A sequence of weights that repeats after no more requests than this is computed once."""
+"""The order of a mix is computed in advance if it repeats within this many requests."""
 _DRAWN_AT_ONCE = 1024
 
 
@@ -37,7 +37,7 @@ class NamedRequest:
     slo: tuple[str, ...] = field(default=(), compare=False)
     """The objectives for the requests of this name, as they were written."""
     data: str = ""
-    """The rows that its requests are filled from, in words; empty where all its requests are the same."""
+    """A description of the rows that its requests are filled from; empty if all its requests are the same."""
 
     def without_rows(self) -> Self:
         """Return the request as it goes to the process that sends it: filled requests follow it there."""
@@ -71,7 +71,7 @@ def sequence(weights: Sequence[int], *, seed: int | None = None) -> Iterator[int
 
 
 def period(weights: Sequence[int]) -> int:
-    """Give after how many requests the sequence of these weights repeats."""
+    """Return after how many requests the order for these weights repeats."""
     return sum(weights) // gcd(*weights)
 
 

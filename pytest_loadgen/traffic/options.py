@@ -94,7 +94,7 @@ PLAN_OPTIONS = frozenset(
     }
 )
 JOURNEY_OPTIONS = frozenset({"setup", "teardown", "process", "follow_redirects"})
-# What a client of a journey has for all its requests.
+# Options that a journey's client applies to all its requests.
 _CLIENT_OPTIONS = frozenset({"headers", "cookies", "auth", "verify", "cert"})
 RUN_OPTIONS = frozenset({"generator", "against", "workers", "rounds"})
 GATE_OPTIONS = frozenset({"slo", "max_duration", "stop_early", "abort_if"})
@@ -258,9 +258,7 @@ def plan_of(traffic: Traffic, options: Options, base: Callable[[], URL | None] =
         return _journey_plan(traffic, of_journey, of_plan, {**of_request, "check": check}, base)
     if of_journey:
         wrong = min(of_journey)
-        raise PlanError(
-            f"{wrong}= belongs to a journey: load(shopper, {wrong}=…) with an async function shopper(client)"
-        )
+        raise PlanError(f"{wrong}= is for journeys: load(shopper, {wrong}=…) with an async function shopper(client)")
     if isinstance(traffic, (Iterator, Set, Mapping)):
         raise PlanError(f"load() takes a list of requests, which can be read again, not a {type(traffic).__name__}")
     if is_list(traffic):
@@ -285,7 +283,7 @@ def plan_of(traffic: Traffic, options: Options, base: Callable[[], URL | None] =
 def _journey_plan(
     function: Any, of_journey: Any, of_plan: Any, of_request: Mapping[str, Any], base: Callable[[], URL | None]
 ) -> Plan:
-    """Make the plan of a function; what options say of requests is for its client. Raises PlanError."""
+    """Build the plan of a journey; options of requests apply to its client. Raises PlanError."""
     journey = Journey.of(function, **of_journey)
     given = {name: value for name, value in of_request.items() if value is not None}
     if wrong := min(given.keys() - _CLIENT_OPTIONS, default=""):
@@ -294,7 +292,7 @@ def _journey_plan(
     if url := base():
         target = Target.of(join(None, url), **given)
         if not target.scheme.startswith("http"):
-            raise PlanError(f"{journey.name}: its client speaks HTTP, and the base URL is {target.origin}")
+            raise PlanError(f"{journey.name}: its client supports HTTP only, and the base URL is {target.origin}")
     elif given:
         raise PlanError(
             f"{journey.name}: {min(given)}= needs a base URL: define a load_target fixture, or use --load-target"

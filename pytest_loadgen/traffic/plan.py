@@ -25,10 +25,10 @@ HIGHEST_RATE = 10_000_000
 FIVE_SECONDS = Duration(5)
 OPEN_CONNECTIONS = 100
 CLOSED_CONNECTIONS = 10
-# Of journeys at a set rate: each may hold several for as long as it lasts.
+# For journeys at a set rate: each may use several at the same time.
 JOURNEY_CONNECTIONS = 1000
 MOST_CONNECTIONS = 65_535
-# How long iterations= may take at most, where users or connections set the pace.
+# The default duration with iterations= in the closed model.
 ITERATIONS_DURATION = Duration("10m")
 LONGEST = Duration("24h")
 """The longest load, and the longest time in it: more is a slip, or a number that overflows further on."""
@@ -119,11 +119,11 @@ class Plan:
     mix: tuple[NamedRequest, ...] = ()
     """The requests of a mix, the first of which is the target; empty where all requests are the same."""
     journey: Journey | None = None
-    """The function that is called, in place of a request that is sent; its relative addresses are at the target."""
+    """The function to call, instead of a request to send; the target is the base of its relative addresses."""
     step: str = ""
-    """Of the plan of a step of a journey: its name."""
+    """The name of a step, if this is the plan of one step of a journey."""
     iterations: int | None = None
-    """After how many requests or journeys a load ends whose pace has no rate; None if only its duration ends it."""
+    """After how many requests or journeys a closed-model load ends; None if only its duration ends it."""
     first: int = field(default=0, compare=False)
     """How many requests of the mix the parts before this one send: it goes on there, with the next rows of data."""
 
@@ -282,7 +282,7 @@ class Plan:
 
     @property
     def noun(self) -> str:
-        """What it makes so many of: requests, or journeys."""
+        """What it counts, in the singular: ``request`` or ``journey``."""
         return "journey" if self.journey and not self.step else "request"
 
     @property
@@ -308,7 +308,7 @@ class Plan:
     def only(self, name: str) -> Plan:
         """Return the plan of the requests of one name, at their share of the rate. Raises KeyError.
 
-        How often the step of a journey is made, only the load shows: its plan has the rate of the journeys.
+        The plan of a step has the rate of the journeys, because only the load shows how often a step is made.
         """
         if self.journey:
             return self if name == self.journey.name else replace(self, step=name)
@@ -419,7 +419,7 @@ class Plan:
 def consecutive(parts: Sequence[Plan]) -> list[Plan]:
     """Let parts of a load that follow one another go on where the one before ends: no row of data is used again."""
     if parts and parts[0].journey:
-        # How many rows each takes is not known.
+        # How many rows a journey takes is not known in advance, so the parts take them in turn.
         journeys = [part.journey and part.journey.shared(number, len(parts)) for number, part in enumerate(parts)]
         return [replace(part, journey=journey) for part, journey in zip(parts, journeys, strict=True)]
     if not parts or not parts[0].mix:
@@ -451,34 +451,34 @@ def whole_number(value: object) -> int | None:
 
 
 def _users(users: Any, journey: Journey | None, rate: Any, stages: Any, connections: Any) -> str:
-    """Give the rate of a load whose users make one journey after another. Raises PlanError."""
+    """Check `users` and the options that they exclude, and return the rate. Raises PlanError."""
     if not journey:
-        raise PlanError("users= belongs to a journey (an async function): for requests, use rate='max', connections=…")
+        raise PlanError("users= is for journeys (async functions): for requests, use rate='max' and connections=…")
     if whole_number(users) is None:
         raise PlanError(f"users={users!r}: write a whole number, 1 or more")
     for option, value in (("rate", rate), ("stages", stages), ("connections", connections)):
         if value is not None and value != "max":
-            raise PlanError(f"users= makes one journey after another, at no set rate: give either users= or {option}=")
+            raise PlanError(f"give either users= or {option}=: users make one journey after another")
     return "max"
 
 
 def _duration_of(iterations: Any, rate: Any, stages: Any, duration: Any, arrivals: Any) -> Duration | str | float:
-    """Give the duration in which so many are due, or in which they have to be done. Raises PlanError."""
+    """Return the duration of this many iterations at a set rate, or their time limit. Raises PlanError."""
     if (number := whole_number(iterations)) is None:
         raise PlanError(f"iterations={iterations!r}: write a whole number, 1 or more")
     if stages is not None:
-        raise PlanError("stages= sets how many are due: give either stages= or iterations=")
+        raise PlanError("the stages set how many requests are due: give either stages= or iterations=")
     if _is_max(rate):
         return ITERATIONS_DURATION if duration is None else duration
     if duration is not None:
         raise PlanError("iterations= and the rate set the duration: give either iterations= or duration=")
     if arrivals == "poisson":
-        raise PlanError("iterations= needs arrivals='constant': with 'poisson', how many come is random")
+        raise PlanError("iterations= needs arrivals='constant': with 'poisson', the number of arrivals is random")
     exact = _rate(DEFAULT_RATE if rate is None else rate)
     if not exact:
         raise PlanError("iterations= needs a rate above 0")
     seconds = float(number / exact)
-    # A rounding error would make it one more or one less.
+    # A rounding error would add or drop one.
     while math.ceil(exact * exactly(Duration(seconds))) > number:
         seconds = math.nextafter(seconds, 0.0)
     while math.ceil(exact * exactly(Duration(seconds))) < number:

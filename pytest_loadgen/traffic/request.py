@@ -54,7 +54,7 @@ class Request:
 Described: TypeAlias = "Request | URL | httpx.Request"
 """What describes one request."""
 Traffic: TypeAlias = "Described | Sequence[Described] | AsyncFunction"
-"""What a load sends: one request, or a list of them; or the journey that it calls."""
+"""What a load sends: one request, a list of them, or the journey that it calls."""
 
 
 def is_list(traffic: Traffic) -> TypeGuard[Sequence[Described]]:
@@ -64,7 +64,7 @@ def is_list(traffic: Traffic) -> TypeGuard[Sequence[Described]]:
 
 def is_request(traffic: object) -> bool:
     """Whether it describes a request, and not only its address."""
-    # Nothing is a request of httpx's before somebody has imported it; another thread may be about to.
+    # Without httpx being imported, there is no httpx.Request; another thread may be importing it.
     theirs = getattr(sys.modules.get("httpx"), "Request", None)
     return isinstance(traffic, Request) or (theirs is not None and isinstance(traffic, theirs))
 

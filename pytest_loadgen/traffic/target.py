@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMES = {"http": 80, "https": 443, "http+unix": 0, "https+unix": 0, "grpc": 80, "grpcs": 443, "tcp": 0, "udp": 0}
 NO_SERVICE = "async"
-"""The scheme of a load without an address: its journeys reach what they use in their own ways."""
+"""The scheme of a load without an address: its journeys connect to services by themselves."""
 _RAW = {"grpc", "grpcs", "tcp", "udp"}
 # Every other header may carry a secret.
 _PUBLIC_HEADERS = frozenset(
@@ -78,7 +78,7 @@ class Target:
     login: Login | None = field(default=None, repr=False, compare=False)
     """What has to be done before the request is complete; None where it is."""
     digest: str = field(default="", compare=False)
-    """What tells its query and body from others in a record, which has neither; empty where that is not known."""
+    """A hash of its query and body, to tell them apart in a record, which has neither; empty if not known."""
 
     @classmethod
     def of(
@@ -124,7 +124,7 @@ class Target:
             parsed = httpx.URL(url)
             request = httpx.Request(method, parsed.copy_with(fragment=None), **ingredients)
             in_url = (parsed.username, parsed.password) if parsed.userinfo else None
-            # A signature in it would be another one each time.
+            # Before authentication: a signature in the query would differ each time.
             query = request.url.query
             request, login = _authenticated(request, auth if auth is not None else in_url)
             body = request.read()
@@ -160,7 +160,7 @@ class Target:
 
     @classmethod
     def none(cls, name: str) -> Target:
-        """Return the target of a journey that no base URL is known for."""
+        """Return the target of a journey without a base URL."""
         return cls(url=f"{NO_SERVICE}:///{name}", method="", scheme=NO_SERVICE, host="", port=0, path=b"")
 
     def authenticated(self, request: httpx.Request) -> Target:
@@ -292,9 +292,9 @@ class Target:
 
 
 def digest_of(query: bytes, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> str:
-    """Give four digits that tell a query and a body from others: too few to find out a secret in them."""
+    """Return a hash of a query and a body, with four hexadecimal digits: too few to find out a secret."""
     kind = next((value for name, value in headers if name.lower() == b"content-type"), b"")
-    # Of a form with files, httpx draws the boundary.
+    # For a form with files, httpx draws a random boundary.
     if boundary := kind.partition(b"boundary=")[2]:
         body = body.replace(boundary, b"")
     return blake2b(query + b"\0" + body, digest_size=2).hexdigest()

@@ -78,7 +78,7 @@ class Template:
         return {**self.__dict__, "_options": sent}
 
     def _digest(self, target: Target, fields: _Fields) -> str:
-        """Tell what is the same in all its requests from that of others; what functions give may be new each time."""
+        """Return a hash of what all its requests have in common; what functions return may differ each time."""
         if self._rebuilt:
             return ""
         query = target.path.partition(b"?")[2]
@@ -132,7 +132,7 @@ class _Fields:
         return self._mark.sub(lambda match: f"{{{self._names[int(match[1])]}}}", text)
 
     def shown_in(self, text: bytes) -> bytes:
-        """Show the fields in a part of the request."""
+        """Put the names of the fields back into a part of the request."""
         return self.shown(text.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
     def split(self, text: bytes, path: Encode, query: Encode, header: Encode) -> tuple[Piece, ...]:

@@ -119,7 +119,7 @@ def test_an_error_of_setup_ends_it() -> None:
     async def connect(client: Any) -> None:
         raise ConnectionError("no database")
 
-    with pytest.raises(GeneratorError, match=r"setup= failed at test_load_thread\.py:\d+ in connect\(\): Connection"):
+    with pytest.raises(GeneratorError, match=r"setup= failed: test_load_thread\.py:\d+ in connect\(\): Connection"):
         run(None, waits, setup=connect)
 
 

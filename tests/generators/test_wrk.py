@@ -127,7 +127,10 @@ LARGE = "x" * 16_384
     ("traffic", "message"),
     [
         (["/", head("/")], "{} does not support HEAD:"),
-        ([get("/a", weight=1_000_000), "/b"], "{} supports weights that repeat within 65,536 requests, and these do"),
+        (
+            [get("/a", weight=1_000_000), "/b"],
+            "{} supports weights that repeat within 65,536 requests, and these repeat",
+        ),
         (["/", post("/b", content=LARGE)], "{} cannot send a mix over TLS in which a request is larger than 16,384 "),
     ],
 )

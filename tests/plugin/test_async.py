@@ -74,14 +74,17 @@ def test_a_service_in_the_loop_of_the_test(pytester: pytest.Pytester, scope: str
         scope=scope,
     )
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["test_a.py::test_it  looks *", "*shared the interpreter with*"])
+    result.stdout.fnmatch_lines(["test_a.py::test_it  looks *", "*ran in the test process*"])
 
 
 @pytest.mark.parametrize(
     ("call", "said"),
     [
         ("load('/')", "*load() was called in a coroutine and would block its event loop: write 'await load.run(…)'*"),
-        ("load.run('/')", "test_a.py::test_it: nobody awaited load.run(): nothing was sent. Write 'await load.run(…)'"),
+        (
+            "load.run('/')",
+            "test_a.py::test_it: load.run() was not awaited, so nothing was sent: write 'await load.run(…)'",
+        ),
         ("await load.run('/', rat=1)", "*PlanError: load has no option 'rat'*"),
         ("await load.run('/', '/b')", "*PlanError: load() takes one address*"),
     ],
@@ -98,7 +101,7 @@ def test_a_call_that_is_wrong_in_a_coroutine(pytester: pytest.Pytester, call: st
 def test_run_elsewhere(pytester: pytest.Pytester) -> None:
     result = run(pytester, "def test_it(load):\n    load.run('http://localhost:1')\n")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*load.run() is for coroutines of asyncio: elsewhere, call load(…)"])
+    result.stdout.fnmatch_lines(["*load.run() works in asyncio coroutines only: elsewhere, call load(…)"])
 
 
 def test_a_load_that_fails_does_so_at_the_users_line(pytester: pytest.Pytester) -> None:

@@ -287,7 +287,7 @@ async def looks(client: Any) -> None:
 )
 def test_journeys_of_the_test_process_have_no_workers(workers: Any, said: str) -> None:
     """Refused before any load; one worker is what they are."""
-    with pytest.raises(PlanError, match=f"looks: process=False keeps .* and {said} are others: give workers=1, or"):
+    with pytest.raises(PlanError, match=f"looks: process=False runs .* so {said} cannot run them: use workers=1, or"):
         order(looks, rate=1, process=False, workers=workers)
     with ThreadPoolExecutor() as executor, pytest.raises(PlanError, match=r"workers='\[…\]' are others"):
         order(looks, rate=1, process=False, workers=[executor])

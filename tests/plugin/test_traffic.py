@@ -9,7 +9,7 @@ from tests.builders.recorder import Recorder
 
 pytestmark = pytest.mark.filterwarnings("default")
 
-UNNAMED = "wrk2 cannot tell the requests of a mix apart: use objectives and an expect= for all of them"
+UNNAMED = "wrk2 cannot tell the requests of a mix apart: use the same objectives and expect= for all of them"
 IMPORTS = "import pytest\nfrom pytest_loadgen import each, from_har, get, post, put, request\n\n"
 
 

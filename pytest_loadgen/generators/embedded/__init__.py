@@ -121,7 +121,7 @@ class ThreadLoad(EmbeddedLoad):
     _thread: LoadThread | None = None
 
     def finish(self) -> None:
-        """Begin no more journeys, and wait for those on their way."""
+        """Begin no more journeys, and wait for those that run."""
         if self._thread:
             self._thread.finish()
 

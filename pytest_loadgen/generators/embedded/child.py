@@ -37,7 +37,7 @@ from pytest_loadgen.traffic.plan import Plan
 if TYPE_CHECKING:
     from pytest_loadgen.generators.embedded.journeys import JourneyEngine
 
-# The format of `multiprocessing.connection.Connection`: the length of a message is before it.
+# The format of `multiprocessing.connection.Connection`: each message follows its length.
 _LENGTH = struct.Struct("!i")
 _READ_SIZE = 65_536
 # How much of what journeys print is shown, in characters for each load.
@@ -62,14 +62,14 @@ def main(fd: int) -> None:
 
 
 class _Pipe:
-    """The socket to the process that started this one; a run waits neither for its messages nor for it to read."""
+    """The socket to the parent process; a run blocks neither for messages from it nor for it to read."""
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
         self._received, self._unsent = bytearray(), bytearray()
 
     def fileno(self) -> int:
-        """Give its file descriptor."""
+        """Return its file descriptor."""
         return self._socket.fileno()
 
     @property
@@ -78,13 +78,13 @@ class _Pipe:
         return bool(self._unsent)
 
     def wait(self) -> bytes:
-        """Wait for a message. Raises EOFError where there are no more, or OSError."""
+        """Wait for a message. Raises EOFError if there are no more, or OSError."""
         while (message := self._message()) is None:
             self._receive()
         return message
 
     def messages(self) -> Iterator[bytes]:
-        """Read a piece, and yield the messages that are complete. Raises EOFError or OSError."""
+        """Read what has arrived, and yield the complete messages. Raises EOFError or OSError."""
         with contextlib.suppress(BlockingIOError):
             self._receive(socket.MSG_DONTWAIT)
         while (message := self._message()) is not None:
@@ -102,7 +102,7 @@ class _Pipe:
                 del self._unsent[: self._socket.send(self._unsent, socket.MSG_DONTWAIT)]
 
     def drain(self) -> None:
-        """Send everything, however long that takes; the other end may have to send something before it reads."""
+        """Send everything, however long that takes; keep reading, as the other end may have to send before it reads."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN | select.POLLOUT)
         while self._unsent:
@@ -129,17 +129,17 @@ class _Pipe:
 
 
 class _Printer(io.TextIOBase):
-    """Where a journey prints to: the output of the test."""
+    """Sends what journeys print to the output of the test."""
 
     def __init__(self, put: Callable[[bytes], None]) -> None:
         self._put = put
         self._left = _MOST_PRINTED
 
     def write(self, text: str) -> int:
-        """Send a text, unless there was too much before."""
+        """Send a text, until there is too much."""
         if self._left > 0:
             self._left -= len(text)
-            more = "" if self._left > 0 else "\n… (more is printed by journeys than is kept)\n"
+            more = "" if self._left > 0 else "\n… (the journeys printed more; the rest is left out)\n"
             self._put(PRINTED + (text + more).encode(errors="replace"))
         return len(text)
 

@@ -29,12 +29,12 @@ _JSON = b"Content-Type: application/json\r\n"
 
 
 class Response:
-    """A response, with the interface of httpx.Response; what is costly is built when it is used."""
+    """A response, with the interface of httpx.Response; costly parts are built when they are used."""
 
     __slots__ = ("_address", "_full", "_head", "_method", "_reply", "status_code")
 
     def __init__(self, method: str, address: str, reply: Reply) -> None:
-        """Take what came."""
+        """Take the reply to a request."""
         self.status_code = reply.status
         self._method, self._address, self._reply = method, address, reply
         end = reply.raw.find(b"\r\n\r\n")
@@ -45,7 +45,7 @@ class Response:
 
     @property
     def content(self) -> bytes:
-        """The body, without its encoding."""
+        """The decoded body."""
         # One of the length that the head says, in no encoding, need not be parsed again.
         body = self._reply.raw[len(self._head) + 2 :]
         if b"\ncontent-length: %d\r\n" % len(body) in self._head and b"encoding:" not in self._head:
@@ -81,7 +81,7 @@ class Response:
         return repr(self.whole())
 
     def whole(self) -> httpx.Response:
-        """Give it as httpx's response."""
+        """Return it as an httpx.Response."""
         if self._full is None:
             parts = read_whole(self._reply.raw, is_head=self._method == "HEAD")
             self._full = response(self._method, self._address, self._reply, *parts)
@@ -96,7 +96,7 @@ class Client:
     """
 
     def __init__(self, session: Session, trip: Trip | None = None) -> None:
-        """Begin without cookies; a client of no journey counts nothing."""
+        """Begin without cookies; a client without a journey counts nothing."""
         self._session = session
         self._trip = trip
         # Made when they are used: what belongs to the journey, and httpx itself, for all but plain requests.
@@ -147,9 +147,9 @@ class Client:
         content: Any = None,
         **others: Any,
     ) -> Any:
-        """Send a request with httpx's options, and return its response when all of it is there.
+        """Send a request with httpx's options, and return its response when it is complete.
 
-        `name` is what it is counted as. Raises what httpx raises: httpx.ConnectError, httpx.ReadTimeout, …
+        It is counted as `name`. Raises what httpx raises: httpx.ConnectError, httpx.ReadTimeout, …
         """
         session = self._session
         # As httpx writes a query where there is none.
@@ -173,14 +173,14 @@ class Client:
 
     @asynccontextmanager
     async def stream(self, method: str, url: Any, *, name: str | None = None, **options: Any) -> AsyncIterator[Any]:
-        """Send a request whose response is read piece by piece; all of it is there before the first piece."""
+        """Send a request whose response is read piece by piece; it is complete before the first piece."""
         async with self._client().stream(method, url, extensions={NAME: name}, **options) as response:
             yield response
 
     async def think(self, shortest: float | str, longest: float | str | None = None) -> None:
-        """Wait, as a user who reads does: for a time in seconds or as text, or one drawn evenly between two.
+        """Wait, like a user who reads: for a time in seconds or as text, or a random time between two.
 
-        It counts in no latency. Raises PlanError.
+        No latency includes it. Raises PlanError.
         """
         low = float(Duration(shortest))
         high = low if longest is None else float(Duration(longest))
@@ -202,18 +202,18 @@ class Client:
         return Transport(self._session, self._trip, self.due)
 
     def due(self) -> int:
-        """Give when a request is due, in ns: the first one when the journey is, a later one when it gets there."""
+        """Return when a request is due, in ns: the first one when the journey is, a later one now."""
         trip = self._trip
         if trip is None or trip.sent:
             return clock()
         trip.sent = True
         return trip.due
 
-    # What belongs to the journey is that of httpx's client.
+    # The state of the journey is kept in its httpx client.
 
     @property
     def base_url(self) -> httpx.URL:
-        """What relative addresses are relative to: that of `load_target`."""
+        """The base URL of relative addresses: that of `load_target`."""
         return self._client().base_url
 
     @property
@@ -311,7 +311,7 @@ class Client:
         return self._head
 
     def _client(self) -> httpx.AsyncClient:
-        """Give httpx's client for this journey, which has what the journey sets."""
+        """Return the httpx client of this journey, which has its headers, cookies and so on."""
         if self._full is None:
             session = self._session
             self._full = HttpxClient(
@@ -320,14 +320,14 @@ class Client:
                 cookies=self.cookies.jar,  # a jar is not copied
                 follow_redirects=session.follow_redirects,
                 trust_env=False,
-                timeout=httpx.Timeout(None),  # that of the journey
+                timeout=httpx.Timeout(None),  # the journey has one
             )
             self._full.headers = self.headers
         return self._full
 
 
 def _body(json: Any, content: Any) -> bytes | None:
-    """Encode a body as httpx does; None where httpx has to."""
+    """Encode a body as httpx does; None if only httpx can."""
     if json is None:
         if content is None or content.__class__ is bytes:
             return content or b""

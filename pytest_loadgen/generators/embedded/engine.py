@@ -58,7 +58,7 @@ class Counts:
         self.outcomes[kind] = self.outcomes.get(kind, 0) + 1
 
     def add_rest(self, names: list[Counts]) -> None:
-        """Add what was counted by name only: all but latency and service time."""
+        """Add up what was counted by name only: all but latency and service time."""
         _add(self.outcomes, [each.outcomes for each in names])
         _add(self.first_byte, [each.first_byte for each in names])
         _add(self.answered, [each.answered for each in names])
@@ -87,7 +87,7 @@ class Engine:
     """One run of a plan, from one thread, with one poller."""
 
     def __init__(self, plan: Plan, emit: Callable[[Figures], None], supply: Supply | None = None) -> None:
-        """Prepare the run; no connection is opened yet. Requests that are filled from data are in the supply."""
+        """Prepare the run; no connection is opened yet. The supply has the requests that are filled from data."""
         self._plan = plan
         self._emit = emit
         requests = plan.mix or (NamedRequest(plan.target.name, plan.target, expect=plan.expect),)
@@ -122,7 +122,7 @@ class Engine:
         self._dispatched = 0
         self._lag: defaultdict[Bucket, int] = defaultdict(int)
         self._stopped = False
-        # How many requests of the closed model are still to be sent, if that ends it.
+        # How many requests of the closed model are still to be sent, if the plan limits them.
         self._left = plan.iterations
         # To notice that the process did not run: what it had used of the CPU, and how long the machine had slept, at
         # the latest tick; and for how long it did not run in this interval.
@@ -134,7 +134,7 @@ class Engine:
         self.poller.add(fd)
 
     def watch_writing(self, fd: int, *, on: bool) -> None:
-        """Call the function of a watched file descriptor whenever it is writable, too."""
+        """Also call the function of a watched file descriptor whenever it is writable."""
         self.poller.change(fd, write=on)
 
     def stop(self) -> None:
@@ -196,7 +196,7 @@ class Engine:
                     break
                 self._dispatch(upcoming.popleft())
             if supply.starved:
-                # That is a delay of the generator, and shows in its lag; requests that were sent do not wait for it.
+                # This delay counts as lag of the generator; responses are handled meanwhile.
                 due = next_tick
             elif queue and (free or len(connections) < self._limit):
                 due = now
@@ -207,7 +207,7 @@ class Engine:
         self._emit_interval(clock())
 
     def _wait_for_supply(self) -> None:
-        """Wait for filled requests, so that the first ones are sent on time; parts of a plan start with the others."""
+        """Wait for filled requests, so that the first ones are on time; parts of a plan start at their common time."""
         supply = self._supply
         supply.begin()
         while supply.starved or not (supply.full or self._plan.start_at):
@@ -245,7 +245,7 @@ class Engine:
             self._queue.append(due)
 
     def _use_up(self, now: int) -> None:
-        """Note that one more request is sent, and end the load after the last one."""
+        """Count a request that is sent, and end the load after the last one."""
         assert self._left is not None
         if now >= self._start:
             self._left -= 1
@@ -282,7 +282,7 @@ class Engine:
             connection.open()
 
     def _next(self) -> tuple[Kind, bytes] | None:
-        """Return the next request of the mix; None where it is not there yet, or its data ran out: the load ends."""
+        """Return the next request of the mix; None if it has not arrived, or the data ran out, which ends the load."""
         if not self._with_data:
             kind = next(self._kinds)
             return kind, kind.message
@@ -308,7 +308,7 @@ class Engine:
                 self._explain(connection, outcome, data)
                 counts.count_failure(str(outcome))
             else:
-                # Those of all names are counted here, too: to add them up at the end would delay requests.
+                # The total is counted here, too: adding up all names at the end of an interval would delay requests.
                 total.latency[bucket := elapsed & MASKS[elapsed.bit_length()]] += 1
                 if counts is not total:
                     counts.latency[bucket] += 1
@@ -354,7 +354,7 @@ class Engine:
 
     def _give(self, connection: Connection) -> bool:
         """Make the next request of the mix that of a connection; return whether there is one."""
-        # As `_next` does it, with fewer calls: this is on the path of each response.
+        # Like `_next`, with fewer calls: this runs for every response.
         if not self._with_data:
             kind = next(self._kinds)
             connection.take(kind, kind.message)

@@ -119,7 +119,7 @@ class Kind:
     ) -> None:
         """Take what requests have in common; those that are filled from data have no message of their own.
 
-        With `whole` the owner gets the whole of each response, and not only what was read last.
+        With `whole` the owner gets each response completely, and not only what was read last.
         """
         self.number, self.name = number, name
         self.message = message

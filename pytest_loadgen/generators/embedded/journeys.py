@@ -1,4 +1,4 @@
-"""The embedded generator's event loop for journeys: calls a function on schedule and counts what becomes of it."""
+"""The embedded generator's event loop for journeys: calls a function on schedule and counts its outcomes."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import message_secrets
 
 _SECOND = 1_000_000_000
-# How long a user pauses after a journey that failed, in seconds, so that a dead service is not flooded.
+# How long a user pauses after a failed journey, in seconds, so that a dead service is not flooded.
 _FAILURE_PAUSE = 0.01
-# How often the loop shows that it runs, in ns: between two beats it is as late as the second one.
+# How often the loop shows that it runs, in ns.
 _BEAT = _SECOND // 100
-# How often another thread looks whether it does, in seconds.
+# How often another thread checks whether it does, in seconds.
 _WATCH = 0.01
 # A line that takes this long is told, in ns: shorter ones may only have waited for the CPU.
 _BLOCKED = 3 * _BEAT
-# A beat that comes this much too late, beyond the CPU time that the process used, finds that it did not run, in ns.
+# A beat that is this much late, beyond the CPU time that the process used, shows that the process did not run, in ns.
 _STALL = _SECOND // 20
-# How long setup= and teardown= may take, in seconds.
+# How long setup= and teardown= may take, each, in seconds.
 _SETUP_TIMEOUT = 30.0
 # How long journeys that are cancelled may take to end, and teardown= of a load that is stopped, in seconds.
 _HURRY = 0.5
 # How many steps have figures of their own; the others are counted together.
 _MOST_NAMES = 200
 _OTHERS = "(other steps)"
-# How many failures of a kind are told in an interval, each at a line of its own.
+# How many failures of a kind an interval reports, each at a different line.
 _MOST_TOLD = 3
 _PACKAGE = str(Path(__file__).parents[2])
 _MIN_SLEEP = 20e-6
@@ -85,12 +85,12 @@ class JourneyEngine:
         """The time limit of setup= or teardown= while it runs."""
         self._failure: LoadError | None = None
         self.is_spoilt = False
-        """Whether journeys go on although they were cancelled: the process cannot be used again."""
+        """Whether journeys still run although they were cancelled: the process cannot be used again."""
         self._expected: dict[int | str, bool] = {}
-        # Of the interval.
+        # The counts of the interval.
         self._total = Counts(closed_model=False)
         self._names: dict[str, Counts] = {}
-        # Those of them that are no requests, and have no first byte.
+        # The names of steps, which have no first byte.
         self._steps: set[str] = set()
         self._lag: defaultdict[Bucket, int] = defaultdict(int)
         self._reasons: dict[str, list[Evidence]] = {}
@@ -106,7 +106,7 @@ class JourneyEngine:
         self._watched[fd] = handler
 
     def watch_writing(self, fd: int, *, on: bool) -> None:
-        """Call the function of a watched file descriptor whenever it is writable, too."""
+        """Also call the function of a watched file descriptor whenever it is writable."""
         if on:
             self._loop.add_writer(fd, self._watched[fd])
         else:
@@ -120,7 +120,7 @@ class JourneyEngine:
         self._loop.call_soon(self._tick)
 
     def finish(self) -> None:
-        """Begin no more journeys, and wait for those on their way."""
+        """Begin no more journeys, and wait for those that run."""
         if self._start:
             self._end = self._busy_until = max(self._start, min(self._end, clock()))
         self._finishing = True
@@ -128,7 +128,7 @@ class JourneyEngine:
     def run(self) -> None:
         """Send the load, and emit an interval for each second of it. Raises LoadError."""
         separate = self._journey.separate
-        if separate:  # else the objects are those of the tests
+        if separate:  # the test process has objects of its own, which must stay collectable
             gc.collect()
             gc.freeze()
         thread = threading.get_ident()
@@ -146,7 +146,7 @@ class JourneyEngine:
             if not self.is_spoilt:
                 loop.run_until_complete(loop.shutdown_asyncgens())
                 loop.run_until_complete(loop.shutdown_default_executor())
-            if not (self.is_spoilt and separate):  # a process that is spoilt ends
+            if not (self.is_spoilt and separate):  # the process then exits
                 asyncio.set_event_loop(None)
                 loop.close()
         if self._failure:
@@ -179,7 +179,7 @@ class JourneyEngine:
                 self._loop.remove_writer(fd)
 
     async def _call(self, what: str, function: AsyncFunction | None, seconds: float) -> None:
-        """Call what is to be done once. Raises GeneratorError."""
+        """Call setup or teardown. Raises GeneratorError."""
         if function is None or (self._stopped and what == "setup"):
             return
         try:
@@ -193,7 +193,7 @@ class JourneyEngine:
             if self._stopped and limit.expired():
                 return
             late = isinstance(error, TimeoutError)
-            why = f"did not end within {seconds:g} s" if late else f"failed at {_told(error)}"
+            why = f"did not end within {seconds:g} s" if late else f"failed: {_told(error)}"
             raise GeneratorError(f"{self._journey.name}: {what}= {why}") from None
 
     def _begin(self) -> None:
@@ -219,14 +219,14 @@ class JourneyEngine:
     # Journeys.
 
     def _dispatch(self) -> None:
-        """Begin the journeys that are due, and come back when the next one is."""
+        """Begin the journeys that are due, and schedule the next call."""
         now = clock()
         while (due := self._next_due) is not None and due <= now and not self._over:
             self._next_due = next(self._due, None)
             if due >= self._start:
                 self._count_lag(now - due)
             if now - due > self._timeout:
-                # It would time out whatever the service does: not sent.
+                # It would time out whatever the service does, so it is not sent.
                 if due >= self._start:
                     self._total.count_failure("timeout")
                     self._total.never_sent += 1
@@ -259,7 +259,7 @@ class JourneyEngine:
             self._tasks[task] = trip = Trip(self, now)
             failed = await self._make(trip)
             self._tasks[task] = None
-            # A journey that waits for nothing would let nobody else run.
+            # A journey that never waits would block the loop.
             await asyncio.sleep(_FAILURE_PAUSE if failed else 0)
 
     async def _make(self, trip: Trip) -> bool:
@@ -275,7 +275,7 @@ class JourneyEngine:
             task.uncancel()
             outcome = "timeout"
         except (RowsExhausted, LoadError) as error:
-            # The load is at its end.
+            # These end the load.
             if isinstance(error, LoadError) and self._failure is None:
                 error.args = (f"{self._journey.name}: {error}",)
                 self._failure = error
@@ -350,10 +350,10 @@ class JourneyEngine:
         except KeyError:
             return self._expected.setdefault(outcome, is_expected(str(outcome), self._plan.expect))
 
-    # What is said of failures.
+    # Failures.
 
     def _explain(self, exchange: Exchange, outcome: int | str, data: bytes) -> None:
-        """Keep what a response of a kind says that failed, the first one in an interval."""
+        """Keep the first failed response of a kind in an interval."""
         if str(outcome) in self._reasons or (isinstance(outcome, str) and not data):
             return
         if isinstance(outcome, str):
@@ -365,7 +365,7 @@ class JourneyEngine:
         self._reasons[str(outcome)] = [evidence]
 
     def _tell(self, outcome: str, error: BaseException) -> None:
-        """Keep where a journey failed, once for each line, of a few lines."""
+        """Keep where a journey failed: a few different lines for each outcome."""
         if outcome.isdigit() and outcome in self._reasons:
             return  # the response says more
         told = self._reasons.setdefault(outcome, [])
@@ -380,7 +380,7 @@ class JourneyEngine:
             return
         now = clock()
         for task, trip in list(self._tasks.items()):
-            # A thinking one is not late.
+            # A journey that is thinking cannot time out.
             if trip and not trip.expired and not trip.pausing and now - trip.due - trip.paused > self._timeout:
                 trip.expired = True
                 task.cancel()
@@ -390,7 +390,7 @@ class JourneyEngine:
             done = not self._tasks or (now >= self._end and not busy)
         else:
             done = now >= self._end and nothing_left and not busy
-        # Thinking journeys end with the load, at the latest when those that began last would have timed out.
+        # Journeys that are still thinking when all others have timed out are cancelled.
         if self._stopped or done or now > self._end + self._timeout + _SECOND // 2:
             self._emit_interval(now)
             self._ended.set()
@@ -401,12 +401,12 @@ class JourneyEngine:
         self._loop.call_later(min(interval, max(0, self._next_interval - now)) / _SECOND, self._tick)
 
     def _keep_beat(self, due: int) -> None:
-        """Note how late the loop gets to what is due: what it does in between, it does for too long."""
+        """Count how late the loop runs what is due: whatever it did before took too long."""
         if self._ended.is_set():
             return
         now = clock()
         if now >= self._start:
-            # Whatever came in between was as late as its place in the gap made it.
+            # As if something had been due at every beat that was missed.
             for late in range(now - due, -1, -_BEAT):
                 self._count_lag(late)
         self._beat = now
@@ -416,9 +416,9 @@ class JourneyEngine:
         self._lag[lag & MASKS[lag.bit_length()]] += 1
 
     def _watch(self, thread: int, ended: threading.Event) -> None:
-        """See, from another thread, what the loop does while it is late."""
+        """Find out, from another thread, which line blocks the loop."""
         before, busy, asleep = clock(), time.process_time_ns(), _asleep()
-        # What the loop executes, and since when.
+        # The line that the loop executes, and since when.
         at, since = (0, 0), before
         while not ended.wait(_WATCH):
             now, used, slept = clock(), time.process_time_ns(), _asleep()
@@ -429,7 +429,7 @@ class JourneyEngine:
             frame = (
                 _user_frame(sys._current_frames().get(thread)) if self._beat and now - self._beat > 2 * _BEAT else None
             )
-            # Where this thread was late, too, without anybody using the CPU here, others had it.
+            # If this thread was late, too, and this process used little CPU time, other processes had the CPU.
             starved = now - before > 1.5 * _WATCH * _SECOND and used_since < (now - before) / 2
             if frame is None or starved:
                 at = 0, 0
@@ -505,7 +505,7 @@ class JourneyEngine:
 
 
 class _PreciseSelector(selectors.DefaultSelector):
-    """Waits with microsecond resolution, where epoll's is milliseconds."""
+    """Waits with microsecond resolution; that of epoll is milliseconds."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait with select for epoll's own descriptor to become readable."""
@@ -523,24 +523,24 @@ def _event_loop() -> asyncio.AbstractEventLoop:
 
 
 def _told(error: BaseException) -> str:
-    """Write where in the user's code an exception was raised, and what it says."""
+    """Write where in the user's code an exception was raised, and its message."""
     where = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         if _is_of_user(frame):
             where = _written(frame, line)
     lines = "".join(traceback.format_exception_only(error)).strip().split("\n")
-    # pytest explains an assert in lines that begin with a plus.
+    # pytest explains a failed assert in lines that begin with a plus.
     text = ", ".join(line.strip().removeprefix("+").strip() for line in lines if line.strip())
     return f"{where}: {text}" if where else text
 
 
 def time_passes() -> bool:
-    """Whether the clock is the system's, and not that of a test which stops the time."""
+    """Whether the clock is the system's, and not one with which a test stops time."""
     return isinstance(clock, BuiltinFunctionType)
 
 
 def user_line(frame: FrameType | None) -> str:
-    """Write which line of the user's code is executed; empty if none is."""
+    """Write which line of the user's code a thread executes; empty if none."""
     found = _user_frame(frame)
     return _written(found, found.f_lineno) if found else ""
 
@@ -563,7 +563,7 @@ def _written(frame: FrameType, line: int) -> str:
 
 
 def _file(frame: FrameType) -> str:
-    # The code of a function that was sent by value does not know its file, its module does.
+    # The code of a function that was sent by value does not have its file, but its module does.
     return str(frame.f_globals.get("__file__") or frame.f_code.co_filename)
 
 

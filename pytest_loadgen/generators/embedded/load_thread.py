@@ -1,4 +1,4 @@
-"""A thread of this process that runs journeys which are not to be sent to another one."""
+"""A thread of this process that runs journeys with process=False."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class LoadThread:
     def run(self, plan: Plan) -> Iterator[Interval]:
         """Run a plan; closing the iterator stops it, and so does Ctrl-C, after one last interval.
 
-        Raises PlanError where a test has stopped the time, LoadError where the load fails.
+        Raises PlanError if a test has stopped the clock, LoadError if the load fails.
         """
         if not time_passes():
             raise PlanError(
-                f"{plan.name}: with process=False its time is that of the test process, which the test has replaced: "
-                "let the time pass during the load, or leave process=False out"
+                f"{plan.name}: with process=False it uses the clock of the test process, which the test has replaced: "
+                "restore the clock during the load, or leave process=False out"
             )
-        # What the test has set is set for its journeys, too.
+        # Journeys see the test's context variables.
         context = copy_context()
         # A journey that never ends must not keep pytest from ending.
         self._thread = threading.Thread(target=context.run, args=(self._work, plan), name="pytest-loadgen", daemon=True)
@@ -63,15 +63,15 @@ class LoadThread:
     def stop(self) -> None:
         """Stop the run; any thread may do this."""
         self._command(STOP)
-        # Whoever waits for intervals does not wait long.
+        # Wakes the thread that waits for intervals.
         self._sent.put(STOP)
 
     def finish(self) -> None:
-        """Begin no more journeys, and wait for those on their way."""
+        """Begin no more journeys, and wait for those that run."""
         self._command(FINISH)
 
     def close(self) -> None:
-        """Close what it is told by, which stops it."""
+        """Close the socket that commands are sent on, which stops the run."""
         self._ours.close()
         if not self._thread.is_alive():
             self._theirs.close()
@@ -101,16 +101,18 @@ class LoadThread:
                 yield interval_of(sent, plan)
 
     def _settle(self, plan: Plan) -> None:
-        """Stop the run. Nothing can end a thread whose code does not return: then there is a warning."""
+        """Stop the run. A thread whose code does not return cannot be stopped: warn about it."""
         self.stop()
         self._thread.join(_GRACE)
         if self._thread.is_alive():
-            warnings.warn(f"{plan.name} goes on after its load: {self._describe_stuck()}", RuntimeWarning, stacklevel=2)
+            warnings.warn(
+                f"{plan.name} still runs after its load: {self._describe_stuck()}", RuntimeWarning, stacklevel=2
+            )
 
     def _describe_stuck(self) -> str:
         place = user_line(sys._current_frames().get(self._thread.ident or 0))
         at = f"at {place} it" if place else "it"
-        return f"{at} keeps its event loop from running, which with process=False cannot be ended from outside"
+        return f"{at} blocks its event loop, and with process=False nothing can stop it"
 
     # In the thread.
 
@@ -118,7 +120,7 @@ class LoadThread:
         engine = JourneyEngine(plan, self._sent.put)
 
         def receive_command() -> None:
-            # Several may have come together; none comes where the other end is closed.
+            # Several may arrive together, or none if the other end is closed.
             commands = self._theirs.recv(64)
             if not commands or STOP in commands:
                 engine.stop()

@@ -1,4 +1,4 @@
-"""The connections of journeys: those of the engine, in an event loop of asyncio."""
+"""The connections of journeys: those of the engine, in an asyncio event loop."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ class Reply(NamedTuple):
 
     status: int
     raw: bytes
-    """Head and body as they came, after any interim responses."""
+    """Head and body as received, after any interim responses."""
     sent: int
-    """When its request was sent, and when it was complete, in ns."""
+    """When its request was sent, in ns."""
     ended: int
+    """When it was complete, in ns."""
 
 
 class RequestFailed(Exception):  # noqa: N818  # an outcome, not an error of the program
     """A request without a response."""
 
     def __init__(self, kind: str, reason: str) -> None:
-        """Take the kind of failure, and more of it where it is known."""
+        """Take the kind of failure, and the reason if it is known."""
         super().__init__(kind, reason)
         self.kind, self.reason = kind, reason
 
@@ -47,7 +48,7 @@ class Exchange:
 
 
 class Listener(Protocol):
-    """What counts requests as they end."""
+    """Counts requests as they end."""
 
     def ended(
         self, exchange: Exchange, connection: Connection | None, outcome: int | str, now: int, data: bytes
@@ -93,7 +94,7 @@ class Pool:
         self.closed_after_first = 0
         self._open: set[PooledConnection] = set()
         self._services: list[Service] = []
-        # The loop waits for the poller, which waits for the connections: several that are ready cost one turn.
+        # The loop waits for the poller, which waits for the connections: all that are ready are handled in one turn.
         loop.add_reader(self.poller.fileno(), self._handle_ready)
 
     def service(self, endpoint: Endpoint) -> Service:
@@ -102,7 +103,7 @@ class Pool:
         return found
 
     async def send(self, service: Service, exchange: Exchange, seconds: float | None = None) -> Reply:
-        """Send a request, and wait for its response, for as long as is given. Raises RequestFailed."""
+        """Send a request, and wait for its response, at most this many seconds. Raises RequestFailed."""
         exchange.future = self._loop.create_future()
         if service.free:
             self._use(service.free.popleft(), exchange)
@@ -117,7 +118,7 @@ class Pool:
             self._abandon(service, exchange, timed_out=True)
             raise RequestFailed("timeout", "") from None
         except asyncio.CancelledError:
-            # Without a request that takes too long, it is no failure.
+            # The request failed only if the journey timed out.
             self._abandon(service, exchange, timed_out=bool(exchange.trip and exchange.trip.expired))
             raise
 
@@ -132,7 +133,7 @@ class Pool:
     def _handle_ready(self) -> None:
         handlers = self.handlers
         for fd in self.poller.wait(0):
-            # The one before may have closed it.
+            # The handler before may have closed it.
             if handler := handlers.get(fd):
                 handler()
 
@@ -154,7 +155,7 @@ class Pool:
         connection.send()
 
     def _abandon(self, service: Service, exchange: Exchange, *, timed_out: bool) -> None:
-        """Forget a request that nobody waits for any more; its connection cannot be used again."""
+        """Give up a request; its connection cannot be used again."""
         if timed_out:
             self._listener.ended(exchange, None, "timeout", clock(), b"")
         if connection := exchange.connection:
@@ -166,11 +167,11 @@ class Pool:
     def _discard(self, connection: PooledConnection) -> None:
         connection.close()
         self._open.discard(connection)
-        # Not at once: where connections fail at once, each would be opened by the failure of the one before.
+        # Not at once: if connections fail at once, each failure would open the next one recursively.
         self._loop.call_soon(self._serve_waiting, connection.service)
 
     def _serve_waiting(self, first: Service) -> None:
-        """Open a connection for a request that waits: of this service, or of another one."""
+        """Open a connection for a waiting request, of this service first."""
         for service in (first, *self._services):
             if service.waiting and len(self._open) < self._limit:
                 self._connect(service, service.waiting.popleft())

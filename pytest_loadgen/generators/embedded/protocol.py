@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 # To a worker: a pickled environment and plan, or during a run one of these.
 STOP, FINISH = b"stop", b"finish"
-# Or a block of filled requests, marshalled, empty ones where there is no data; the last block begins with END.
+# Or a block of filled requests, marshalled; a request without data is empty. The last block has FILLED_END.
 FILLED, FILLED_END = b"data", b"end!"
-# From a worker, the first byte of a message: figures, the end of a run, an error; that it needs so many more blocks of
-# filled requests (a byte), or that it came to the end of them; what a journey printed.
+# The first byte of a message from a worker: figures; the end of a run; an error; a request for more blocks (the next
+# byte is their number); that it used the last filled request; what a journey printed.
 FIGURES, DONE, ERROR, NEED, RAN_OUT, PRINTED = b"f", b"d", b"e", b"n", b"r", b"p"
 
 Bucket = int
@@ -37,7 +37,7 @@ class Evidence(NamedTuple):
     why: str
     """Empty where the status says it."""
     body: str | None = ""
-    """How the body of its response begins; None where it is of no response."""
+    """How the body of its response begins; None if this is not about a response."""
     is_cut: bool = False
     """Whether the body goes on."""
 
@@ -61,7 +61,7 @@ class Figures(NamedTuple):
     names: list[NamedFigures]
     reasons: dict[str, Evidence]
     labels: tuple[str, ...] = ()
-    """The names that the figures by name are of, where the plan does not say them."""
+    """The names of the figures by name, if the plan does not have them."""
 
 
 class Environment(NamedTuple):

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from pytest_loadgen.traffic.plan import Plan
 
 NAME = "load_name"
-"""The extension of a request (see httpx) that says what it is counted as."""
+"""The request extension (see httpx) with the name that a request is counted as."""
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 # A relative address that goes into the request line as it is (RFC 3986, 3.3 and 3.4).
 _PLAIN = re.compile(r"/(?!/)(?:[\w\-~!$&'()*+,;=:@?]|/(?![/.])|(?<!/)\.|%[0-9A-Fa-f]{2})*", re.ASCII)
-# A part of a path that is taken for the number, the UUID or the hash of something.
+# A part of a path that looks like a number, a UUID or a hash.
 _IDENTIFIER = re.compile(r"\d+|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?=.*\d)[0-9a-fA-F]{16,}")
 # How many addresses are remembered with their request lines, and how many names with what their requests share.
 _ADDRESSES, _NAMES = 10_000, 1000
@@ -64,11 +64,11 @@ class Session:
         self.tls = False
         self.prefix = ""
         self.base_url = ""
-        """What relative addresses are relative to, as httpx writes it; empty if there is nothing."""
+        """The base URL of relative addresses, as httpx writes it; empty if there is none."""
         self.domains: frozenset[str] = frozenset()
         if self.base:
             host = "localhost" if target.unix else target.host.strip("[]")
-            # Python's jar writes a name without a dot with one (http.cookiejar.eff_request_host).
+            # http.cookiejar adds ".local" to a host name without a dot (eff_request_host).
             self.domains = frozenset({host, f"{host}.local"})
             self.prefix = target.path.decode().partition("?")[0].rstrip("/")
             scheme = target.scheme.removesuffix("+unix")
@@ -84,7 +84,7 @@ class Session:
         return target.scheme, target.host, target.port
 
     def service_of(self, url: httpx.URL) -> Service:
-        """Find the service that a request goes to. Raises ServiceError where no load may go there."""
+        """Find the service that a request goes to. Raises ServiceError if no load is allowed there."""
         if self.base and self.base.unix and url.host in {"localhost", ""}:
             return self.service
         scheme, host = url.scheme, url.raw_host.decode()
@@ -93,7 +93,7 @@ class Session:
             verify = self.base.verify if self.base else True
             target = Target.of(f"{scheme}://{url.netloc.decode()}", verify=verify)
             try:
-                # It holds up the other journeys, once for each host.
+                # This blocks the other journeys, once for each host.
                 found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
             except OSError as error:
                 raise ServiceError(f"cannot resolve {host}: {error.strerror}") from None

@@ -1,7 +1,7 @@
-"""Requests that are filled from data, on their way from the process that has the data to the one that sends them.
+"""Requests filled from data, and how they get from the process that has the data to the one that sends them.
 
-They go in blocks. The worker has a second's worth of them ahead, and asks for another block when it has used one up:
-it never waits for the process that fills them, as long as that gets some CPU within a second.
+They go in blocks. The worker keeps about a second's worth of them, and asks for another block when it has used one up.
+So it does not wait for the process that fills them, as long as that gets some CPU time within a second.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from pytest_loadgen.generators.embedded.protocol import FILLED, FILLED_END, NEED
 from pytest_loadgen.traffic.feed import filled_requests
 from pytest_loadgen.traffic.plan import Plan
 
-# A block is what is due in this time, in seconds, and at most so many requests: it takes a fraction of a millisecond
-# to fill, and less to take in. It ends early where it is this large, in bytes.
+# A block is what is due in this time, in seconds, but at most this many requests: it takes a fraction of a millisecond
+# to fill, and less to receive. It ends early if it is this large, in bytes.
 _BLOCK = 0.1
 _MOST_REQUESTS = 128
 _LARGE = 1 << 18
-# What a worker has ahead: what is due in this time, but so many blocks and bytes at most.
+# A worker keeps what is due in this time, in seconds, but at most this many blocks and bytes.
 _AHEAD = 1.0
 _MOST_BLOCKS = 128
 _MOST_BYTES = 1 << 24
-# The same in the closed model, where nothing is due, and so nothing late: larger blocks take less CPU.
+# The same in the closed model, where no request can be late: larger blocks take less CPU time.
 _CLOSED_REQUESTS, _CLOSED_BLOCKS = 512, 8
 
 
 class Feed:
-    """The end where requests are filled, as a worker asks for them."""
+    """The end where requests are filled, whenever the worker asks for them."""
 
     def __init__(self, plan: Plan) -> None:
         """Fill nothing yet."""
@@ -42,15 +42,15 @@ class Feed:
         self.wanted = 0
         """How many blocks the worker waits for."""
         self.error: PlanError | None = None
-        """Why a request could not be filled; the load ends there, if it comes so far."""
+        """Why a request could not be filled; the load fails if it gets to this request."""
 
     def ask(self, blocks: int) -> None:
-        """Want more blocks, unless there are none."""
+        """Note that the worker wants more blocks, unless there are none."""
         if not self._ended:
             self.wanted += blocks
 
     def block(self) -> bytes:
-        """Fill the next block, and give it as a message for the worker."""
+        """Fill the next block, and return it as a message for the worker."""
         taken: list[bytes] = []
         size = 0
         try:
@@ -78,23 +78,23 @@ class Supply:
         # The rest of the block in use, the next request last, and those after it.
         self._block: list[bytes] = []
         self._blocks: deque[list[bytes]] = deque()
-        # How many blocks are here or on their way; 0 until the first one has come.
+        # How many blocks are here or requested; 0 until the first one has arrived.
         self._window = 0
-        # How many of the next requests are left out.
+        # How many of the next requests to leave out.
         self._skipped = 0
         self.ended = not any(request.data for request in plan.mix)
-        """Whether no more blocks come."""
+        """Whether the last block has arrived."""
         self.starved = not self.ended
-        """Whether the next request is not there yet."""
+        """Whether the next request has not arrived yet."""
 
     def begin(self) -> None:
-        """Ask for the first block, which shows how large blocks are."""
+        """Ask for the first block, which shows how large requests are."""
         if not self.ended:
             self._ask(1)
 
     @property
     def full(self) -> bool:
-        """Whether it has everything that it asked for."""
+        """Whether everything that it asked for has arrived."""
         return self.ended or 0 < self._window <= len(self._blocks) + 1
 
     def add(self, block: list[bytes], *, last: bool) -> None:
@@ -115,11 +115,11 @@ class Supply:
             self._next_block()
 
     def take(self) -> bytes | None:
-        """Give the next request, empty for one without data; None where it is not there, or the data ran out."""
+        """Return the next request, empty for one without data; None if it has not arrived, or the data ran out."""
         block = self._block
         if not block:
             if self.ended:
-                # Whoever has the data may have something to say about its end.
+                # The process that has the data may have an error to report.
                 self._send(RAN_OUT)
             return None
         request = block.pop()
@@ -129,7 +129,7 @@ class Supply:
         return request
 
     def skip(self) -> bool:
-        """Leave out the next request, also if it is not there yet; return whether there is one."""
+        """Leave out the next request, even if it has not arrived yet; return whether there is one."""
         if self.starved:
             self._skipped += 1
             return True
@@ -144,14 +144,14 @@ class Supply:
             self._send(NEED + bytes([blocks]))
 
     def _affordable(self, block: list[bytes]) -> int:
-        """Choose how many blocks like this one to have ahead."""
+        """Choose how many blocks like this one to keep."""
         in_time = self._rate * _AHEAD / max(1, len(block))
         in_size = _MOST_BYTES // max(1, sum(map(len, block)))
         return max(2, math.ceil(min(in_time, in_size, self._most_blocks)))
 
 
 def _highest_rate(plan: Plan) -> float:
-    """Give the highest rate of a plan in requests per second, infinite in the closed model."""
+    """Return the highest rate of a plan in requests per second; infinite in the closed model."""
     if plan.closed:
         return math.inf
     return float(max(rate for stage in plan.stages for rate in (stage.start, stage.end) if rate is not None))

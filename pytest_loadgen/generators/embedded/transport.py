@@ -1,4 +1,4 @@
-"""The engine's connections as a transport of httpx."""
+"""The engine's connections as an httpx transport."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _FAILURES: dict[str, type[httpx.TransportError]] = {
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """Sends requests that httpx has built on the connections of the engine."""
+    """Sends requests that httpx has built, on the engine's connections."""
 
     def __init__(self, session: Session, trip: Trip | None, due: Callable[[], int]) -> None:
-        """Belong to a journey; `due` says when its next request is due, in ns."""
+        """Belong to a journey; `due` returns when its next request is due, in ns."""
         self._session, self._trip, self._due = session, trip, due
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, and return its response when all of it is there."""
+        """Send a request, and return its response when it is complete."""
         session = self._session
         service = session.service_of(request.url)
         message = _message(request, await request.aread())
@@ -54,7 +54,7 @@ class HttpxClient(httpx.AsyncClient):
 
 
 def response(method: str, url: str, reply: Reply, headers: list[tuple[bytes, bytes]], body: bytes) -> httpx.Response:
-    """Build httpx's response from what came."""
+    """Build an httpx.Response from a reply."""
     request = httpx.Request(method, url)
     built = httpx.Response(reply.status, headers=_shown(headers), content=body, request=request)
     built.elapsed = timedelta(microseconds=(reply.ended - reply.sent) / 1000)
@@ -62,19 +62,19 @@ def response(method: str, url: str, reply: Reply, headers: list[tuple[bytes, byt
 
 
 def raised(failed: RequestFailed, request: httpx.Request | None = None) -> httpx.TransportError:
-    """Make the exception that httpx raises for a kind of failure."""
+    """Return the exception that httpx raises for a kind of failure."""
     error = _FAILURES.get(failed.kind, httpx.ConnectError)(failed.reason or failed.kind, request=request)
     error.load_outcome = failed.kind  # type: ignore[attr-defined]  # see outcome_of
     return error
 
 
 def _shown(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    # The body is without its chunks; httpx takes away its encoding.
+    # The body is no longer chunked; httpx decodes its content encoding.
     return [pair for pair in headers if pair[0].lower() != b"transfer-encoding"]
 
 
 def _message(request: httpx.Request, body: bytes) -> bytes:
-    """Write a request of httpx's for HTTP/1.1."""
+    """Write an httpx request for HTTP/1.1."""
     head = Head.of(pair for pair in request.headers.raw if pair[0].lower() not in OF_BODY)
     if head is None:
         raise httpx.LocalProtocolError("a header has a character that HTTP forbids", request=request)

@@ -48,11 +48,11 @@ from pytest_loadgen.traffic.plan import Plan
 _GRACE = 1.0
 # How much longer than it should a run may take: the machine may sleep, or something may stop the worker.
 _LATEST = 60.0
-# What setup= and teardown= of a journey may take together, in seconds.
+# How long setup= and teardown= of a journey may take together, in seconds.
 _SETUP = 60.0
 # How often to look whether it has ended, in seconds.
 _POLL = 0.005
-# How long one wait for a message is, in seconds: another thread may stop the run meanwhile.
+# How long to wait for a message at a time, in seconds: another thread may stop the run meanwhile.
 _MAX_POLL = 0.5
 # How much of a response that failed is shown, in characters.
 _SHOWN = 200
@@ -105,7 +105,7 @@ class Worker:
                 yield from self._intervals(plan, max_duration(plan), feed)
             except KeyboardInterrupt:
                 self.stop()
-                # Of one that does not stop, there is no last interval; it is killed.
+                # A worker that does not stop is killed, without a last interval.
                 with contextlib.suppress(EOFError, OSError):
                     yield from self._intervals(plan, _GRACE, feed)
                 raise
@@ -135,7 +135,7 @@ class Worker:
             # Ctrl-C interrupts the wait, not the reading of a message.
             while not (ready := self._ready(min(_MAX_POLL, deadline - clock.monotonic()), to_write=feed.wanted > 0)):
                 if clock.monotonic() < deadline:
-                    # A journey may keep it from hearing that; then it is killed.
+                    # A journey may block the worker so that it does not get the command; then it is killed.
                     deadline = min(deadline, clock.monotonic() + _GRACE) if self._stopping else deadline
                 elif self._stopping:
                     return
@@ -168,7 +168,7 @@ class Worker:
     # Not with the timeouts of Connection and Popen: they ask Python for the time, which a test may have stopped.
 
     def _ready(self, seconds: float, *, to_write: bool = False) -> int:
-        """Wait for a message, the end of the process, or space for a message; return which, and 0 after this time."""
+        """Wait until it can be read or written; return the events of poll(2), or 0 after this time."""
         poll = select.poll()
         poll.register(self._pipe.fileno(), select.POLLIN | (select.POLLOUT if to_write else 0))
         found = poll.poll(max(0.0, seconds) * 1000)
