@@ -12,7 +12,7 @@ from pytest_loadgen import Load, each, step
 
 
 class Shop(BaseHTTPRequestHandler):
-    """Gives a token to whoever logs in, and has a cart for each token."""
+    """Gives a token to each login, and has a cart for each token."""
 
     protocol_version = "HTTP/1.1"  # keep-alive
     wbufsize = -1  # send head and body together
@@ -37,7 +37,7 @@ class Shop(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Log nothing: there will be thousands of requests."""
+        """Log nothing, because there are thousands of requests."""
 
 
 @pytest.fixture(scope="module")

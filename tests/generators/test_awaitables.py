@@ -133,7 +133,7 @@ def test_redis(embedded: Embedded, redis_port: int) -> None:
         assert client.get("visits") == b"100"
 
 
-def test_a_blocking_call_belongs_into_a_thread(embedded: Embedded) -> None:
+def test_a_blocking_call_in_a_thread_delays_no_other_journey(embedded: Embedded) -> None:
     """There it keeps no other journey from running."""
 
     async def waits(_: Any) -> None:

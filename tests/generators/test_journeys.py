@@ -75,7 +75,7 @@ def test_each_journey_logs_in_with_a_user_of_its_own(
 
 
 def test_the_figures_are_those_of_journeys(shop: Shop, embedded: Embedded) -> None:
-    """And those of the steps are beside them: each is shorter than the whole."""
+    """Steps have figures of their own, and each is shorter than the journey."""
     result = run(shop, embedded, shopper)
     assert result.requests == result["shopper"].requests == 25
     assert result["shopper"].names == ()
@@ -91,9 +91,9 @@ def test_users_make_one_journey_after_another(shop: Shop, embedded: Embedded) ->
         await client.get("/delay/0.1")
 
     result = run(shop, embedded, waits, users=3, duration=1)
-    # In a second each has the time for ten, and the last ones may end after it.
+    # In a second each user has time for ten, and the last ones may end later.
     assert 3 <= result.requests <= 33
-    # One was to see that the service is there.
+    # One request checked that the service can be reached.
     assert shop.connections == 4
 
 
@@ -172,7 +172,7 @@ def test_failures_are_outcomes_of_their_kinds(shop: Shop, embedded: Embedded) ->
     assert reasons["503"] == """its body is '{"path": "/status/503"}' (GET /status/{})"""
 
 
-def test_statuses_that_are_expected_are_no_errors(shop: Shop, embedded: Embedded) -> None:
+def test_expected_statuses_are_not_errors(shop: Shop, embedded: Embedded) -> None:
     async def looks_for_nothing(client: Any) -> None:
         assert (await client.get("/status/404")).status_code == 404
 
@@ -183,7 +183,7 @@ def test_statuses_that_are_expected_are_no_errors(shop: Shop, embedded: Embedded
 
 
 def test_a_login_that_has_expired_is_seen() -> None:
-    """Cookies and tokens are the service's: what it refuses is an error."""
+    """What the service refuses is an error, as for a real user."""
 
     async def comes_back_late(client: Any) -> None:
         token = (await client.post("/login", json={"user": next(users)})).json()["token"]
@@ -199,7 +199,7 @@ def test_a_login_that_has_expired_is_seen() -> None:
 
 @pytest.mark.parametrize("options", [{"rate": 20}, {"users": 4}], ids=str)
 def test_a_journey_that_hangs_times_out(shop: Shop, embedded: Embedded, options: dict[str, Any]) -> None:
-    """In a request, and outside of one; none is left out of the figures."""
+    """In a request or outside of one; all are in the figures."""
 
     async def hangs(client: Any) -> None:
         if next(numbers) % 2:
@@ -214,7 +214,7 @@ def test_a_journey_that_hangs_times_out(shop: Shop, embedded: Embedded, options:
     assert result["GET /silent"].outcomes.keys() == {"timeout"}
 
 
-def test_a_journey_that_is_cancelled_at_the_end_is_no_error(shop: Shop, embedded: Embedded) -> None:
+def test_a_journey_that_is_cancelled_at_the_end_is_not_an_error(shop: Shop, embedded: Embedded) -> None:
     async def thinks_long(client: Any) -> None:
         await client.get("/items/1")
         await client.think("1h")
@@ -224,8 +224,8 @@ def test_a_journey_that_is_cancelled_at_the_end_is_no_error(shop: Shop, embedded
     assert result["GET /items/{}"].outcomes == {"200": 3}
 
 
-def test_a_blocked_loop_is_lag_of_its_line(shop: Shop, embedded: Embedded) -> None:
-    """With what was due meanwhile, and the line at which the loop was blocked."""
+def test_a_blocked_loop_is_lag(shop: Shop, embedded: Embedded) -> None:
+    """Journeys that were due meanwhile are late, and the message names the line that blocked the loop."""
 
     async def blocks(client: Any) -> None:
         await client.get("/items/1")
@@ -276,7 +276,7 @@ def test_the_client_has_the_interface_of_httpx(shop: Shop, embedded: Embedded) -
     assert {kind: each for kind, each in result.outcomes.items() if kind != "OK"} == {}, result.total.reasons
 
 
-def test_other_hosts_are_under_the_host_rule(shop: Shop, embedded: Embedded) -> None:
+def test_the_host_rule_applies_to_other_hosts(shop: Shop, embedded: Embedded) -> None:
     async def goes_elsewhere(client: Any) -> None:
         await client.get("http://192.0.2.1/")
 
@@ -284,7 +284,7 @@ def test_other_hosts_are_under_the_host_rule(shop: Shop, embedded: Embedded) -> 
         run(shop, embedded, goes_elsewhere)
 
 
-def test_options_of_the_load_are_those_of_its_clients(shop: Shop, embedded: Embedded) -> None:
+def test_options_of_the_load_apply_to_its_clients(shop: Shop, embedded: Embedded) -> None:
     async def follows(client: Any) -> None:
         response = await client.get("/moved")
         assert response.url.path == "/items/1"
@@ -321,7 +321,7 @@ def test_a_step_outside_of_a_load_does_nothing() -> None:
 
 
 def test_setup_and_teardown_run_once_in_each_worker(shop: Shop, embedded: Embedded) -> None:
-    """What setup makes, journeys find; their requests are in no figure."""
+    """Journeys can use what setup creates; its requests are not counted."""
     found: dict[str, Any] = {}
 
     async def connect(client: Any) -> None:
@@ -350,7 +350,7 @@ def test_a_setup_that_fails_fails_the_load(shop: Shop, embedded: Embedded, which
         run(shop, embedded, looks, **options)
 
 
-def test_what_cannot_be_sent_is_refused_by_its_name(shop: Shop, embedded: Embedded) -> None:
+def test_what_cannot_be_sent_is_named(shop: Shop, embedded: Embedded) -> None:
     lock = threading.Lock()
 
     async def locks(client: Any) -> None:
@@ -363,12 +363,12 @@ def test_what_cannot_be_sent_is_refused_by_its_name(shop: Shop, embedded: Embedd
 
 
 def test_a_load_after_a_refused_one_works(shop: Shop, embedded: Embedded) -> None:
-    test_what_cannot_be_sent_is_refused_by_its_name(shop, embedded)
+    test_what_cannot_be_sent_is_named(shop, embedded)
     assert run(shop, embedded, looks).outcomes == {"OK": 25}
 
 
 def test_rows_that_run_out_end_the_load(shop: Shop, embedded: Embedded) -> None:
-    """With exhausted="stop" it is a shorter one; with "error" it fails, and says how many there were."""
+    """With exhausted="stop" the load is shorter; with "error" it fails, and says how many rows there were."""
     few = each([1, 2, 3], exhausted="stop")
 
     async def takes(client: Any) -> None:
@@ -396,7 +396,7 @@ def test_what_a_journey_prints_is_printed_here(
     assert capsys.readouterr().out == "hello from a journey\n" * 3
 
 
-def test_a_worker_that_dies_in_mid_journey_is_an_error(shop: Shop, embedded: Embedded) -> None:
+def test_a_worker_that_dies_during_a_journey_is_an_error(shop: Shop, embedded: Embedded) -> None:
     async def dies(client: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -412,7 +412,7 @@ def test_a_worker_that_dies_in_mid_journey_is_an_error(shop: Shop, embedded: Emb
         (len, "len is not an async function"),
     ],
 )
-def test_what_is_no_journey(journey: Any, message: str | None) -> None:
+def test_what_is_not_a_journey(journey: Any, message: str | None) -> None:
     if message is None:
         assert plan_of(journey, {"users": 1}).name == "sleep"
         return

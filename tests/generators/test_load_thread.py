@@ -66,7 +66,7 @@ def test_what_cannot_be_sent_is_used_as_it_is(shop: Shop) -> None:
 
 
 def test_each_load_has_all_rows(shop: Shop) -> None:
-    """Once each, also those of a load after the first one."""
+    """Each row once, also in a second load."""
     users, seen = each(range(10), exhausted="stop"), []
 
     async def logs_in(client: Any) -> None:
@@ -90,7 +90,7 @@ def test_any_thread_stops_it() -> None:
 
 
 def test_any_thread_finishes_it() -> None:
-    """Those on their way come to their end."""
+    """Journeys that have begun run to their end."""
 
     async def rests(client: Any) -> None:
         await asyncio.sleep(0.2)
@@ -123,8 +123,8 @@ def test_an_error_of_setup_ends_it() -> None:
         run(None, waits, setup=connect)
 
 
-def test_code_that_does_not_return_is_told() -> None:
-    """Nothing can end it; the warning says at which line it is."""
+def test_code_that_does_not_return_is_reported() -> None:
+    """Nothing can stop it; the warning names the line."""
     go_on = threading.Event()
 
     async def blocks(client: Any) -> None:
@@ -134,7 +134,7 @@ def test_code_that_does_not_return_is_told() -> None:
     timer = threading.Timer(0.3, running.close)
     timer.start()
     try:
-        with pytest.warns(RuntimeWarning, match=r"blocks goes on .* test_load_thread\.py:\d+ in blocks\(\)"):
+        with pytest.warns(RuntimeWarning, match=r"blocks still runs .* test_load_thread\.py:\d+ in blocks\(\)"):
             list(running)
     finally:
         go_on.set()
@@ -142,13 +142,13 @@ def test_code_that_does_not_return_is_told() -> None:
 
 
 def test_a_test_that_stops_the_time() -> None:
-    """Nothing could be measured: refused at once."""
-    with freezegun.freeze_time("2020-01-01"), pytest.raises(PlanError, match="let the time pass during the load"):
+    """Nothing could be measured, so the load is refused at once."""
+    with freezegun.freeze_time("2020-01-01"), pytest.raises(PlanError, match="restore the clock during the load"):
         run(None, waits)
 
 
 def test_what_pytest_raises_is_a_failed_check() -> None:
-    """pytest.fail() raises no Exception, and is counted all the same."""
+    """pytest.fail() raises a BaseException, and is counted, too."""
 
     async def fails(client: Any) -> None:
         pytest.fail("not this one")

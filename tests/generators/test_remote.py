@@ -87,7 +87,7 @@ def test_a_mix_is_sent_from_there(generator_server: GeneratorServer, workers: in
 
 @needs("wrk")
 def test_a_mix_by_a_generator_that_does_not_tell_requests_apart(generator_server: GeneratorServer) -> None:
-    """There are the figures of the whole, and a status that one request expects is refused."""
+    """There are figures of the whole only, and an expect= of one request is refused."""
     remote = generator_server.remote("wrk")
     options: Any = {"rate": "max", "duration": 1, "connections": 4}
     with Recorder() as service:
@@ -112,7 +112,7 @@ def test_rounds_of_a_mix_go_on_there(generator_server: GeneratorServer) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_responses_said_is_told_from_there(generator_server: GeneratorServer, workers: int) -> None:
+def test_reasons_of_failures_are_sent(generator_server: GeneratorServer, workers: int) -> None:
     """By name, and without what the request has."""
     with Recorder() as service:
         traffic = [

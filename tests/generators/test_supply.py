@@ -1,4 +1,4 @@
-"""Filled requests on their way to the process that sends them."""
+"""How filled requests get to the process that sends them."""
 
 import marshal
 import random
@@ -29,7 +29,7 @@ def plan(*requests: Any, **options: Any) -> Plan:
 
 
 class Ends:
-    """Both ends, of which one does what the other asks for when it is told to."""
+    """Both ends in one process; the test says when requested blocks are filled."""
 
     def __init__(self, plan: Plan) -> None:
         self.feed = Feed(plan)
@@ -39,7 +39,7 @@ class Ends:
         self.blocks: list[list[bytes]] = []
 
     def deliver(self, blocks: int | None = None) -> None:
-        """Fill so many of the blocks that are asked for, or all."""
+        """Fill this many of the requested blocks, or all."""
         while blocks is None or blocks > 0:
             while self.said and self.said[0].startswith(NEED):
                 self.feed.ask(self.said.pop(0)[1])
@@ -57,7 +57,7 @@ def path(request: bytes) -> str:
 
 @given(st.integers(1, 5000), st.integers(1, 400), st.integers(0, 2**32))
 def test_every_row_in_its_order_whenever_blocks_come(rate: int, rows: int, seed: int) -> None:
-    """A request that is not there yet comes with the next block, unless it is left out before."""
+    """A request that has not arrived comes with the next block, unless it was left out."""
     draw = random.Random(seed)
     ends = Ends(plan(get("/{}", each(range(rows), exhausted="stop")), get("/plain"), rate=rate, duration=1000))
     ends.supply.begin()
@@ -78,7 +78,7 @@ def test_every_row_in_its_order_whenever_blocks_come(rate: int, rows: int, seed:
 
 
 def test_a_second_is_ahead() -> None:
-    """For each block that is used up, another one is asked for, in time for the last of them."""
+    """Whenever a block is used up, another one is requested, before the last one is used."""
     ends = Ends(plan(get("/{}", each(count())), rate=1000))
     ends.supply.begin()
     assert ends.said == [NEED + b"\x01"]
@@ -92,15 +92,15 @@ def test_a_second_is_ahead() -> None:
 
 @pytest.mark.parametrize(("rate", "length"), [(1, 1), (15, 2), (1000, 100), (50_000, 128), ("max", 512)])
 def test_a_block_is_a_tenth_of_a_second(rate: Any, length: int) -> None:
-    """Rows that take long to make do not delay the start; a block of many does not take long to read."""
+    """Slow rows do not delay the start, and reading a block does not take long."""
     ends = Ends(plan(get("/{}", each(count())), rate=rate, duration=100))
     ends.supply.begin()
     ends.deliver(1)
     assert len(ends.blocks[0]) == length
 
 
-def test_large_requests_are_not_all_ahead() -> None:
-    """A worker has some MB of them, whatever the rate."""
+def test_large_requests_are_limited_by_their_size() -> None:
+    """A worker keeps a few MB of them, whatever the rate."""
     ends = Ends(plan(post("/", each(count()), content=lambda row: b"x" * 100_000), rate="max"))
     ends.supply.begin()
     ends.deliver()
@@ -108,7 +108,7 @@ def test_large_requests_are_not_all_ahead() -> None:
     assert sum(len(request) for block in ends.blocks for request in block) < 20e6
 
 
-def test_a_row_that_cannot_be_filled_is_said_only_if_the_load_comes_so_far() -> None:
+def test_a_row_that_cannot_be_filled_fails_the_load_only_if_it_gets_there() -> None:
     ends = Ends(plan(get("/", each(iter(["a", "b", "c\r\nd"])), headers={"X": "{}"}), rate=1000))
     ends.supply.begin()
     ends.deliver()
@@ -127,7 +127,7 @@ def service() -> Iterator[Recorder]:
 
 
 def test_responses_do_not_wait_for_rows(service: Recorder, embedded: Embedded) -> None:
-    """While a row takes longer than what is ahead, responses are read; what is then late is sent, each row once."""
+    """While a row takes longer than the supply lasts, responses are read; late rows are sent, each once."""
 
     def row(number: int) -> int:
         if number == 55:

@@ -1,4 +1,4 @@
-"""Loads in async tests: their event loop goes on, and their fixtures may be async."""
+"""Loads in async tests: the event loop keeps running, and fixtures may be async."""
 
 import signal
 import subprocess
@@ -51,7 +51,7 @@ def run(pytester: pytest.Pytester, tests: str, *args: str, scope: str = "functio
 
 @pytest.mark.parametrize("scope", ["function", "session"])
 def test_a_service_in_the_loop_of_the_test(pytester: pytest.Pytester, scope: str) -> None:
-    """load_target is an async fixture; the load runs in a thread with the test's context, which then is gone."""
+    """load_target is an async fixture; the load runs in a thread with the test's context, which ends with it."""
     result = run(
         pytester,
         f"""
@@ -112,7 +112,7 @@ def test_a_load_that_fails_does_so_at_the_users_line(pytester: pytest.Pytester) 
 
 
 def test_a_load_whose_task_is_cancelled_stops(pytester: pytest.Pytester) -> None:
-    """What it has measured is shown, and nothing of it runs on; nor does it wait for the service."""
+    """What it has measured is shown, nothing of it keeps running, and it does not wait for the service."""
     result = run(
         pytester,
         """
@@ -131,7 +131,7 @@ def test_a_load_whose_task_is_cancelled_stops(pytester: pytest.Pytester) -> None
 
 
 def test_ctrl_c_ends_it(pytester: pytest.Pytester) -> None:
-    """Also a journey that catches everything, in a thread of the test process; the thread does not keep pytest."""
+    """Even a journey that catches everything, in a thread of the test process, does not delay pytest's exit."""
     suite(
         pytester,
         """

@@ -75,7 +75,7 @@ def test_of_repeated_tests_the_last_attempt_counts(suite: pytest.Pytester, args:
 
 
 def test_the_load_of_a_modules_fixture_is_kept(suite: pytest.Pytester) -> None:
-    """The test that is repeated finds the fixture set up, and its load counts."""
+    """When the test is repeated, the fixture is still set up, and its load counts."""
     suite.makeconftest(REPEATING)
     suite.makepyfile(
         test_a="""

@@ -73,7 +73,7 @@ def test_mix(load):
 
 
 def test_a_mix_is_compared_by_name(suite: pytest.Pytester) -> None:
-    """With a kept baseline; where a request is new, it is said, and nothing is compared with the load as it was."""
+    """With a saved baseline; if a request is new, the message says so, and nothing is compared."""
     with_mix = CONFTEST.replace("Whole()]", "Whole(), Mixed()]") + MIXED
     suite.makeconftest(with_mix)
     suite.makepyfile(test_a=MIX)
@@ -206,7 +206,7 @@ def test_two_services_side_by_side(suite: pytest.Pytester, server: Server) -> No
         assert server.requests["/delay/0.03"] >= 300
 
 
-def test_as_many_requests_as_were_asked_for(suite: pytest.Pytester) -> None:
+def test_the_requested_number_of_requests(suite: pytest.Pytester) -> None:
     """Slices add up to the plan, also where a twelfth of it has no end in nanoseconds."""
     with Server() as old:
         suite.makepyfile(

@@ -65,7 +65,7 @@ def test_the_summary_has_journeys_and_their_steps(suite: pytest.Pytester) -> Non
     )
 
 
-def test_a_failed_assert_is_told_at_its_line(suite: pytest.Pytester) -> None:
+def test_a_failed_assert_is_reported_with_its_line(suite: pytest.Pytester) -> None:
     """As pytest writes it, in the words for journeys."""
     result = run(
         suite,
@@ -101,7 +101,7 @@ def test_an_objective_of_a_step_that_no_journey_makes(suite: pytest.Pytester) ->
     )
 
 
-def test_a_broken_step_that_nobody_looks_at_fails_the_load(suite: pytest.Pytester) -> None:
+def test_a_broken_step_that_the_function_ignores_fails_the_load(suite: pytest.Pytester) -> None:
     result = run(
         suite,
         """
@@ -117,7 +117,7 @@ def test_a_broken_step_that_nobody_looks_at_fails_the_load(suite: pytest.Pyteste
 
 
 def test_a_load_whose_journeys_take_long_is_not_aborted(suite: pytest.Pytester) -> None:
-    """None has ended after the time for which a service may be silent."""
+    """No journey ends within the time after which a silent service aborts a load."""
     result = run(
         suite,
         """
@@ -166,7 +166,7 @@ def test_side_by_side_relative_addresses_go_to_the_other_service(suite: pytest.P
             """,
         )
         result.assert_outcomes(passed=1)
-        # And each user logs in once at each of them.
+        # Each user logs in once at each service.
         for each in (shop, other):
             assert 150 <= sum(each.logins.values()) == len(each.logins)
 
@@ -213,8 +213,8 @@ def test_a_baseline_of_journeys(suite: pytest.Pytester) -> None:
     compared.stdout.fnmatch_lines(["* - cart *1 met"])
 
 
-def test_ctrl_c_ends_a_load_in_mid_journey(suite: pytest.Pytester, shop: Shop) -> None:
-    """Also where a journey catches everything; no process is left behind."""
+def test_ctrl_c_ends_a_load_during_a_journey(suite: pytest.Pytester, shop: Shop) -> None:
+    """Even if a journey catches everything; no process is left."""
     suite.makepyfile(
         test_a=IMPORTS
         + textwrap.dedent(

@@ -16,7 +16,7 @@ def suite(pytester: pytest.Pytester, server: Server, tests: str) -> pytest.Pytes
 
 @pytest.mark.parametrize("fixture", ["load", "load_session"])
 def test_one_load_for_the_tests_of_a_module(pytester: pytest.Pytester, server: Server, fixture: str) -> None:
-    """It belongs to the first of them, which may load, too."""
+    """The load belongs to the first test, which may have a load of its own, too."""
     tests = f"""
         @pytest.fixture(scope="module")
         def result({fixture}):
@@ -38,7 +38,7 @@ def test_one_load_for_the_tests_of_a_module(pytester: pytest.Pytester, server: S
 
 
 def test_the_marks_are_those_of_what_the_fixture_is_for(pytester: pytest.Pytester, server: Server) -> None:
-    """Of the module and the class; not those of the test that happened to come first."""
+    """Those of the module and the class, not those of the test that came first."""
     tests = """
         pytestmark = [pytest.mark.load(generator="paper", rate=100, duration=5), pytest.mark.slo("p99 < 1s")]
 
@@ -85,7 +85,7 @@ def test_a_load_that_fails_fails_all_its_tests(pytester: pytest.Pytester, server
 
 
 def test_tests_with_such_a_fixture_load(pytester: pytest.Pytester, server: Server) -> None:
-    """-m finds them, and the base URL is that which the test sees."""
+    """-m selects them, and the base URL is that of the test."""
     tests = f"""
         @pytest.fixture
         def load_target():

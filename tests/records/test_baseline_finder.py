@@ -172,5 +172,5 @@ ROWS = [{"id": 1}, {"id": 2}]
     ],
 )
 def test_different_data(saved: Any, load: Any, said: list[str]) -> None:
-    """Requests with data are told apart by how many rows there are and where they go, not by what is in them."""
+    """Requests with data differ by the number of rows and by where they go, not by their contents."""
     assert differences(shop(saved)[1], shop(load)[0]) == said

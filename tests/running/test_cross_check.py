@@ -48,7 +48,7 @@ def mixed(name: str, seconds: float, bad: int = 0) -> JudgedResult:
 
 
 def test_disagreements_by_name() -> None:
-    """What two generators see of one name may differ where it is lost among all requests."""
+    """Generators may differ in one name although the figures of all requests agree."""
     assert CrossCheck(one=mixed("one", 0.02), other=mixed("other", 0.02)).disagreements == ()
     checked = CrossCheck(one=mixed("one", 0.02), other=mixed("other", 0.03, bad=40))
     assert "one and other disagree on p50 of order: 20ms and 30ms" in checked.disagreements
@@ -57,7 +57,7 @@ def test_disagreements_by_name() -> None:
 
 
 def test_a_name_that_one_of_them_did_not_send() -> None:
-    """Of a name that comes seldom, one of them may have no request: that is no disagreement."""
+    """One of them may have no request of a rare name: that is not a disagreement."""
     one, other = mixed("one", 0.02), mixed("other", 0.02)
     without = replace(other, intervals=tuple(replace(each, names={}) for each in other.intervals))
     assert CrossCheck(one=one, other=without).disagreements == ()

@@ -137,7 +137,7 @@ def test_a_plan_of_one_name_has_its_share() -> None:
     ],
 )
 def test_what_all_requests_expect_is_that_of_the_load(expected: Any, of_load: tuple[str, ...], by_name: bool) -> None:
-    """Only where they differ, the generator has to tell them apart."""
+    """The generator has to tell requests apart only if these differ."""
     found = plan([get("/a", expect=expected[0]), get("/b", expect=expected[1])])
     assert found.expect == of_load
     assert ("names" in found.needs) == by_name

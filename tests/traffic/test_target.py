@@ -202,7 +202,7 @@ def test_urls(url: str, scheme: str, host: str, port: int, path: bytes) -> None:
 
 
 def test_digests() -> None:
-    """Queries and bodies are told apart in a record, which has neither, by too little to guess a secret from."""
+    """They tell queries and bodies apart in a record, and are too short to guess a secret from."""
     made = [Target.of(URL + query, json=body) for query in ("", "?q=1") for body in (None, 1, 2)]
     assert len({target.digest for target in made}) == len(made)
     assert {len(target.digest) for target in made} == {4}

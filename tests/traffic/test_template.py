@@ -152,5 +152,5 @@ def test_functions_go_to_other_machines() -> None:
     assert message.startswith(b"POST /2 HTTP/1.1\r\n")
     assert message.endswith(b"\r\n\r\n[9]")
     lock = threading.Lock()
-    with pytest.raises(PlanError, match=r"^each='<lambda>' cannot be sent to other machines \(TypeError: .*: let it"):
+    with pytest.raises(PlanError, match=r"^each='<lambda>' cannot be sent to other machines \(TypeError: .*: use only"):
         pickle.dumps(each(lambda number: [number, lock]))
