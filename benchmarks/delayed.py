@@ -40,7 +40,7 @@ class Service:
     lateness: list[float] = field(default_factory=list)
     """How many seconds after its planned time each response was sent, sorted; known once the service has stopped."""
     took: list[float] = field(default_factory=list)
-    """How many seconds each response took from reading the request, sorted; known likewise."""
+    """How many seconds each response took after its request was read, sorted; known once it has stopped."""
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pytest_loadgen.wording import printable
 
 EXCLUSIVE, SHARED = fcntl.LOCK_EX, fcntl.LOCK_SH
 _BETWEEN_TRIES = 0.01
-# After how many seconds a wait is told, and a holder is passed that does nothing.
+# After how many seconds a wait is reported, and an idle holder is no longer waited for.
 _BEFORE_TELLING = 1.0
 _BEFORE_PASSING = 3.0
 _PROCESSES = Path("/proc")

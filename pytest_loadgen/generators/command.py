@@ -43,7 +43,7 @@ class Command(LoadGenerator, ABC):
     secrets_in_arguments: bool = False
     """Whether everyone on this machine may see what looks secret, in the list of processes."""
     grace: float = 5.0
-    """How long it may take to start, to report, and to end when it is told to, in seconds."""
+    """How long it may take to start, to report, and to end when it is stopped, in seconds."""
     install_hint: ClassVar[str] = ""
     """Where to get it."""
     version_args: ClassVar[Sequence[str]] = ("--version",)

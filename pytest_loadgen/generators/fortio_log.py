@@ -245,7 +245,7 @@ def _to_the_end(values: Sequence[float]) -> list[float]:
 
 
 def _message(line: str) -> dict[str, Any]:
-    """Read a message about a call; one that is about something else, or is none, is empty."""
+    """Read a message about a call; empty if it is about something else, or cannot be read."""
     with suppress(*PARSE_ERRORS):
         message = json.loads(line)
         if type(message["thread"]) is int and math.isfinite(message["ts"]):

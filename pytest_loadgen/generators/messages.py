@@ -260,11 +260,11 @@ def _errors_of_names(interval: Interval) -> Iterator[str]:
     if not names:
         return
     if sum((Counter(named.outcomes) for named in names), Counter()) != Counter(interval.outcomes):
-        yield "the outcomes by name are not those of all"
+        yield "the outcomes by name do not add up to the total"
     if sum(named.latency.count for named in names) != interval.latency.count:
-        yield "the latencies by name are not those of all"
+        yield "the latencies by name do not add up to the total"
     if sum(named.never_sent for named in names) != interval.never_sent:
-        yield "the requests that were never sent by name are not those of all"
+        yield "the requests by name that were never sent do not add up to the total"
 
 
 def _write_target(target: Target) -> pb.Target:

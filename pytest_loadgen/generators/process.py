@@ -241,7 +241,7 @@ class _Stops:
         self.found: list[tuple[float, float]] = []
 
     def note(self, now: float, *, stopped: bool) -> None:
-        """Note that it was stopped by a signal, or goes on."""
+        """Note that a signal stopped or continued it."""
         if stopped and self._stopped_at is None:
             self._stopped_at = now
         elif not stopped and self._stopped_at is not None:

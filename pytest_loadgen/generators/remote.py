@@ -313,7 +313,7 @@ class _PlanChecker:
 
     @property
     def longest(self) -> float:
-        """How long the load may go on, in seconds."""
+        """How long the load may still take, in seconds."""
         return self._plan.duration + self._plan.timeout + _SHUTDOWN_TIME
 
     def add(self, interval: Interval) -> None:

@@ -28,7 +28,7 @@ from pytest_loadgen.units import Duration, Rate, Share
 _NEXT_LOOK = 1.25
 # How many times its duration a load may last by default.
 _LONGEST = 3
-# A load is aborted if the service does not respond for this many seconds, in which at least so many requests
+# A load is aborted if the service does not respond for this many seconds, in which at least this many requests
 # waited for it: a single one may have another reason.
 SILENCE = 5.0
 _FEWEST_WAITING = 3

@@ -133,7 +133,7 @@ class SLO:
 
     @property
     def is_tally(self) -> bool:
-        """Whether it is a count that grows with the load; "none at all" is none of any load."""
+        """Whether it is a count that grows with the load; "none" means the same in any load."""
         none = (self.comparison, self.bound) in {("==", 0), ("<=", 0), ("<", 1)}
         return isinstance(self.bound, int) and not none and not self.window
 
@@ -239,7 +239,7 @@ class _Words:
         if not operators:
             raise self._error("a comparison operator (<, <=, >, >=) is missing")
         if metric.is_of_generator:
-            raise self._error(f"{metric} is that of the generator, whatever it sends: leave out 'of'")
+            raise self._error(f"{metric} is about the generator, not about a request: leave out 'of'")
         self._at = operators[-1]
         return self._text[self._matches[begin].start() : self._matches[self._at].start()].strip()
 

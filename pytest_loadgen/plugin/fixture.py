@@ -235,7 +235,7 @@ class Load:
         return result
 
     def _cross_check(self, order: Order, stop: Stop) -> CrossCheck:
-        """Load with several generators in alternation; none goes on longer than another."""
+        """Load with several generators in alternation, all for the same time."""
         order = replace(order, gate=replace(order.gate, max_duration=order.plan.duration, stop_early=False))
         generators = [self._generator(name, order, 1) for name in order.arrangement.generators]
         order.gate.lengthened(order.plan)

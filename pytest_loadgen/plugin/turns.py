@@ -100,7 +100,7 @@ def _folder() -> Path:
         return Path(tempfile.gettempdir())
     except FileNotFoundError:
         raise LoadError(
-            "there is no folder for temporary files that can be written, in which loads take turns: set TMPDIR"
+            "there is no folder for temporary files that can be written, and loads need a lock file there: set TMPDIR"
         ) from None
 
 

@@ -19,7 +19,7 @@ from pytest_loadgen.units import Duration, Share
 
 # Enough to see what is typical, in half a second.
 _RATE, _SECONDS, _PARTS = 400, 0.5, 5
-# A machine that looks worse than this is looked at again, at most so many times: it may have been a hiccup.
+# A machine that seems worse than this is measured again, at most this many times: it may have been a hiccup.
 _GOOD, _ATTEMPTS = 0.002, 3
 # From these values on, the summary has a remark on the machine.
 _LATE, _STOLEN = 0.010, 0.05

@@ -1,4 +1,4 @@
-"""A load in rounds: one part of the plan after another, each started anew."""
+"""A load in rounds: one part of the plan after another, each in a new run."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def _logged_in(target: Target, timeout: float, allowed_hosts: Iterable[str]) -> 
     import httpx
 
     auth = login.auth
-    # A copy: the flow changes it, and the next load begins anew.
+    # A copy: the flow changes it, and the next load starts it again.
     request = httpx.Request(login.request.method, login.request.url, headers=login.request.headers, content=target.body)
     flow = auth.sync_auth_flow(request)
     try:
@@ -114,7 +114,7 @@ def _send(target: Target, request: httpx.Request, timeout: float, allowed_hosts:
 
 
 def _within(seconds: float, call: Callable[[], httpx.Response]) -> httpx.Response:
-    """Call in a thread, as httpx's own time limits begin anew with each byte. Raises TimeoutError."""
+    """Call in a thread, because httpx's own time limits restart with each byte. Raises TimeoutError."""
     future: Future[httpx.Response] = Future()
 
     def work() -> None:

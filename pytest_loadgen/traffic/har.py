@@ -105,7 +105,7 @@ class _Recording:
         return document["log"]
 
     def _refuse(self, why: str) -> NoReturn:
-        raise PlanError(f"{one_line(str(self.path))} is no recording that can be loaded: {one_line(why)}")
+        raise PlanError(f"{one_line(str(self.path))} is not a recording that can be loaded: {one_line(why)}")
 
     def _request(self, recorded: Mapping[str, Any], url: str, where: str) -> dict[str, Any]:
         """Give what `request` takes, without secrets, as values of JSON."""

@@ -265,7 +265,7 @@ def _get(mapping: Mapping[str, Any], key: str, default: Any) -> Any:
 
 
 def _unknown(mapping: Mapping[str, Any]) -> list[str]:
-    """Name the keys that are no one's: a typo would make another load of it."""
+    """Name the unknown keys: a typo would change the load."""
     return [f"the key {key!r} is unknown and was ignored." for key in mapping if key not in _KNOWN.values()]
 
 

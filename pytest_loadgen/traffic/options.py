@@ -53,7 +53,7 @@ class OneLoad(TypedDict, total=False):
     max_duration: float | str
     stop_early: bool
     abort_if: str
-    # Those of the request, with their names and meaning in httpx.
+    # Options of the request, with their names and meaning in httpx.
     method: str
     params: Any
     headers: Any
@@ -109,7 +109,7 @@ _ALIASES = {
     **dict.fromkeys(("body", "payload"), "content"),
     **dict.fromkeys(("engine", "tool"), "generator"),
 }
-# An option replaces those of the other set that are given further away.
+# An option of one set replaces options of the other set from outer layers.
 _EXCLUSIVE = (
     ({"stages"}, {"rate", "duration"}),
     ({"rate", "duration"}, {"stages"}),

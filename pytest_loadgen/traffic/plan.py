@@ -292,7 +292,7 @@ class Plan:
 
     @property
     def expects_default(self) -> bool:
-        """Whether success is what it is for every load, and nobody said what to expect of this one."""
+        """Whether success has its default meaning: no `expect` was given."""
         return self.expect == read_expected(None, self.target)
 
     def expects(self, status: str, name: str = "") -> bool:
@@ -434,7 +434,7 @@ def consecutive(parts: Sequence[Plan]) -> list[Plan]:
     for part in parts:
         found.append(replace(part, first=first))
         due = part.warmup_requests + part.requests
-        # Random arrivals are hardly ever so many.
+        # Random arrivals are almost never that many.
         first += due + (math.ceil(10 * math.sqrt(due)) + 10 if part.arrivals == "poisson" else 0)
     return found
 

@@ -30,7 +30,7 @@ REQUEST_OPTIONS = frozenset(
 )
 # Those that a load may set for all its requests; the others belong to one request.
 SHARED_OPTIONS = frozenset({"params", "headers", "cookies", "auth", "verify", "cert", "http2"})
-# So many rows are tried before the load; a list of more is tried at its beginning.
+# This many rows are tried before the load; of a longer list, the first ones.
 _TRIED = 1000
 _HIGHEST_WEIGHT = 1_000_000
 _OF_LOAD = frozenset({"rate", "duration", "stages", "connections", "timeout", "warmup", "arrivals", "generator"})
@@ -58,7 +58,7 @@ Traffic: TypeAlias = "Described | Sequence[Described] | AsyncFunction"
 
 
 def is_list(traffic: Traffic) -> TypeGuard[Sequence[Described]]:
-    """Whether it is a list of requests; the parts of an address are no list."""
+    """Whether it is a list of requests; the parts of an address are not one."""
     return isinstance(traffic, (list, tuple)) and not hasattr(traffic, "geturl")
 
 

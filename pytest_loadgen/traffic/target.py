@@ -447,7 +447,7 @@ def _authenticated(request: httpx.Request, auth: Any) -> tuple[httpx.Request, Lo
         )
     if isinstance(auth, httpx.DigestAuth):
         raise TypeError(
-            "DigestAuth signs each request anew, and a service refuses a signature that it has seen; all requests of "
+            "DigestAuth signs every request separately, and a service refuses a repeated signature; all requests of "
             "a load are the same. Use another scheme, or load the service behind its authentication"
         )
     kind = type(auth)

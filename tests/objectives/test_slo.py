@@ -193,7 +193,7 @@ def test_kinds(text: str, upper: bool, is_sample: bool, allowed: float | None) -
         ("errors of a<b < 0%", "'errors of a<b < 0%': no load can prove '< 0%': write errors of a<b == 0"),
         (
             "lag of order < 5ms",
-            "'lag of order < 5ms': lag is that of the generator, whatever it sends: leave out 'of'",
+            "'lag of order < 5ms': lag is about the generator, not about a request: leave out 'of'",
         ),
         # Comparisons.
         ("p99 = 5ms", "'p99 = 5ms': '=' is not a comparison operator: write <, <=, > or >="),

@@ -268,7 +268,7 @@ def test_objectives_of_requests(requests: Any, objectives: list[str]) -> None:
     [
         ("p99 < 80", "GET /: 'p99 < 80': 80 needs a unit: did you mean p99 < 80ms?"),
         ("p99 of b < 1s", "GET /: 'p99 of b < 1s' is about other requests: give it to load(), not to a request"),
-        ("lag < 1s", "GET /: 'lag of GET / < 1s': lag is that of the generator, whatever it sends: leave out 'of'"),
+        ("lag < 1s", "GET /: 'lag of GET / < 1s': lag is about the generator, not about a request: leave out 'of'"),
         ([5], "GET /: 5 is not an objective: write a string such as 'p99 < 200ms'"),
     ],
 )

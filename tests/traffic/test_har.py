@@ -162,7 +162,7 @@ def test_what_is_no_recording(tmp_path: Path, content: str, message: str) -> Non
     (path := tmp_path / "x.har").write_text(content)
     with pytest.raises(PlanError) as caught:
         from_har(path)
-    assert str(caught.value).startswith(f"{path} is no recording that can be loaded: {message}")
+    assert str(caught.value).startswith(f"{path} is not a recording that can be loaded: {message}")
 
 
 @pytest.mark.parametrize(

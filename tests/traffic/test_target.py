@@ -119,7 +119,7 @@ class AsyncOnly(httpx.Auth):
         ),
         (lambda request: 1 / 0, "httpx cannot build this request: auth= .*<lambda> raised ZeroDivisionError: .*"),
         (AsyncOnly(), ".*: auth= AsyncOnly has an async flow only: define auth_flow or sync_auth_flow"),
-        (httpx.DigestAuth("me", "x"), ".*: DigestAuth signs each request anew, and .*"),
+        (httpx.DigestAuth("me", "x"), ".*: DigestAuth signs every request separately, and .*"),
     ],
 )
 def test_auth_that_would_load_something_else(auth: Any, message: str) -> None:
@@ -253,7 +253,7 @@ CHARACTER = "HTTP forbids a character in its name or value"
         (
             URL,
             {"auth": httpx.DigestAuth("me", "secret")},
-            f"{CANNOT}DigestAuth signs each request anew, and a service refuses a signature that it has seen; all "
+            f"{CANNOT}DigestAuth signs every request separately, and a service refuses a repeated signature; all "
             "requests of a load are the same. Use another scheme, or load the service behind its authentication",
         ),
         (
