@@ -27,7 +27,7 @@ def order(plan: Plan) -> Iterator[int]:
 
 
 def _warmup_of_all(plan: Plan) -> int:
-    """Return the number of warm-up requests of all parts of a plan; those after it are divided among the parts again."""
+    """Return the number of warm-up requests of all parts; the requests after them are divided again."""
     rate = plan.stages[0].start or Fraction(0)
     return math.ceil(rate * plan.parts * exactly(plan.warmup))
 
