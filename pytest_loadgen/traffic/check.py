@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -24,6 +25,9 @@ class Check(ABC):
             return ContainsText(check.encode() if isinstance(check, str) else check)
         if isinstance(check, re.Pattern):
             return MatchesPattern(check)
+        if inspect.iscoroutinefunction(check) or inspect.isgeneratorfunction(check):
+            # What it returns would be true, and its code never run.
+            raise PlanError(f"check={check.__name__}: expected a plain function, not one with async or yield")
         if callable(check):
             return CallsFunction(check)
         raise PlanError(f"check={check!r}: expected a text, a compiled pattern or a function of the response")
@@ -57,7 +61,7 @@ class MatchesPattern(Check):
 
 
 class CallsFunction(Check):
-    """A function of an httpx.Response must not return False, nor raise."""
+    """A function of an httpx.Response must not return what is false, except None, nor raise."""
 
     def __init__(self, function: Callable[[Any], object]) -> None:
         """Take the function."""
@@ -70,12 +74,13 @@ class CallsFunction(Check):
         # The body is as it came; httpx would decode it again by its headers.
         kept = [(name, value) for name, value in headers if name.lower() != b"transfer-encoding"]
         try:
-            passed = self._function(httpx.Response(status, headers=kept, content=body))
+            returned = self._function(httpx.Response(status, headers=kept, content=body))
+            return "" if returned is None or returned else f"returned {returned!r}"
         except AssertionError as error:
             return f"assert failed: {error}" if str(error) else "an assert failed"
-        except Exception as error:
+        # pytest.fail() and sys.exit() raise what is no Exception.
+        except BaseException as error:
             return f"{type(error).__name__}: {error}"
-        return "returned False" if passed is False else ""
 
     def __getstate__(self) -> bytes:
         """Send the function by value. Raises PlanError where that cannot be."""

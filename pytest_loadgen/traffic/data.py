@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import os
@@ -93,13 +94,18 @@ class Data:
             raise PlanError(f"each() has only {number:,} rows: exhausted='stop' ends the load there{again}") from None
 
     def _shuffled(self, size: int, turn: int) -> array[int]:
-        """Give the numbers below size in random order; the last such order is remembered."""
-        if turn not in self._orders:
-            numbers = array("L", range(size))
-            random.Random(f"{self.seed} {turn}").shuffle(numbers)  # noqa: S311  # no secret
-            self._orders.clear()
-            self._orders[turn] = numbers
-        return self._orders[turn]
+        """Give the numbers below size in random order; the last two such orders are remembered.
+
+        Workers of this machine are threads here: one may still be in the turn before.
+        """
+        if (known := self._orders.get(turn)) is not None:
+            return known
+        numbers = array("L", range(size))
+        random.Random(f"{self.seed} {turn}").shuffle(numbers)  # noqa: S311  # no secret
+        for other in sorted(self._orders)[:-1]:
+            self._orders.pop(other, None)
+        self._orders[turn] = numbers
+        return numbers
 
 
 def each(rows: Any, *, order: Order = "sequence", exhausted: Exhausted = "again", seed: int | None = None) -> Data:
@@ -154,8 +160,11 @@ class ListedRows(Rows):
         return counted(len(self._rows), "row")
 
     def row(self, number: int) -> Any:
-        """Look it up."""
-        return self._rows[number]
+        """Look it up. Someone may have changed the list, and other sequences may read what they give."""
+        try:
+            return self._rows[number]
+        except Exception as error:
+            raise PlanError(f"each(): row {number:,}: {_described(error)}") from error
 
 
 class ComputedRows(Rows):
@@ -240,8 +249,8 @@ class FileRows(Rows):
 
     def row(self, number: int) -> Any:
         """Parse it."""
-        text = self._text[self._starts[number] : self._starts[number + 1]].decode()
         try:
+            text = self._text[self._starts[number] : self._starts[number + 1]].decode()
             if not self._fields:
                 return json.loads(text)
             (values,) = filter(None, csv.reader(io.StringIO(text, newline=""), strict=True))
@@ -266,13 +275,15 @@ class FileRows(Rows):
 
         reader = csv.reader(lines(), strict=True)
         try:
-            self._fields = [name.strip() for name in next(reader, [])]
+            self._fields = [name.strip() for name in next(filter(None, reader), [])]
             yield read
             for values in reader:
                 if values:
                     yield read
         except (csv.Error, UnicodeDecodeError) as error:
             raise PlanError(f"each({str(self._path)!r}), line {reader.line_num}: {error}") from None
+        if len(set(self._fields)) < len(self._fields):
+            raise PlanError(f"each({str(self._path)!r}): two fields have the same name: {', '.join(self._fields)}")
 
     def _find_lines(self) -> Iterator[int]:
         read = 0
@@ -289,13 +300,20 @@ def _rows(rows: Any) -> Rows:
         if path.suffix.lower() not in (".csv", ".jsonl", ".ndjson"):
             raise PlanError(f"each({str(path)!r}): expected a .csv, .jsonl or .ndjson file")
         return FileRows(path)
+    if inspect.isgeneratorfunction(rows) or inspect.isasyncgenfunction(rows) or inspect.iscoroutinefunction(rows):
+        raise PlanError(
+            f"each({_called(rows)}): expected a plain function; call one with yield: each({_called(rows)}())"
+        )
     if callable(rows):
         return ComputedRows(rows)
     if isinstance(rows, Iterator):
         return IteratedRows(rows)
     if isinstance(rows, (bytes, bytearray)) or not isinstance(rows, Iterable):
         raise PlanError(f"each({type(rows).__name__}): expected a list, an iterator, a file's path or a function")
-    listed = ListedRows(rows if isinstance(rows, Sequence) else list(rows))
+    try:
+        listed = ListedRows(rows if isinstance(rows, Sequence) else list(rows))
+    except OverflowError:
+        raise PlanError("each(): more rows than can be counted; a function of the number has no end") from None
     if not listed.size:
         raise PlanError("each() got no rows")
     return listed
@@ -304,8 +322,10 @@ def _rows(rows: Any) -> Rows:
 def _read(path: Path) -> bytes:
     try:
         text = path.read_bytes()
-    except OSError as error:
-        raise PlanError(f"each({str(path)!r}): cannot read the file: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise PlanError(f"each({str(path)!r}): cannot read the file: {getattr(error, 'strerror', error)}") from None
+    if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise PlanError(f"each({str(path)!r}): the file is UTF-16: save it as UTF-8")
     return text.removeprefix(b"\xef\xbb\xbf")
 
 

@@ -32,7 +32,7 @@ REQUEST_OPTIONS = frozenset(
 SHARED_OPTIONS = frozenset({"params", "headers", "cookies", "auth", "verify", "cert", "http2"})
 # This many rows are tried before the load; of a longer list, the first ones.
 _TRIED = 1000
-_HIGHEST_WEIGHT = 1_000_000
+_LOWEST_WEIGHT, _HIGHEST_WEIGHT = 0.001, 1_000_000
 _OF_LOAD = frozenset({"rate", "duration", "stages", "connections", "timeout", "warmup", "arrivals", "generator"})
 
 
@@ -96,7 +96,7 @@ def request(
         if option in _OF_LOAD:
             raise PlanError(f"{option}= belongs to the load, not to a request: load([…], {option}=…)")
         if option not in REQUEST_OPTIONS - {"method"}:
-            raise PlanError(f"a request has no option {option!r}: {did_you_mean(option, REQUEST_OPTIONS)}")
+            raise PlanError(f"a request has no option {option!r}: {did_you_mean(option, REQUEST_OPTIONS - {'method'})}")
     if not isinstance(slo, (str, list, tuple)):
         raise PlanError(f"slo={slo!r}: expected an objective ('p99 < 200ms') or a list of them")
     return Request(
@@ -307,9 +307,9 @@ def described(one: Described) -> Request:
 
 def _weight(weight: Any) -> Fraction:
     # NumPy's numbers are numbers, too; True is not meant as one.
-    if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 < float(weight) <= _HIGHEST_WEIGHT:
-        raise PlanError(f"weight={weight!r}: expected a number above 0, up to {_HIGHEST_WEIGHT:,}")
-    return Fraction(str(float(weight))).limit_denominator(1000) or Fraction(1, 1000)
+    if isinstance(weight, bool) or not isinstance(weight, Real) or not _LOWEST_WEIGHT <= weight <= _HIGHEST_WEIGHT:
+        raise PlanError(f"weight={weight!r}: expected a number from {_LOWEST_WEIGHT} to {_HIGHEST_WEIGHT:,}")
+    return Fraction(str(float(weight))).limit_denominator(1000)
 
 
 def _whole(weights: Sequence[Fraction]) -> list[int]:

@@ -144,6 +144,8 @@ class _Fields:
             at = match.start()
             in_line = 0 <= at < end_of_line
             encode = header if not in_line else query if 0 <= question < at else path
+            if encode is _encode_header and b":" not in text[text.rfind(b"\n", 0, at) : at]:
+                encode = _encode_header_name
             pieces += [text[begin:at], _Slot(self._names[int(match[1])], encode)]
             begin = match.end()
         pieces.append(text[begin:])
@@ -166,7 +168,13 @@ class _Filling:
         return not self._slots
 
     def __call__(self, row: Any) -> bytes:
-        return self._format % tuple([encode(_value(row, field)) for field, encode in self._slots])
+        try:
+            return self._format % tuple([encode(_value(row, field)) for field, encode in self._slots])
+        except PlanError:
+            raise
+        except Exception as error:
+            # Rows may hold anything: what cannot be written as text, or as UTF-8.
+            raise PlanError(f"a value cannot be sent: {type(error).__name__}: {error}") from error
 
 
 def _value(row: Any, field: str) -> str:
@@ -175,13 +183,18 @@ def _value(row: Any, field: str) -> str:
         # The check for other mappings takes longer than all of the rest.
         kind = type(row)
         if kind is dict or (kind not in _NO_MAPPINGS and isinstance(row, Mapping)):
-            return str(row[field])
-        if field in ("", "row"):
-            return str(row)
-        return str(row[int(field)] if field.isdigit() else getattr(row, field))
+            value = row[field]
+        elif field in ("", "row"):
+            value = row
+        else:
+            value = row[int(field)] if field.isdigit() else getattr(row, field)
     except (LookupError, AttributeError, TypeError):
         known = f"; it has {', '.join(map(str, row))}" if isinstance(row, Mapping) else f" in a {type(row).__name__}"
         raise PlanError(f"no field {{{field}}}{known}") from None
+    # As texts they would be "None" and "b'…'", which no service wants.
+    if value is None or value.__class__ is bytes:
+        raise PlanError(f"field {{{field}}} is {'None' if value is None else 'bytes'}: expected text or a number")
+    return str(value)
 
 
 def _called(name: str, function: Callable[[Any], Any], row: Any) -> Any:
@@ -233,6 +246,12 @@ def _encode_text(value: str) -> bytes:
 def _encode_header(value: str) -> bytes:
     if re.search(r"[\r\n\0]", value):
         raise PlanError("headers: a value has a line break or a null byte")
+    return value.encode()
+
+
+def _encode_header_name(value: str) -> bytes:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
+        raise PlanError("headers: HTTP forbids a character in a name")
     return value.encode()
 
 

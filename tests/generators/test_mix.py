@@ -1,6 +1,7 @@
 """Mixes, data and checks, against a service that records what it gets."""
 
 import re
+import sys
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -112,6 +113,23 @@ def test_an_assert_in_a_check(service: Recorder, embedded: Embedded) -> None:
 
     result = run(service, embedded, post("/", each(range(10)), content="{}", check=check), rate=10)
     assert result.outcomes == {"check": 7, "200": 3}
+
+
+@pytest.mark.parametrize(
+    ("check", "why"),
+    [
+        (lambda response: pytest.fail("no tea"), "Failed: no tea"),
+        (lambda response: sys.exit(3), "SystemExit: 3"),
+        (lambda response: 0, "returned 0"),
+    ],
+)
+def test_a_check_fails_in_every_way_that_a_function_has(
+    service: Recorder, embedded: Embedded, check: Any, why: str
+) -> None:
+    """The process of the generator survives what is no Exception."""
+    result = run(service, embedded, "/", rate=5, check=check)
+    assert result.outcomes == {"check": 5}
+    assert result.total.reasons["check"].startswith(f"{why}; its status is 200 and its body is 'fine'")
 
 
 def test_a_check_that_cannot_be_sent_is_refused(service: Recorder, embedded: Embedded) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.traffic.data import RowsExhausted, each
+from pytest_loadgen.traffic.data import Data, RowsExhausted, each
 
 
 def taken(data: Any, number: int) -> list[Any]:
@@ -80,6 +80,19 @@ def test_a_csv_file(tmp_path: Path) -> None:
     ]
 
 
+def test_lines_before_the_header_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("\n\nid\n1\n")
+    assert taken(each(path), 1) == [{"id": "1"}]
+
+
+def test_two_turns_in_random_order_at_once() -> None:
+    """Workers of one machine are threads; one is ahead of the other where rows start over."""
+    data = each(range(9), order="random")
+    turns = [[data.row(turn * 9 + place) for turn in range(3)] for place in range(9)]
+    assert [sorted(column) for column in zip(*turns, strict=True)] == [list(range(9))] * 3
+
+
 def test_a_file_of_json_lines(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     rows: list[Any] = [{"id": 1}, {"id": 2, "tags": ["a", "b"]}, "text"]
@@ -105,6 +118,19 @@ def breaking() -> Iterator[int]:
     raise ValueError("no more")
 
 
+def shrunk() -> Data:
+    rows = [1, 2]
+    data = each(rows)
+    rows.pop()
+    return data
+
+
+def _lines(path: Path, content: bytes) -> Path:
+    path = path.with_suffix(".jsonl")
+    path.write_bytes(content)
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -124,6 +150,13 @@ def breaking() -> Iterator[int]:
             "*row 0 has 1 values; the header has 2: *",
         ),
         (lambda path: each(path.write_text("id\n") and path), "*the file has no rows"),
+        (lambda path: each(path.write_text("id,id\n1,2\n") and path), "*two fields have the same name: id, id"),
+        (lambda path: each(path.write_text("id\n1\n", encoding="utf-16") and path), "*UTF-16: save it as UTF-8"),
+        (lambda path: each(_lines(path, b'{"id": "\xe4"}\n')).row(0), "*row 0: 'utf-8' codec can't decode *"),
+        (lambda _: each("a\0.csv"), "*cannot read the file: embedded null byte"),
+        (lambda _: each(breaking), "each(breaking): expected a plain function; *: each(breaking())"),
+        (lambda _: each(range(10**30)), "each(): more rows than can be counted; *"),
+        (lambda _: shrunk().row(1), "each(): row 1: IndexError: list index out of range"),
         (lambda path: each(path.write_text('id\n"1\n') and path), "*rows.csv'), line *"),
     ],
 )

@@ -170,8 +170,8 @@ def test_a_mix_can_be_recorded() -> None:
         ),
         (lambda: plan({"/a"}), "load() takes a list of requests, which can be read again, not a set"),
         (lambda: plan(get(5)), "5 is not a URL: *"),
-        (lambda: plan([get("/a", weight=0)]), "weight=0: expected a number above 0, up to 1,000,000"),
-        (lambda: plan([get("/a", weight=True)]), "weight=True: expected a number above 0, *"),
+        (lambda: plan([get("/a", weight=0)]), "weight=0: expected a number from 0.001 to 1,000,000"),
+        (lambda: plan([get("/a", weight=True)]), "weight=True: expected a number from 0.001 to *"),
         (lambda: plan([get("/a", wieght=2)]), "a request has no option 'wieght': *"),
         (lambda: plan([get("/a", name="")]), "name='': expected a name that can be printed"),
         (lambda: plan([get("/a", name="a\nb")]), "name='a\\nb': expected a name that can be printed"),
@@ -187,6 +187,16 @@ def test_what_is_no_mix(make: Any, message: str) -> None:
     with pytest.raises(PlanError) as caught:
         make()
     assert fnmatch(str(caught.value), message.replace("[", "[[]"))
+
+
+def test_a_check_is_no_coroutine() -> None:
+    """It would pass whatever it says: nobody awaits it."""
+
+    async def check(response: Any) -> None:
+        raise AssertionError
+
+    with pytest.raises(PlanError, match="check=check: expected a plain function, not one with async or yield"):
+        plan([get("/a", check=check)])
 
 
 def test_a_check_is_a_text_a_pattern_or_a_function() -> None:
