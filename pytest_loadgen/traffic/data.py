@@ -6,6 +6,7 @@ import csv
 import inspect
 import io
 import json
+import math
 import os
 import random
 import threading
@@ -62,6 +63,11 @@ class Data:
     def __str__(self) -> str:
         """Describe the rows and their order: ``1,000 rows of users.csv, in random order``."""
         return f"{self.rows}{', in random order' if self.order == 'random' else ''}"
+
+    @property
+    def end(self) -> float:
+        """The number of the first row that there is not; infinite where rows are used again, or not counted."""
+        return math.inf if self.rows.size is None or self.exhausted == "again" else self.rows.size
 
     def row(self, number: int) -> Any:
         """Give the row of a request, counted from 0 over all requests of its name.

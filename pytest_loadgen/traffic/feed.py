@@ -9,7 +9,7 @@ from itertools import chain, islice
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.traffic.data import RowsExhausted
-from pytest_loadgen.traffic.mix import NamedRequest, sequence
+from pytest_loadgen.traffic.mix import LONGEST_PERIOD, NamedRequest, period, sequence
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import exactly
 
@@ -17,12 +17,14 @@ from pytest_loadgen.units import exactly
 def order(plan: Plan) -> Iterator[int]:
     """Yield the number in the mix of the first, second, … request that this part of the plan sends."""
     if plan.closed:
-        # Without a schedule a part is as fast as it can be, and keeps the weights by itself.
-        return _sequence(plan)
-    warm = plan.first + _warmup_of_all(plan)
+        # Without a schedule a part is as fast as it can be, and keeps the weights by itself. Each begins elsewhere:
+        # parts that are short, or slow, would otherwise all send the first few requests of the mix only.
+        begin = plan.part * min(_period(plan), LONGEST_PERIOD) // plan.parts
+        return islice(_sequence(plan), begin, None)
+    # Weights are those of the load: what the warm-up sends is counted by itself.
     return chain(
-        islice(_sequence(plan), plan.first + plan.part, warm, plan.parts),
-        islice(_sequence(plan), warm + plan.part, None, plan.parts),
+        islice(_sequence(plan), plan.warmed + plan.part, plan.warmed + _warmup_of_all(plan), plan.parts),
+        islice(_sequence(plan), plan.first + plan.part, None, plan.parts),
     )
 
 
@@ -32,11 +34,15 @@ def _warmup_of_all(plan: Plan) -> int:
     return math.ceil(rate * plan.parts * exactly(plan.warmup))
 
 
-def _all(plan: Plan) -> float:
-    """Give how many requests all parts of a split plan send at most."""
-    if plan.closed or plan.arrivals == "poisson":
-        return math.inf
-    return _warmup_of_all(plan) + math.ceil(sum((stage.requests for stage in plan.stages), Fraction(0)) * plan.parts)
+def _load_of_all(plan: Plan) -> int | None:
+    """Give how many requests all parts of a split plan send after the warm-up; None where that is not known."""
+    if plan.arrivals == "poisson":
+        return None
+    return math.ceil(sum((stage.requests for stage in plan.stages), Fraction(0)) * plan.parts)
+
+
+def _period(plan: Plan) -> int:
+    return period([request.weight for request in plan.mix])
 
 
 def _sequence(plan: Plan) -> Iterator[int]:
@@ -47,18 +53,24 @@ def _sequence(plan: Plan) -> Iterator[int]:
 def _rows(plan: Plan) -> Iterator[tuple[int, int]]:
     """Yield each request that this part of the plan sends, as its number in the mix and that of its row.
 
-    No two parts use the same row, and none is taken that no request is due for.
+    No two parts use the same row, and none is taken that no request is due for. Where the rows of a name run out in
+    one part, that is the end of all.
     """
     sent = [0] * len(plan.mix)
-    warm, end = _warmup_of_all(plan), _all(plan)
-    for place, number in enumerate(_sequence(plan), -plan.first):
-        if place >= end:
-            return
-        if plan.closed:
+    if plan.closed:
+        for number in order(plan):
             yield number, sent[number] * plan.parts + plan.part
-        elif place >= 0 and (place - warm if place >= warm else place) % plan.parts == plan.part:
-            yield number, sent[number]
+            sent[number] += 1
+        return
+    for number in chain(islice(_sequence(plan), plan.first), islice(_sequence(plan), plan.warmed)):
         sent[number] += 1
+    ends = [request.rows.end if request.rows else math.inf for request in plan.mix]
+    for first, count in ((plan.warmed, _warmup_of_all(plan)), (plan.first, _load_of_all(plan))):
+        end = None if count is None else first + count
+        for place, number in enumerate(islice(_sequence(plan), first, end)):
+            if place % plan.parts == plan.part or sent[number] >= ends[number]:
+                yield number, sent[number]
+            sent[number] += 1
 
 
 def filled_requests(plan: Plan) -> Iterator[bytes]:

@@ -126,6 +126,8 @@ class Plan:
     """After how many requests or journeys a closed-model load ends; None if only its duration ends it."""
     first: int = field(default=0, compare=False)
     """How many requests of the mix the parts before this one send: it goes on there, with the next rows of data."""
+    warmed: int = field(default=0, compare=False)
+    """How many they send in their warm-ups, which take rows, too, but no part in the weights of the load."""
 
     @classmethod
     def of(
@@ -430,13 +432,17 @@ def consecutive(parts: Sequence[Plan]) -> list[Plan]:
             replace(part, part=part.part + number * part.parts, parts=part.parts * len(parts))
             for number, part in enumerate(parts)
         ]
-    found, first = [], parts[0].first
+    found, first, warmed = [], parts[0].first, parts[0].warmed
     for part in parts:
-        found.append(replace(part, first=first))
-        due = part.warmup_requests + part.requests
-        # Random arrivals are almost never that many.
-        first += due + (math.ceil(10 * math.sqrt(due)) + 10 if part.arrivals == "poisson" else 0)
+        found.append(replace(part, first=first, warmed=warmed))
+        first += _at_most(part.requests, part)
+        warmed += _at_most(part.warmup_requests, part)
     return found
+
+
+def _at_most(due: int, plan: Plan) -> int:
+    """Give how many requests are sent where so many are due: random arrivals are almost never more."""
+    return due + (math.ceil(10 * math.sqrt(due)) + 10 if plan.arrivals == "poisson" and due else 0)
 
 
 def whole_number(value: object) -> int | None:

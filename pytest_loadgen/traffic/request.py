@@ -307,7 +307,8 @@ def described(one: Described) -> Request:
 
 def _weight(weight: Any) -> Fraction:
     # NumPy's numbers are numbers, too; True is not meant as one.
-    if isinstance(weight, bool) or not isinstance(weight, Real) or not _LOWEST_WEIGHT <= weight <= _HIGHEST_WEIGHT:
+    is_number = isinstance(weight, Real) and not isinstance(weight, bool)
+    if not is_number or not _LOWEST_WEIGHT <= weight <= _HIGHEST_WEIGHT:
         raise PlanError(f"weight={weight!r}: expected a number from {_LOWEST_WEIGHT} to {_HIGHEST_WEIGHT:,}")
     return Fraction(str(float(weight))).limit_denominator(1000)
 

@@ -1,5 +1,6 @@
 """The requests with data: every row once over all parts, in the order of the whole plan."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
@@ -76,19 +77,47 @@ def test_a_list_is_tried_before_the_load() -> None:
 def test_parts_that_follow_one_another_go_on_with_the_rows(
     weights: list[int], rounds: int, workers: int, warmup: Any, rate: Any
 ) -> None:
-    """Each row once, in the order of the whole, and none that no request is due for."""
+    """Each row once, none that no request is due for, and weights that are exact whatever the warm-ups send."""
     requests = [get(f"/{number}/{{}}", each(range(10_000)), weight=weight) for number, weight in enumerate(weights)]
     whole = plan(*requests, rate=rate, duration=3, warmup=warmup)
     turns = consecutive([replace(part, warmup=whole.warmup) for part in cut(whole, 3 / rounds)])
     found: list[str] = []
+    measured: list[str] = []
     for turn in turns:
         sent = [paths(part, 10_000) for part in turn.split(workers)]
         assert [len(each) for each in sent] == [part.warmup_requests + part.requests for part in turn.split(workers)]
         for part, mine in zip(turn.split(workers), sent, strict=True):
             assert [f"/{number}" for number in islice(order(part), len(mine))] == [path[:2] for path in mine]
+            measured += [path[:2] for path in mine[part.warmup_requests :]]
         found += [path for each in sent for path in each]
     assert len(set(found)) == len(found)
-    assert sorted(found) == sorted(paths(plan(*requests, rate=rate, duration=10_000), len(found)))
+    for number, _ in enumerate(weights):
+        rows = [path for path in found if path.startswith(f"/{number}/")]
+        assert sorted(rows) == sorted(f"/{number}/{row}" for row in range(len(rows)))
+    assert sorted(measured) == sorted(
+        f"/{number}" for number in islice(order(plan(*requests, rate=rate, duration=3)), len(measured))
+    )
+
+
+@pytest.mark.parametrize("exhausted", ["stop", "error"])
+def test_the_end_of_the_rows_ends_all_parts(exhausted: Any) -> None:
+    """Also those that never send a request of that name: otherwise the others would go on with other weights."""
+    whole = plan(get("/a/{}", each(range(5), exhausted=exhausted)), get("/b/{}", each(range(100))))
+    for part, first in zip(whole.split(2), ("/a/0", "/b/0"), strict=True):
+        sent: list[str] = []
+        with pytest.raises(PlanError, match="its data has only 5 rows") if exhausted == "error" else nullcontext():
+            sent.extend(paths(part, 1))
+            sent.extend(paths(part, 9))
+        assert sent[0] == first
+        assert len(sent) == (1 if exhausted == "error" else 6)
+
+
+def test_short_parts_without_a_schedule_send_all_requests() -> None:
+    """Each begins elsewhere in the mix."""
+    whole = plan(*(get(f"/{number}") for number in range(12)), rate="max", duration=6)
+    turns = consecutive(cut(whole, 1))
+    sent = [number for turn in turns for part in turn.split(2) for number in islice(order(part), 1)]
+    assert sorted(sent) == list(range(12))
 
 
 def test_parts_without_a_schedule_share_the_rows() -> None:
