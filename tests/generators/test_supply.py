@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_loadgen.generators.embedded import Embedded
+from pytest_loadgen.errors import GeneratorError
+from pytest_loadgen.generators.embedded import Embedded, worker
 from pytest_loadgen.generators.embedded.protocol import FILLED_END, NEED, RAN_OUT
 from pytest_loadgen.generators.embedded.supply import Feed, Supply
 from pytest_loadgen.running import runner
@@ -141,3 +142,28 @@ def test_responses_do_not_wait_for_rows(service: Recorder, embedded: Embedded) -
     assert sorted(int(body) for _, _, body in service.requests) == list(range(75))
     assert found.total.lag.over(0.5)
     assert not found.total.service_time.over(0.7)
+
+
+def test_a_worker_that_hangs_is_given_up(service: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while there are rows for it that do not fit into the pipe."""
+    monkeypatch.setattr(worker, "_LATEST", 1)
+
+    def check(_: object) -> None:
+        threading.Event().wait()
+
+    traffic = post("/", each(lambda _: "x" * 200_000), content="{}", check=check)
+    options: Any = {"rate": 200, "duration": 1, "timeout": 0.5}
+    with pytest.raises(GeneratorError, match=r"^embedded: its process did not respond and was killed; does a check="):
+        runner.run(plan_of(traffic, options, lambda: service.url), Embedded())
+
+
+def test_rows_may_take_longer_than_a_worker_may(service: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_LATEST", 1)
+
+    def row(number: int) -> int:
+        threading.Event().wait(2.5 if number == 5 else 0)
+        return number
+
+    options: Any = {"rate": 50, "duration": 0.5, "timeout": 0.3}
+    found = runner.run(plan_of(get("/{}", each(row)), options, lambda: service.url), Embedded())
+    assert found.requests == 25

@@ -13,6 +13,7 @@ import pickle
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import weakref
@@ -56,6 +57,7 @@ _POLL = 0.005
 _MAX_POLL = 0.5
 # How much of a response that failed is shown, in characters.
 _SHOWN = 200
+_NO_RESPONSE = "did not respond and was killed"
 _CHILD = "pytest_loadgen.generators.embedded.child"
 
 
@@ -68,6 +70,8 @@ class Worker:
             ours, theirs = socket.socketpair()
         except OSError as error:
             raise GeneratorError(f"embedded: cannot create a socket pair: {error}") from error
+        # A worker that hangs reads nothing: this process would wait for ever to send it more.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(_LATEST), 0))
         with theirs:
             # The child has the same module search path as this process, in which projects put paths, too.
             path = [os.fsdecode(each) for each in sys.path if isinstance(each, (str, bytes, os.PathLike))]
@@ -112,7 +116,10 @@ class Worker:
         except TimeoutError:
             raise  # not from the pipe, but from a timeout of the test itself
         except (EOFError, OSError) as error:
-            raise GeneratorError(f"embedded: its process {self._describe_exit()}") from error
+            how = self._describe_exit()
+            if how == _NO_RESPONSE and any(request.check for request in plan.mix):
+                how += "; does a check= return?"
+            raise GeneratorError(f"embedded: its process {how}") from error
         finally:
             if self._busy:
                 self._settle()
@@ -142,7 +149,11 @@ class Worker:
                 else:
                     raise EOFError
             if ready == select.POLLOUT:
-                self._pipe.send_bytes(feed.block())
+                begin = clock.monotonic()
+                block = feed.block()
+                # Rows may take their time; the worker can do nothing about it.
+                deadline += clock.monotonic() - begin
+                self._pipe.send_bytes(block)
                 continue
             message = self._pipe.recv_bytes()
             kind, content = message[:1], message[1:]
@@ -203,7 +214,7 @@ class Worker:
     def _describe_exit(self) -> str:
         """Return how the process ended, and what it printed."""
         if not self._ends():
-            return "did not respond and was killed"
+            return _NO_RESPONSE
         output = self._process.stderr.read() if self._process.stderr else b""
         code = self._process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
