@@ -138,6 +138,15 @@ def test_a_form_without_its_text_is_written_anew(tmp_path: Path) -> None:
     assert target(read(tmp_path, recorded)[0]).body == b"user+name=a%26b"
 
 
+def test_a_body_in_base64_is_decoded(tmp_path: Path) -> None:
+    recorded = entry("POST", "/orders", "eyJpZCI6MX0=")
+    recorded["request"]["postData"]["encoding"] = "base64"
+    assert target(read(tmp_path, recorded)[0]).body == b'{"id":1}'
+    recorded["request"]["postData"]["text"] = "/w=="
+    with pytest.raises(PlanError, match=r"entries\[0\].request.postData: its text is base64, and not of text"):
+        read(tmp_path, recorded)
+
+
 def test_load_adds_what_was_left_out(tmp_path: Path) -> None:
     found = read(tmp_path, entry("GET", "/", accept="text/html"))
     plan = plan_of(found, {"headers": {"Authorization": "Bearer mine"}}, lambda: "http://localhost")
