@@ -124,17 +124,13 @@ def find_problems(result: Result) -> Iterator[Problem]:
             found = f"the {name} generator was late: it sent a request {late} after it was due."
         else:
             found = f"the {name} generator was late: it sent 1 request in 100 {late} or more after it was due."
-        if total.cpu < _IDLE and any(request.data for request in plan.mix):
+        if total.cpu < _IDLE:
+            with_data = any(request.data for request in plan.mix)
+            late_rows, remedy = ("rows of data came late, or ", "have the rows ready, or ") if with_data else ("", "")
             yield Problem(
-                "rows of data came late, or the machine was busy with other work",
-                f"{found} It used only {total.cpu:.0%} of its CPU, so its rows of data came late, or the machine was "
-                "busy with other work: have the rows ready before the load, stop that, or use a lower rate.",
-            )
-        elif total.cpu < _IDLE:
-            yield Problem(
-                "the machine was busy with other work",
-                f"{found} It used only {total.cpu:.0%} of its CPU, so the machine was busy with other work: "
-                "stop that, or use a lower rate.",
+                f"{late_rows}the machine was busy with other work",
+                f"{found} It used only {total.cpu:.0%} of its CPU, so {late_rows}the machine was busy with other work: "
+                f"{remedy}stop that, or use a lower rate.",
             )
         else:
             yield Problem(_LIMIT, f"{found} {remedy}, or a lower rate.")
