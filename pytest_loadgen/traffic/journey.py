@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from asyncio import CancelledError, Future
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from pytest_loadgen.wording import printable
 
 AsyncFunction = Callable[[Any], Awaitable[object]]
 """What a load calls over and over: it takes a client, and may return anything."""
+CANCELLED = "cancelled"
+"""The outcome of what the journey itself cancelled: asyncio.timeout(), or a task of a TaskGroup."""
 OK = "OK"
 """The outcome of a journey or step without a failure."""
 
@@ -138,7 +141,7 @@ class Recorder(Protocol):
 class Trip:
     """One run of a journey."""
 
-    __slots__ = ("due", "expired", "paused", "pausing", "recorder", "sent", "unexpected")
+    __slots__ = ("_paused", "_since", "_thinking", "due", "expired", "in_flight", "recorder", "sent", "unexpected")
 
     def __init__(self, recorder: Recorder, due: int) -> None:
         """Begin; `due` in ns."""
@@ -146,13 +149,39 @@ class Trip:
         self.due = due
         self.sent = False
         """Whether its first request was sent; this one is due when the journey is."""
-        self.paused = 0
-        """For how long it has been thinking, in ns."""
-        self.pausing = False
+        self.in_flight: set[Future[Any]] = set()
+        """Its requests that wait for their responses, those of its tasks included."""
+        self._thinking = self._paused = self._since = 0
         self.expired = False
         """Whether it was cancelled because of its timeout."""
         self.unexpected = ""
         """The first unexpected status of a request; it fails the journey even if the function goes on."""
+
+    @property
+    def pausing(self) -> bool:
+        """Whether it only thinks, and waits for no response meanwhile."""
+        return bool(self._thinking) and not self.in_flight
+
+    @property
+    def paused(self) -> int:
+        """For how long it has been pausing, in ns."""
+        return self._paused + (perf_counter_ns() - self._since if self.pausing else 0)
+
+    def think(self, more: int) -> None:
+        """Begin to think (1), or end it (-1); its tasks may do so at the same time."""
+        self._paused, self._since = self.paused, perf_counter_ns()
+        self._thinking += more
+
+    def send(self, future: Future[Any]) -> None:
+        """Send a request whose response is in the future."""
+        if self._thinking:
+            self._paused, self._since = self.paused, perf_counter_ns()
+        self.in_flight.add(future)
+
+    def receive(self, future: Future[Any]) -> None:
+        """End what `send` began."""
+        self.in_flight.discard(future)
+        self._since = perf_counter_ns() if self._thinking else 0
 
 
 CURRENT: ContextVar[Trip | None] = ContextVar("pytest_loadgen_trip", default=None)
@@ -189,6 +218,8 @@ class step:  # noqa: N801  # it is used as a function
         """End, and count."""
         if trip := self._trip:
             outcome = OK if error is None else outcome_of(error)
+            if outcome == CANCELLED and trip.expired:
+                outcome = "timeout"
             if outcome:
                 paused = trip.paused - self._paused
                 trip.recorder.record(trip, self._name, self._began, outcome, paused=paused)
@@ -196,14 +227,24 @@ class step:  # noqa: N801  # it is used as a function
 
 def outcome_of(error: BaseException) -> str:
     """Return the outcome of a journey that raised this; empty if it is not a failure, such as a cancellation."""
+    error = first_of(error)
     # pytest.fail() raises a BaseException of its own, and so does pytest.raises() if nothing is raised.
     if isinstance(error, AssertionError) or any(base.__name__ == "OutcomeException" for base in type(error).__mro__):
         return "check"
     if isinstance(error, TimeoutError):
         return "timeout"
+    if isinstance(error, CancelledError):
+        return CANCELLED
     if kind := getattr(error, "load_outcome", ""):
         return str(kind)
     response = getattr(error, "response", None)
     if (status := getattr(response, "status_code", None)) and type(error).__name__ == "HTTPStatusError":
         return str(status)
-    return type(error).__name__ if isinstance(error, Exception | SystemExit | KeyboardInterrupt) else ""
+    return "" if isinstance(error, GeneratorExit) else type(error).__name__
+
+
+def first_of(error: BaseException) -> BaseException:
+    """Give the first exception of a group, as a TaskGroup raises it, or else the exception itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -273,7 +273,7 @@ def test_the_client_has_the_interface_of_httpx(shop: Shop, embedded: Embedded) -
     result = run(shop, embedded, uses_all_of_httpx, iterations=1, rate=10, expect=["2xx", "3xx", 401, 404])
     assert result["GET /silent"].outcomes == {"timeout": 1}
     assert {"HEAD /items/{}", "PUT /items/{}", "DELETE /items/{}", "POST /form"} <= set(result.names)
-    assert {kind: each for kind, each in result.outcomes.items() if kind != "OK"} == {}, result.total.reasons
+    assert result.outcomes == {"timeout": 1}, result.total.reasons  # that of /silent, which it catches
 
 
 def test_the_host_rule_applies_to_other_hosts(shop: Shop, embedded: Embedded) -> None:

@@ -13,9 +13,12 @@ import signal
 import socket
 import struct
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.generators.embedded.engine import Engine
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 # The format of `multiprocessing.connection.Connection`: each message follows its length.
 _LENGTH = struct.Struct("!i")
 _READ_SIZE = 65_536
+# How long it may go on after the process that started it, in seconds.
+_GRACE = 1.0
 # How much of what journeys print is shown, in characters for each load.
 _MOST_PRINTED = 100_000
 
@@ -49,6 +54,8 @@ def main(fd: int) -> None:
     pipe = _Pipe(fd)
     _raise_file_limit()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(fd,), daemon=True).start()
+    os.register_at_fork(after_in_child=lambda: _let_go(pipe))
     with contextlib.suppress(EOFError, OSError):
         while True:
             message = pipe.wait()
@@ -57,8 +64,29 @@ def main(fd: int) -> None:
                 environment, plan = pickle.loads(message)  # noqa: S301  # from the process that started this one
                 _apply_environment(environment)
                 _run(pipe, plan)
-    # Without cleaning up: that would take time, and nothing needs it.
+    _end()
+
+
+def _end() -> NoReturn:
+    """End this process, without cleaning up: that would take time. What journeys have started ends, too."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)
+
+
+def _let_go(pipe: _Pipe) -> None:
+    """Leave the pipe to the process that this one is a copy of, made by a journey."""
+    pipe.close()
+    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # for as long as the process lasts
+
+
+def _end_with(fd: int) -> None:
+    """End this process soon after the one that started it, also where a journey keeps it from noticing."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    poll.poll()
+    time.sleep(_GRACE)
+    _end()
 
 
 class _Pipe:
@@ -71,6 +99,10 @@ class _Pipe:
     def fileno(self) -> int:
         """Return its file descriptor."""
         return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close it."""
+        self._socket.close()
 
     @property
     def unsent(self) -> bool:
@@ -131,8 +163,9 @@ class _Pipe:
 class _Printer(io.TextIOBase):
     """Sends what journeys print to the output of the test."""
 
-    def __init__(self, put: Callable[[bytes], None]) -> None:
-        self._put = put
+    def __init__(self, put: Callable[[bytes], None], engine: JourneyEngine) -> None:
+        self._put, self._engine = put, engine
+        self._thread = threading.get_ident()
         self._left = _MOST_PRINTED
 
     def write(self, text: str) -> int:
@@ -140,7 +173,11 @@ class _Printer(io.TextIOBase):
         if self._left > 0:
             self._left -= len(text)
             more = "" if self._left > 0 else "\n… (the journeys printed more; the rest is left out)\n"
-            self._put(PRINTED + (text + more).encode(errors="replace"))
+            message = PRINTED + (text[: max(0, self._left + len(text))] + more).encode(errors="replace")
+            if threading.get_ident() == self._thread:
+                self._put(message)
+            else:
+                self._engine.call_soon(self._put, message)
         return len(text)
 
 
@@ -184,7 +221,7 @@ def _run(pipe: _Pipe, plan: Plan) -> None:
             from pytest_loadgen.generators.embedded.journeys import JourneyEngine
 
             engine = JourneyEngine(plan, emit)
-            sys.stdout = sys.stderr = _Printer(put)
+            sys.stdout = sys.stderr = _Printer(put, engine)
         else:
             engine = Engine(plan, emit, supply)
         engine.watch(pipe.fileno(), exchange)
@@ -201,7 +238,7 @@ def _run(pipe: _Pipe, plan: Plan) -> None:
     pipe.put(end)
     pipe.drain()
     if plan.journey and getattr(engine, "is_spoilt", False):
-        os._exit(0)
+        _end()
 
 
 def _raise_file_limit() -> None:

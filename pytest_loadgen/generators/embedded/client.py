@@ -186,15 +186,13 @@ class Client:
         high = low if longest is None else float(Duration(longest))
         if not 0 <= low <= high < float("inf"):
             raise PlanError(f"think({shortest!r}, {longest!r}): expected a time >= 0, or the shortest and the longest")
-        trip, began = self._trip, clock()
-        if trip:
-            trip.pausing = True
+        if trip := self._trip:
+            trip.think(1)
         try:
             await asyncio.sleep(low if low == high else random.uniform(low, high))  # noqa: S311  # no secret
         finally:
             if trip:
-                trip.pausing = False
-                trip.paused += clock() - began
+                trip.think(-1)
 
     @property
     def transport(self) -> httpx.AsyncBaseTransport:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import os
 import select
 import selectors
 import sys
 import threading
 import time
 import traceback
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter_ns as clock
 from types import BuiltinFunctionType, FrameType
 from typing import Any
 
-from pytest_loadgen.clock import wall
+from pytest_loadgen.clock import monotonic, wall
 from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.figures.histogram import MASKS
 from pytest_loadgen.generators.cgroup import throttled
@@ -30,7 +34,7 @@ from pytest_loadgen.generators.embedded.session import Session
 from pytest_loadgen.redaction import redact
 from pytest_loadgen.traffic.data import ROW_SHARE, RowsExhausted, RowShare
 from pytest_loadgen.traffic.expected import is_expected
-from pytest_loadgen.traffic.journey import CURRENT, OK, AsyncFunction, Trip, outcome_of
+from pytest_loadgen.traffic.journey import CANCELLED, CURRENT, OK, AsyncFunction, Trip, first_of, outcome_of
 from pytest_loadgen.traffic.pacing import schedule
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import message_secrets
@@ -112,6 +116,11 @@ class JourneyEngine:
         else:
             self._loop.remove_writer(fd)
 
+    def call_soon(self, function: Callable[..., None], *arguments: object) -> None:
+        """Call a function in the thread of the run; any thread may ask for it."""
+        with contextlib.suppress(RuntimeError):  # the run has ended
+            self._loop.call_soon_threadsafe(function, *arguments)
+
     def stop(self) -> None:
         """End the run now; the last interval is still emitted."""
         self._stopped = True
@@ -136,16 +145,23 @@ class JourneyEngine:
         watcher = threading.Thread(target=self._watch, args=(thread, ended), daemon=True)
         self._loop = loop = _event_loop()
         asyncio.set_event_loop(loop)
+        _RUNNING.add(self)
+        executor = ThreadPoolExecutor(thread_name_prefix=(prefix := f"pytest-loadgen-{id(self)}"))
+        loop.set_default_executor(executor)
         try:
             loop.run_until_complete(self._run(watcher))
+        except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
+            # A task raised it, or stopped the loop; where a journey raises it, that is its outcome.
+            raise GeneratorError(f"{self._journey.name}: its event loop was ended by {_told(error)}") from None
         finally:
             ended.set()
+            _RUNNING.discard(self)
             if separate:
                 gc.unfreeze()
-            self.is_spoilt = bool(self._tasks)
+            executor.shutdown(wait=False, cancel_futures=True)
+            self.is_spoilt = bool(self._tasks) or not _all_end(prefix)
             if not self.is_spoilt:
                 loop.run_until_complete(loop.shutdown_asyncgens())
-                loop.run_until_complete(loop.shutdown_default_executor())
             if not (self.is_spoilt and separate):  # the process then exits
                 asyncio.set_event_loop(None)
                 loop.close()
@@ -171,6 +187,10 @@ class JourneyEngine:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=_HURRY)
             await self._call("teardown", self._code.teardown, _HURRY if self._stopped else _SETUP_TIMEOUT)
+            if others := asyncio.all_tasks() - {asyncio.current_task(), *self._tasks}:
+                for task in others:
+                    task.cancel()
+                await asyncio.wait(others, timeout=_HURRY)
         finally:
             self._beat = 0
             pool.close()
@@ -260,20 +280,23 @@ class JourneyEngine:
             failed = await self._make(trip)
             self._tasks[task] = None
             # A journey that never waits would block the loop.
-            await asyncio.sleep(_FAILURE_PAUSE if failed else 0)
+            try:
+                await asyncio.sleep(_FAILURE_PAUSE if failed else 0)
+            except asyncio.CancelledError:
+                if self._ended.is_set():
+                    raise  # else it was the journey that cancelled itself, at its end
 
     async def _make(self, trip: Trip) -> bool:
         """Make a journey, and count it; return whether it failed."""
         CURRENT.set(trip)
         try:
             await self._code.journey(Client(self._session, trip))
-        except asyncio.CancelledError:
-            if not trip.expired:
+        except asyncio.CancelledError as error:
+            if self._ended.is_set():
                 raise
-            task = asyncio.current_task()
-            assert task
-            task.uncancel()
-            outcome = "timeout"
+            if not trip.expired:
+                self._tell(CANCELLED, error)
+            outcome = "timeout" if trip.expired else CANCELLED
         except (RowsExhausted, LoadError) as error:
             # These end the load.
             if isinstance(error, LoadError) and self._failure is None:
@@ -284,19 +307,34 @@ class JourneyEngine:
         except BaseException as error:
             if not (outcome := outcome_of(error)):
                 raise
-            self._tell(outcome, error)
+            self._tell(outcome, first_of(error))
         else:
-            outcome = trip.unexpected or OK
+            outcome = OK
         now = clock()
+        paused = trip.paused
+        if trip.in_flight and not await self._is_settled(trip):
+            outcome = "timeout" if outcome == OK else outcome
+        if outcome == OK:
+            outcome = trip.unexpected or OK
         if trip.due >= self._start:
-            self._count(self._total, now - trip.due - trip.paused, outcome)
+            self._count(self._total, now - trip.due - paused, outcome)
             if self._plan.closed:
                 self._busy_until = max(self._busy_until, now) if now > self._end else self._busy_until
         return outcome != OK
 
+    async def _is_settled(self, trip: Trip) -> bool:
+        """Wait for the requests of tasks for which the journey did not; return False if they take too long."""
+        try:
+            while trip.in_flight and not trip.expired:
+                await asyncio.wait(trip.in_flight)
+        except asyncio.CancelledError:
+            if self._ended.is_set():
+                raise
+        return not trip.expired
+
     def record(self, trip: Trip, name: str, due: int, outcome: str, *, paused: int = 0) -> None:
         """Count a step that ends now."""
-        if trip.due >= self._start:
+        if trip.due >= self._start and not self._ended.is_set():
             self._steps.add(name)
             self._count(self._named(name), clock() - due - paused, outcome)
 
@@ -305,10 +343,11 @@ class JourneyEngine:
     ) -> None:
         """Count a request of a journey."""
         trip = exchange.trip
-        if trip is None:
+        if trip is None or (outcome == CANCELLED and self._ended.is_set()):
             return
         if not self._is_expected(outcome):
-            if isinstance(outcome, int):
+            # What the function itself cancels is not the failure of the journey: it may have asked twice.
+            if outcome != CANCELLED:
                 trip.unexpected = trip.unexpected or str(outcome)
             self._explain(exchange, outcome, data)
         if trip.due < self._start:
@@ -384,6 +423,8 @@ class JourneyEngine:
             if trip and not trip.expired and not trip.pausing and now - trip.due - trip.paused > self._timeout:
                 trip.expired = True
                 task.cancel()
+                for future in tuple(trip.in_flight):  # also of tasks that are shielded, or not awaited
+                    future.cancel()
         nothing_left = self._next_due is None or self._finishing
         busy = any(trip is not None for trip in self._tasks.values())
         if self._closed_model:
@@ -392,6 +433,10 @@ class JourneyEngine:
             done = now >= self._end and nothing_left and not busy
         # Journeys that are still thinking when all others have timed out are cancelled.
         if self._stopped or done or now > self._end + self._timeout + _SECOND // 2:
+            for trip in self._tasks.values():
+                if trip and trip.expired and trip.due >= self._start:
+                    # It catches what cancels it, and goes on.
+                    self._count(self._total, now - trip.due, "timeout")
             self._emit_interval(now)
             self._ended.set()
             return
@@ -504,6 +549,18 @@ class JourneyEngine:
         self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()
 
 
+_RUNNING: weakref.WeakSet[JourneyEngine] = weakref.WeakSet()
+
+
+def _end_copies() -> None:
+    """End a process that a journey forked when it comes back to its event loop, or it would send the load, too."""
+    for engine in _RUNNING:
+        engine._loop.call_soon(os._exit, 0)
+
+
+os.register_at_fork(after_in_child=_end_copies)
+
+
 class _PreciseSelector(selectors.DefaultSelector):
     """Waits with microsecond resolution; that of epoll is milliseconds."""
 
@@ -520,6 +577,15 @@ def _event_loop() -> asyncio.AbstractEventLoop:
         return asyncio.SelectorEventLoop(_PreciseSelector())
     # kqueue is precise by itself.
     return asyncio.SelectorEventLoop()
+
+
+def _all_end(prefix: str) -> bool:
+    """Wait a moment for the threads of a name; return whether all have ended."""
+    deadline = monotonic() + _HURRY
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(prefix)]
+    for thread in threads:
+        thread.join(max(0.0, deadline - monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _told(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from pytest_loadgen.generators.embedded.http1 import IDLE, Connection, Endpoint, Kind
 from pytest_loadgen.generators.embedded.readiness import poller
-from pytest_loadgen.traffic.journey import Trip
+from pytest_loadgen.traffic.journey import CANCELLED, Trip
 
 
 class Reply(NamedTuple):
@@ -105,6 +105,8 @@ class Pool:
     async def send(self, service: Service, exchange: Exchange, seconds: float | None = None) -> Reply:
         """Send a request, and wait for its response, at most this many seconds. Raises RequestFailed."""
         exchange.future = self._loop.create_future()
+        if trip := exchange.trip:
+            trip.send(exchange.future)
         if service.free:
             self._use(service.free.popleft(), exchange)
         elif len(self._open) < self._limit:
@@ -115,12 +117,15 @@ class Pool:
             # Each timeout costs as much as a request does.
             return await (exchange.future if seconds is None else asyncio.wait_for(exchange.future, seconds))
         except TimeoutError:
-            self._abandon(service, exchange, timed_out=True)
+            self._abandon(service, exchange, "timeout")
             raise RequestFailed("timeout", "") from None
         except asyncio.CancelledError:
             # The request failed only if the journey timed out.
-            self._abandon(service, exchange, timed_out=bool(exchange.trip and exchange.trip.expired))
+            self._abandon(service, exchange, "timeout" if trip and trip.expired else CANCELLED)
             raise
+        finally:
+            if trip:
+                trip.receive(exchange.future)
 
     def close(self) -> None:
         """Close all connections."""
@@ -154,10 +159,9 @@ class Pool:
         connection.sent = clock()
         connection.send()
 
-    def _abandon(self, service: Service, exchange: Exchange, *, timed_out: bool) -> None:
+    def _abandon(self, service: Service, exchange: Exchange, outcome: str) -> None:
         """Give up a request; its connection cannot be used again."""
-        if timed_out:
-            self._listener.ended(exchange, None, "timeout", clock(), b"")
+        self._listener.ended(exchange, None, outcome, clock(), b"")
         if connection := exchange.connection:
             if connection in self._open and connection.exchange is exchange and connection.due != IDLE:
                 self._discard(connection)

@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -53,6 +54,8 @@ _LATEST = 60.0
 _SETUP = 60.0
 # How often to look whether it has ended, in seconds.
 _POLL = 0.005
+# How much of what it printed at its end is told, in bytes.
+_SAID = 2000
 # How long to wait for a message at a time, in seconds: another thread may stop the run meanwhile.
 _MAX_POLL = 0.5
 # How much of a response that failed is shown, in characters.
@@ -72,6 +75,8 @@ class Worker:
             raise GeneratorError(f"embedded: cannot create a socket pair: {error}") from error
         # A worker that hangs reads nothing: this process would wait for ever to send it more.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(_LATEST), 0))
+        # Not a pipe, which would have to be read, or what a journey starts waits for that for ever.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # for as long as the process lasts
         with theirs:
             # The child has the same module search path as this process, in which projects put paths, too.
             path = [os.fsdecode(each) for each in sys.path if isinstance(each, (str, bytes, os.PathLike))]
@@ -82,7 +87,7 @@ class Worker:
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
+                    stderr=self._errors,
                     start_new_session=True,  # this process handles Ctrl-C
                 )
             except OSError as error:
@@ -206,19 +211,19 @@ class Worker:
         """End the process."""
         self._pipe.close()
         if not self._ends():
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        if self._process.stderr:
-            self._process.stderr.close()
+        self._errors.close()
 
     def _describe_exit(self) -> str:
         """Return how the process ended, and what it printed."""
         if not self._ends():
             return _NO_RESPONSE
-        output = self._process.stderr.read() if self._process.stderr else b""
+        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _SAID))
+        output = self._errors.read()
         code = self._process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
-        text = output.decode(errors="replace").strip()[-2000:]
+        text = output.decode(errors="replace").strip()
         return f"{how}\n{text}" if text else how
 
 
