@@ -1,11 +1,14 @@
 """Journeys of the embedded generator, against a shop that checks what its users do."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -214,6 +217,113 @@ def test_a_journey_that_hangs_times_out(shop: Shop, embedded: Embedded, options:
     assert result["GET /silent"].outcomes.keys() == {"timeout"}
 
 
+@pytest.mark.parametrize("pace", [{"rate": 20, "duration": 0.5}, {"users": 10, "iterations": 10}], ids=str)
+def test_a_journey_that_catches_its_end_timed_out(shop: Shop, embedded: Embedded, pace: dict[str, Any]) -> None:
+    """All that were due are in the figures, also those that never end."""
+
+    async def goes_on(client: Any) -> None:
+        while True:
+            with contextlib.suppress(BaseException):
+                await asyncio.sleep(1000)
+
+    assert run(shop, embedded, goes_on, timeout=0.1, **pace).outcomes == {"timeout": 10}
+
+
+class Unusual(BaseException):
+    pass
+
+
+async def raises_something_unusual(client: Any) -> None:
+    raise Unusual
+
+
+async def is_cancelled(client: Any) -> None:
+    raise asyncio.CancelledError
+
+
+async def cancels_itself_at_its_end(client: Any) -> None:
+    task = asyncio.current_task()
+    assert task
+    task.cancel()
+
+
+async def fails_in_a_group(client: Any) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(1000))
+        group.create_task(is_wrong(client))
+
+
+async def is_wrong(client: Any) -> None:
+    await client.get("/items/1")
+    pytest.fail("wrong")
+
+
+async def asks_and_forgets(client: Any) -> None:
+    asyncio.create_task(client.get("/status/503"))  # noqa: RUF006
+
+
+async def ignores_what_failed(client: Any) -> None:
+    await asyncio.gather(client.get("http://127.0.0.1:1/"), client.get("/items/1"), return_exceptions=True)
+
+
+async def never_hears_of_it(client: Any) -> None:
+    asyncio.create_task(client.get("/silent"))  # noqa: RUF006
+
+
+async def thinks_meanwhile(client: Any) -> None:
+    await asyncio.gather(client.think(1000), client.get("/silent"))
+
+
+@pytest.mark.parametrize(
+    ("journey", "outcome"),
+    [
+        (raises_something_unusual, "Unusual"),
+        (is_cancelled, "cancelled"),
+        (cancels_itself_at_its_end, "OK"),
+        (fails_in_a_group, "check"),
+        (asks_and_forgets, "503"),
+        (ignores_what_failed, "refused"),
+        (never_hears_of_it, "timeout"),
+        (thinks_meanwhile, "timeout"),
+    ],
+)
+@pytest.mark.parametrize("pace", [{"rate": 20, "duration": 0.5}, {"users": 2, "iterations": 10}], ids=str)
+def test_no_journey_escapes_its_outcome(
+    shop: Shop, embedded: Embedded, journey: Any, outcome: str, pace: dict[str, Any]
+) -> None:
+    """However it fails, and whoever waits for its requests."""
+    assert run(shop, embedded, journey, timeout=0.1, **pace).outcomes == {outcome: 10}
+
+
+def test_a_request_that_the_journey_gives_up_is_in_its_figures(shop: Shop, embedded: Embedded) -> None:
+    async def gives_up(client: Any) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await client.get("/silent")
+
+    result = run(shop, embedded, gives_up)
+    assert result["GET /silent"].outcomes == {"cancelled": result.requests}
+    assert result.outcomes == {"OK": result.requests}
+
+
+def test_a_step_that_hangs_timed_out(shop: Shop, embedded: Embedded) -> None:
+    async def hangs(client: Any) -> None:
+        async with step("wait"):
+            await asyncio.sleep(1000)
+
+    result = run(shop, embedded, hangs, timeout=0.1)
+    assert result["wait"].outcomes == {"timeout": result.requests}
+
+
+def test_only_pauses_are_thinking(shop: Shop, embedded: Embedded) -> None:
+    """Thinking twice at a time is one pause, and none while a response is awaited."""
+
+    async def thinks_and_asks(client: Any) -> None:
+        await asyncio.gather(client.think(0.2), client.think(0.2), client.get("/delay/0.2"))
+
+    assert run(shop, embedded, thinks_and_asks).percentile(1) > "190ms"
+
+
 def test_a_journey_that_is_cancelled_at_the_end_is_not_an_error(shop: Shop, embedded: Embedded) -> None:
     async def thinks_long(client: Any) -> None:
         await client.get("/items/1")
@@ -394,6 +504,82 @@ def test_what_a_journey_prints_is_printed_here(
 
     run(shop, embedded, prints, iterations=3, rate=10)
     assert capsys.readouterr().out == "hello from a journey\n" * 3
+
+
+def test_what_goes_past_print_holds_nothing_up(shop: Shop, embedded: Embedded) -> None:
+    async def writes(client: Any) -> None:
+        os.write(2, b"x" * 100_000)
+
+    assert run(shop, embedded, writes).errors == 0
+
+
+def test_threads_can_print(shop: Shop, embedded: Embedded, capsys: pytest.CaptureFixture[str]) -> None:
+    async def prints(client: Any) -> None:
+        await asyncio.gather(*(asyncio.to_thread(print, "x" * 500) for _ in range(8)))
+
+    assert run(shop, embedded, prints, users=2, iterations=10).outcomes == {"OK": 10}
+    assert capsys.readouterr().out.count("x") == 40_000
+
+
+def test_a_thread_that_blocks_does_not_hold_up_the_end(shop: Shop, embedded: Embedded) -> None:
+    async def blocks(client: Any) -> None:
+        await asyncio.to_thread(time.sleep, 1000)
+
+    assert run(shop, embedded, blocks, iterations=1, users=1, timeout=0.1).outcomes == {"timeout": 1}
+
+
+def test_a_process_that_a_journey_forks_sends_no_load(shop: Shop, embedded: Embedded) -> None:
+    """And one that it starts ends with the generator."""
+
+    async def forks(client: Any) -> None:
+        os.fork()
+        await client.get("/items/1")
+
+    assert run(shop, embedded, forks, users=1, iterations=5).outcomes == {"OK": 5}
+    assert run(shop, embedded, looks, users=1, iterations=5).outcomes == {"OK": 5}
+
+
+@pytest.mark.parametrize("process", [True, False])
+def test_a_task_that_ends_the_loop_fails_the_load(shop: Shop, embedded: Embedded, process: bool) -> None:
+    async def ends(client: Any) -> None:
+        await asyncio.create_task(leaves())
+
+    with pytest.raises(GeneratorError, match=r"ends: its event loop was ended by .*: SystemExit: 3"):
+        run(shop, embedded, ends, process=process)
+
+
+async def leaves() -> None:
+    raise SystemExit(3)
+
+
+def test_what_journeys_start_ends_with_the_generator(shop: Shop, tmp_path: Path) -> None:
+    async def starts(client: Any) -> None:
+        process = await asyncio.create_subprocess_exec("sleep", "1000")
+        (tmp_path / "pid").write_text(str(process.pid))
+
+    with closing(Embedded()) as generator:
+        run(shop, generator, starts, users=1, iterations=1)
+    pid = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 10
+    while has_process(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def has_process(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_step_has_one_name_below_a_base_url(shop: Shop, embedded: Embedded) -> None:
+    async def asks_twice(client: Any) -> None:
+        await client.get("/items/1")
+        await client.get("/items/2", params={"q": 1})
+
+    plan = plan_of(asks_twice, {"users": 1, "iterations": 1}, lambda: f"{shop.url}/items")
+    assert runner.run(plan, embedded).names == ("GET /items/{}",)
 
 
 def test_a_worker_that_dies_during_a_journey_is_an_error(shop: Shop, embedded: Embedded) -> None:

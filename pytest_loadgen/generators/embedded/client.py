@@ -162,6 +162,7 @@ class Client:
             extensions = {**given.pop("extensions", {}), NAME: name}
             return await self._client().request(method, url, extensions=extensions, **given)
         kind = session.kind(method, name) if name else begin.kind
+        assert session.service
         try:
             reply = await session.pool.send(session.service, Exchange(self._trip, self.due(), kind, message))
         except RequestFailed as failed:

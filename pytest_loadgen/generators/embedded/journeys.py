@@ -426,9 +426,14 @@ class JourneyEngine:
                 for future in tuple(trip.in_flight):  # also of tasks that are shielded, or not awaited
                     future.cancel()
         nothing_left = self._next_due is None or self._finishing
-        busy = any(trip is not None for trip in self._tasks.values())
+        # One that goes on although it was cancelled is not waited for.
+        latest = now - self._timeout - round(_HURRY * _SECOND)
+        going_on = [
+            trip for trip in self._tasks.values() if not (trip and trip.expired and trip.due + trip.paused < latest)
+        ]
+        busy = any(going_on)
         if self._closed_model:
-            done = not self._tasks or (now >= self._end and not busy)
+            done = not (self._tasks if self._left is None else going_on) or (now >= self._end and not busy)
         else:
             done = now >= self._end and nothing_left and not busy
         # Journeys that are still thinking when all others have timed out are cancelled.

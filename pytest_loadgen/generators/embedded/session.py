@@ -62,6 +62,8 @@ class Session:
         self.head: Head | None = None
         """How these are sent to the base URL; None where httpx has to write them."""
         self.tls = False
+        self.service: Service | None = None
+        """That of the base URL."""
         self.prefix = ""
         self.base_url = ""
         """The base URL of relative addresses, as httpx writes it; empty if there is none."""
@@ -85,7 +87,7 @@ class Session:
 
     def service_of(self, url: httpx.URL) -> Service:
         """Find the service that a request goes to. Raises ServiceError if no load is allowed there."""
-        if self.base and self.base.unix and url.host in {"localhost", ""}:
+        if self.service and self.base and self.base.unix and url.host in {"localhost", ""}:
             return self.service
         scheme, host = url.scheme, url.raw_host.decode()
         port = url.port or SCHEMES.get(scheme, 0)

@@ -36,7 +36,10 @@ class Transport(httpx.AsyncBaseTransport):
         session = self._session
         service = session.service_of(request.url)
         message = _message(request, await request.aread())
-        name = request.extensions.get(NAME) or name_of(request.method, request.url.path)
+        path = request.url.path
+        if service is session.service and path.startswith(f"{session.prefix}/"):
+            path = path.removeprefix(session.prefix)  # it is written without that of the base URL
+        name = request.extensions.get(NAME) or name_of(request.method, path)
         exchange = Exchange(self._trip, self._due(), session.kind(request.method, name), message)
         limit = (request.extensions.get("timeout") or {}).get("read")
         try:
