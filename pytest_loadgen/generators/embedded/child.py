@@ -29,6 +29,7 @@ from pytest_loadgen.generators.embedded.protocol import (
     FILLED,
     FILLED_END,
     FINISH,
+    LAST,
     PRINTED,
     STOP,
     Environment,
@@ -235,9 +236,16 @@ def _run(pipe: _Pipe, plan: Plan) -> None:
         end = ERROR + pickle.dumps(internal_error)
     finally:
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    _finish(pipe, end, is_last=bool(plan.journey) and getattr(engine, "is_spoilt", False))
+
+
+def _finish(pipe: _Pipe, end: bytes, *, is_last: bool) -> None:
+    """Send the end of a run; after the last one this process cannot be used again."""
+    if is_last:
+        pipe.put(LAST)
     pipe.put(end)
     pipe.drain()
-    if plan.journey and getattr(engine, "is_spoilt", False):
+    if is_last:
         _end()
 
 

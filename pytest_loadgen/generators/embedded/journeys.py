@@ -279,12 +279,8 @@ class JourneyEngine:
             self._tasks[task] = trip = Trip(self, now)
             failed = await self._make(trip)
             self._tasks[task] = None
-            # A journey that never waits would block the loop.
-            try:
-                await asyncio.sleep(_FAILURE_PAUSE if failed else 0)
-            except asyncio.CancelledError:
-                if self._ended.is_set():
-                    raise  # else it was the journey that cancelled itself, at its end
+            if failed:
+                await asyncio.sleep(_FAILURE_PAUSE)
 
     async def _make(self, trip: Trip) -> bool:
         """Make a journey, and count it; return whether it failed."""
@@ -303,6 +299,7 @@ class JourneyEngine:
                 error.args = (f"{self._journey.name}: {error}",)
                 self._failure = error
             self.finish()
+            await asyncio.sleep(0)
             return False
         except BaseException as error:
             if not (outcome := outcome_of(error)):
@@ -312,7 +309,7 @@ class JourneyEngine:
             outcome = OK
         now = clock()
         paused = trip.paused
-        if trip.in_flight and not await self._is_settled(trip):
+        if not await self._is_settled(trip):
             outcome = "timeout" if outcome == OK else outcome
         if outcome == OK:
             outcome = trip.unexpected or OK
@@ -325,11 +322,14 @@ class JourneyEngine:
     async def _is_settled(self, trip: Trip) -> bool:
         """Wait for the requests of tasks for which the journey did not; return False if they take too long."""
         try:
+            # Its last task begins only now, and a journey that waits for nothing would let nobody else run.
+            await asyncio.sleep(0)
             while trip.in_flight and not trip.expired:
                 await asyncio.wait(trip.in_flight)
         except asyncio.CancelledError:
             if self._ended.is_set():
                 raise
+            # Else it has expired, or has cancelled itself at its end.
         return not trip.expired
 
     def record(self, trip: Trip, name: str, due: int, outcome: str, *, paused: int = 0) -> None:

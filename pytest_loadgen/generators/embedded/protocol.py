@@ -9,8 +9,9 @@ STOP, FINISH = b"stop", b"finish"
 # Or a block of filled requests, marshalled; a request without data is empty. The last block has FILLED_END.
 FILLED, FILLED_END = b"data", b"end!"
 # The first byte of a message from a worker: figures; the end of a run; an error; a request for more blocks (the next
-# byte is their number); that it used the last filled request; what a journey printed.
-FIGURES, DONE, ERROR, NEED, RAN_OUT, PRINTED = b"f", b"d", b"e", b"n", b"r", b"p"
+# byte is their number); that it used the last filled request; what a journey printed; that its process ends after this
+# run.
+FIGURES, DONE, ERROR, NEED, RAN_OUT, PRINTED, LAST = b"f", b"d", b"e", b"n", b"r", b"p", b"l"
 
 Bucket = int
 """The lower edge of a histogram's bucket, in ns."""

@@ -33,6 +33,7 @@ from pytest_loadgen.generators.embedded.protocol import (
     DONE,
     ERROR,
     FINISH,
+    LAST,
     NEED,
     PRINTED,
     RAN_OUT,
@@ -94,13 +95,13 @@ class Worker:
                 ours.close()
                 raise GeneratorError(f"embedded: cannot start {sys.executable}: {error}") from error
         self._pipe = Connection(ours.detach())
-        self._busy = self._stopping = False
+        self._busy = self._stopping = self._is_last = False
         _ALL.add(self)
 
     @property
     def alive(self) -> bool:
         """Whether it can run another plan: it is alive, and the last run has ended."""
-        return not self._busy and self._process.poll() is None
+        return not (self._busy or self._is_last) and self._process.poll() is None
 
     def run(self, plan: Plan) -> Iterator[Interval]:
         """Run a plan; closing the iterator stops it, and so does Ctrl-C, after one last interval."""
@@ -140,7 +141,9 @@ class Worker:
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(FINISH)
 
-    def _intervals(self, plan: Plan, seconds: float, feed: Feed) -> Iterator[Interval]:
+    def _intervals(  # noqa: PLR0912  # one for each kind of message
+        self, plan: Plan, seconds: float, feed: Feed
+    ) -> Iterator[Interval]:
         deadline = clock.monotonic() + seconds
         failed: PlanError | None = None
         while True:
@@ -173,6 +176,9 @@ class Worker:
             if kind == PRINTED:
                 sys.stdout.write(content.decode(errors="replace"))
                 continue
+            self._is_last = self._is_last or kind == LAST
+            if kind == LAST:
+                continue
             if kind == NEED:
                 feed.ask(content[0])
                 continue
@@ -202,7 +208,9 @@ class Worker:
         self.stop()
         with contextlib.suppress(EOFError, OSError):
             while self._ready(_GRACE):
-                if self._pipe.recv_bytes()[:1] in (DONE, ERROR):
+                kind = self._pipe.recv_bytes()[:1]
+                self._is_last = self._is_last or kind == LAST
+                if kind in (DONE, ERROR):
                     self._busy = False
                     return
         self.close()
