@@ -69,7 +69,7 @@ class Result:
         Raises KeyError if the load has no such request or step, or if its generator counts all requests together.
         """
         plan = self.plan.only(name)
-        if self.plan.journey and name == self.plan.journey.name:
+        if self.plan.journey and name == self.plan.journey.name and name not in self.names:
             # Whole journeys, without the steps.
             return replace(self, intervals=tuple(replace(each, names={}) for each in self.intervals))
         if self.plan.journey and name not in self.names:

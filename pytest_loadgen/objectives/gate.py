@@ -139,7 +139,7 @@ class Judging:
         result = replace(self.blank, intervals=tuple(intervals))
         self._elapsed = elapsed = intervals[-1].start + intervals[-1].seconds
         self._abort_reason = self._why_abort(result)
-        if self._abort_reason:
+        if self._abort_reason or (elapsed >= self._plan.duration - HALF_INTERVAL and self._lacks_a_step(result)):
             self._ended = True
         elif self._gate.objectives and elapsed >= self._next_look - _tolerance(intervals) and self._is_time(result):
             self._ended = self._look(result)
@@ -147,6 +147,11 @@ class Judging:
             # Not even looked at, because there are too few requests so far.
             self._went_on_for = [slo for slo in self._gate.objectives if slo.is_sample]
         return self._ended
+
+    def _lacks_a_step(self, result: Result) -> bool:
+        """Return whether journeys ended without a step that an objective is about: more of them would not make it."""
+        named = [slo for slo in self._gate.objectives if slo.name]
+        return bool(result.plan.journey and result.requests and any(not slo.view(result).requests for slo in named))
 
     def judged(self, intervals: Sequence[Interval]) -> JudgedResult:
         """Judge the whole load: with the error that the last look spent if it ended the load, else with the rest."""

@@ -20,6 +20,7 @@ from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.charts import charts
 from pytest_loadgen.reports.summary import Row
+from pytest_loadgen.traffic.target import NO_SERVICE
 from pytest_loadgen.units import Change, Duration, NoAnswer, Share
 from pytest_loadgen.wording import counted
 
@@ -191,12 +192,18 @@ class Section:
                 data = f", filled from {each.data}" if each.data else ""
                 expected = "" if each.expect == plan.expect else f", expects {' or '.join(each.expect)}"
                 yield each.name, f"{each.target.name}, weight {each.weight}{data}{expected}"
+        elif plan.journey:
+            yield "journey", plan.journey.name
+            if plan.target.scheme != NO_SERVICE:
+                yield "service", plan.target.origin
         else:
             yield "request", f"{plan.target.method} {plan.target.url}"
         yield "load", str(plan)
+        if plan.iterations is not None:
+            yield "iterations", f"{plan.iterations:,}"
         if not plan.closed:
             yield "arrivals", plan.arrivals
-        yield "connections", f"{plan.connections:,}"
+        yield "users" if plan.journey and plan.closed else "connections", f"{plan.connections:,}"
         yield "warmup", str(plan.warmup)
         yield "timeout", str(plan.timeout)
         yield "expected statuses", ", ".join(plan.expect)

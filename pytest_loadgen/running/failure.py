@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from pytest_loadgen.errors import InvalidRun, PlanError, ServiceError, SLOMissed
-from pytest_loadgen.figures.outcomes import is_answer
+from pytest_loadgen.figures.outcomes import FAILURES, is_answer
 from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
@@ -15,6 +15,9 @@ from pytest_loadgen.objectives.judgement import ALPHA
 from pytest_loadgen.objectives.metric import Errors
 from pytest_loadgen.objectives.verdict import aligned
 from pytest_loadgen.wording import counted, did_you_mean, listed, tally
+
+# Failures that a service may have that is not up, or speaks another protocol.
+_OF_CONNECTIONS = FAILURES.keys() - {"check"}
 
 
 def raise_failure(result: JudgedResult, *, strict: bool) -> None:
@@ -116,11 +119,12 @@ def _describe_failures(failed: Result, result: JudgedResult, name: str) -> str:
         said += _by_name(failed)
     elif answered:
         said += f" Expected {' or '.join(plan.expect)} (expect=)."
-    if answered or "check" in failed.failures:
+    if answered or not failed.failures.keys() <= _OF_CONNECTIONS:
         return f"{said}{reasons}"
     said += reasons.replace("\n  ", " ")
     if "timeout" in failed.outcomes:
-        return f"{said} No response came within {plan.timeout} (timeout=)."
+        what = f"No {noun} ended" if plan.journey else "No response came"
+        return f"{said} {what} within {plan.timeout} (timeout=)."
     if failed.outcomes.keys() & {"closed", "protocol", "tls"}:
         scheme = plan.target.scheme.upper()
         return f"{said} Does {plan.target.origin} speak {scheme}, and does it require a client certificate (cert=)?"

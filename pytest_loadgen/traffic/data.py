@@ -233,7 +233,9 @@ class IteratedRows(Rows):
         return row
 
     def __reduce__(self) -> Any:
-        raise PlanError("each() of an iterator cannot be sent to other machines: pass a list, a file or a function")
+        raise PlanError(
+            "each() of an iterator cannot be sent to another process or machine: pass a list, a file or a function"
+        )
 
 
 class FileRows(Rows):

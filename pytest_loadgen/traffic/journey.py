@@ -85,7 +85,7 @@ class Journey:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Unpickle the functions."""
         if isinstance(state["code"], bytes):
-            state["code"] = Code(*by_value.loads(state["code"]))
+            state["code"] = Code(*by_value.loads_all(state["code"]))
         vars(self).update(state)
 
     def as_dict(self) -> dict[str, Any]:

@@ -165,6 +165,8 @@ class Plan:
             raise PlanError("stages= sets the rate and duration: give either stages= or rate= and duration=")
         stages = _stages(stages)
         closed = stages[0].start is None
+        if journey and closed and users is None:
+            raise PlanError(f"{journey.name}: rate='max' does not say how many users there are: use users=20")
         if not isinstance(arrivals, str) or arrivals not in ("constant", "poisson"):
             raise PlanError(f"arrivals={arrivals!r}: {did_you_mean(str(arrivals), ['constant', 'poisson'])}")
         if closed and arrivals == "poisson":
@@ -313,7 +315,7 @@ class Plan:
         The plan of a step has the rate of the journeys, because only the load shows how often a step is made.
         """
         if self.journey:
-            return self if name == self.journey.name else replace(self, step=name)
+            return replace(self, step=name)
         known = {request.name: request for request in self.mix}
         if name not in known:
             raise KeyError(f"no request {name!r}: {did_you_mean(name, known)}")

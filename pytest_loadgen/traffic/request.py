@@ -298,7 +298,14 @@ def described(one: Described) -> Request:
         host = one.url.netloc
         headers = [pair for pair in one.headers.raw if pair[0].lower() != b"host" or pair[1] != host]
         return request(one.method, one.url, content=content or None, headers=headers)
-    if is_list(one) or isinstance(one, Mapping) or callable(one):
+    anything: object = one
+    if callable(anything):
+        name = getattr(anything, "__name__", type(anything).__name__)
+        raise PlanError(
+            f"{name} is not a request: a list has requests only. A journey is a load of its own, load({name}, rate=…); "
+            "one function can choose among several"
+        )
+    if is_list(one) or isinstance(one, Mapping):
         raise PlanError(f"{type(one).__name__} is not a request: use get(), post(), …, or an address")
     if isinstance(one, (int, float)):
         raise PlanError(f"{one!r} is not a request: use get(), post(), …, or an address")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import ssl
@@ -324,6 +325,9 @@ def text_of(url: object) -> str:
         return os.fsdecode(geturl())
     if hasattr(url, "scheme"):
         return str(url)
+    if inspect.iscoroutine(url):
+        url.close()
+        raise PlanError(f"{url.__name__}() was called: give load() the function itself, load({url.__name__}, rate=…)")
     raise PlanError(f"{url!r} is not a URL: write a string such as 'http://localhost:8000/'")
 
 

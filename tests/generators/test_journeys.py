@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import threading
@@ -637,3 +638,37 @@ def test_wrong_options(journey: Any, options: Any, message: str) -> None:
     with pytest.raises(PlanError) as caught:
         plan_of(journey, options)
     assert message in str(caught.value)
+
+
+def test_setup_and_journeys_share_nonlocal_variables(shop: Shop, embedded: Embedded) -> None:
+    token = ""
+
+    async def connect(client: Any) -> None:
+        nonlocal token
+        token = (await client.post("/login", json={"user": 1})).json()["token"]
+
+    async def buys(client: Any) -> None:
+        await client.get("/cart", headers={"Authorization": f"Bearer {token}"})
+
+    assert run(shop, embedded, buys, setup=connect).outcomes == {"OK": 25}
+
+
+def test_a_step_that_is_named_like_the_function(embedded: Embedded) -> None:
+    """Its figures are had by that name; those of the whole are the result itself."""
+
+    async def lookup(_: Any) -> None:
+        async with step("lookup"):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+
+    result = run(None, embedded, lookup)
+    assert result["lookup"].p50 < result.p50
+
+
+def test_a_partial_of_a_function(shop: Shop, embedded: Embedded) -> None:
+    assert run(shop, embedded, functools.partial(looks_at, number=7)).outcomes == {"OK": 25}
+    assert shop.requests == {"GET /items/7": 25}
+
+
+async def looks_at(client: Any, number: int) -> None:
+    await client.get(f"/items/{number}")
