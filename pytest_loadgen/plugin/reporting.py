@@ -53,6 +53,7 @@ class Reporting:
                 )
             else:
                 self._session.say(said, item.nodeid)
+        self._session.explain(report)
         self._session.attach(report)
         return report
 

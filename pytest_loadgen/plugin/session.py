@@ -160,6 +160,16 @@ class Session:
         item.user_properties += added
         item.stash.setdefault(_PROPERTIES, []).extend(added)
 
+    def explain(self, report: pytest.TestReport) -> None:
+        """Give a test that failed what is known of the requests that failed in its loads, unless its error says it."""
+        if not (report.failed and self._unreported):
+            return
+        from pytest_loadgen.figures.problems import explained
+
+        said = [f"{run.result.plan.name}: {each}" for run in self._unreported for each in explained(run.result)]
+        if said and not any(line.partition(": ")[2] in report.longreprtext for line in said):
+            report.sections.append(("Failed requests", "\n".join(said)))
+
     def attach(self, report: pytest.TestReport) -> None:
         """Let a report carry the runs and remarks since the last one."""
         if self._unreported or self._unsaid:

@@ -87,6 +87,21 @@ def test_a_failed_assert_is_reported_with_its_line(suite: pytest.Pytester) -> No
     )
 
 
+def test_what_failed_is_with_the_assert_of_the_test(suite: pytest.Pytester) -> None:
+    result = run(
+        suite,
+        """
+        async def fails(client):
+            assert next(users) % 4, "not this one"
+
+        def test_it(load):
+            assert load(fails, iterations=20, rate=50).errors == 0
+        """,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*- Failed requests -*", "fails: One of 5 journeys that failed a check: test_a.py:*"])
+
+
 def test_an_objective_of_a_step_that_no_journey_makes(suite: pytest.Pytester) -> None:
     result = run(
         suite,
