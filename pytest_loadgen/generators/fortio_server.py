@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from pytest_loadgen import clock
 from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import PARSE_ERRORS, LoadGenerator, Running
@@ -29,6 +30,8 @@ _GRACE = 10.0
 _STATUS_TIMEOUT = 2.0
 # For each of the two calls that stop a load; Ctrl-C waits for them.
 _STOP_TIMEOUT = 0.75
+# How long to wait until a load is looked for again, in seconds.
+_BETWEEN_TRIES = 0.05
 _MAX_RESPONSE = 16 << 20
 # fortio's codes: of HTTP, and -1. What else a server sends would be printed.
 _CODE = re.compile(r"-1|\d{1,3}", re.ASCII)
@@ -134,9 +137,13 @@ class FortioServerRun(Running):
 
     def finish(self) -> None:
         """Make the server end the load now and report."""
-        if self._under_way.is_set():
+        deadline = clock.monotonic() + 2 * _STOP_TIMEOUT
+        # A load that has only just begun is not in the server's list yet.
+        while self._under_way.is_set() and clock.monotonic() < deadline:
             with suppress(GeneratorError, *PARSE_ERRORS):
-                self._stop_on_server()
+                if self._stop_on_server():
+                    return
+            clock.sleep(_BETWEEN_TRIES)
 
     def _stop(self) -> None:
         self.finish()
@@ -179,11 +186,15 @@ class FortioServerRun(Running):
         finally:
             self._under_way.clear()
 
-    def _stop_on_server(self) -> None:
+    def _stop_on_server(self) -> bool:
+        """Stop the load; return whether the server has it."""
+        found = False
         statuses = json.loads(self._generator.call("GET", "status", _STOP_TIMEOUT)).get("Statuses") or {}
         for number, status in statuses.items():
             if status.get("RunnerOptions", {}).get("Labels") == self._label:
                 self._generator.call("GET", "stop", _STOP_TIMEOUT, params={"runid": number})
+                found = True
+        return found
 
 
 def _check_counts(result: dict[str, Any]) -> None:

