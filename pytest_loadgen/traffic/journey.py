@@ -19,6 +19,8 @@ AsyncFunction = Callable[[Any], Awaitable[object]]
 """What a load calls over and over: it takes a client, and may return anything."""
 CANCELLED = "cancelled"
 """The outcome of what the journey itself cancelled: asyncio.timeout(), or a task of a TaskGroup."""
+UNAWAITED = "unawaited"
+"""The outcome of a journey that calls an async function and does not await it."""
 OK = "OK"
 """The outcome of a journey or step without a failure."""
 
@@ -137,11 +139,25 @@ class Recorder(Protocol):
     def record(self, trip: Trip, name: str, due: int, outcome: str, *, paused: int = 0) -> None:
         """Count a step that ends now; `due` and `paused` (how long it was thinking) in ns."""
 
+    def note_unawaited(self, trip: Trip, text: str) -> None:
+        """Fail a journey that called an async function and did not await it."""
+
 
 class Trip:
     """One run of a journey."""
 
-    __slots__ = ("_paused", "_since", "_thinking", "due", "expired", "in_flight", "recorder", "sent", "unexpected")
+    __slots__ = (
+        "_paused",
+        "_since",
+        "_thinking",
+        "due",
+        "expired",
+        "failed",
+        "in_flight",
+        "recorder",
+        "sent",
+        "unexpected",
+    )
 
     def __init__(self, recorder: Recorder, due: int) -> None:
         """Begin; `due` in ns."""
@@ -154,6 +170,8 @@ class Trip:
         self._thinking = self._paused = self._since = 0
         self.expired = False
         """Whether it was cancelled because of its timeout."""
+        self.failed: Any = None
+        """Its first request that failed, for messages: the request, its outcome, and its response."""
         self.unexpected = ""
         """The first unexpected status of a request; it fails the journey even if the function goes on."""
 

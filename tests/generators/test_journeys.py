@@ -672,3 +672,37 @@ def test_a_partial_of_a_function(shop: Shop, embedded: Embedded) -> None:
 
 async def looks_at(client: Any, number: int) -> None:
     await client.get(f"/items/{number}")
+
+
+def test_a_forgotten_await_is_a_failure(shop: Shop, embedded: Embedded) -> None:
+    """Nothing was sent, so nothing was right."""
+
+    async def forgets(client: Any) -> None:
+        client.get("/items/1")
+
+    result = run(shop, embedded, forgets)
+    assert result.outcomes == {"unawaited": 25}
+    assert "in forgets(): coroutine 'Client.request' was never awaited" in result.total.reasons["unawaited"]
+    assert not shop.requests
+
+
+def test_the_request_that_failed_before_is_told(shop: Shop, embedded: Embedded) -> None:
+    """With its body, which an exception in the function does not show."""
+
+    async def logs_in(client: Any) -> None:
+        (await client.get("/cart")).json()["token"]
+
+    reason = run(shop, embedded, logs_in).total.reasons["KeyError"]
+    assert "KeyError: 'token'; before that, the outcome of GET /cart was 401" in reason
+    assert "log in first" in reason
+
+
+def test_a_timeout_tells_the_line_that_waited(shop: Shop, embedded: Embedded) -> None:
+    async def inner() -> None:
+        await asyncio.sleep(10)
+
+    async def waits(client: Any) -> None:
+        await inner()
+
+    reason = run(shop, embedded, waits, timeout=0.2).total.reasons["timeout"]
+    assert "in inner(), after 200ms (timeout=)" in reason

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
@@ -34,10 +35,20 @@ from pytest_loadgen.generators.embedded.session import Session
 from pytest_loadgen.redaction import redact
 from pytest_loadgen.traffic.data import ROW_SHARE, RowsExhausted, RowShare
 from pytest_loadgen.traffic.expected import is_expected
-from pytest_loadgen.traffic.journey import CANCELLED, CURRENT, OK, AsyncFunction, Trip, first_of, outcome_of
+from pytest_loadgen.traffic.journey import (
+    CANCELLED,
+    CURRENT,
+    OK,
+    UNAWAITED,
+    AsyncFunction,
+    Trip,
+    first_of,
+    outcome_of,
+)
 from pytest_loadgen.traffic.pacing import schedule
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import message_secrets
+from pytest_loadgen.units import Duration
 
 _SECOND = 1_000_000_000
 # How long a user pauses after a failed journey, in seconds, so that a dead service is not flooded.
@@ -59,6 +70,9 @@ _MOST_NAMES = 200
 _OTHERS = "(other steps)"
 # How many failures of a kind an interval reports, each at a different line.
 _MOST_TOLD = 3
+# How much of the message of an exception is told, and of a response before it, in characters.
+_LONGEST_TOLD = 500
+_SHOWN = 200
 _PACKAGE = str(Path(__file__).parents[2])
 _MIN_SLEEP = 20e-6
 
@@ -149,7 +163,9 @@ class JourneyEngine:
         executor = ThreadPoolExecutor(thread_name_prefix=(prefix := f"pytest-loadgen-{id(self)}"))
         loop.set_default_executor(executor)
         try:
-            loop.run_until_complete(self._run(watcher))
+            # In the test process pytest itself has these warnings.
+            with _unawaited_noted() if separate else contextlib.nullcontext():
+                loop.run_until_complete(self._run(watcher))
         except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
             # A task raised it, or stopped the loop; where a journey raises it, that is its outcome.
             raise GeneratorError(f"{self._journey.name}: its event loop was ended by {_told(error)}") from None
@@ -291,7 +307,7 @@ class JourneyEngine:
             if self._ended.is_set():
                 raise
             if not trip.expired:
-                self._tell(CANCELLED, error)
+                self._tell(CANCELLED, _told(error), trip)
             outcome = "timeout" if trip.expired else CANCELLED
         except (RowsExhausted, LoadError) as error:
             # These end the load.
@@ -304,7 +320,7 @@ class JourneyEngine:
         except BaseException as error:
             if not (outcome := outcome_of(error)):
                 raise
-            self._tell(outcome, first_of(error))
+            self._tell(outcome, _told(first_of(error)), trip)
         else:
             outcome = OK
         now = clock()
@@ -349,6 +365,7 @@ class JourneyEngine:
             # What the function itself cancels is not the failure of the journey: it may have asked twice.
             if outcome != CANCELLED:
                 trip.unexpected = trip.unexpected or str(outcome)
+                trip.failed = trip.failed or (exchange, outcome, data)
             self._explain(exchange, outcome, data)
         if trip.due < self._start:
             return
@@ -393,23 +410,21 @@ class JourneyEngine:
 
     def _explain(self, exchange: Exchange, outcome: int | str, data: bytes) -> None:
         """Keep the first failed response of a kind in an interval."""
-        if str(outcome) in self._reasons or (isinstance(outcome, str) and not data):
-            return
-        if isinstance(outcome, str):
-            evidence = Evidence(exchange.kind.name, data.decode(errors="replace"), None)
-        else:
-            secrets = message_secrets(exchange.message)
-            body, is_cut = text_of(*read_whole(data, is_head=exchange.kind.is_head))
-            evidence = Evidence(exchange.kind.name, "", redact(body, secrets, is_cut=is_cut), is_cut)
-        self._reasons[str(outcome)] = [evidence]
+        if str(outcome) not in self._reasons and (outcome.__class__ is int or data):
+            self._reasons[str(outcome)] = [_evidence(exchange, outcome, data)]
 
-    def _tell(self, outcome: str, error: BaseException) -> None:
+    def _tell(self, outcome: str, text: str, trip: Trip) -> None:
         """Keep where a journey failed: a few different lines for each outcome."""
         if outcome.isdigit() and outcome in self._reasons:
             return  # the response says more
         told = self._reasons.setdefault(outcome, [])
-        if len(told) < _MOST_TOLD and (text := _told(error)) not in {each.why for each in told}:
-            told.append(Evidence("", text, None))
+        if len(told) < _MOST_TOLD and not any(each.why.startswith(text) for each in told):
+            told.append(Evidence("", text + _before(trip), None))
+
+    def note_unawaited(self, trip: Trip, text: str) -> None:
+        """Fail a journey that called something and did not await it."""
+        trip.unexpected = trip.unexpected or UNAWAITED
+        self._tell(UNAWAITED, text, trip)
 
     # The clock of the load.
 
@@ -422,6 +437,8 @@ class JourneyEngine:
             # A journey that is thinking cannot time out.
             if trip and not trip.expired and not trip.pausing and now - trip.due - trip.paused > self._timeout:
                 trip.expired = True
+                if line := _awaited_line(task):
+                    self._tell("timeout", f"at {line}, after {Duration(self._timeout / _SECOND)} (timeout=)", trip)
                 task.cancel()
                 for future in tuple(trip.in_flight):  # also of tasks that are shielded, or not awaited
                     future.cancel()
@@ -593,6 +610,55 @@ def _all_end(prefix: str) -> bool:
     return not any(thread.is_alive() for thread in threads)
 
 
+def _evidence(exchange: Exchange, outcome: int | str, data: bytes) -> Evidence:
+    if isinstance(outcome, str):
+        return Evidence(exchange.kind.name, data.decode(errors="replace"), None)
+    secrets = message_secrets(exchange.message)
+    body, is_cut = text_of(*read_whole(data, is_head=exchange.kind.is_head))
+    return Evidence(exchange.kind.name, "", redact(body, secrets, is_cut=is_cut), is_cut)
+
+
+def _before(trip: Trip) -> str:
+    """Write which request of a journey had failed before, and how."""
+    if not trip.failed:
+        return ""
+    exchange, outcome, data = trip.failed
+    evidence = _evidence(exchange, outcome, data)
+    body = f", and its body begins {evidence.body[:_SHOWN]!r}" if evidence.body else ""
+    return f"; before that, the outcome of {exchange.kind.name} was {outcome}{body}"
+
+
+def _awaited_line(task: asyncio.Task[Any]) -> str:
+    """Write the innermost line of the user's code that a task waits at."""
+    found, awaited = "", task.get_coro()
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None)
+        if frame is not None and _is_of_user(frame):
+            found = _written(frame, frame.f_lineno)
+        awaited = getattr(awaited, "cr_await", None)
+    return found
+
+
+@contextlib.contextmanager
+def _unawaited_noted() -> Iterator[None]:
+    """Let Python's warning of a coroutine that was never awaited fail the journey that created it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", message="coroutine .* was never awaited", category=RuntimeWarning)
+        show = warnings.showwarning
+
+        def note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            trip = CURRENT.get()
+            if trip is None or "was never awaited" not in str(message):
+                show(message, category, *place, **more)
+                return
+            frame = _user_frame(sys._getframe())
+            where = f"{_written(frame, frame.f_lineno)}: " if frame else ""
+            trip.recorder.note_unawaited(trip, f"{where}{message}")
+
+        warnings.showwarning = note
+        yield
+
+
 def _told(error: BaseException) -> str:
     """Write where in the user's code an exception was raised, and its message."""
     where = ""
@@ -602,6 +668,8 @@ def _told(error: BaseException) -> str:
     lines = "".join(traceback.format_exception_only(error)).strip().split("\n")
     # pytest explains a failed assert in lines that begin with a plus.
     text = ", ".join(line.strip().removeprefix("+").strip() for line in lines if line.strip())
+    if len(text) > _LONGEST_TOLD:
+        text = f"{text[:_LONGEST_TOLD]}…"
     return f"{where}: {text}" if where else text
 
 
