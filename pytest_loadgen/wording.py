@@ -1,6 +1,8 @@
-"""How messages write counts, outcomes and proposals."""
+"""How messages write counts, outcomes, proposals and how programs ended."""
 
+import signal
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 _MOST_LISTED = 5
 
@@ -43,3 +45,12 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Return text from elsewhere on one line: as `printable`, and each run of white space as a space."""
     return printable(" ".join(text.split()))
+
+
+def describe_exit(status: int) -> str:
+    """Describe how a program ended."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    with suppress(ValueError):
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"was killed by signal {-status}"

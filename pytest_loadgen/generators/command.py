@@ -15,10 +15,11 @@ from pytest_loadgen.errors import GeneratorError, PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.command_run import CommandRun
-from pytest_loadgen.generators.process import PROXY_VARIABLE, CommandOutput, describe_exit, excerpt, query
+from pytest_loadgen.generators.process import PROXY_VARIABLE, CommandOutput, excerpt, query
 from pytest_loadgen.redaction import secret_name
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
+from pytest_loadgen.wording import describe_exit
 
 VISIBLE_SETTING: Mapping[str, type] = {"secrets_in_arguments": bool}
 """The setting of programs that take headers as arguments; see `Command.check_visible`."""

@@ -198,15 +198,6 @@ def query(path: str, *args: str) -> str:
         return output.stdout + output.stderr
 
 
-def describe_exit(status: int) -> str:
-    """Describe how a program ended."""
-    if status >= 0:
-        return f"ended with exit status {status}"
-    with suppress(ValueError):
-        return f"was killed by {signal.Signals(-status).name}"
-    return f"was killed by signal {-status}"
-
-
 def excerpt(text: str) -> str:
     """Quote the last lines of an output, to be appended to a sentence."""
     text = text.strip()
