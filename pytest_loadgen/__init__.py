@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_loadgen.records.run import Run
     from pytest_loadgen.reports.formats import Report
     from pytest_loadgen.running.cross_check import CrossCheck
+    from pytest_loadgen.service.serve import serve
     from pytest_loadgen.traffic.data import Data, each
     from pytest_loadgen.traffic.har import from_har
     from pytest_loadgen.traffic.journey import step
@@ -66,6 +67,7 @@ _MODULES = {
     "records.run": ("Run",),
     "reports.formats": ("Report",),
     "running.cross_check": ("CrossCheck",),
+    "service.serve": ("serve",),
     "traffic.data": ("Data", "each"),
     "traffic.har": ("from_har",),
     "traffic.journey": ("step",),
@@ -135,6 +137,7 @@ __all__ = [
     "put",
     "ramp",
     "request",
+    "serve",
     "step",
 ]
 

@@ -40,7 +40,7 @@ class SLOMissed(AssertionError):  # noqa: N818  # a finding, as in the summary
 
 
 class ServiceError(LoadError):
-    """The service cannot be loaded: not allowed, not found, not accepting connections, or every request failed."""
+    """The service cannot be loaded: it did not start, is not allowed, not there, or every request failed."""
 
 
 # pytest prints an exception with its module: users import these from the package.

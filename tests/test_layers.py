@@ -43,6 +43,8 @@ OWNERS = {
     "plotly": {"reports.html_page"},
     "tqdm": {"plugin.progress"},
     "distributed": {"workers.dask"},
+    "uvicorn": {"service.application"},
+    "waitress": {"service.application"},
     "httptools": {"generators.embedded.http1", "generators.embedded.lenient"},
     "grpc": {
         "generators.channel",

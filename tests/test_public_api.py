@@ -59,6 +59,7 @@ def test_names() -> None:
         "put",
         "ramp",
         "request",
+        "serve",
         "step",
     ]
 

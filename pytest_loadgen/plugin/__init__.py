@@ -196,7 +196,24 @@ def pytest_fixture_setup(
     with session.set_up_for(request.node):
         if FIXTURES.intersection(fixturedef.argnames):
             _base_in_advance(session.item)
-        return (yield)
+        value = yield
+        # An application, or what serve() gives: addresses have neither.
+        if fixturedef.argname == "load_target" and (callable(value) or hasattr(value, "__enter__")):
+            from pytest_loadgen.plugin.served import served
+
+            return served(fixturedef)
+        return value
+
+
+@pytest.hookimpl(specname="pytest_fixture_setup", tryfirst=True)
+def pytest_load_target_given(fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> object:
+    """Let --load-target come first for everyone who asks for `load_target`: what overrides it starts nothing."""
+    given: str | None = request.config.getoption("load_target")
+    if given and fixturedef.argname == "load_target":
+        key = fixturedef.cache_key(request)  # type: ignore[arg-type]  # pytest does not export its type
+        fixturedef.cached_result = (given, key, None)
+        return given
+    return None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +37,8 @@ class Reporting:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self._session.begin(item)
+        if output := _service_output():
+            output.begin_test()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -55,6 +59,8 @@ class Reporting:
                 self._session.say(said, item.nodeid)
         self._session.explain(report)
         self._session.attach(report)
+        if report.failed:
+            report.sections += _services(item)
         return report
 
     def _is_unjudged(self, item: pytest.Item) -> bool:
@@ -65,6 +71,10 @@ class Reporting:
         marked = [chain.index(node.nodeid) for node, _ in item.iter_markers_with_node("slo")]
         # A mark on the module may be for other tests.
         return any(place > judged and (uses_load(item) or place == len(chain) - 1) for place in marked)
+
+    def pytest_unconfigure(self) -> None:
+        if output := _service_output():
+            output.begin_test()  # there is none, and the last one has ended
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.gather(report)
@@ -161,6 +171,21 @@ class Reporting:
             except OSError as error:
                 said = f"GITHUB_STEP_SUMMARY: cannot write {summary}: {error.strerror}"
                 terminalreporter.write_line(said, yellow=True)
+
+
+def _service_output() -> ModuleType | None:
+    """Give the module that knows what services have printed, if there was one: the first imports it."""
+    return sys.modules.get("pytest_loadgen.service.output")
+
+
+def _services(item: pytest.Item) -> Iterator[tuple[str, str]]:
+    """Give sections of a report with what the services of a test have printed, and where all of it is."""
+    if not (output := _service_output()):
+        return
+    for each in output.outputs():
+        if not each.quoted and (each.is_new or uses_load(item)):
+            said = each.end() or "(nothing during this test)"
+            yield f"Output of {each.name}{f': {each.path}' if each.kept else ''}", said
 
 
 def last_to_load(item: pytest.Item) -> str:

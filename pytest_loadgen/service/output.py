@@ -1,0 +1,99 @@
+"""What services have printed: a file each, which is kept where a test has failed."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_loadgen.wording import printable
+
+# How much of the end is quoted, in bytes and in lines.
+_END = 4000
+_LINES = 30
+
+
+@dataclass(eq=False)
+class Output:
+    """The output of one service."""
+
+    name: str
+    """The service, as the user wrote it."""
+    path: Path
+    ended: bool = False
+    """Whether the service has ended: the next test does not need its output."""
+    quoted: bool = False
+    """Whether an error has quoted it already."""
+    kept: bool = False
+    """Whether a message has named the file."""
+    _seen: int = 0
+
+    @classmethod
+    def of(cls, name: str) -> Output:
+        """Make a file for the output of a service."""
+        handle, path = tempfile.mkstemp(prefix="pytest-loadgen-service-", suffix=".log")
+        os.close(handle)
+        _ALL.append(output := cls(name, Path(path)))
+        return output
+
+    @property
+    def is_new(self) -> bool:
+        """Whether something was printed since the current test began."""
+        return self._size() > self._seen
+
+    def end(self, lines: int = _LINES) -> str:
+        """Quote the last lines that were printed since the current test began, and keep the file if there are any."""
+        with suppress(OSError), self.path.open("rb") as file:
+            file.seek(begin := max(self._seen, self._size() - _END))
+            text = file.read(_END).decode(errors="replace")
+            found = text.strip().expandtabs().splitlines()
+            if begin > self._seen:
+                found = found[1:] or found  # the first is cut
+            self.kept |= bool(found)
+            return "\n".join(map(printable, found[-lines:]))
+        return ""
+
+    def _size(self) -> int:
+        with suppress(OSError):
+            return self.path.stat().st_size
+        return 0
+
+    def _begin(self) -> None:
+        self._seen = self._size()
+
+    def _remove(self) -> None:
+        with suppress(OSError):
+            self.path.unlink()
+
+
+_ALL: list[Output] = []
+
+
+def outputs() -> list[Output]:
+    """Give the output of each service that ran during the current test."""
+    return list(_ALL)
+
+
+def begin_test() -> None:
+    """Forget the services that have ended, and what the others have printed so far."""
+    _forget([output for output in _ALL if output.ended])
+    for output in _ALL:
+        output._begin()
+
+
+def _forget(outputs: list[Output]) -> None:
+    for output in outputs:
+        _ALL.remove(output)
+        if not output.kept:
+            output._remove()
+
+
+def _forget_all(process: int = os.getpid()) -> None:
+    if os.getpid() == process:  # not in a forked child
+        _forget(list(_ALL))
+
+
+atexit.register(_forget_all)
