@@ -630,7 +630,8 @@ def _before(trip: Trip) -> str:
 
 def _awaited_line(task: asyncio.Task[Any]) -> str:
     """Write the innermost line of the user's code that a task waits at."""
-    found, awaited = "", task.get_coro()
+    found = ""
+    awaited: Any = task.get_coro()
     while awaited is not None:
         frame = getattr(awaited, "cr_frame", None)
         if frame is not None and _is_of_user(frame):
