@@ -169,6 +169,7 @@ def test_a_session_without_a_load_imports_little(tmp_path: Path) -> None:
             "plugin.session",
             "plugin.settings",
             "plugin.turns",
+            "plugin.uncaptured",
             "plugin.xdist",
             "wording",
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_loadgen import clock
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.windows import HALF_INTERVAL
+from pytest_loadgen.plugin.uncaptured import uncaptured
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
 from pytest_loadgen.wording import counted
@@ -89,6 +90,6 @@ class LiveLine:
     def _terminal(self) -> Iterator[TerminalWriter]:
         """Give pytest's writer at a moment when what it writes is seen."""
         writer = self._reporter._tw  # pytest gives no other way to it
-        with self._capture.global_and_fixture_disabled() if self._capture else nullcontext():
+        with uncaptured(self._capture):
             yield writer
             writer.flush()

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import pytest
 
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.plugin.session import uses_load
+from pytest_loadgen.plugin.uncaptured import uncaptured
 
 if TYPE_CHECKING:
     from pytest_loadgen.running.lock import TestLock
@@ -83,7 +84,7 @@ class Turns:
             capture = self._config.pluginmanager.getplugin("capturemanager")
             reporter = self._config.pluginmanager.getplugin("terminalreporter")
             said = f"pytest-loadgen: waiting for {what}: {holder}"
-            with capture.global_and_fixture_disabled() if capture else nullcontext():
+            with uncaptured(capture):
                 if reporter and not hasattr(self._config, "workerinput"):
                     reporter.ensure_newline()
                     reporter.write_line(said, yellow=True)

@@ -244,7 +244,7 @@ def test_a_profile_with_several_endpoints(suite: pytest.Pytester, service: Recor
         ("[]", "load([]): a list of requests needs at least one"),
         ('[get("/{id}", each([{"name": 1}]))]', "GET /{id}: row 0: no field {id}; it has name"),
         ('[get("/{id}", each([{"id": 1}] * 9 + [{}]))]', "GET /{id}: row 9: no field {id}*"),
-        ('[get("/", weight=-1)]', "weight=-1: expected a number above 0, up to 1,000,000"),
+        ('[get("/", weight=-1)]', "weight=-1: expected a number from 0.001 to 1,000,000"),
         ('[get("/"), get("/?q")]', "two requests are named 'GET /': give one of them name="),
         (
             '["/", get("http://127.0.0.1:9/x")]',

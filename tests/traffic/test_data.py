@@ -144,7 +144,10 @@ def _lines(path: Path, content: bytes) -> Path:
         (lambda _: each(iter([1]), order="random"), "each(order='random') needs rows that can be counted: *"),
         (lambda _: each(failing).row(3), "each(failing): row 3: ValueError: no such thing"),
         (lambda _: taken(each(breaking()), 2), "each(): row 1 of the iterator: ValueError: no more"),
-        (lambda _: pickle.dumps(each(iter([1]))), "each() of an iterator cannot be sent to another process or machine: *"),
+        (
+            lambda _: pickle.dumps(each(iter([1]))),
+            "each() of an iterator cannot be sent to another process*",
+        ),
         (
             lambda path: each(path.write_text("id,a\n1\n") and path).row(0),
             "*row 0 has 1 values; the header has 2: *",

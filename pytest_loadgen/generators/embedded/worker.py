@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import IO
 
 from pytest_loadgen import clock
 from pytest_loadgen.errors import GeneratorError, PlanError
@@ -77,7 +78,7 @@ class Worker:
         # A worker that hangs reads nothing: this process would wait for ever to send it more.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(_LATEST), 0))
         # Not a pipe, which would have to be read, or what a journey starts waits for that for ever.
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # for as long as the process lasts
+        self._errors = _error_file()
         with theirs:
             # The child has the same module search path as this process, in which projects put paths, too.
             path = [os.fsdecode(each) for each in sys.path if isinstance(each, (str, bytes, os.PathLike))]
@@ -233,6 +234,13 @@ class Worker:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
         text = output.decode(errors="replace").strip()
         return f"{how}\n{text}" if text else how
+
+
+def _error_file() -> IO[bytes]:
+    """Open a file for what a process prints at its end: in memory where the system can, because a disk may be full."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("pytest-loadgen"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 _ALL: weakref.WeakSet[Worker] = weakref.WeakSet()
