@@ -224,10 +224,8 @@ def test_a_baseline_of_journeys(suite: pytest.Pytester) -> None:
     saved = run(suite, test, "--load-save=main")
     saved.assert_outcomes(passed=1)
     compared = run(suite, test, "--load-compare=main")
-    # On a busy machine both may be invalid.
-    compared.stdout.fnmatch_lines(["* - cart *1 *"])
-    compared.stdout.no_fnmatch_line("*the baseline has no*")
-    compared.stdout.no_fnmatch_line("*no baseline*")
+    # It is compared; on a busy machine the load is invalid.
+    compared.stdout.re_match_lines([r".* - cart .* 1 (met|invalid)$"])
 
 
 def test_ctrl_c_ends_a_load_during_a_journey(suite: pytest.Pytester, shop: Shop) -> None:
