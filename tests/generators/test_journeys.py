@@ -706,3 +706,24 @@ def test_a_timeout_tells_the_line_that_waited(shop: Shop, embedded: Embedded) ->
 
     reason = run(shop, embedded, waits, timeout=0.2).total.reasons["timeout"]
     assert "in inner(), after 200ms (timeout=)" in reason
+
+
+def test_intervals_end_at_whole_seconds(shop: Shop, embedded: Embedded) -> None:
+    """Even if no journey runs at that moment."""
+    result = run(shop, embedded, looks, rate="42/m", duration=4)
+    assert [each.start for each in result.intervals] == [0, 1, 2, 3]
+
+
+def test_a_journey_that_fails_in_its_third_step(shop: Shop, embedded: Embedded) -> None:
+    """The steps before it are counted, and those after it are not made."""
+
+    async def buys(client: Any) -> None:
+        await client.get("/items/1", name="first")
+        await client.get("/items/2", name="second")
+        async with step("third"):
+            (await client.get("/status/503", name="broken")).raise_for_status()
+        await client.get("/items/4", name="fourth")
+
+    result = run(shop, embedded, buys)
+    assert result.outcomes == {"503": 25}
+    assert {name: result[name].errors for name in result.names} == {"first": 0, "second": 0, "broken": 25, "third": 25}

@@ -8,13 +8,13 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 from time import perf_counter_ns as clock
-from typing import TypeVar
 
-from pytest_loadgen.clock import wall
+from pytest_loadgen.clock import slept, wall
 from pytest_loadgen.figures.histogram import MASKS
 from pytest_loadgen.generators.cgroup import throttled
+from pytest_loadgen.generators.embedded.counts import Counts, interval_end, whole_seconds
 from pytest_loadgen.generators.embedded.http1 import IDLE, OWN_LIMITS, Connection, Endpoint, Kind
-from pytest_loadgen.generators.embedded.protocol import Bucket, Evidence, Figures, NamedFigures
+from pytest_loadgen.generators.embedded.protocol import Bucket, Evidence, Figures
 from pytest_loadgen.generators.embedded.readiness import poller
 from pytest_loadgen.generators.embedded.supply import Supply
 from pytest_loadgen.traffic.expected import is_expected
@@ -31,56 +31,6 @@ _MAX_DISPATCHED = 64
 _MAX_ASSIGNED = 8
 # A tick that comes this much too late, beyond the CPU time that the process used, finds that it did not run, in ns.
 _STALL = _SECOND // 20
-
-
-Key = TypeVar("Key", bound=int | str)
-
-
-class Counts:
-    """What happened to the requests of one name in an interval."""
-
-    __slots__ = ("answered", "first_byte", "latency", "never_sent", "outcomes", "received", "service_time")
-
-    def __init__(self, closed_model: bool) -> None:
-        """Begin with none."""
-        self.latency: defaultdict[Bucket, int] = defaultdict(int)
-        # In the closed model a request is due when it is sent.
-        self.service_time = self.latency if closed_model else defaultdict(int)
-        # Not a defaultdict: the first response of a status is where it is seen that it is unexpected.
-        self.outcomes: dict[int | str, int] = {}
-        # Of responses that came in several pieces: when the first one came, and the last. All others came at once.
-        self.first_byte: defaultdict[Bucket, int] = defaultdict(int)
-        self.answered: defaultdict[Bucket, int] = defaultdict(int)
-        self.received = self.never_sent = 0
-
-    def count_failure(self, kind: str) -> None:
-        """Count a request that failed."""
-        self.outcomes[kind] = self.outcomes.get(kind, 0) + 1
-
-    def add_rest(self, names: list[Counts]) -> None:
-        """Add up what was counted by name only: all but latency and service time."""
-        _add(self.outcomes, [each.outcomes for each in names])
-        _add(self.first_byte, [each.first_byte for each in names])
-        _add(self.answered, [each.answered for each in names])
-        self.received = sum(each.received for each in names)
-        self.never_sent = sum(each.never_sent for each in names)
-
-    def figures(self) -> NamedFigures:
-        """Give them as plain values."""
-        first_byte = dict(self.latency) if self.answered else None
-        if first_byte is not None:
-            for bucket, count in self.answered.items():
-                first_byte[bucket] -= count
-            for bucket, count in self.first_byte.items():
-                first_byte[bucket] = first_byte.get(bucket, 0) + count
-        return NamedFigures(
-            dict(self.latency),
-            None if self.service_time is self.latency else dict(self.service_time),
-            dict(self.outcomes),
-            first_byte,
-            self.received,
-            self.never_sent,
-        )
 
 
 class Engine:
@@ -126,7 +76,8 @@ class Engine:
         self._left = plan.iterations
         # To notice that the process did not run: what it had used of the CPU, and how long the machine had slept, at
         # the latest tick; and for how long it did not run in this interval.
-        self._busy = self._slept = self._stalled = 0
+        self._busy = self._stalled = 0
+        self._slept = 0.0
 
     def watch(self, fd: int, handler: Callable[[], None]) -> None:
         """Call a function whenever a file descriptor is readable."""
@@ -167,13 +118,13 @@ class Engine:
         self._start = start = zero + round(self._plan.warmup * _SECOND)
         self._end = self._busy_until = start + round(self._plan.duration * _SECOND)
         self._begin_interval(zero)
-        self._next_interval = start if start > zero else self._interval_end(start)
+        self._next_interval = start if start > zero else interval_end(start, self._end)
         # When to dispatch requests: on schedule in the open model; in the closed model once for each
         # connection, and again after a connection was closed.
         self._upcoming = upcoming = deque([zero] * self._limit if self._closed_model else ())
         self._schedule = schedule(self._plan, start)
         next_tick = zero
-        self._slept, self._busy = _asleep(), time.process_time_ns()
+        self._slept, self._busy = slept(), time.process_time_ns()
         while not self._stopped:
             if not upcoming:
                 upcoming.extend(islice(self._schedule, 1024))
@@ -426,8 +377,8 @@ class Engine:
 
     def _notice_stall(self, late: int) -> None:
         """Note for how long the process did not run: it was stopped, the machine slept, or others had the CPU."""
-        busy, asleep = time.process_time_ns(), _asleep()
-        stall = max(0, late - (busy - self._busy)) + max(0, asleep - self._slept)
+        busy, asleep = time.process_time_ns(), slept()
+        stall = max(0, late - (busy - self._busy)) + max(0, round((asleep - self._slept) * _SECOND))
         if stall >= _STALL:
             self._stalled += stall
         self._busy, self._slept = busy, asleep
@@ -444,14 +395,6 @@ class Engine:
         self._upcoming.clear()
         self._schedule = iter(())
 
-    def _interval_end(self, start: int) -> int:
-        """Return when an interval is over: after a second; the last one takes up to half a second more.
-
-        Responses in the second after the end of the duration are in the last interval.
-        """
-        end = start + _SECOND
-        return end if end + _SECOND // 2 <= self._end else max(self._end, start) + _SECOND
-
     def _emit_interval(self, now: int) -> None:
         """Emit the interval, unless it was the warm-up, and begin the next one."""
         if self._interval_start < self._start:
@@ -462,8 +405,7 @@ class Engine:
             elif self._stopped:
                 until = now
             else:
-                latest = min(now, self._end - _SECOND // 2)
-                until = latest - (latest - self._start) % _SECOND
+                until = whole_seconds(now, self._start, self._end)
             seconds = max(0, until - self._interval_start) / _SECOND
             cpu = (time.process_time_ns() - self._cpu_start) / max(1, now - self._clock_start)
             counts = self._counts
@@ -492,7 +434,7 @@ class Engine:
                 )
             until = max(until, self._interval_start) if until < self._end else now
         self._begin_interval(until)
-        self._next_interval = self._interval_end(until)
+        self._next_interval = interval_end(until, self._end)
 
     def _begin_interval(self, start: int) -> None:
         """Reset all counts."""
@@ -504,17 +446,3 @@ class Engine:
         self.retried = self._stalled = 0
         self._throttled_start = throttled()
         self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()
-
-
-def _add(total: dict[Key, int], each: list[dict[Key, int]]) -> None:
-    known = total.get
-    for counts in each:
-        for key, count in counts.items():
-            total[key] = known(key, 0) + count
-
-
-def _asleep() -> int:
-    """Return for how long the machine has slept since it was started, in ns; 0 where the system does not say."""
-    if not hasattr(time, "CLOCK_BOOTTIME"):
-        return 0
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)

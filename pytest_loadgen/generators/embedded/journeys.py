@@ -6,20 +6,17 @@ import asyncio
 import contextlib
 import gc
 import os
-import select
-import selectors
 import sys
 import threading
 import time
-import traceback
 import warnings
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import partial
 from time import perf_counter_ns as clock
-from types import BuiltinFunctionType, FrameType
+from types import BuiltinFunctionType
 from typing import Any
 
 from pytest_loadgen.clock import monotonic, wall
@@ -27,11 +24,14 @@ from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.figures.histogram import MASKS
 from pytest_loadgen.generators.cgroup import throttled
 from pytest_loadgen.generators.embedded.client import Client
-from pytest_loadgen.generators.embedded.engine import Counts
+from pytest_loadgen.generators.embedded.counts import Counts, interval_end, whole_seconds
+from pytest_loadgen.generators.embedded.event_loop import event_loop
 from pytest_loadgen.generators.embedded.http1 import Connection, read_whole, text_of
+from pytest_loadgen.generators.embedded.loop_watch import BEAT, LoopWatch
 from pytest_loadgen.generators.embedded.pool import Exchange, Pool
 from pytest_loadgen.generators.embedded.protocol import Bucket, Evidence, Figures
 from pytest_loadgen.generators.embedded.session import Session
+from pytest_loadgen.generators.embedded.user_code import awaited_line, told, user_line
 from pytest_loadgen.redaction import redact
 from pytest_loadgen.traffic.data import ROW_SHARE, RowsExhausted, RowShare
 from pytest_loadgen.traffic.expected import is_expected
@@ -53,14 +53,6 @@ from pytest_loadgen.units import Duration
 _SECOND = 1_000_000_000
 # How long a user pauses after a failed journey, in seconds, so that a dead service is not flooded.
 _FAILURE_PAUSE = 0.01
-# How often the loop shows that it runs, in ns.
-_BEAT = _SECOND // 100
-# How often another thread checks whether it does, in seconds.
-_WATCH = 0.01
-# A line that takes this long is told, in ns: shorter ones may only have waited for the CPU.
-_BLOCKED = 3 * _BEAT
-# A beat that is this much late, beyond the CPU time that the process used, shows that the process did not run, in ns.
-_STALL = _SECOND // 20
 # How long setup= and teardown= may take, each, in seconds.
 _SETUP_TIMEOUT = 30.0
 # How long journeys that are cancelled may take to end, and teardown= of a load that is stopped, in seconds.
@@ -70,11 +62,10 @@ _MOST_NAMES = 200
 _OTHERS = "(other steps)"
 # How many failures of a kind an interval reports, each at a different line.
 _MOST_TOLD = 3
-# How much of the message of an exception is told, and of a response before it, in characters.
-_LONGEST_TOLD = 500
+# How many failures of an interval are described to find these; if all journeys fail, describing each takes too long.
+_MOST_DESCRIBED = 100
+# How much is told of a response that failed before, in characters.
 _SHOWN = 200
-_PACKAGE = str(Path(__file__).parents[2])
-_MIN_SLEEP = 20e-6
 
 
 class JourneyEngine:
@@ -99,6 +90,7 @@ class JourneyEngine:
         self._next_due: int | None = None
         self._tasks: dict[asyncio.Task[Any], Trip | None] = {}
         self._finishing = self._stopped = False
+        self._loop_watch = LoopWatch()
         self._once: asyncio.Timeout | None = None
         """The time limit of setup= or teardown= while it runs."""
         self._failure: LoadError | None = None
@@ -112,12 +104,9 @@ class JourneyEngine:
         self._steps: set[str] = set()
         self._lag: defaultdict[Bucket, int] = defaultdict(int)
         self._reasons: dict[str, list[Evidence]] = {}
-        self._stalled = self._clock_start = self._cpu_start = 0
+        self._described = 0
+        self._clock_start = self._cpu_start = 0
         self._throttled_start = 0.0
-        self._blocked: tuple[int, str] = (0, "")
-        # For the thread that watches.
-        self._beat = 0
-        self._busy = 0
 
     def watch(self, fd: int, handler: Callable[[], None]) -> None:
         """Call a function whenever a file descriptor is readable."""
@@ -154,10 +143,7 @@ class JourneyEngine:
         if separate:  # the test process has objects of its own, which must stay collectable
             gc.collect()
             gc.freeze()
-        thread = threading.get_ident()
-        ended = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(thread, ended), daemon=True)
-        self._loop = loop = _event_loop()
+        self._loop = loop = event_loop()
         asyncio.set_event_loop(loop)
         _RUNNING.add(self)
         executor = ThreadPoolExecutor(thread_name_prefix=(prefix := f"pytest-loadgen-{id(self)}"))
@@ -165,12 +151,12 @@ class JourneyEngine:
         try:
             # In the test process pytest itself has these warnings.
             with _unawaited_noted() if separate else contextlib.nullcontext():
-                loop.run_until_complete(self._run(watcher))
+                loop.run_until_complete(self._run())
         except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
             # A task raised it, or stopped the loop; where a journey raises it, that is its outcome.
-            raise GeneratorError(f"{self._journey.name}: its event loop was ended by {_told(error)}") from None
+            raise GeneratorError(f"{self._journey.name}: its event loop was ended by {told(error)}") from None
         finally:
-            ended.set()
+            self._loop_watch.stop()
             _RUNNING.discard(self)
             if separate:
                 gc.unfreeze()
@@ -184,7 +170,7 @@ class JourneyEngine:
         if self._failure:
             raise self._failure
 
-    async def _run(self, watcher: threading.Thread) -> None:
+    async def _run(self) -> None:
         plan, journey = self._plan, self._journey
         self._ended = asyncio.Event()
         for fd, handler in self._watched.items():
@@ -195,8 +181,7 @@ class JourneyEngine:
             self._session = Session(plan, pool)
             await self._call("setup", self._code.setup, _SETUP_TIMEOUT)
             self._begin()
-            self._beat = clock()
-            watcher.start()
+            self._loop_watch.start()
             await self._ended.wait()
             for task in self._tasks:
                 task.cancel()
@@ -208,7 +193,7 @@ class JourneyEngine:
                     task.cancel()
                 await asyncio.wait(others, timeout=_HURRY)
         finally:
-            self._beat = 0
+            self._loop_watch.pause()
             pool.close()
             for fd in self._watched:
                 self._loop.remove_reader(fd)
@@ -229,7 +214,7 @@ class JourneyEngine:
             if self._stopped and limit.expired():
                 return
             late = isinstance(error, TimeoutError)
-            why = f"did not end within {seconds:g} s" if late else f"failed: {_told(error)}"
+            why = f"did not end within {seconds:g} s" if late else f"failed: {told(error)}"
             raise GeneratorError(f"{self._journey.name}: {what}= {why}") from None
 
     def _begin(self) -> None:
@@ -239,7 +224,7 @@ class JourneyEngine:
         self._start = start = zero + round(plan.warmup * _SECOND)
         self._end = self._busy_until = start + round(plan.duration * _SECOND)
         self._begin_interval(zero)
-        self._next_interval = start if start > zero else self._interval_end(start)
+        self._next_interval = start if start > zero else interval_end(start, self._end)
         if self._finishing:
             self.finish()
         self._loop.call_soon(self._tick)
@@ -307,7 +292,7 @@ class JourneyEngine:
             if self._ended.is_set():
                 raise
             if not trip.expired:
-                self._tell(CANCELLED, _told(error), trip)
+                self._tell(CANCELLED, partial(told, error), trip)
             outcome = "timeout" if trip.expired else CANCELLED
         except (RowsExhausted, LoadError) as error:
             # These end the load.
@@ -320,7 +305,7 @@ class JourneyEngine:
         except BaseException as error:
             if not (outcome := outcome_of(error)):
                 raise
-            self._tell(outcome, _told(first_of(error)), trip)
+            self._tell(outcome, partial(told, first_of(error)), trip)
         else:
             outcome = OK
         now = clock()
@@ -413,18 +398,27 @@ class JourneyEngine:
         if str(outcome) not in self._reasons and (outcome.__class__ is int or data):
             self._reasons[str(outcome)] = [_evidence(exchange, outcome, data)]
 
-    def _tell(self, outcome: str, text: str, trip: Trip) -> None:
+    def _tell(self, outcome: str, describe: Callable[[], str], trip: Trip) -> None:
         """Keep where a journey failed: a few different lines for each outcome."""
         if outcome.isdigit() and outcome in self._reasons:
             return  # the response says more
-        told = self._reasons.setdefault(outcome, [])
-        if len(told) < _MOST_TOLD and not any(each.why.startswith(text) for each in told):
-            told.append(Evidence("", text + _before(trip), None))
+        reasons = self._reasons.setdefault(outcome, [])
+        if len(reasons) >= _MOST_TOLD or self._described >= _MOST_DESCRIBED:
+            return
+        self._described += 1
+        text = describe()
+        if not any(each.why.startswith(text) for each in reasons):
+            reasons.append(Evidence("", text + _before(trip), None))
+
+    def _waited(self, task: asyncio.Task[Any]) -> str:
+        line = awaited_line(task)
+        where = f"at {line}, " if line else ""
+        return f"{where}after {Duration(self._timeout / _SECOND)} (timeout=)"
 
     def note_unawaited(self, trip: Trip, text: str) -> None:
         """Fail a journey that called something and did not await it."""
         trip.unexpected = trip.unexpected or UNAWAITED
-        self._tell(UNAWAITED, text, trip)
+        self._tell(UNAWAITED, lambda: text, trip)
 
     # The clock of the load.
 
@@ -437,8 +431,7 @@ class JourneyEngine:
             # A journey that is thinking cannot time out.
             if trip and not trip.expired and not trip.pausing and now - trip.due - trip.paused > self._timeout:
                 trip.expired = True
-                if line := _awaited_line(task):
-                    self._tell("timeout", f"at {line}, after {Duration(self._timeout / _SECOND)} (timeout=)", trip)
+                self._tell("timeout", partial(self._waited, task), trip)
                 task.cancel()
                 for future in tuple(trip.in_flight):  # also of tasks that are shielded, or not awaited
                     future.cancel()
@@ -474,41 +467,13 @@ class JourneyEngine:
         now = clock()
         if now >= self._start:
             # As if something had been due at every beat that was missed.
-            for late in range(now - due, -1, -_BEAT):
+            for late in range(now - due, -1, -BEAT):
                 self._count_lag(late)
-        self._beat = now
-        self._loop.call_later(_BEAT / _SECOND, self._keep_beat, now + _BEAT)
+        self._loop_watch.beat(now)
+        self._loop.call_later(BEAT / _SECOND, self._keep_beat, now + BEAT)
 
     def _count_lag(self, lag: int) -> None:
         self._lag[lag & MASKS[lag.bit_length()]] += 1
-
-    def _watch(self, thread: int, ended: threading.Event) -> None:
-        """Find out, from another thread, which line blocks the loop."""
-        before, busy, asleep = clock(), time.process_time_ns(), _asleep()
-        # The line that the loop executes, and since when.
-        at, since = (0, 0), before
-        while not ended.wait(_WATCH):
-            now, used, slept = clock(), time.process_time_ns(), _asleep()
-            used_since = used - busy
-            stall = max(0, now - before - round(_WATCH * _SECOND) - used_since) + max(0, slept - asleep)
-            if stall >= _STALL:
-                self._stalled += stall
-            frame = (
-                _user_frame(sys._current_frames().get(thread)) if self._beat and now - self._beat > 2 * _BEAT else None
-            )
-            # If this thread was late, too, and this process used little CPU time, other processes had the CPU.
-            starved = now - before > 1.5 * _WATCH * _SECOND and used_since < (now - before) / 2
-            if frame is None or starved:
-                at = 0, 0
-            elif at != (id(frame), frame.f_lineno):
-                at, since = (id(frame), frame.f_lineno), before
-            if frame is not None and at[0] and now - since > max(_BLOCKED, self._blocked[0]):
-                self._blocked = now - since, _written(frame, frame.f_lineno)
-            before, busy, asleep = now, used, slept
-
-    def _interval_end(self, start: int) -> int:
-        end = start + _SECOND
-        return end if end + _SECOND // 2 <= self._end else max(self._end, start) + _SECOND
 
     def _emit_interval(self, now: int) -> None:
         """Emit the interval, unless it was the warm-up, and begin the next one."""
@@ -517,11 +482,10 @@ class JourneyEngine:
         else:
             if now >= self._end:
                 until = self._busy_until
-            elif self._stopped or not self._tasks:
+            elif self._stopped or (self._closed_model and not self._tasks):
                 until = now
             else:
-                latest = min(now, self._end - _SECOND // 2)
-                until = latest - (latest - self._start) % _SECOND
+                until = whole_seconds(now, self._start, self._end)
             seconds = max(0, until - self._interval_start) / _SECOND
             total = self._total.figures()
             if seconds or total.outcomes or self._names:
@@ -535,7 +499,7 @@ class JourneyEngine:
                         lag=dict(self._lag),
                         cpu=(time.process_time_ns() - self._cpu_start) / max(1, now - self._clock_start),
                         throttled=throttled() - self._throttled_start,
-                        stalled=self._stalled / _SECOND,
+                        stalled=self._loop_watch.stalled,
                         received=total.received,
                         retried=self._session.pool.retried,
                         never_sent=total.never_sent,
@@ -550,12 +514,12 @@ class JourneyEngine:
                 )
             until = max(until, self._interval_start) if until < self._end else now
         self._begin_interval(until)
-        self._next_interval = self._interval_end(until)
+        self._next_interval = interval_end(until, self._end)
 
     def _told_reasons(self) -> dict[str, Evidence]:
         found = {kind: each[0]._replace(why="; ".join(one.why for one in each)) for kind, each in self._reasons.items()}
-        if self._blocked[1]:
-            found["lag"] = Evidence("", f"{self._blocked[1]} for {self._blocked[0] / 1e6:.0f}ms", None)
+        if blocked := self._loop_watch.blocked:
+            found["lag"] = Evidence("", blocked, None)
         return found
 
     def _begin_interval(self, start: int) -> None:
@@ -564,8 +528,8 @@ class JourneyEngine:
         self._names = {}
         self._lag = defaultdict(int)
         self._reasons = {}
-        self._stalled = 0
-        self._blocked = 0, ""
+        self._described = 0
+        self._loop_watch.reset()
         self._session.pool.retried = 0
         self._throttled_start = throttled()
         self._interval_start, self._clock_start, self._cpu_start = start, max(start, clock()), time.process_time_ns()
@@ -581,24 +545,6 @@ def _end_copies() -> None:
 
 
 os.register_at_fork(after_in_child=_end_copies)
-
-
-class _PreciseSelector(selectors.DefaultSelector):
-    """Waits with microsecond resolution; that of epoll is milliseconds."""
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait with select for epoll's own descriptor to become readable."""
-        if timeout is not None and timeout > _MIN_SLEEP:
-            select.select([self.fileno()], (), (), timeout)
-            timeout = 0
-        return super().select(timeout)
-
-
-def _event_loop() -> asyncio.AbstractEventLoop:
-    if hasattr(select, "epoll"):
-        return asyncio.SelectorEventLoop(_PreciseSelector())
-    # kqueue is precise by itself.
-    return asyncio.SelectorEventLoop()
 
 
 def _all_end(prefix: str) -> bool:
@@ -628,18 +574,6 @@ def _before(trip: Trip) -> str:
     return f"; before that, the outcome of {exchange.kind.name} was {outcome}{body}"
 
 
-def _awaited_line(task: asyncio.Task[Any]) -> str:
-    """Write the innermost line of the user's code that a task waits at."""
-    found = ""
-    awaited: Any = task.get_coro()
-    while awaited is not None:
-        frame = getattr(awaited, "cr_frame", None)
-        if frame is not None and _is_of_user(frame):
-            found = _written(frame, frame.f_lineno)
-        awaited = getattr(awaited, "cr_await", None)
-    return found
-
-
 @contextlib.contextmanager
 def _unawaited_noted() -> Iterator[None]:
     """Let Python's warning of a coroutine that was never awaited fail the journey that created it."""
@@ -652,62 +586,13 @@ def _unawaited_noted() -> Iterator[None]:
             if trip is None or "was never awaited" not in str(message):
                 show(message, category, *place, **more)
                 return
-            frame = _user_frame(sys._getframe())
-            where = f"{_written(frame, frame.f_lineno)}: " if frame else ""
-            trip.recorder.note_unawaited(trip, f"{where}{message}")
+            line = user_line(sys._getframe())
+            trip.recorder.note_unawaited(trip, f"{line}: {message}" if line else str(message))
 
         warnings.showwarning = note
         yield
 
 
-def _told(error: BaseException) -> str:
-    """Write where in the user's code an exception was raised, and its message."""
-    where = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if _is_of_user(frame):
-            where = _written(frame, line)
-    lines = "".join(traceback.format_exception_only(error)).strip().split("\n")
-    # pytest explains a failed assert in lines that begin with a plus.
-    text = ", ".join(line.strip().removeprefix("+").strip() for line in lines if line.strip())
-    if len(text) > _LONGEST_TOLD:
-        text = f"{text[:_LONGEST_TOLD]}…"
-    return f"{where}: {text}" if where else text
-
-
 def time_passes() -> bool:
     """Whether the clock is the system's, and not one with which a test stops time."""
     return isinstance(clock, BuiltinFunctionType)
-
-
-def user_line(frame: FrameType | None) -> str:
-    """Write which line of the user's code a thread executes; empty if none."""
-    found = _user_frame(frame)
-    return _written(found, found.f_lineno) if found else ""
-
-
-def _user_frame(frame: FrameType | None) -> FrameType | None:
-    """Find the innermost frame of the user's code."""
-    while frame is not None and not _is_of_user(frame):
-        frame = frame.f_back
-    return frame
-
-
-def _is_of_user(frame: FrameType) -> bool:
-    path = _file(frame)
-    library = path.startswith(("<", sys.base_prefix, sys.prefix)) or "site-packages" in path
-    return not library and not path.startswith(_PACKAGE)
-
-
-def _written(frame: FrameType, line: int) -> str:
-    return f"{Path(_file(frame)).name}:{line} in {frame.f_code.co_name}()"
-
-
-def _file(frame: FrameType) -> str:
-    # The code of a function that was sent by value does not have its file, but its module does.
-    return str(frame.f_globals.get("__file__") or frame.f_code.co_filename)
-
-
-def _asleep() -> int:
-    if not hasattr(time, "CLOCK_BOOTTIME"):
-        return 0
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)

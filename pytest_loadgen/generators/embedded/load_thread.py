@@ -15,8 +15,9 @@ from queue import Empty, SimpleQueue
 from pytest_loadgen import clock
 from pytest_loadgen.errors import GeneratorError, LoadError, PlanError
 from pytest_loadgen.figures.interval import Interval
-from pytest_loadgen.generators.embedded.journeys import JourneyEngine, time_passes, user_line
+from pytest_loadgen.generators.embedded.journeys import JourneyEngine, time_passes
 from pytest_loadgen.generators.embedded.protocol import FINISH, STOP, Figures
+from pytest_loadgen.generators.embedded.user_code import user_line
 from pytest_loadgen.generators.embedded.worker import interval_of, max_duration
 from pytest_loadgen.traffic.plan import Plan
 
