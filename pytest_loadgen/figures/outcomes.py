@@ -8,7 +8,7 @@ FAILURES = {
     "tls": "TLS failed",
     "dns": "the host name could not be resolved",
     "unreachable": "the host is unreachable",
-    "check": "the response, or an assert of the journey, failed a check",
+    "check": "the response failed its check",
     "protocol": "the response was not HTTP",
     "failed": "no response; the generator does not say why",
     "filehandles": "the generator ran out of file handles",

@@ -105,11 +105,13 @@ class SLO:
     def view(self, result: R) -> R:
         """Give the result of the requests that it is about. Raises PlanError where the load has none."""
         self.check_name(result.plan)
+        if not self.name:
+            return result
         if result.plan.journey and self.name not in (result.plan.journey.name, *result.names):
             # No journey has made this step yet.
             empty = tuple(Interval(each.start, each.seconds) for each in result.intervals)
-            return replace(result, plan=result.plan.only(self.name), intervals=empty) if self.name else result
-        return result[self.name] if self.name else result
+            return replace(result, plan=result.plan.only(self.name), intervals=empty)
+        return result[self.name]
 
     @property
     def upper(self) -> bool:

@@ -20,6 +20,7 @@ from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.charts import charts
 from pytest_loadgen.reports.summary import Row
+from pytest_loadgen.traffic.journey import CANCELLED, OK, UNAWAITED
 from pytest_loadgen.traffic.target import NO_SERVICE
 from pytest_loadgen.units import Change, Duration, NoAnswer, Share
 from pytest_loadgen.wording import counted
@@ -168,6 +169,8 @@ class Section:
     def unanswered(self) -> str:
         """How many requests got no response, or failed their check, of how many."""
         unanswered, requests = self.result.total.unanswered, self.result.requests
+        if self.result.plan.journey:
+            return f"{unanswered:,} of {counted(requests, 'journey')} ({Share(unanswered / requests)}) failed"
         what = "got no response" if "check" not in self.result.outcomes else "got no response or failed the check"
         return f"{unanswered:,} of {counted(requests, 'request')} ({Share(unanswered / requests)}) {what}"
 
@@ -177,7 +180,7 @@ class Section:
         failures = self.result.failures
         for outcome, count in self.result.outcomes.items():
             failed = failures.get(outcome, 0)
-            meaning = _meaning(outcome, not failed)
+            meaning = _of_journey(outcome) if self.result.plan.journey else _meaning(outcome, not failed)
             if 0 < failed < count:
                 meaning = f"{meaning} of {counted(failed, 'request')}"
             yield outcome, meaning, f"{count:,}", Share(count / self.result.requests), not failed
@@ -236,6 +239,21 @@ def _meaning(outcome: str, expected: bool) -> str:
     if is_answer(outcome):
         return "expected status" if expected else "unexpected status"
     return FAILURES.get(outcome, "no response")
+
+
+def _of_journey(outcome: str) -> str:
+    """Say how a journey ended."""
+    if outcome == OK:
+        return "nothing failed"
+    if outcome.isdigit():
+        return "a request had this status, which is unexpected"
+    said = {
+        "check": "an assert failed",
+        "timeout": "it took longer than timeout=",
+        CANCELLED: "it cancelled itself",
+        UNAWAITED: "it did not await an async function",
+    }
+    return said.get(outcome) or (f"a request failed: {FAILURES[outcome]}" if outcome in FAILURES else "it raised this")
 
 
 def _change(own: Duration, before: Duration) -> str:

@@ -139,7 +139,7 @@ def remarks(result: Result) -> list[str]:
     if result.went_on:
         remarks.append(f"the load {result.went_on}.")
     if result.error_rate >= 0.5:
-        remarks.append(f"{result.error_rate} of requests failed.")
+        remarks.append(f"{result.error_rate} of {result.plan.noun}s failed.")
     if failing := _failing(result):
         remarks.append(f"most requests to {failing} failed.")
     remarks += _redirects(result)

@@ -78,19 +78,8 @@ class Options(OneLoad, total=False):
 _NAMES = frozenset(Options.__annotations__)
 PLAN_OPTIONS = frozenset(
     {
-        *(
-            "rate",
-            "users",
-            "stages",
-            "duration",
-            "iterations",
-            "arrivals",
-            "connections",
-            "warmup",
-            "timeout",
-            "expect",
-        ),
-        "ready_timeout",
+        *("rate", "users", "stages", "duration", "iterations", "arrivals", "connections"),
+        *("warmup", "timeout", "expect", "ready_timeout"),
     }
 )
 JOURNEY_OPTIONS = frozenset({"setup", "teardown", "process", "follow_redirects"})

@@ -216,6 +216,29 @@ def test_reports_have_the_steps(suite: pytest.Pytester, extension: str) -> None:
     assert "shopper" in text
 
 
+def test_the_page_says_how_journeys_ended(suite: pytest.Pytester) -> None:
+    """In words for journeys: an exception is no missing response."""
+    result = run(
+        suite,
+        """
+        async def ends(client):
+            kind = next(users) % 3
+            assert kind != 1
+            if kind == 2:
+                raise KeyError("price")
+
+        def test_it(load):
+            load(ends, iterations=30, rate=100)
+        """,
+        "--load-report=loads.html",
+    )
+    result.assert_outcomes(failed=1)
+    page = (suite.path / "loads.html").read_text()
+    for meaning in ("nothing failed", "an assert failed", "it raised this", "20 of 30 journeys (66.7%) failed"):
+        assert meaning in page
+    assert "no response" not in page
+
+
 def test_a_baseline_of_journeys(suite: pytest.Pytester) -> None:
     test = """
         def test_it(load):
