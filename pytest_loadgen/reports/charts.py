@@ -73,6 +73,9 @@ class Charts:
     curves: list[Curve]
     requests: int
     unanswered: int
+    noun: str
+    lost: str
+    """What is said of those without a latency."""
     limits: list[Limit]
     rates: list[Limit]
     timeline: Timeline
@@ -93,6 +96,8 @@ def charts(run: Run) -> Charts:
         curves=list(_curves(run)),
         requests=result.requests,
         unanswered=result.total.unanswered,
+        noun=result.plan.noun,
+        lost="failed" if result.plan.journey else "no response",
         limits=list(_limits(latencies, result.baseline.result)),
         rates=list(_limits(rates, result.baseline.result)),
         timeline=_timeline(result),

@@ -100,7 +100,7 @@ function percentiles(data, look) {
       y: curve.y,
       mode: "lines",
       line: stroke(CURVES[curve.style], look),
-      text: curve.x.map((x, at) => `${percentOf(x)} of requests took ${duration(curve.y[at])} or less<br>${curve.name}`),
+      text: curve.x.map((x, at) => `${percentOf(x)} of ${data.noun}s took ${duration(curve.y[at])} or less<br>${curve.name}`),
       hovertemplate: "%{text}<extra></extra>",
     })),
   ];
@@ -112,14 +112,14 @@ function percentiles(data, look) {
     range: [0, Math.log10(right) * 1.01],
     tickvals: at,
     ticktext: at.map(percentOf),
-    title: { text: "share of requests at or below this latency", standoff: 8 },
+    title: { text: `share of ${data.noun}s at or below this latency`, standoff: 8 },
   };
   const annotations = names(data.limits, y, look);
   if (data.unanswered) {
     const share = +((100 * data.unanswered) / data.requests).toPrecision(3);
     // At the right edge: on a phone there may be no room to the right of where the curve ends.
     const end = { x: Math.log10(right) * 1.01, xanchor: "right", y: y.place(y.ends[0]) };
-    annotations.push({ ...label(`${share}% no response`, look("missed")), ...end });
+    annotations.push({ ...label(`${share}% ${data.lost}`, look("missed")), ...end });
   }
   const layout = { xaxis: x, yaxis: y.axis, annotations, hovermode: "closest", showlegend: data.curves.length > 1 };
   return { traces, layout };
@@ -210,12 +210,12 @@ function timeline(data, look) {
   const lost = at.flatMap((moment, number) => (unanswered[number] ? [[moment, unanswered[number]]] : []));
   if (lost.length) {
     traces.push({
-      name: "no response",
+      name: data.lost,
       x: lost.map(([moment]) => moment),
       y: lost.map(() => between(...y.ends, 0.96)),
       mode: "markers",
       marker: { symbol: "x", size: 7, color: look("missed") },
-      text: lost.map(([, count]) => `${count} without a response`),
+      text: lost.map(([, count]) => `${data.lost}: ${count}`),
       hovertemplate: "%{text}<extra></extra>",
     });
   }
