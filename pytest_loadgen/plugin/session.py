@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,21 +33,25 @@ class Attempt:
     remarks: list[str] = field(default_factory=list)
     outcomes: dict[str, str] = field(default_factory=dict)
     """The outcome of each phase: passed, failed or skipped, or another plugin's word for what it repeats."""
-    failed: bool = False
     number: int = 0
     """How often the test had begun: pytest-retry repeats it between two reports."""
     location: tuple[str, int] | None = None
     """File and line of the test, counted from 1, where it loaded."""
 
     def take(self, report: pytest.TestReport) -> None:
-        """Note the outcome of a phase, or of a part of one."""
-        self.outcomes[report.when] = report.outcome
-        self.failed |= report.failed
+        """Note the outcome of a phase, or of a part of one: a phase of which a part failed has failed."""
+        if self.outcomes.get(report.when) != "failed":
+            self.outcomes[report.when] = report.outcome
 
     @property
-    def passed(self) -> bool:
-        """Whether every phase is known to have passed."""
-        return not self.failed and all(self.outcomes.get(phase) == "passed" for phase in _PHASES)
+    def outcome(self) -> str:
+        """What the test came to: passed, failed, skipped or error; empty where its end is not known."""
+        outcomes = self.outcomes
+        if "failed" in outcomes.values():
+            return "failed" if outcomes.get("call") == "failed" else "error"
+        if "skipped" in outcomes.values():
+            return "skipped"
+        return "passed" if all(outcomes.get(phase) == "passed" for phase in _PHASES) else ""
 
     @property
     def repeated(self) -> bool:
@@ -80,8 +84,8 @@ class Session:
 
     @property
     def runs(self) -> list[Run]:
-        """The runs of all attempts that count: of repeated tests the last."""
-        return [run for attempt in self._attempts for run in attempt.runs]
+        """The runs of all attempts that count, of repeated tests the last, with the outcomes of their tests."""
+        return [replace(run, outcome=attempt.outcome) for attempt in self._attempts for run in attempt.runs]
 
     @property
     def remarks(self) -> list[str]:
@@ -96,7 +100,7 @@ class Session:
     @property
     def not_passed(self) -> set[str]:
         """The tests that are not known to have passed, wherever they were carried out."""
-        return {attempt.test for attempt in self._attempts if not attempt.passed}
+        return {attempt.test for attempt in self._attempts if attempt.outcome != "passed"}
 
     @property
     def item(self) -> pytest.Item:

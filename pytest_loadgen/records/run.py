@@ -24,6 +24,9 @@ class Run:
     """The position among the test's loads, counted from 0."""
     date: datetime | None = None
     """When the load began, where known."""
+    outcome: str = ""
+    """What the test came to: passed, failed, skipped, or error (its set-up or teardown failed). Empty while it runs,
+    and where its end is not known."""
 
     @property
     def why_no_baseline(self) -> str:
@@ -55,6 +58,7 @@ class Run:
             "test": self.test,
             "number": self.number,
             "date": self.date.isoformat() if self.date else None,
+            "outcome": self.outcome,
             "result": self.result.as_dict(),
             "verdicts": [verdict.as_dict() for verdict in verdicts],
             "baseline": baseline.result.as_dict() if baseline.result else None,
@@ -70,4 +74,5 @@ class Run:
             verdicts=tuple(Verdict.from_dict(verdict) for verdict in data["verdicts"]),
             baseline=Baseline(Result.from_dict(baseline), paired=data["paired"]) if baseline else NO_BASELINE,
         )
-        return cls(data["test"], result, data["number"], datetime.fromisoformat(date) if date else None)
+        began = datetime.fromisoformat(date) if date else None
+        return cls(data["test"], result, data["number"], began, data.get("outcome", ""))

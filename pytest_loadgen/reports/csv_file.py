@@ -74,6 +74,7 @@ def _safe(text: str) -> str:
 
 _RUN_COLUMNS: Mapping[str, Callable[[Run], str]] = {
     "test": lambda run: run.test,
+    "test_outcome": lambda run: run.outcome,
     "request": lambda run: run.result.plan.name,
     "generator": lambda run: run.result.generator,
 }

@@ -4,7 +4,8 @@ Times are in seconds, except ActualDuration, which is in nanoseconds. As in fort
 covers all calls. Calls without a response count as the timeout, as they do in the mean; a
 histogram of only the failed calls is not available.
 
-FirstByteHistogram and Names (the figures of each request of a mix) are not part of fortio's format; readers skip them.
+FirstByteHistogram, Names (the figures of each request of a mix) and TestOutcome are not part of fortio's format;
+readers skip them.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def document(record: Record) -> str:
         "Version": f"{result.generator} {result.version}".strip(),
         **_figures(result),
         "URL": plan.target.origin if plan.is_mix else plan.target.url,
+        "TestOutcome": run.outcome,
     }
     if result.names:
         written["Names"] = {name: _figures(result[name]) for name in result.names}

@@ -41,7 +41,7 @@ def document(record: Record) -> str:
             f"#[BaseTime: {base.timestamp():.3f} (seconds since epoch)]",
             f"#[StartTime: {base.timestamp():.3f} (seconds since epoch), {base.isoformat()}]",
             "#[Histograms are of latencies in ns; Interval_Max is in ms: ns / 1000000]",
-            *(comment for tag, _, result in tagged for comment in _comments(tag, result)),
+            *(comment for tag, run, result in tagged for comment in _comments(tag, run, result)),
             _LEGEND,
             *(line for _, line in lines),
             "",
@@ -75,8 +75,10 @@ def _lines(tag: str, run: Run, result: Result, base: datetime) -> Iterator[tuple
         yield start, f"Tag={tag},{start:.3f},{interval.seconds:.3f},{slowest * 1e3:.3f},{histogram}"
 
 
-def _comments(tag: str, result: Result) -> Iterator[str]:
+def _comments(tag: str, run: Run, result: Result) -> Iterator[str]:
     """Report what a histogram cannot hold."""
+    if result is run.result and run.outcome:
+        yield f"#[{tag}: test {run.outcome}]"
     if unanswered := result.total.unanswered:
         requests = counted(result.requests, "request")
         what = "got no response" if "check" not in result.outcomes else "got no response or failed the check"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from pytest_loadgen.traffic.target import NO_SERVICE
 from pytest_loadgen.units import Change, Duration, NoAnswer, Share
 from pytest_loadgen.wording import counted
 
-_COLUMNS = ("test", "request", "generator", "requests", "rate", "p50", "p99", "errors")
+_COLUMNS = ("test", "outcome", "request", "generator", "requests", "rate", "p50", "p99", "errors")
 _BY_NAME = ("requests", "rate", "p50", "p99", "first byte p99", "errors")
 _COMPARED = ("p50 of baseline", "p50 change", "p99 of baseline", "p99 change")
 _LATENCY_FROM = {
@@ -33,7 +34,10 @@ _LATENCY_FROM = {
     "sent": "from when each request was sent; waiting time before that is not included",
     "corrected": "from when each request was sent, with synthetic samples for requests that could not be sent in time",
 }
-_SYMBOLS: dict[Outcome, str] = {"met": "✓", "missed": "✕", "unclear": "?", "invalid": "!"}
+_SYMBOLS = {
+    **{"met": "✓", "missed": "✕", "unclear": "?", "invalid": "!"},
+    **{"passed": "✓", "failed": "✕", "error": "✕", "skipped": "–"},
+}
 # The percentiles to show, and how many requests each needs.
 _PERCENTILES = {50: 1, 75: 1, 90: 1, 95: 1, 99: 1, 99.9: 1_000, 99.99: 10_000}
 
@@ -51,7 +55,7 @@ def document(record: Record) -> str:
         sections=[Section(number, run) for number, run in enumerate(record.runs, 1)],
         columns=summary.columns(record.runs, *_COLUMNS),
         text_columns=summary.TEXT_COLUMNS,
-        failed=sum(run.result.all_failed for run in record.runs),
+        tests=Counter(filter(None, {run.test: run.outcome for run in record.runs}.values())),
         tally=_tally([verdict for run in record.runs for verdict in run.result.verdicts]),
         opened=_opened(record.runs),
         symbols=_SYMBOLS,
@@ -81,7 +85,11 @@ def _opened(runs: tuple[Run, ...]) -> int:
     troubled = [
         number
         for number, run in enumerate(runs, 1)
-        if not all(run.result.verdicts) or run.result.problems or run.result.all_failed or run.result.abort_reason
+        if run.outcome in {"failed", "error"}
+        or not all(run.result.verdicts)
+        or run.result.problems
+        or run.result.all_failed
+        or run.result.abort_reason
     ]
     return troubled[0] if troubled else 1
 

@@ -11,7 +11,7 @@ from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.summary import COLUMNS, TEXT_COLUMNS
 from pytest_loadgen.wording import counted, one_line
 
-_COLUMNS = ("test", "request", "generator", "requests", "rate", "p50", "p99", "first byte p99", "errors")
+_COLUMNS = ("test", "outcome", "request", "generator", "requests", "rate", "p50", "p99", "first byte p99", "errors")
 # Characters with a meaning in Markdown; an underscore has one only at the edge of a word.
 _MARKUP = re.compile(r"[\\`*\[\]<|~&$]|(?<!\w)_|_(?!\w)")
 # What GitHub makes a mention, a reference or a link of. A backslash does not help; a space without width does.

@@ -46,7 +46,17 @@ def document(record: Record) -> str:
         for run, ordinal in zip(record.runs, ordinals(record.runs), strict=True)
     ]
     lines = [line for name, family in _FAMILIES.items() for line in _lines(name, family, labelled)]
-    return "\n".join([*lines, "# EOF", ""])
+    passed = _passed([(labels, run.outcome) for (labels, *_), run in zip(labelled, record.runs, strict=True)])
+    return "\n".join([*lines, *passed, "# EOF", ""])
+
+
+def _passed(labelled: list[tuple[dict[str, str], str]]) -> Iterator[str]:
+    """Yield the outcomes of the tests, where they are known."""
+    yield "# TYPE loadgen_test_passed gauge"
+    yield "# HELP loadgen_test_passed 1 if the test passed, else 0."
+    for labels, outcome in labelled:
+        if outcome:
+            yield f"loadgen_test_passed{_braced({**labels, 'outcome': outcome})} {int(outcome == 'passed')}"
 
 
 def _labels(run: Run, ordinal: int) -> dict[str, str]:

@@ -71,6 +71,7 @@ def _labels(run: Run) -> dict[str, str]:
         "requests": str(result.requests),
         "errors": str(result.errors),
         "unanswered": str(result.total.unanswered),
+        "test_outcome": run.outcome,
         **_first_byte(result),
         **{f"{name}: {label}": text for name in result.names for label, text in _of_a_name(result[name]).items()},
         **{f"slo {verdict.slo}": verdict.outcome for verdict in run.result.verdicts},

@@ -27,12 +27,15 @@ class Row:
     verdicts: tuple[Verdict, ...] = ()
     name: str = ""
     """Of the request of a mix; its row follows that of the load."""
+    outcome: str = ""
+    """What the test came to; empty in the rows that follow that of the load."""
 
     @classmethod
     def of(cls, run: Run) -> Row:
         """Make the row of a run, with the objectives that are of all its requests."""
         names, verdicts = run.result.names, run.result.verdicts
-        return cls(run.test, run.result, tuple(each for each in verdicts if each.slo.name not in names))
+        of_all = tuple(each for each in verdicts if each.slo.name not in names)
+        return cls(run.test, run.result, of_all, outcome=run.outcome)
 
     @property
     def named(self) -> list[Row]:
@@ -87,6 +90,7 @@ def _objectives(row: Row) -> str:
 
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "test": lambda row: printable(row.test),
+    "outcome": lambda row: row.outcome,
     "request": lambda row: printable(f"- {row.name}" if row.name else row.result.plan.name),
     "generator": lambda row: "" if row.name else printable(row.result.generator),
     "requests": lambda row: f"{row.result.requests:,}",
@@ -104,13 +108,14 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "objectives": _objectives,
 }
 """The content of each column, by its heading."""
-TEXT_COLUMNS = frozenset({"test", "request", "generator", "errors", "objectives"})
+TEXT_COLUMNS = frozenset({"test", "outcome", "request", "generator", "errors", "objectives"})
 """The columns that are text; the others are numbers."""
 
 
 def columns(runs: Sequence[Run], *names: str) -> tuple[str, ...]:
-    """Return the column names, with "objectives" last where any run has objectives."""
-    return (*names, "objectives") if any(run.result.verdicts for run in runs) else names
+    """Return the column names: without "outcome" where none is known, and "objectives" last where there are any."""
+    shown = tuple(name for name in names if name != "outcome" or any(run.outcome for run in runs))
+    return (*shown, "objectives") if any(run.result.verdicts for run in runs) else shown
 
 
 def figure(verdict: Verdict) -> str:

@@ -59,11 +59,18 @@ def saved(suite: pytest.Pytester) -> dict[str, int]:
     }
 
 
+def outcomes(suite: pytest.Pytester) -> dict[str, str]:
+    """Give what the tests came to, by their names, as the report r.json has it."""
+    runs = json.loads((suite.path / "r.json").read_text())["runs"]
+    return {run["test"].partition("::")[2]: run["outcome"] for run in runs}
+
+
 @pytest.mark.parametrize("args", [[], ["-n1"]])
 def test_of_repeated_tests_the_last_attempt_counts(suite: pytest.Pytester, args: list[str]) -> None:
     """In the summary, the baseline, reports and JUnit."""
     suite.makeconftest(REPEATING)
     result = run(suite, "--load-save=main", "--load-report=r.json", "--junitxml=junit.xml", *args)
+    assert outcomes(suite) == {"test_flaky": "passed"}
     result.stdout.fnmatch_lines(["test_a.py::test_flaky * 800 *"])
     result.stdout.no_fnmatch_line("test_a.py::test_flaky * 400 *")
     assert saved(suite) == {"test_flaky": 800}
@@ -99,7 +106,7 @@ def test_the_load_of_a_modules_fixture_is_kept(suite: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize("args", [[], ["-n2"]])
 def test_what_failed_is_no_baseline(suite: pytest.Pytester, args: list[str]) -> None:
-    """Whatever failed, in whichever phase, and whoever ran it; the summary says why."""
+    """Whatever failed, in whichever phase, and whoever ran it; the summary says why, and reports have the outcome."""
     suite.makepyfile(
         test_a="""
         import pytest
@@ -134,8 +141,16 @@ def test_what_failed_is_no_baseline(suite: pytest.Pytester, args: list[str]) -> 
             load("/", **OPTIONS)
         """
     )
-    result = run(suite, "--load-save=main", *args)
+    result = run(suite, "--load-save=main", "--load-report=r.json", *args)
     assert saved(suite) == {"test_well": 400}
+    assert outcomes(suite) == {
+        "test_missed": "passed",
+        "test_plain_assert": "failed",
+        "test_teardown": "error",
+        "test_expected": "skipped",
+        "test_skipped": "skipped",
+        "test_well": "passed",
+    }
     result.stdout.fnmatch_lines(["saved as 'main': *; not saved: *"])
     result.stdout.fnmatch_lines(["*1 load missed an objective*"])
     result.stdout.fnmatch_lines(["*4 loads of a test that did not pass*"])

@@ -94,6 +94,7 @@ WELL = Run(
         ),
     ),
     date=STARTED,
+    outcome="passed",
 )
 ILL = Run(
     "tests/test_shop.py::test_checkout[eu|west]",
@@ -127,6 +128,7 @@ ILL = Run(
         ),
     ),
     date=STARTED.replace(second=40),
+    outcome="failed",
 )
 ILL = compared(
     ILL,
@@ -156,6 +158,7 @@ CLOSED = Run(
         version="4.1.0",
         latency_from="sent",
     ),
+    outcome="passed",
 )
 
 
@@ -213,6 +216,7 @@ MIX = Run(
         ),
     ),
     date=STARTED,
+    outcome="failed",
 )
 RECORD = Record(
     runs=(WELL, ILL, CLOSED, MIX),
