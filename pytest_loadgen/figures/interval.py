@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Self
 
 from pytest_loadgen.figures.histogram import Histogram
@@ -29,6 +30,15 @@ class Figure:
     """Combines the figures of intervals that followed one another; takes their lengths in seconds, too."""
     encode: Callable[[Any], Any] = lambda value: value
     decode: Callable[[Any], Any] = _number
+
+
+def _number_if_known(value: Any) -> Any:
+    return None if value is None else _number(value)
+
+
+def _if_known(combine: Callable[[Sequence[int]], int], values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return combine(known) if known else None
 
 
 def _sum_outcomes(each: Iterable[Mapping[str, int]]) -> Counter[str]:
@@ -55,6 +65,10 @@ TOTAL = {"figure": Figure(sum, lambda each, _: sum(each))}
 UTILIZATION = {"figure": Figure(max, _time_average)}
 # The longest of several workers, and the sum over time.
 LONGEST = {"figure": Figure(max, lambda each, _: sum(each))}
+# The sum of several workers, and the highest over time; None where it is not known.
+LEVEL = {
+    "figure": Figure(partial(_if_known, sum), lambda each, _: _if_known(max, each), decode=_number_if_known),
+}
 
 
 @dataclass(frozen=True)
@@ -129,6 +143,8 @@ class Interval:
     """Seconds for which the generator itself did not run: it was stopped, the machine slept, or others had its CPU."""
     received: int = field(default=0, metadata=TOTAL)
     """Bytes read from the service, headers and bodies."""
+    connections: int | None = field(default=None, metadata=LEVEL)
+    """Connections that were open at its end; None where that is not known. Of several intervals, the most."""
     retried: int = field(default=0, metadata=TOTAL)
     """Requests sent again because the service had closed the idle connection that they were sent on."""
     never_sent: int = field(default=0, metadata=TOTAL)

@@ -145,7 +145,7 @@ class Header(_message.Message):
     def __init__(self, name: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class Interval(_message.Message):
-    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "retried", "never_sent", "stalled", "unseen", "first_byte", "names", "reasons")
+    __slots__ = ("start", "seconds", "latency", "service_time", "outcomes", "lag", "cpu", "throttled", "received", "retried", "never_sent", "stalled", "unseen", "first_byte", "names", "reasons", "connections")
     class OutcomesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +183,7 @@ class Interval(_message.Message):
     FIRST_BYTE_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
     REASONS_FIELD_NUMBER: _ClassVar[int]
+    CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
     start: float
     seconds: float
     latency: Histogram
@@ -199,7 +200,8 @@ class Interval(_message.Message):
     first_byte: Histogram
     names: _containers.MessageMap[str, NamedFigures]
     reasons: _containers.ScalarMap[str, str]
-    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., retried: _Optional[int] = ..., never_sent: _Optional[int] = ..., stalled: _Optional[float] = ..., unseen: _Optional[int] = ..., first_byte: _Optional[_Union[Histogram, _Mapping]] = ..., names: _Optional[_Mapping[str, NamedFigures]] = ..., reasons: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    connections: int
+    def __init__(self, start: _Optional[float] = ..., seconds: _Optional[float] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., service_time: _Optional[_Union[Histogram, _Mapping]] = ..., outcomes: _Optional[_Mapping[str, int]] = ..., lag: _Optional[_Union[Histogram, _Mapping]] = ..., cpu: _Optional[float] = ..., throttled: _Optional[float] = ..., received: _Optional[int] = ..., retried: _Optional[int] = ..., never_sent: _Optional[int] = ..., stalled: _Optional[float] = ..., unseen: _Optional[int] = ..., first_byte: _Optional[_Union[Histogram, _Mapping]] = ..., names: _Optional[_Mapping[str, NamedFigures]] = ..., reasons: _Optional[_Mapping[str, str]] = ..., connections: _Optional[int] = ...) -> None: ...
 
 class NamedFigures(_message.Message):
     __slots__ = ("latency", "service_time", "outcomes", "first_byte", "received", "never_sent")

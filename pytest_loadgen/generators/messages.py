@@ -223,12 +223,16 @@ def write_interval(interval: Interval) -> pb.Interval:
 
 def read_interval(message: pb.Interval, secrets: Iterable[str] = ()) -> Interval:
     """Convert an untrusted message, without secrets and control characters. Raises ValueError if it is invalid."""
-    figures = {name: _read_figure(getattr(message, name)) for name in FIGURES}
+    figures = {name: _read_figure(getattr(message, name)) for name in FIGURES if _is_given(message, name)}
     reasons = {kind: _read_reason(text, secrets, figures["names"]) for kind, text in message.reasons.items()}
     interval = Interval(message.start, message.seconds, **figures, reasons=reasons)
     if error := next(_errors(interval), ""):
         raise ValueError(error)
     return interval
+
+
+def _is_given(message: pb.Interval, name: str) -> bool:
+    return not message.DESCRIPTOR.fields_by_name[name].has_presence or message.HasField(name)
 
 
 def _errors(interval: Interval) -> Iterator[str]:

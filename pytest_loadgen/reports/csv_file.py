@@ -2,7 +2,7 @@
 
 Times are in seconds. Latencies cover all requests that finished in the interval: ``inf`` where the
 figure falls among requests without a response, empty where no request finished. Rows of a name leave out
-what is of the load as a whole: the generator's lag and CPU, and requests that were sent again.
+what is of the load as a whole: the generator's lag and CPU, connections, and requests that were sent again.
 """
 
 from __future__ import annotations
@@ -99,8 +99,9 @@ _INTERVAL_COLUMNS: Mapping[str, Callable[[Result, Interval], float | str]] = {
     "cpu_cores": lambda _, interval: interval.cpu,
     "throttled_s": lambda _, interval: interval.throttled,
     "received_bytes": lambda _, interval: interval.received,
+    "connections": lambda _, interval: "" if interval.connections is None else interval.connections,
     "retried": lambda _, interval: interval.retried,
     "never_sent": lambda _, interval: interval.never_sent,
     "outcomes": _outcomes,
 }
-_OF_THE_WHOLE = frozenset({"lag_p99_s", "cpu_cores", "throttled_s", "retried"})
+_OF_THE_WHOLE = frozenset({"lag_p99_s", "cpu_cores", "throttled_s", "connections", "retried"})

@@ -45,6 +45,7 @@ FIRST: Mapping[str, Any] = {
     "throttled": 0.25,
     "stalled": 0.2,
     "received": 100,
+    "connections": 5,
     "retried": 1,
     "never_sent": 2,
     "unseen": 3,
@@ -60,6 +61,7 @@ SECOND: Mapping[str, Any] = {
     "throttled": 0.5,
     "stalled": 0.8,
     "received": 10,
+    "connections": 3,
     "retried": 0,
     "never_sent": 0,
     "unseen": 4,
@@ -71,6 +73,7 @@ SUMS: Mapping[str, Any] = {
     "service_time": histogram(0.008, 0.02),
     "outcomes": {"200": 2, "timeout": 2},
     "lag": histogram(0.001, 0.001, 0.001, 0.002),
+    "connections": 8,
     "throttled": 0.75,
     "stalled": 1.0,
     "received": 110,
@@ -88,11 +91,21 @@ SUMS: Mapping[str, Any] = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_add_up(name: str) -> None:
-    """Each figure is a sum, but for the CPU and stalls: the most of any worker; and the CPU's average over time."""
+    """Each figure is a sum, but for the CPU and stalls, the most of any worker; the CPU, an average over time; and
+    connections, the most at any time."""
     one, other = Interval(0, 1, **FIRST), Interval(1, 3, **SECOND)
     parallel, sequence = Interval.merge_parallel([one, other]), Interval.concatenate([one, other])
     assert getattr(parallel, name) == (0.8 if name in {"cpu", "stalled"} else SUMS[name])
-    assert getattr(sequence, name) == pytest.approx(0.65) if name == "cpu" else SUMS[name]
+    assert getattr(sequence, name) == {"cpu": pytest.approx(0.65), "connections": 5}.get(name, SUMS.get(name))
+
+
+def test_what_is_not_known_adds_nothing() -> None:
+    """The connections of workers that do not know theirs are left out; of nobody who knows, none are known."""
+    one, other = Interval(0, 1, connections=5), Interval(0, 1)
+    assert (one + other).connections == 5
+    assert Interval.concatenate([other, one]).connections == 5
+    assert (other + other).connections is None
+    assert Interval.from_dict(other.as_dict()).connections is None
 
 
 @pytest.mark.parametrize("name", ["start", "seconds", *FIGURES])

@@ -305,6 +305,12 @@ def test_a_stall_is_in_the_latency_of_all_requests_that_were_due_in_it(run: Run,
     assert result.total.latency.over(0.1) == pytest.approx(180, abs=25)
 
 
+def test_open_connections_are_counted(run: Run) -> None:
+    """At the end of each interval; those that the service has closed are not open."""
+    assert [each.connections for each in run(rate="max", duration=2, connections=3).intervals] == [3, 3]
+    assert run("/missing/path", rate=10, duration=1, connections=4).total.connections in range(1, 5)
+
+
 def test_connections_are_reused(run: Run, server: Server) -> None:
     run(rate=200, duration=1, connections=3)
     assert server.connections <= 1 + 3

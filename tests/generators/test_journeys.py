@@ -85,6 +85,7 @@ def test_the_figures_are_those_of_journeys(shop: Shop, embedded: Embedded) -> No
     assert result["shopper"].names == ()
     assert result.p50 > result["checkout"].p50 >= result["POST /orders"].p50
     assert result.total.received > 0
+    assert result.total.connections
     assert result["cart"].total.first_byte.count in {0, 25}
     with pytest.raises(KeyError, match="did you mean 'cart'"):
         _ = result["carts"]

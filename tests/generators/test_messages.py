@@ -100,6 +100,7 @@ def intervals(draw: st.DrawFn) -> Interval:
         throttled=draw(shares),
         stalled=draw(shares),
         received=draw(large),
+        connections=draw(st.none() | large),
         retried=draw(large),
         never_sent=draw(st.integers(0, failures.get("timeout", 0))),
         unseen=draw(large),

@@ -425,6 +425,7 @@ class Engine:
                         throttled=throttled() - self._throttled_start,
                         stalled=self._stalled / _SECOND,
                         received=total.received,
+                        connections=len(self._connections),
                         retried=self.retried,
                         never_sent=total.never_sent,
                         first_byte=total.first_byte,

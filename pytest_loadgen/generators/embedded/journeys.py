@@ -501,6 +501,7 @@ class JourneyEngine:
                         throttled=throttled() - self._throttled_start,
                         stalled=self._loop_watch.stalled,
                         received=total.received,
+                        connections=self._session.pool.connections,
                         retried=self._session.pool.retried,
                         never_sent=total.never_sent,
                         first_byte={},

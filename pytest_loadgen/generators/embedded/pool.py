@@ -97,6 +97,11 @@ class Pool:
         # The loop waits for the poller, which waits for the connections: all that are ready are handled in one turn.
         loop.add_reader(self.poller.fileno(), self._handle_ready)
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
     def service(self, endpoint: Endpoint) -> Service:
         """Add a service."""
         self._services.append(found := Service(endpoint))

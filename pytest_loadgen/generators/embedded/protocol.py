@@ -56,6 +56,7 @@ class Figures(NamedTuple):
     throttled: float
     stalled: float
     received: int
+    connections: int
     retried: int
     never_sent: int
     first_byte: dict[Bucket, int] | None

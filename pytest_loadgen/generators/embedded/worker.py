@@ -285,6 +285,7 @@ def interval_of(figures: Figures, plan: Plan) -> Interval:
         throttled=figures.throttled,
         stalled=figures.stalled,
         received=figures.received,
+        connections=figures.connections,
         retried=figures.retried,
         never_sent=figures.never_sent,
         first_byte=latency if figures.first_byte is None else Histogram(figures.first_byte),
