@@ -87,8 +87,14 @@ class Comparison:
         remark = _confidence(found, bounds, outcome, slo)
         if outcome != "met" and isinstance(slo.metric, Percentile) and found.batches >= stats.FEWEST_BATCHES:
             remark += f"; {describe_shift(self.result, self.baseline.result, paired=self.baseline.paired)}"
-        value = "-" if math.isnan(found.value) else str(Change(found.value))
-        return Verdict(slo, outcome, value, bounds.low, bounds.high, remark)
+        return Verdict(slo, outcome, self._written(), bounds.low, bounds.high, remark)
+
+    def _written(self) -> str:
+        """Write both figures and the change: ``170ms → 234ms, +38%``."""
+        if self.baseline.result is None or math.isnan(self.ratio.value):
+            return "-"
+        before, now = (self.slo.metric.figure(each) for each in (self.baseline.result, self.result))
+        return f"{before} → {now}, {Change(self.ratio.value)}"
 
 
 def _confidence(found: Ratio, bounds: stats.Estimate, outcome: Outcome, slo: SLO) -> str:
