@@ -145,8 +145,9 @@ class Reporting:
 
         terminalreporter.write_sep("=", "load")
         if runs:
-            for line in terminal.table(runs, verbose=config.get_verbosity() > 0).splitlines():
-                terminalreporter.write_line(terminal.shown(line))
+            width = terminalreporter._tw.fullwidth  # pytest gives no other way to it
+            for line in terminal.table(runs, config.get_verbosity() > 0, width):
+                terminalreporter.write_line(terminal.shown(line.text), **({line.colour: True} if line.colour else {}))
         for remark in [*remarks, *terminal.remarks(runs)]:
             terminalreporter.write_line(terminal.shown(remark), yellow=True)
         for line, invalid in terminal.undecided(runs):

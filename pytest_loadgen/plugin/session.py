@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from pytest_loadgen.errors import LoadError
+from pytest_loadgen.wording import listed
 
 if TYPE_CHECKING:
     from pytest_loadgen.records.run import Run
@@ -20,6 +21,21 @@ if TYPE_CHECKING:
 # only values that their own formats know.
 _CARRIED = "loadgen"
 _PHASES = ("setup", "call", "teardown")
+
+
+class Wait(NamedTuple):
+    """How long a test waited for its turn."""
+
+    test: str
+    seconds: float
+    for_whom: str
+
+
+def waited(waits: list[Wait]) -> Iterator[str]:
+    """Say which tests waited, a line for each kind of others that they waited for."""
+    for whom in dict.fromkeys(wait.for_whom for wait in waits):
+        tests = [f"{each.test} waited {each.seconds:.0f}s" for each in waits if each.for_whom == whom]
+        yield f"{listed(tests)} for {whom}."
 
 
 @dataclass(eq=False)
@@ -81,6 +97,8 @@ class Session:
         self._unreported: list[Run] = []
         self._lasting: list[Run] = []
         self._unsaid: list[tuple[str, str]] = []
+        self._waits: list[Wait] = []
+        self._unreported_waits: list[Wait] = []
 
     @property
     def runs(self) -> list[Run]:
@@ -90,7 +108,8 @@ class Session:
     @property
     def remarks(self) -> list[str]:
         """What is to be said in the summary."""
-        return [*self._remarks, *(remark for attempt in self._attempts for remark in attempt.remarks)]
+        of_tests = (remark for attempt in self._attempts for remark in attempt.remarks)
+        return [*self._remarks, *of_tests, *waited(self._waits)]
 
     @property
     def locations(self) -> dict[str, tuple[str, int]]:
@@ -131,6 +150,10 @@ class Session:
     def say(self, remark: str, test: str = "") -> None:
         """Add a line to the summary; of a test, if that attempt of it counts."""
         self._unsaid.append((test, f"{test}: {remark}" if test else remark))
+
+    def wait(self, wait: Wait) -> None:
+        """Note that a test waited for its turn."""
+        self._unreported_waits.append(wait)
 
     def add(self, run: Run) -> None:
         """Add a run of the current test."""
@@ -176,12 +199,12 @@ class Session:
 
     def attach(self, report: pytest.TestReport) -> None:
         """Let a report carry the runs and remarks since the last one."""
-        if self._unreported or self._unsaid:
+        if self._unreported or self._unsaid or self._unreported_waits:
             runs, number = [run.as_dict() for run in self._unreported], self._begun[report.nodeid]
             lasting = list(map(self._lasts, self._unreported))
             carried = {"runs": runs, "lasting": lasting, "remarks": self._unsaid, "number": number}
-            setattr(report, _CARRIED, json.dumps(carried))
-            self._unreported, self._lasting, self._unsaid = [], [], []
+            setattr(report, _CARRIED, json.dumps({**carried, "waits": self._unreported_waits}))
+            self._unreported, self._lasting, self._unsaid, self._unreported_waits = [], [], [], []
 
     def gather(self, report: pytest.TestReport) -> None:
         """Take the outcome of a phase, and the runs and remarks that its report carries."""
@@ -196,6 +219,7 @@ class Session:
         if found["number"] > attempt.number:
             attempt.runs, attempt.remarks, attempt.number = list(attempt.lasting), [], found["number"]
         self._hear(found["remarks"], attempt)
+        self._waits += [Wait(*wait) for wait in found["waits"]]
         if found["runs"]:
             runs = list(map(Run.from_dict, found["runs"]))
             attempt.runs += runs
@@ -208,7 +232,8 @@ class Session:
         for run in self._unreported:
             self._attempt(run.test).runs.append(run)
         self._hear(self._unsaid)
-        self._unreported, self._unsaid = [], []
+        self._waits += self._unreported_waits
+        self._unreported, self._unsaid, self._unreported_waits = [], [], []
 
     def conclude(self, remark: str) -> None:
         """Add a line to the summary when all tests have ended."""

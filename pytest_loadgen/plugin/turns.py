@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_loadgen import clock
 from pytest_loadgen.errors import LoadError
-from pytest_loadgen.plugin.session import uses_load
+from pytest_loadgen.plugin.session import SESSION, Wait, uses_load
 from pytest_loadgen.plugin.uncaptured import uncaptured
 
 if TYPE_CHECKING:
     from pytest_loadgen.running.lock import TestLock
+
+# From how many seconds on the summary says that a test waited.
+_LONG_WAIT = 10.0
 
 
 class Turns:
@@ -44,7 +48,7 @@ class Turns:
                     self._tests.acquire_shared()
                     stack.callback(self._tests.release_shared)
                 if uses_load(item):
-                    stack.enter_context(self._turn())
+                    stack.enter_context(self._turn(item.nodeid))
             except LoadError as error:
                 self._why_not = error
             return (yield)
@@ -59,23 +63,33 @@ class Turns:
         """Have the machine for a load; the threads of a test have it one after the other."""
         with self._one_load, ExitStack() as stack:
             if not self._has_machine:  # the test asked for the fixture only when it ran
-                stack.enter_context(self._turn())
+                stack.enter_context(self._turn(self._config.stash[SESSION].item.nodeid))
             yield
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, test: str) -> Iterator[None]:
         from pytest_loadgen.running.lock import machine_lock
 
         with ExitStack() as stack:
             if self._tests:
-                stack.enter_context(self._tests.exclusive(self._telling("the tests of other workers")))
-            stack.enter_context(machine_lock(_folder(), self._telling("another load on this machine")))
+                with self._noting(test, "the tests of other workers"):
+                    stack.enter_context(self._tests.exclusive(self._telling("the tests of other workers")))
+            with self._noting(test, "other loads on this machine"):
+                stack.enter_context(machine_lock(_folder(), self._telling("another load on this machine")))
             self._has_machine = True
             stack.callback(self._give_back)
             yield
 
     def _give_back(self) -> None:
         self._has_machine = False
+
+    @contextmanager
+    def _noting(self, test: str, for_whom: str) -> Iterator[None]:
+        """Note a wait that is so long that the summary has to say it."""
+        begun = clock.monotonic()
+        yield
+        if (seconds := clock.monotonic() - begun) > _LONG_WAIT:
+            self._config.stash[SESSION].wait(Wait(test, seconds, for_whom))
 
     def _telling(self, what: str) -> Callable[[str], None]:
         """Give what tells who is waited for, where a person or a log sees it at once."""

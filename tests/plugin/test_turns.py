@@ -1,5 +1,6 @@
 """How a load waits for its turn: before its test begins, told, and with an end."""
 
+import re
 import subprocess
 import sys
 import time
@@ -62,7 +63,8 @@ def held(suite: pytest.Pytester) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("args", [["-s"], ["-n1"]])
 def test_the_wait_is_told_and_no_part_of_the_test(suite: pytest.Pytester, args: list[str]) -> None:
-    """Also in a log, and under xdist; once."""
+    """Also in a log, and under xdist; once. The summary says how long it was."""
+    suite.makeconftest(TIMER + "\nfrom pytest_loadgen.plugin import turns\nturns._LONG_WAIT = 2.0\n")
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args]
     log = suite.path / "log"
     with log.open("w") as file, held(suite) as holder:
@@ -73,6 +75,7 @@ def test_the_wait_is_told_and_no_part_of_the_test(suite: pytest.Pytester, args: 
     said = log.read_text()
     assert said.count(f"pytest-loadgen: waiting for another load on this machine: process {holder.pid} (") == 1
     assert said.count("waiting") == 1
+    assert re.findall(r"^test_a.py::test_it waited \d+s for other loads on this machine.$", said, re.MULTILINE)
     if args == ["-s"]:
         assert "the test took little" in said
 
