@@ -40,7 +40,6 @@ OWNERS = {
     "fsspec": {"records.storage"},
     "yaml": {"traffic.meshery"},
     "jinja2": {"reports.html_page"},
-    "plotly": {"reports.html_page"},
     "tqdm": {"plugin.progress"},
     "distributed": {"workers.dask"},
     "uvicorn": {"service.application"},

@@ -1,17 +1,19 @@
-"""The data of a run's charts; page.js draws it."""
+"""The data of a run's charts; page.js draws them."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.metric import Percentile, ResponseRate
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.records.run import Run
@@ -20,17 +22,18 @@ from pytest_loadgen.records.run import Run
 _POINTS = 24
 _PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 
+Values = Sequence[float | None]
+"""A value for each point of the horizontal axis; None where there is none."""
+
 
 @dataclass(frozen=True)
-class Curve:
-    """Latency by percentile, up to the slowest response."""
+class Series:
+    """A line of a panel."""
 
     name: str
-    style: str
-    x: list[float]
-    """One request in this many is slower: 100 at the 99th percentile."""
-    y: list[float]
-    """Seconds."""
+    values: Values
+    style: str = ""
+    """One of STYLES in page.js; by default the lines of a panel differ in the order in which they come."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,8 @@ class Limit:
 
     said: str
     outcome: str
-    sure: str
     limit: float
-    """Seconds, or per second."""
+    """In the unit of the panel."""
     at: float | None
     """The position of its percentile on the axis; None for the mean, the maximum and the rate."""
     low: float | None
@@ -50,35 +52,50 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Timeline:
-    """Figures by interval."""
+class Panel:
+    """Lines with a common vertical axis."""
 
-    at: list[float]
-    """The middle of each, in seconds from the start."""
-    latency: dict[str, list[float | None]]
-    """By percentile, in seconds; None where no request finished, or the percentile got no response."""
-    unanswered: list[int]
-    rate: list[float | None]
-    """Responses per second; None where the interval is too short for a rate."""
-    errors: list[float]
-    """Per second."""
-    requested: tuple[list[float], list[float]]
-    """The plan's rate, as times and rates."""
+    title: str
+    unit: str
+    """Of its values: s, /s, B, B/s; empty for counts."""
+    series: Sequence[Series]
+    limits: Sequence[Limit] = ()
+    dotted: tuple[list[float], list[float]] | None = None
+    """The corners of a dotted line: where, and values."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Panels below each other, with a common horizontal axis."""
+
+    title: str
+    """Of the horizontal axis."""
+    x: Sequence[float]
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Latency by percentile: x is how many requests there are for each one that is slower, 100 at the 99th percentile.
+
+    A curve ends at the slowest response, and has no values from there on.
+    """
+
+    requests: int
+    unanswered: int
+    noun: str
+    lost: str
+    """What is said of those without a latency."""
+    x: Sequence[float]
+    panel: Panel
 
 
 @dataclass(frozen=True)
 class Charts:
     """The data of all charts of a run."""
 
-    curves: list[Curve]
-    requests: int
-    unanswered: int
-    noun: str
-    lost: str
-    """What is said of those without a latency."""
-    limits: list[Limit]
-    rates: list[Limit]
-    timeline: Timeline
+    percentiles: Curves
+    timeline: Chart
 
     def as_dict(self) -> dict[str, Any]:
         """Return the data for JSON."""
@@ -93,49 +110,76 @@ def charts(run: Run) -> Charts:
     latencies = [verdict for verdict in verdicts if verdict.slo.metric.is_latency]
     rates = [verdict for verdict in verdicts if isinstance(verdict.slo.metric, ResponseRate)]
     return Charts(
-        curves=list(_curves(run)),
-        requests=result.requests,
-        unanswered=result.total.unanswered,
-        noun=result.plan.noun,
-        lost="failed" if result.plan.journey else "no response",
-        limits=list(_limits(latencies, result.baseline.result)),
-        rates=list(_limits(rates, result.baseline.result)),
-        timeline=_timeline(result),
+        _curves(run, list(_limits(latencies, result.baseline.result))),
+        _timeline(result, list(_limits(rates, result.baseline.result))),
     )
+
+
+def panel(title: str, unit: str, series: Mapping[str, Values]) -> Iterator[Panel]:
+    """Yield a panel with the series of which a value is known, by their names; none if there are none."""
+    known = [Series(name, values) for name, values in series.items() if any(value is not None for value in values)]
+    if known:
+        yield Panel(title, unit, known)
 
 
 # Latency by percentile.
 
 
-def _curves(run: Run) -> Iterator[Curve]:
+@dataclass(frozen=True)
+class _Curve:
+    name: str
+    style: str
+    result: Result
+    """Whose latency it shows."""
+
+    @cached_property
+    def rows(self) -> list[tuple[float, int]]:
+        """Each latency, and how many responses were not slower."""
+        return self.result.total.latency.spectrum()
+
+    @cached_property
+    def end(self) -> float:
+        """The place of the slowest response: from here on, percentiles fall among requests without one."""
+        requests, answered = self.result.requests, self.rows[-1][1]
+        return requests / (requests - answered) if answered < requests else requests
+
+    def at(self, x: float) -> float | None:
+        """Give the latency at a place of the axis."""
+        if x > self.end:
+            return None
+        requests, answered = self.result.requests, self.rows[-1][1]
+        wanted = answered if x == self.end else max(1, math.ceil(round((1 - 1 / x) * requests, 6)))
+        return self.rows[bisect_left(self.rows, wanted, key=lambda row: row[1])][0]
+
+
+def _curves(run: Run, limits: list[Limit]) -> Curves:
     result = run.result
-    best, worst = result.best_and_worst()
-    yield _curve(
-        "response time (from when due)" if result.latency_from == "scheduled" else "latency (from when sent)",
-        "main",
-        worst,
+    curves = [curve for curve in _each_curve(result) if curve.rows]
+    ends = {curve.end for curve in curves}
+    steps = math.floor(math.log10(max(ends)) * _POINTS + 1e-9) + 1 if ends else 0
+    x = sorted({10 ** (step / _POINTS) for step in range(steps)} | ends)
+    series = [Series(curve.name, [curve.at(each) for each in x], curve.style) for curve in curves]
+    return Curves(
+        result.requests,
+        result.total.unanswered,
+        result.plan.noun,
+        "failed" if result.plan.journey else "no response",
+        x,
+        Panel("latency by percentile", "s", series, limits),
     )
+
+
+def _each_curve(result: JudgedResult) -> Iterator[_Curve]:
+    best, worst = result.best_and_worst()
+    from_when = "response time (from when due)" if result.latency_from == "scheduled" else "latency (from when sent)"
+    yield _Curve(from_when, "first", worst)
     if best is not worst:
-        yield _curve("best case (wide buckets)", "best", best)
+        yield _Curve("best case (wide buckets)", "best", best)
     # In the closed model, and where nothing waited, the two are the same.
     if result.total.service_time and result.total.service_time != result.total.latency:
-        yield _curve("service time (from when sent)", "service", worst.by_service_time)
+        yield _Curve("service time (from when sent)", "second", worst.by_service_time)
     if (baseline := result.baseline).result is not None:
-        yield _curve("against" if baseline.paired else "baseline", "baseline", baseline.result.best_and_worst()[1])
-
-
-def _curve(name: str, style: str, result: Result) -> Curve:
-    rows, requests = result.total.latency.spectrum(), result.requests
-    if not rows:
-        return Curve(name, style, [], [])
-    answered = rows[-1][1]
-    # From this x on, percentiles fall among the requests without a response.
-    end = requests / (requests - answered) if answered < requests else requests
-    steps = math.floor(math.log10(end) * _POINTS + 1e-9)
-    x = [10 ** (step / _POINTS) for step in range(steps + 1)]
-    ranks = [max(1, math.ceil(round((1 - 1 / each) * requests, 6))) for each in x]
-    x, ranks = [*x, end], [*ranks, answered]
-    return Curve(name, style, x, [rows[bisect_left(rows, rank, key=lambda row: row[1])][0] for rank in ranks])
+        yield _Curve("against" if baseline.paired else "baseline", "baseline", baseline.result.best_and_worst()[1])
 
 
 # Objectives.
@@ -156,7 +200,7 @@ def _limits(verdicts: Sequence[Verdict], baseline: Result | None) -> Iterator[Li
             # An objective on the worst window is not about the curve of the whole run.
             if not slo.window:
                 low, high = _finite(verdict.low, scale), _finite(verdict.high, scale)
-        yield Limit(slo.text, verdict.outcome, verdict.remark, limit, at, low, high)
+        yield Limit(slo.text, verdict.outcome, limit, at, low, high)
 
 
 def _finite(bound: float | None, scale: float) -> float | None:
@@ -166,18 +210,26 @@ def _finite(bound: float | None, scale: float) -> float | None:
 # Over time.
 
 
-def _timeline(result: Result) -> Timeline:
+def _timeline(result: Result, limits: list[Limit]) -> Chart:
     intervals = result.intervals
-    # The last interval may be so short that its rate means nothing.
-    least = max((each.seconds for each in intervals), default=0.0) / 10
-    return Timeline(
-        at=[each.start + each.seconds / 2 for each in intervals],
-        latency={name: [_latency(each, percent) for each in intervals] for name, percent in _PERCENTILES.items()},
-        unanswered=[each.unanswered for each in intervals],
-        rate=[each.latency.count / each.seconds if each.seconds > least else None for each in intervals],
-        errors=[each.errors(result.plan) / (each.seconds or 1) for each in intervals],
-        requested=_requested(result),
-    )
+    panels = [_latencies(result), _rates(result, limits)]
+    errors = [each.errors(result.plan) / (each.seconds or 1) for each in intervals]
+    if any(errors):
+        panels.append(Panel("errors per second", "/s", [Series("errors per second", errors, "bars")]))
+    panels += panel("open connections", "", {"open connections": [each.connections for each in intervals]})
+    if result.total.received:  # else the generator does not know
+        panels += panel("received", "B/s", {"received": _per_second(result, [each.received for each in intervals])})
+    return Chart("seconds from the start", [each.start + each.seconds / 2 for each in intervals], panels)
+
+
+def _latencies(result: Result) -> Panel:
+    """Give the percentiles of each interval, and how many requests had no response."""
+    intervals = result.intervals
+    series = [Series(name, [_latency(each, percent) for each in intervals]) for name, percent in _PERCENTILES.items()]
+    if result.total.unanswered:
+        lost = "failed" if result.plan.journey else "no response"
+        series.append(Series(lost, [each.unanswered or None for each in intervals], "crosses"))
+    return Panel("latency", "s", series)
 
 
 def _latency(interval: Interval, percent: float) -> float | None:
@@ -185,11 +237,27 @@ def _latency(interval: Interval, percent: float) -> float | None:
     return float(interval.latency.at_rank(wanted)) if wanted <= interval.latency.count else None
 
 
-def _requested(result: Result) -> tuple[list[float], list[float]]:
-    """Return the corners of the plan's rate; nothing for the closed model, which has no rate."""
+def _rates(result: Result, limits: list[Limit]) -> Panel:
+    requested = _requested(result)
+    name = "responses per second" + (" (dotted: requested rate)" if requested else "")
+    rates = _per_second(result, [each.latency.count for each in result.intervals])
+    return Panel(name, "/s", [Series(name, rates)], limits, requested)
+
+
+def _per_second(result: Result, counts: Sequence[int]) -> Values:
+    """Divide counts by the lengths of their intervals; the last one may be so short that its rate means nothing."""
+    least = max((each.seconds for each in result.intervals), default=0.0) / 10
+    return [
+        count / each.seconds if each.seconds > least else None
+        for count, each in zip(counts, result.intervals, strict=True)
+    ]
+
+
+def _requested(result: Result) -> tuple[list[float], list[float]] | None:
+    """Return the corners of the plan's rate; None for the closed model, which has no rate."""
     plan = result.plan
     if plan.closed:
-        return [], []
+        return None
     ends = list(accumulate((float(stage.seconds) for stage in plan.stages), initial=0.0))
     if plan.steady:  # the load may have been extended
         ends[-1] = max(ends[-1], result.total.start + result.total.seconds)

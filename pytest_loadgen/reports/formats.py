@@ -29,7 +29,7 @@ FORMATS = {
     ".csv": Report(csv_file.document),
     ".fortio.json": Report(fortio.document, per_run=True),
     ".hlog": Report(hdr_log.document),
-    ".html": Report(html_page.document, libraries=("jinja2", "plotly")),
+    ".html": Report(html_page.document, libraries=("jinja2",)),
     ".json": Report(Record.dumps),
     ".md": Report(markdown.document),
     ".om": Report(open_metrics.document),

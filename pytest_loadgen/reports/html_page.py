@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from operator import attrgetter, methodcaller
@@ -43,12 +43,10 @@ _PERCENTILES = {50: 1, 75: 1, 90: 1, 95: 1, 99: 1, 99.9: 1_000, 99.99: 10_000}
 
 
 def document(record: Record) -> str:
-    """Write the page. Raises ImportError where jinja2 or plotly is missing."""
+    """Write the page. Raises ImportError where jinja2 is missing."""
     from jinja2 import Environment, StrictUndefined
-    from plotly.offline import get_plotlyjs
 
-    # A browser normalizes line ends before it checks the digests.
-    scripts = [script.replace("\r\n", "\n").replace("\r", "\n") for script in (_read("page.js"), get_plotlyjs())]
+    scripts = [_read("page.js"), _read("uplot/uPlot.iife.min.js")]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_read("page.html.j2")).render(
         record=record,
@@ -60,14 +58,16 @@ def document(record: Record) -> str:
         opened=_opened(record.runs),
         symbols=_SYMBOLS,
         counted=counted,
-        style=_read("page.css"),
+        style=_read("uplot/uPlot.min.css") + _read("page.css"),
+        licence=_read("uplot/LICENSE"),
         scripts=scripts,
         sources=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
     )
 
 
 def _read(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    # Line ends as a browser has them when it checks the digests.
+    return "\n".join(files(__package__).joinpath(name).read_text(encoding="utf-8").splitlines()) + "\n"
 
 
 def _digest(script: str) -> str:
@@ -235,8 +235,8 @@ class Section:
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader of the figures has to know."""
-        return summary.remarks(self.result)
+        """What a reader of the figures has to know; that the load went on is said with the verdicts."""
+        return summary.remarks(replace(self.result, went_on=""))
 
 
 def _cells(row: Row) -> dict[str, str]:

@@ -1,34 +1,38 @@
 "use strict";
-// Draws the charts of a load when it is opened, from the JSON next to it.
+// Draws the charts of a load with uPlot when the load is opened, from the JSON next to it.
 
 const SYMBOLS = { met: "✓", missed: "✕", unclear: "?", invalid: "!" };
-const CURVES = {
-  main: { colour: "line", width: 2.5, dash: "solid" },
-  best: { colour: "line", width: 1.5, dash: "dot" },
-  service: { colour: "line-soft", width: 1.75, dash: "dash" },
-  baseline: { colour: "other", width: 1.75, dash: "dashdot" },
+const STYLES = {
+  first: { colour: "line", width: 2.5 },
+  second: { colour: "line-soft", width: 1.75, dash: [6, 4], border: "dashed" },
+  third: { colour: "ink", width: 1.5 },
+  fourth: { colour: "other", width: 1.25, dash: [2, 3], border: "dotted" },
+  best: { colour: "line", width: 1.5, dash: [2, 3], border: "dotted" },
+  baseline: { colour: "other", width: 1.75, dash: [8, 3, 2, 3], border: "dashed" },
+  bars: { colour: "missed", width: 0 },
+  crosses: { colour: "missed", width: 1.5 },
+  // Points without a line.
+  met: { colour: "met", width: 0, point: 9 },
+  missed: { colour: "missed", width: 0, point: 9 },
+  unclear: { colour: "unclear", width: 0, point: 9 },
+  invalid: { colour: "invalid", width: 0, point: 9 },
 };
-const PERCENTILES = {
-  p50: { colour: "line", width: 2.5, dash: "solid", symbol: "circle" },
-  p90: { colour: "line-soft", width: 1.75, dash: "dash", symbol: "square" },
-  p99: { colour: "ink", width: 1.5, dash: "solid", symbol: "diamond" },
-  max: { colour: "other", width: 1.25, dash: "dot", symbol: "triangle-up" },
-};
+const USUAL = Object.keys(STYLES).slice(0, 4);
 // Lines with more points than this have no markers.
 const MAX_MARKERS = 40;
-// The approximate height of a plot, and of a line of text in it, in pixels.
-const PLOT_HEIGHT = 250;
-const LINE_HEIGHT = 15;
-const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false };
+// In pixels: of the plots; of the axes; of a line of text; and of a page of paper.
+const TALL = 230, LOW = 84, LEFT = 58, BOTTOM = 42, LINE_HEIGHT = 15, PAPER = 680;
+const FONT = "12px system-ui, sans-serif";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const drawn = new Set();
+const plots = new Map();
+const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => plots.get(target)?.forEach((plot) => fit(plot, target))));
 
 addEventListener("error", (event) => report(event.message));
 document.addEventListener("securitypolicyviolation", (event) => report(`${event.violatedDirective} ${event.blockedURI}`));
 addEventListener("DOMContentLoaded", () => {
   for (const run of document.querySelectorAll("details.run")) {
-    run.addEventListener("toggle", () => run.open && !drawn.has(run) && draw(run));
+    run.addEventListener("toggle", () => run.open && draw(run));
     if (run.open) draw(run);
   }
   follow();
@@ -38,8 +42,18 @@ addEventListener("click", (event) => {
   const link = event.target.closest("a[href^='#run-']");
   if (link?.hash === location.hash) follow();
 });
-addEventListener("beforeprint", () => document.querySelectorAll("details.run").forEach(open));
-dark.addEventListener("change", () => drawn.forEach(draw));
+dark.addEventListener("change", redraw);
+// Paper is light, and narrower than most screens.
+addEventListener("beforeprint", () => {
+  document.documentElement.classList.add("paper");
+  for (const run of document.querySelectorAll("details.run")) run.open = true;
+  redraw();
+  document.querySelectorAll("details.run").forEach(draw);
+});
+addEventListener("afterprint", () => {
+  document.documentElement.classList.remove("paper");
+  redraw();
+});
 
 function report(problem) {
   const trouble = document.getElementById("trouble");
@@ -50,260 +64,301 @@ function report(problem) {
 function follow() {
   const run = document.getElementById(location.hash.slice(1));
   if (run?.matches("details.run")) {
-    open(run);
+    run.open = true;
     run.querySelector("summary").focus();
   }
 }
 
-function open(run) {
-  run.open = true;
-  if (!drawn.has(run)) draw(run);
-}
-
+/** Draw the charts of a load that are not drawn yet. */
 function draw(run) {
-  drawn.add(run);
+  const boxes = [...run.querySelectorAll(".chart")].filter((box) => !plots.has(box));
+  if (!boxes.length) return;
   const data = JSON.parse(run.querySelector("script.data").textContent);
   const colours = getComputedStyle(document.documentElement);
   const look = (name) => colours.getPropertyValue(`--${name}`).trim();
-  const charts = { percentiles, timeline };
-  for (const chart of run.querySelectorAll(".chart")) {
-    const { traces, layout } = charts[chart.dataset.chart](data, look);
-    Plotly.react(chart, traces, { ...common(look), ...layout }, CONFIG);
+  for (const box of boxes) {
+    const name = box.dataset.chart;
+    plots.set(box, name === "percentiles" ? [percentiles(box, data[name], look)] : panels(box, data[name], look));
+    resized.observe(box);
   }
 }
 
-function common(look) {
-  return {
-    font: { family: "system-ui, sans-serif", size: 12, color: look("soft") },
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    margin: { l: 56, r: 14, t: 10, b: 44 },
-    dragmode: false,
-    hoverlabel: { bgcolor: look("paper"), bordercolor: look("rule"), font: { color: look("ink") } },
-    legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", font: { color: look("ink") } },
-  };
+function redraw() {
+  for (const [box, drawn] of [...plots]) {
+    drawn.forEach((plot) => plot.destroy());
+    plots.delete(box);
+    draw(box.closest("details"));
+  }
+}
+
+function widthOf(box) {
+  return document.documentElement.classList.contains("paper") ? PAPER : box.clientWidth;
+}
+
+function fit(plot, box) {
+  const width = widthOf(box);
+  if (width && width !== plot.width) plot.setSize({ width, height: plot.height });
 }
 
 // Latency by percentile, on an axis of nines.
 
-function percentiles(data, look) {
+function percentiles(box, data, look) {
   const right = Math.max(data.requests, 2);
-  const values = data.curves.flatMap((curve) => curve.y);
-  for (const limit of data.limits) values.push(limit.limit, ...[limit.low, limit.high].filter((end) => end > 0));
-  const y = latencyAxis(values, look);
-  const traces = [
-    ...(data.unanswered ? [unanswered(data, right, y.ends, look)] : []),
-    ...data.limits.flatMap((limit) => objective(limit, right, y.ends, look)),
-    ...data.curves.map((curve) => ({
-      name: curve.name,
-      x: curve.x,
-      y: curve.y,
-      mode: "lines",
-      line: stroke(CURVES[curve.style], look),
-      text: curve.x.map((x, at) => `${percentOf(x)} of ${data.noun}s took ${duration(curve.y[at])} or less<br>${curve.name}`),
-      hovertemplate: "%{text}<extra></extra>",
-    })),
-  ];
   const at = [1, 2];
   for (let nines = 10; nines <= right; nines *= 10) at.push(nines);
   const x = {
-    ...axis(look),
-    type: "log",
-    range: [0, Math.log10(right) * 1.01],
-    tickvals: at,
-    ticktext: at.map(percentOf),
-    title: { text: `share of ${data.noun}s at or below this latency`, standoff: 8 },
+    at: data.x,
+    title: `share of ${data.noun}s at or below this latency`,
+    ends: [1, right * 1.02],
+    ticks: at,
+    log: true,
+    write: percentOf,
   };
-  const annotations = names(data.limits, y, look);
-  if (data.unanswered) {
-    const share = +((100 * data.unanswered) / data.requests).toPrecision(3);
+  const { limits } = data.panel;
+  const share = +((100 * data.unanswered) / data.requests).toPrecision(3);
+  const under = (pen) => {
+    if (data.unanswered) hatch(pen, pen.x(data.requests / data.unanswered));
+    for (const limit of limits) confidence(pen, limit);
+  };
+  const over = (pen) => {
+    for (const limit of limits) dashed(pen, limit, limit.at === null ? pen.width : pen.x(Math.min(limit.at, right)));
+    names(pen, limits);
     // At the right edge: on a phone there may be no room to the right of where the curve ends.
-    const end = { x: Math.log10(right) * 1.01, xanchor: "right", y: y.place(y.ends[0]) };
-    annotations.push({ ...label(`${share}% ${data.lost}`, look("missed")), ...end });
-  }
-  const layout = { xaxis: x, yaxis: y.axis, annotations, hovermode: "closest", showlegend: data.curves.length > 1 };
-  return { traces, layout };
+    if (data.unanswered) write(pen, `${share}% ${data.lost}`, look("missed"), pen.width - 4, pen.height - 5, "right");
+  };
+  return plot(box, x, { ...data.panel, height: TALL + 20, isLast: true, gaps: false }, look, { under, over });
 }
 
-function unanswered(data, right, ends, look) {
+/** Mark where there are only requests without a response. */
+function hatch({ ctx, look, width, height }, left) {
+  ctx.fillStyle = look("band");
+  ctx.fillRect(left, 0, width - left, height);
+  ctx.beginPath();
+  for (let start = left - height; start < width; start += 10) {
+    ctx.moveTo(Math.max(start, left), height - Math.max(0, left - start));
+    ctx.lineTo(start + height, 0);
+  }
+  ctx.strokeStyle = look("rule");
+  ctx.lineWidth = 1;
+  ctx.stroke();
+}
+
+/** Draw the confidence interval of a percentile. */
+function confidence(pen, limit) {
+  if (limit.low === null || limit.low === limit.high) return;
+  const { ctx, look } = pen;
+  const x = Math.min(pen.x(limit.at), pen.width);
+  const top = limit.high === null ? 0 : Math.max(0, pen.y(limit.high));
+  const bottom = limit.low > 0 ? Math.min(pen.height, pen.y(limit.low)) : pen.height;
+  ctx.fillStyle = ctx.strokeStyle = look(limit.outcome);
+  ctx.lineWidth = 1;
+  ctx.globalAlpha = 0.25;
+  ctx.fillRect(x - 6, top, 12, bottom - top);
+  ctx.globalAlpha = 0.8;
+  ctx.strokeRect(x - 6, top, 12, bottom - top);
+  ctx.globalAlpha = 1;
+}
+
+/** Draw the limit of an objective, up to its percentile. */
+function dashed({ ctx, look, y }, limit, right) {
+  const at = y(limit.limit);
+  ctx.strokeStyle = look(limit.outcome);
+  ctx.lineWidth = 1.5;
+  ctx.beginPath();
+  ctx.setLineDash([6, 4]);
+  ctx.moveTo(0, at);
+  ctx.lineTo(right, at);
+  ctx.stroke();
+  ctx.setLineDash([]);
+  if (limit.at === null) return;
+  ctx.beginPath();
+  ctx.moveTo(right, at - 5);
+  ctx.lineTo(right, at + 5);
+  ctx.stroke();
+}
+
+/** Name the objectives at the left ends of their lines, without overlap. */
+function names(pen, limits) {
+  let free = LINE_HEIGHT;
+  for (const limit of [...limits].sort((a, b) => b.limit - a.limit)) {
+    const at = Math.max(free, pen.y(limit.limit) - 4);
+    write(pen, `${SYMBOLS[limit.outcome] ?? ""} ${limit.said}`, pen.look(limit.outcome), 4, at);
+    free = at + LINE_HEIGHT;
+  }
+}
+
+function write({ ctx, look }, text, colour, x, y, align = "left") {
+  ctx.font = FONT;
+  ctx.textAlign = align;
+  ctx.textBaseline = "alphabetic";
+  ctx.lineJoin = "round";
+  ctx.lineWidth = 3;
+  ctx.strokeStyle = look("paper");
+  ctx.strokeText(text, x, y);
+  ctx.fillStyle = colour;
+  ctx.fillText(text, x, y);
+}
+
+// Panels below each other, on one horizontal axis.
+
+function panels(box, chart, look) {
+  const right = Math.max(chart.x.at(-1), ...chart.panels.map((panel) => panel.dotted?.[0].at(-1) ?? 0));
+  const left = Math.min(0, chart.x[0]);
+  const x = { at: chart.x, title: chart.title, ends: [left, right], ticks: ticks(right, 8), write: number };
+  const key = uPlot.sync(box.closest("details").id);
+  return chart.panels.map((panel, place) => {
+    const over = (pen) => {
+      for (const limit of panel.limits) dashed(pen, limit, pen.width);
+      names(pen, panel.limits);
+    };
+    const under = (pen) => panel.dotted && dotted(pen, panel.dotted);
+    const isLast = place === chart.panels.length - 1;
+    const shape = { ...panel, height: place ? LOW : TALL, isLast, gaps: true };
+    return plot(box, x, shape, look, { under, over }, key);
+  });
+}
+
+function dotted({ ctx, look, x, y }, [at, values]) {
+  ctx.strokeStyle = look("other");
+  ctx.lineWidth = 1.25;
+  ctx.setLineDash([2, 3]);
+  ctx.beginPath();
+  at.forEach((each, place) => ctx.lineTo(x(each), y(values[place])));
+  ctx.stroke();
+  ctx.setLineDash([]);
+}
+
+// One plot.
+
+/** Plot the lines of a panel; `under` and `over` draw below and above them. */
+function plot(box, x, panel, look, { under, over }, sync) {
+  const y = vertical(panel);
+  const rows = panel.series.map((each, place) => ({ ...each, style: STYLES[each.style] ?? STYLES[USUAL[place]], kind: each.style }));
+  const axis = { stroke: look("soft"), font: FONT, grid: { stroke: look("rule"), width: 1 }, ticks: { show: false } };
+  const made = new uPlot(
+    {
+      width: widthOf(box),
+      height: panel.height + (panel.isLast ? BOTTOM : 0),
+      padding: [8, 14, panel.isLast ? 0 : 4, 0],
+      scales: { x: { time: false, distr: x.log ? 3 : 1, range: x.ends }, y: { distr: y.log ? 3 : 1, range: y.ends } },
+      axes: [
+        {
+          ...axis,
+          size: panel.isLast ? BOTTOM - 18 : 0,
+          label: panel.isLast ? x.title : undefined,
+          labelFont: FONT,
+          labelSize: 18,
+          splits: () => x.ticks,
+          filter: (_, at) => at,
+          values: (u, at) => (panel.isLast ? sparse(u, at, x.write) : at.map(() => "")),
+        },
+        { ...axis, size: LEFT, splits: () => y.ticks, filter: (_, at) => at, values: (_, at) => at.map((each) => written(each, panel.unit)) },
+      ],
+      cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 }, ...(sync && { sync: { key: sync.key } }) },
+      legend: {
+        markers: {
+          width: 2,
+          stroke: (_, place) => look(rows[place - 1].style.colour),
+          dash: (_, place) => rows[place - 1].style.border ?? "solid",
+        },
+        mount: (u, table) => u.root.prepend(table),
+      },
+      series: [
+        { label: x.title, value: (_, value) => (value === null ? "" : x.write(value)) },
+        ...rows.map((row) => line(row, panel, look)),
+      ],
+      hooks: { drawAxes: [inside(under, look)], draw: [inside(over, look)] },
+    },
+    // Crosses are at the top, whatever they count.
+    [x.at, ...rows.map((row) => (row.kind === "crosses" ? row.values.map((value) => value && between(...y.ends, 0.95)) : row.values))],
+    box,
+  );
+  if (rows.length > 1) title(made.root, panel.title);
+  made.setLegend({ idx: null });
+  readable(made, panel.title);
+  return made;
+}
+
+function title(root, text) {
+  const made = document.createElement("div");
+  made.className = "title";
+  made.textContent = text;
+  root.prepend(made);
+}
+
+function line({ name, values, style, kind }, panel, look) {
+  const colour = look(style.colour);
+  const isMarked = panel.gaps && !["bars", "crosses"].includes(kind) && values.length <= MAX_MARKERS;
   return {
-    ...box(data.requests / data.unanswered, right, ...ends),
-    fillcolor: look("band"),
-    fillpattern: { shape: "/", size: 14, solidity: 0.07, fgcolor: look("other"), bgcolor: look("band") },
-    line: { width: 0 },
-    hoverinfo: "skip",
-    showlegend: false,
+    label: name,
+    stroke: colour,
+    width: style.width,
+    dash: style.dash,
+    spanGaps: !panel.gaps,
+    points: { show: isMarked || style.point > 0, size: style.point ?? 5, fill: colour },
+    value: (_u, _value, _series, at) => (at === null || values[at] === null ? "" : written(values[at], kind === "crosses" ? "" : panel.unit)),
+    ...(kind === "bars" && { fill: colour, paths: uPlot.paths.bars({ size: [0.75, 40] }) }),
+    ...(kind === "crosses" && { paths: crosses }),
   };
 }
 
-function objective(limit, right, ends, look) {
-  const colour = look(limit.outcome);
-  const end = limit.at === null ? right : Math.min(limit.at, right);
-  const traces = [];
-  if (limit.low !== null && limit.low !== limit.high) {
-    traces.push({
-      ...box(end / 1.12, end * 1.12, Math.max(limit.low, ends[0]), Math.min(limit.high ?? Infinity, ends[1])),
-      opacity: 0.35,
-      fillcolor: colour,
-      line: { color: colour, width: 1 },
-      text: plain(limit.sure),
-      hoveron: "fills",
-      hoverinfo: "text",
-      showlegend: false,
-    });
+function crosses(u, series, from, to) {
+  const path = new Path2D(), size = 3.5 * uPlot.pxRatio;
+  for (let at = from; at <= to; at++) {
+    if (!u.data[series][at]) continue;
+    const x = u.valToPos(u.data[0][at], "x", true), y = u.valToPos(u.data[series][at], "y", true);
+    path.moveTo(x - size, y - size);
+    path.lineTo(x + size, y + size);
+    path.moveTo(x - size, y + size);
+    path.lineTo(x + size, y - size);
   }
-  traces.push({
-    x: [1, end],
-    y: [limit.limit, limit.limit],
-    mode: "lines+markers",
-    line: { color: colour, width: 1.5, dash: "6px,4px" },
-    marker: { color: colour, size: [0, limit.at === null ? 0 : 9], symbol: "line-ns", line: { color: colour, width: 2 } },
-    text: `${named(limit)} ${limit.outcome}<br>${plain(limit.sure)}`,
-    hovertemplate: "%{text}<extra></extra>",
-    showlegend: false,
-  });
-  return traces;
+  return { stroke: path };
 }
 
-/** Label the objectives at the left ends of their lines, without overlap. */
-function names(limits, y, look) {
-  const [bottom, top] = y.axis.range;
-  let free = Infinity;
-  return [...limits].sort((a, b) => b.limit - a.limit).map((limit) => {
-    const at = y.place(limit.limit);
-    const line = (PLOT_HEIGHT * (at - bottom)) / (top - bottom);
-    free = Math.min(line, free - LINE_HEIGHT);
-    return { ...label(named(limit), look(limit.outcome)), x: 0, y: at, yshift: free - line };
-  });
-}
-
-function named(limit) {
-  return plain(`${SYMBOLS[limit.outcome] ?? ""} ${limit.said}`);
-}
-
-function box(left, right, low, high) {
-  return { x: [left, right, right, left, left], y: [low, low, high, high, low], mode: "lines", fill: "toself" };
-}
-
-function label(text, colour) {
-  return { text, font: { color: colour }, xanchor: "left", yanchor: "bottom", showarrow: false };
-}
-
-// Latency, rate and errors on one axis of time.
-
-function timeline(data, look) {
-  const { at, latency, rate, errors, requested, unanswered } = data.timeline;
-  const few = at.length <= MAX_MARKERS;
-  const values = Object.values(latency).flat().filter((value) => value !== null);
-  const y = latencyAxis(values.length ? values : [1], look);
-  const failing = errors.some((count) => count > 0);
-  const traces = Object.entries(PERCENTILES).map(([name, style]) => ({
-    name,
-    x: at,
-    y: latency[name],
-    mode: few ? "lines+markers" : "lines",
-    line: stroke(style, look),
-    marker: { symbol: style.symbol, size: 5, color: look(style.colour) },
-    text: latency[name].map((value) => (value === null ? "" : duration(value))),
-    hovertemplate: `${name} %{text}<extra></extra>`,
-  }));
-  const lost = at.flatMap((moment, number) => (unanswered[number] ? [[moment, unanswered[number]]] : []));
-  if (lost.length) {
-    traces.push({
-      name: data.lost,
-      x: lost.map(([moment]) => moment),
-      y: lost.map(() => between(...y.ends, 0.96)),
-      mode: "markers",
-      marker: { symbol: "x", size: 7, color: look("missed") },
-      text: lost.map(([, count]) => `${data.lost}: ${count}`),
-      hovertemplate: "%{text}<extra></extra>",
-    });
-  }
-  const curve = { yaxis: "y2", showlegend: false };
-  if (requested[0].length) {
-    traces.push({
-      ...curve,
-      x: requested[0],
-      y: requested[1],
-      mode: "lines",
-      line: { color: look("other"), width: 1.25, dash: "dot" },
-      hoverinfo: "skip",
-    });
-  }
-  traces.push({
-    ...curve,
-    x: at,
-    y: rate,
-    mode: few ? "lines+markers" : "lines",
-    line: { color: look("line"), width: 2 },
-    marker: { size: 5 },
-    hovertemplate: "%{y:,.4~g} responses/s<extra></extra>",
-  });
-  const annotations = [];
-  const span = [Math.min(0, ...at), Math.max(...at, ...requested[0])];
-  for (const limit of data.rates) {
-    const colour = look(limit.outcome);
-    const line = { color: colour, width: 1.5, dash: "6px,4px" };
-    traces.push({ ...curve, x: span, y: [limit.limit, limit.limit], mode: "lines", line, hoverinfo: "skip" });
-    annotations.push({ ...label(named(limit), colour), x: span[0], y: limit.limit, yref: "y2", yanchor: "top" });
-  }
-  if (failing) {
-    traces.push({
-      x: at,
-      y: errors,
-      yaxis: "y3",
-      type: "bar",
-      marker: { color: look("missed"), pattern: { shape: "/", size: 5, solidity: 0.6 } },
-      showlegend: false,
-      hovertemplate: "%{y:,.3~g} errors/s<extra></extra>",
-    });
-  }
-  const places = failing ? [[0.52, 1], [0.23, 0.42], [0, 0.13]] : [[0.44, 1], [0, 0.33]];
-  const titles = [requested[0].length ? "responses per second (dotted: requested rate)" : "responses per second", "errors per second"];
-  const bare = { ...axis(look), rangemode: "tozero", nticks: 4 };
-  const layout = {
-    xaxis: { ...axis(look), anchor: failing ? "y3" : "y2", title: { text: "seconds from the start", standoff: 8 }, hoverformat: ".4~g", ticks: "outside", ticklen: 4 },
-    yaxis: { ...y.axis, domain: places[0] },
-    yaxis2: { ...bare, domain: places[1] },
-    hovermode: "x unified",
-    hoversubplots: "axis",
-    annotations: [
-      ...annotations,
-      ...places.slice(1).map(([, top], number) => ({
-        ...label(titles[number], look("ink")),
-        x: 0,
-        y: top,
-        xref: "paper",
-        yref: "paper",
-      })),
-    ],
-    bargap: 0.25,
+/** Give what draws in pixels of the plot, and not beyond its edges. */
+function inside(draw, look) {
+  return (u) => {
+    const { ctx, bbox } = u, ratio = uPlot.pxRatio;
+    const width = bbox.width / ratio, height = bbox.height / ratio;
+    ctx.save();
+    ctx.translate(bbox.left, bbox.top);
+    ctx.scale(ratio, ratio);
+    ctx.beginPath();
+    ctx.rect(0, 0, width, height);
+    ctx.clip();
+    draw({ ctx, look, width, height, x: (value) => u.valToPos(value, "x"), y: (value) => u.valToPos(value, "y") });
+    ctx.restore();
   };
-  if (failing) layout.yaxis3 = { ...bare, domain: places[2], nticks: 3 };
-  return { traces, layout };
 }
 
-// Shared by both charts.
-
-function axis(look) {
-  return { fixedrange: true, gridcolor: look("rule"), linecolor: look("rule"), zeroline: false };
+/** Let the arrow keys move the cursor, and screen readers read the values there. */
+function readable(u, name) {
+  u.root.tabIndex = 0;
+  u.root.setAttribute("role", "group");
+  u.root.setAttribute("aria-label", `${name}: the left and right arrow keys show values`);
+  u.root.querySelector(".u-legend").setAttribute("aria-live", "polite");
+  u.root.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const [x] = u.data, last = x.length - 1;
+    const at = Math.max(0, Math.min(last, (u.cursor.idx ?? (step > 0 ? -1 : last + 1)) + step));
+    u.setCursor({ left: u.valToPos(x[at], "x"), top: 1 });
+  });
 }
 
-function stroke(style, look) {
-  return { color: look(style.colour), width: style.width, dash: style.dash };
-}
+// Axes.
 
-/** Make an axis for latencies: logarithmic where the values are far apart. */
-function latencyAxis(values, look) {
-  const low = values.reduce((a, b) => Math.min(a, b));
-  const high = values.reduce((a, b) => Math.max(a, b));
-  const logarithmic = high > 8 * low;
-  const ends = logarithmic ? [low / 1.4, high * 1.6] : [0, high * 1.15];
-  const at = logarithmic ? decades(...ends) : steps(ends[1]);
-  const range = logarithmic ? ends.map(Math.log10) : ends;
-  const type = logarithmic ? "log" : "linear";
-  const place = (value) => (logarithmic ? Math.log10(value) : value);
-  return { ends, place, axis: { ...axis(look), type, range, tickvals: at, ticktext: at.map(duration) } };
+/** Choose the ends and the marks of a vertical axis: logarithmic for latencies that are far apart, else from zero. */
+function vertical({ series, limits, dotted, unit, height }) {
+  const lines = series.filter((each) => each.style !== "crosses").flatMap((each) => each.values);
+  const bounds = limits.flatMap((limit) => [limit.limit, limit.low, limit.high]);
+  const values = [...lines, ...bounds, ...(dotted?.[1] ?? [])].filter((value) => value !== null);
+  const low = values.reduce((a, b) => (b > 0 ? Math.min(a, b) : a), Infinity);
+  const high = values.reduce((a, b) => Math.max(a, b), 0) || 1;
+  const log = unit === "s" && high > 8 * low;
+  const ends = log ? [low / 1.4, high * 1.6] : [0, high * 1.15];
+  return { log, ends, ticks: log ? decades(...ends) : ticks(ends[1], height / 45, unit ? 0 : 1) };
 }
 
 function decades(low, high) {
@@ -315,11 +370,23 @@ function decades(low, high) {
   return found.filter((tick) => tick >= low && tick <= high);
 }
 
-function steps(high) {
-  const rough = high / 4;
+/** Give about so many round numbers from 0 on, at least `least` apart. */
+function ticks(high, count, least = 0) {
+  const rough = Math.max(high / count, least);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((digit) => digit * power).find((each) => each >= rough);
-  return Array.from({ length: Math.floor(high / step) + 1 }, (_, number) => number * step);
+  return Array.from({ length: Math.floor(high / step) + 1 }, (_, place) => place * step);
+}
+
+/** Write the marks of the horizontal axis, but for those that would overlap. */
+function sparse(u, at, write) {
+  let free = -Infinity;
+  return at.map((value) => {
+    const place = u.valToPos(value, "x");
+    if (place < free) return "";
+    free = place + 44;
+    return write(value);
+  });
 }
 
 /** Return the value at a share of the way between the ends of an axis. */
@@ -331,13 +398,19 @@ function percentOf(x) {
   return `${+(100 - 100 / x).toFixed(x > 1 ? Math.ceil(Math.log10(x)) : 0)}%`;
 }
 
+function written(value, unit) {
+  if (unit === "s") return duration(value);
+  if (!unit.startsWith("B")) return `${number(value)}${unit}`;
+  const [prefix, size] = [["G", 1e9], ["M", 1e6], ["k", 1e3]].find((each) => value >= each[1] * 0.9995) ?? ["", 1];
+  return `${+(value / size).toPrecision(3)}${prefix}${unit}`;
+}
+
+function number(value) {
+  return (+value.toPrecision(4)).toLocaleString("en");
+}
+
 function duration(seconds) {
   if (seconds >= 60) return `${+(seconds / 60).toPrecision(3)}min`;
   const [unit, size] = [["s", 1], ["ms", 1e-3]].find((each) => seconds >= each[1] * 0.9995) ?? ["us", 1e-6];
   return seconds ? `${+(seconds / size).toPrecision(3)}${unit}` : "0";
-}
-
-/** Escape text, which the charts would read as markup. */
-function plain(text) {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }

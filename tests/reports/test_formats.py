@@ -83,10 +83,10 @@ def test_missing_library_of_a_plugin(library: str) -> None:
 
 def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its library, a report is refused before anything is sent; the message says what to install."""
-    monkeypatch.setitem(sys.modules, "plotly", None)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ReportError) as caught:
         check(Path("page.html"))
-    needs = "--load-report page.html needs plotly: pip install 'pytest-loadgen[report]'"
+    needs = "--load-report page.html needs jinja2: pip install 'pytest-loadgen[report]'"
     assert str(caught.value) == needs
     check(Path("page.md"))
 
@@ -161,7 +161,7 @@ def test_report_errors_are_load_errors() -> None:
 
 FORMS: dict[str, Callable[[Record], object]] = {
     **{extension: report.render for extension, report in FORMATS.items()},
-    "summary": lambda record: terminal.table(record.runs, verbose=True),
+    "summary": lambda record: terminal.table(record.runs, verbose=True, width=500),
     "JUnit": lambda record: junit.properties(record.runs),
     "GitHub": github.summary,
 }
@@ -208,4 +208,4 @@ def test_unusual_runs(extension: str, tmp_path: Path) -> None:
     """No runs, runs without a response, and names that are code or not valid text: every format can write them."""
     for number, record in enumerate((EMPTY, ODD, replace(RECORD, runs=(replace(HOSTILE, test="\udcff\0💥\n,=1"),)))):
         for path in write(tmp_path / f"r{number}{extension}", record):
-            assert "NaN" not in path.read_text(encoding="utf-8").partition("/**\n* plotly.js")[0]
+            assert "NaN" not in path.read_text(encoding="utf-8").partition("/*! https://github.com/leeoniya/uPlot")[0]

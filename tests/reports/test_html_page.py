@@ -17,14 +17,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import plotly.offline
 import pytest
 
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.reports.html_page import document
-from tests.reports.examples import EMPTY, MARKUP, MIX, ODD, RECORD, WELL
+from tests.reports.examples import EMPTY, MIX, ODD, RECORD, WELL
 
 ALL = replace(RECORD, runs=(*RECORD.runs, *ODD.runs))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -54,10 +53,16 @@ class Elements(HTMLParser):
             self.scripts[-1] += data
 
 
-def test_golden(golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page stays as it is, except plotly's script; LOADGEN_GOLDEN=1 rewrites the file after an intended change."""
-    monkeypatch.setattr(plotly.offline, "get_plotlyjs", lambda: "draw()")
-    golden("report.html", document(RECORD))
+def test_golden(golden: Callable[[str, str], None]) -> None:
+    """The page stays as it is, but for uPlot; LOADGEN_GOLDEN=1 rewrites the file after an intended change."""
+    script = r"(?<=<script>)/\*! https://github.com/leeoniya/uPlot.*?(?=</script>)"
+    golden("report.html", re.sub(script, "", document(RECORD), flags=re.DOTALL))
+
+
+def test_size() -> None:
+    """A page is small enough for a mail, and most of it is the loads."""
+    assert len(document(replace(RECORD, runs=(*RECORD.runs * 5,))).encode()) < 1_500_000
+    assert len(document(EMPTY).encode()) < 100_000
 
 
 def test_no_network() -> None:
@@ -96,8 +101,8 @@ def test_data() -> None:
     """The data of each run's charts is JSON that cannot end its script element."""
     found = Elements(page())
     data = [json.loads(script) for script in found.scripts if script.startswith("{")]
-    assert [each["requests"] for each in data] == [run.result.requests for run in ALL.runs]
-    assert data[-1]["limits"][0]["sure"] == MARKUP
+    assert [each["percentiles"]["requests"] for each in data] == [run.result.requests for run in ALL.runs]
+    assert data[-1]["timeline"]["panels"][0]["series"][-1]["values"] == [10] * 6
 
 
 def test_overview() -> None:
@@ -167,7 +172,7 @@ def served(pages: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
 
 
 # Shows the page at the width of a phone, opens all runs, and reports what is there.
-PHONE = """<!doctype html>
+PHONE = r"""<!doctype html>
 <link rel="icon" href="data:,">
 <iframe src="/page" width="360" height="800"></iframe>
 <pre></pre>
@@ -177,17 +182,28 @@ frame.addEventListener("load", () => {
   const page = frame.contentDocument;
   const runs = [...page.querySelectorAll("details")];
   const inEach = (selector) => runs.map((run) => run.querySelectorAll(selector).length);
-  const atFirst = inEach(".js-plotly-plot");
+  const inked = (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean);
+  const drawn = () => runs.map((run) => [...run.querySelectorAll(".chart")].filter((chart) => {
+    const canvases = [...chart.querySelectorAll("canvas")];
+    return canvases.length && canvases.every(inked);
+  }).length);
+  const atFirst = drawn();
   runs.forEach((run) => { run.open = true; });
+  const read = (chart) => {
+    const key = new frame.contentWindow.KeyboardEvent("keydown", { key: "ArrowRight" });
+    chart.querySelector(".uplot").dispatchEvent(key);
+    return [...chart.querySelectorAll(".u-series")].map((row) => row.innerText.split(/\s+/).join(" ").trim());
+  };
   setTimeout(() => {
     document.querySelector("pre").textContent = JSON.stringify({
       title: page.title,
       trouble: page.getElementById("trouble").textContent,
       tooWide: page.documentElement.scrollWidth > page.documentElement.clientWidth,
       atFirst,
-      drawn: inEach(".js-plotly-plot"),
+      drawn: drawn(),
       charts: inEach(".chart"),
-      lines: inEach(".scatterlayer .trace"),
+      panels: inEach(".uplot"),
+      read: read(runs[1].querySelector("[data-chart=timeline]")),
       loaded: frame.contentWindow.performance.getEntriesByType("resource").length,
     });
   }, 1000);
@@ -214,6 +230,14 @@ def test_in_a_browser(tmp_path: Path) -> None:
     assert not seen["tooWide"]
     assert seen["charts"] == seen["drawn"] == [2, 2, 2, 2, 1, 0, 2]
     assert seen["atFirst"] == [0, 2, 0, 0, 0, 0, 0]
-    assert all(lines > 4 for lines, charts in zip(seen["lines"], seen["charts"], strict=True) if charts == 2)
+    assert seen["panels"] == [4, 5, 4, 5, 3, 0, 5]
+    assert seen["read"][:6] == [
+        "seconds from the start 0.5",
+        "p50 12ms",
+        "p90 38ms",
+        "p99 118ms",
+        "max 118ms",
+        "no response",
+    ]
     assert seen["loaded"] == 0
     assert requested == ["/", "/page"]
