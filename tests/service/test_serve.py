@@ -68,7 +68,7 @@ def refused(url: str) -> bool:
         address = unquote(parts.netloc) if unix else (parts.hostname, parts.port)
         if not (failed := connection.connect_ex(address)):
             # A port that nobody listens at may be given to the connection itself, which then meets itself.
-            return connection.getsockname() == connection.getpeername()
+            return bool(connection.getsockname() == connection.getpeername())
         return failed in {errno.ECONNREFUSED, errno.ENOENT}
 
 
