@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 
 from pytest_loadgen.errors import LoadError, PlanError, SLOMissed
+from pytest_loadgen.objectives.capacity import Capacity
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.plugin.order import Order
 from pytest_loadgen.records.run import Run
+from pytest_loadgen.running.capacity import CONNECTIONS, CapacitySearch, Range
 from pytest_loadgen.running.cross_check import Alternation, CrossCheck
 from pytest_loadgen.running.event_loop import in_coroutine, in_thread
 from pytest_loadgen.running.failure import raise_failure
@@ -25,6 +27,7 @@ from pytest_loadgen.running.rounds import Rounds
 from pytest_loadgen.running.side_by_side import SideBySide, compare_with_itself, describe_trust
 from pytest_loadgen.running.source import One, Source
 from pytest_loadgen.running.stop import Stop
+from pytest_loadgen.service.login import log_in
 from pytest_loadgen.traffic.options import OneLoad, Options, check
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.request import Request, Traffic, is_list
@@ -41,6 +44,14 @@ if TYPE_CHECKING:
     from pytest_loadgen.plugin.session import Session
     from pytest_loadgen.records.baseline_finder import BaselineFinder
 
+T = TypeVar("T")
+# What a search for the capacity sets itself.
+_SET_BY_SEARCH = frozenset(
+    {
+        *("rate", "users", "stages", "duration", "iterations", "warmup"),
+        *("max_duration", "stop_early", "abort_if", "against"),
+    }
+)
 # How often a cross-check changes generators where nothing else is said.
 _ALTERNATIONS = 2
 
@@ -155,16 +166,26 @@ class Load:
         self, traffic: Traffic, others: Sequence[object], options: dict[str, Any], stop: Stop
     ) -> JudgedResult | CrossCheck:
         __tracebackhide__ = True
-        self._ready(self._item)
-        self._settings.session.loaded.add(self._item.nodeid)
-        self._began = datetime.now(UTC)
-        try:
+
+        def load(stop: Stop) -> JudgedResult | CrossCheck:
+            __tracebackhide__ = True
             if others:
                 raise PlanError(
                     "load() takes one address, one request, or a list of them: "
                     "load(['/a', '/b']); rows belong to a request: load(get('/items/{}', each(rows)))"
                 )
             return self._load(traffic, check(options, "load"), stop)
+
+        return self._guarded(load, stop)
+
+    def _guarded(self, call: Callable[[Stop], T], stop: Stop) -> T:
+        """Make a call of the current test; its errors point to the user's line and show no secrets."""
+        __tracebackhide__ = True
+        self._ready(self._item)
+        self._settings.session.loaded.add(self._item.nodeid)
+        self._began = datetime.now(UTC)
+        try:
+            return call(stop)
         except (LoadError, SLOMissed) as error:
             # A part of it may come from a service or a file.
             error.args = ("\n".join(map(printable, str(error).split("\n"))),)
@@ -233,6 +254,79 @@ class Load:
         self._compare_with_itself(order, result, generator, stop)
         raise_failure(result, strict=self._settings.strict)
         return result
+
+    def capacity(
+        self,
+        traffic: Traffic = "",
+        /,
+        *,
+        between: tuple[float | str, float | str] | None = None,
+        within: float | str = 60.0,
+        **options: Unpack[OneLoad],
+    ) -> Capacity:
+        """Search the highest rate at which the objectives hold, by loads at one rate after another.
+
+        Takes what a call does, but for the rate and the duration, with objectives that are not compared with a
+        baseline. `between` gives the lowest and the highest rate to try, `within` the time for the search (seconds, or
+        text such as "2m"). Raises what a call raises before and during a load, and ServiceError where no request
+        succeeded.
+        """
+        __tracebackhide__ = True
+        if in_coroutine():
+            raise PlanError(
+                "load.capacity() was called in a coroutine and would block its event loop: write "
+                "'await asyncio.to_thread(load.capacity, …)'"
+            )
+        return self._guarded(
+            lambda stop: self._capacity(traffic, Range.of(between, within), dict(options), stop), Stop()
+        )
+
+    def _capacity(self, traffic: Traffic, bounds: Range, options: dict[str, Any], stop: Stop) -> Capacity:
+        __tracebackhide__ = True
+        if wrong := min(_SET_BY_SEARCH & options.keys(), default=""):
+            raise PlanError(
+                f"load.capacity() sets {wrong} itself: give the range of rates with between=, or leave it out"
+            )
+        node = self._settings.session.node
+        # What marks and profiles say of these is for other loads.
+        around = [_without(layer, _SET_BY_SEARCH) for layer in [*self._marked(node), self._settings.defaults]]
+        layers = [check(options, "load.capacity"), *around, cast(Options, {"rate": 1, "connections": CONNECTIONS})]
+        order = Order.of(traffic, lambda: self._base(self._item), layers, self._objectives(node))
+        plan = self._item.ihook.pytest_loadgen_plan(item=self._item, plan=order.plan) or order.plan
+        order = replace(order, plan=log_in(plan, self._settings.allowed_hosts))
+        if order.arrangement.several:
+            raise PlanError("load.capacity() takes one generator")
+        name, rounds = order.arrangement.generators[0], order.arrangement.rounds or 1
+
+        def generator(plan: Plan) -> LoadGenerator:
+            return self._generator(name, replace(order, plan=plan), rounds)
+
+        draft, number = self._draft(order.plan, generator(order.plan))
+        search = CapacitySearch(draft, order.gate, bounds, generator, self._settings.environment)
+        try:
+            search.run(self._settings.allowed_hosts, stop)
+        except BaseException:
+            self._report(search, number, interrupted=True)
+            raise
+        result = self._report(search, number)
+        if result.all_failed:
+            raise_failure(result, strict=self._settings.strict)
+        return search.capacity(self._unclear)
+
+    def _report(self, search: CapacitySearch, number: int, *, interrupted: bool = False) -> JudgedResult:
+        """Let the summary and the hook know of a search."""
+        result = replace(search.result, interrupted=interrupted)
+        run = Run(self._item.nodeid, result, number, self._began, capacity=search.capacity(self._unclear))
+        self._settings.session.add(run)
+        self._item.ihook.pytest_loadgen_finished(item=self._item, run=run)
+        return result
+
+    def _unclear(self, comparison: str) -> None:
+        """Take note of a comparison that a search cannot decide. Raises SLOMissed with --load-strict."""
+        __tracebackhide__ = True
+        if self._settings.strict:
+            raise SLOMissed(f"{comparison}\n  Unclear comparisons fail because of --load-strict.")
+        self._settings.session.say(f"{comparison}.", self._item.nodeid)
 
     def _cross_check(self, order: Order, stop: Stop) -> CrossCheck:
         """Load with several generators in alternation, all for the same time."""
@@ -306,6 +400,10 @@ class Load:
             ]
         for sentence in describe_trust(objectives, found):
             self._settings.session.say(sentence, self._item.nodeid)
+
+
+def _without(options: Options, names: frozenset[str]) -> Options:
+    return cast(Options, {name: value for name, value in options.items() if name not in names})
 
 
 def _without_secrets(error: Exception) -> Exception:

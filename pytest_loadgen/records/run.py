@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.capacity import Capacity
 from pytest_loadgen.objectives.comparison import NO_BASELINE, Baseline
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.verdict import Verdict
@@ -27,14 +28,16 @@ class Run:
     outcome: str = ""
     """What the test came to: passed, failed, skipped, or error (its set-up or teardown failed). Empty while it runs,
     and where its end is not known."""
+    capacity: Capacity | None = None
+    """What a search for the capacity found; the result is then that of its last load at the highest rate that holds."""
 
     @property
     def why_no_baseline(self) -> str:
         """Why later runs must not be compared with this one; empty if they can be."""
         result = self.result
         outcomes = {verdict.outcome for verdict in result.verdicts}
-        if result.interrupted or result.abort_reason:
-            return "did not finish"
+        if self.capacity or result.interrupted or result.abort_reason:
+            return "was a search for the capacity" if self.capacity else "did not finish"
         if result.all_failed:
             return "failed"
         if result.problems or "invalid" in outcomes:
@@ -63,6 +66,7 @@ class Run:
             "verdicts": [verdict.as_dict() for verdict in verdicts],
             "baseline": baseline.result.as_dict() if baseline.result else None,
             "paired": baseline.paired,
+            "capacity": self.capacity.as_dict() if self.capacity else None,
         }
 
     @classmethod
@@ -74,5 +78,6 @@ class Run:
             verdicts=tuple(Verdict.from_dict(verdict) for verdict in data["verdicts"]),
             baseline=Baseline(Result.from_dict(baseline), paired=data["paired"]) if baseline else NO_BASELINE,
         )
+        capacity = Capacity.from_dict(found) if (found := data.get("capacity")) else None
         began = datetime.fromisoformat(date) if date else None
-        return cls(data["test"], result, data["number"], began, data.get("outcome", ""))
+        return cls(data["test"], result, data["number"], began, data.get("outcome", ""), capacity)

@@ -347,6 +347,11 @@ class Plan:
         stage = hold("max" if rate is None else float(rate), self.warmup)
         return replace(self, stages=(stage,), warmup=NO_TIME)
 
+    def following(self, before: Plan) -> Plan:
+        """Return the plan with the rows of data that come after those of another plan, at a set rate."""
+        first = before.first + _at_most(before.requests, before)
+        return replace(self, first=first, warmed=before.warmed + _at_most(before.warmup_requests, before))
+
     def split(self, parts: int) -> list[Plan]:
         """Divide the plan evenly: rates, connections and requests add up to exactly this plan.
 
@@ -434,11 +439,9 @@ def consecutive(parts: Sequence[Plan]) -> list[Plan]:
             replace(part, part=part.part + number * part.parts, parts=part.parts * len(parts))
             for number, part in enumerate(parts)
         ]
-    found, first, warmed = [], parts[0].first, parts[0].warmed
-    for part in parts:
-        found.append(replace(part, first=first, warmed=warmed))
-        first += _at_most(part.requests, part)
-        warmed += _at_most(part.warmup_requests, part)
+    found = [parts[0]]
+    for part in parts[1:]:
+        found.append(part.following(found[-1]))
     return found
 
 
