@@ -59,8 +59,10 @@ class Trial:
 
     @property
     def limited_by(self) -> str:
-        """The objectives that are missed."""
-        return ", ".join(verdict.slo.text for verdict in self.result.verdicts if verdict.outcome == "missed")
+        """The objectives that are missed, or the one that is nearest to that."""
+        slos = [verdict.slo for verdict in self.result.verdicts]
+        missed = [verdict.slo.text for verdict in self.result.verdicts if verdict.outcome == "missed"]
+        return ", ".join(missed) or max(slos, key=lambda slo: _excess(slo, self.result)).text
 
 
 def _outcome(verdicts: Iterable[Verdict]) -> Outcome:
@@ -82,6 +84,13 @@ def _excess(slo: SLO, result: JudgedResult) -> float:
     if not bound or math.isinf(figure):
         return _FARTHEST
     return max(-_FARTHEST, min(_FARTHEST, math.log(figure / bound)))
+
+
+def _between(known: float, inner: float, *, tried: bool) -> float:
+    """Give the next rate between one that is known to hold and one that is not, which was tried or is estimated."""
+    if not tried:
+        return math.sqrt(known * inner) if known and inner < known * _FIRST**2 else inner / _FIRST
+    return further if (further := inner / _FURTHER) > known * _NEAR else inner
 
 
 class Search:
@@ -109,8 +118,10 @@ class Search:
 
     @property
     def limited_by(self) -> str:
-        """The objectives that are missed at the lowest rate that does not hold."""
-        return next((trial.limited_by for trial in reversed(self.trials) if trial.rate >= self.high > 0), "")
+        """The objectives that are missed at the lowest rate that does not hold; empty if there is no such rate."""
+        beyond = [trial for trial in self.trials if trial.rate >= self.high]
+        beyond.sort(key=lambda each: (each.outcome != "missed", each.rate))
+        return beyond[0].limited_by if beyond else ""
 
     def add(self, trial: Trial) -> None:
         """Take what a load showed."""
@@ -128,10 +139,8 @@ class Search:
         return None if rate is None else float(f"{min(max(rate, self._lowest), self._highest):.3g}")
 
     def _next(self, left: int) -> float | None:
-        if left <= 0:
-            return None
-        if not self.trials:
-            return self._start
+        if left <= 0 or not self.trials:
+            return None if left <= 0 else self._start
         crossing = self._crossing()
         if crossing is None:
             return self._beyond()
@@ -143,10 +152,12 @@ class Search:
         if done:
             return None
         crossing = min(max(crossing, self.low * _APART), self.high / _APART)
-        # Where less is known; of the inverses of rates, those that do not hold are those that do.
-        sign = -1 if self.low and crossing / self.low < self.high / crossing else 1
-        known = self.low if sign > 0 else 1 / self.high
-        return float(self._towards(crossing**sign, known, sign) ** sign)
+        unclear = [each.rate for each in self._long if each.outcome == "unclear" and self.low < each.rate < self.high]
+        inner = min([crossing, *unclear]), max([crossing, *unclear])
+        # Where less is known. Of the inverses of rates, those that do not hold are those that do.
+        if not self.low or inner[0] / self.low >= self.high / inner[1]:
+            return _between(self.low, inner[0], tried=inner[0] in unclear)
+        return 1 / _between(1 / self.high, 1 / inner[1], tried=inner[1] in unclear)
 
     @property
     def _top(self) -> float:
@@ -166,30 +177,15 @@ class Search:
         tried = sum(trial.rate == end and not trial.short for trial in self.trials)
         return None if known or tried >= _TRIES else end
 
-    def _towards(self, crossing: float, known: float, sign: int) -> float:
-        """Give a rate between the crossing and the rate below it that is known to hold."""
-        tried = (trial.rate**sign for trial in self._long if trial.outcome == "unclear")
-        unclear = [rate for rate in tried if known < rate <= crossing]
-        if not unclear:
-            near = known and crossing < known * _FIRST**2
-            return math.sqrt(known * crossing) if near else crossing / _FIRST
-        further = min(unclear) / _FURTHER
-        if further > known * _NEAR:
-            return further
-        return min(unclear) if min(unclear) > known * _NEAR else math.sqrt(min(unclear) * crossing)
-
     @property
     def _long(self) -> list[Trial]:
         return [trial for trial in self.trials if not trial.short]
 
     def _holding(self) -> Iterable[float]:
         """Give rates at which the objectives are known to hold."""
-        for rate in {trial.rate for trial in self.trials}:
-            own = {trial.outcome for trial in self.trials if trial.rate == rate}
-            if "missed" in own:
-                continue
+        for rate, own in self._by_rate.items():
             near = [each for each in self.trials if rate <= each.rate <= rate * _REACH and each.outcome != "missed"]
-            if "met" in own or self._judge(near) == "met":
+            if not any(each.outcome == "missed" for each in own) and "met" in map(self._judge, (own, near)):
                 yield rate
         # Loads that only found the order of magnitude are long enough all together.
         first = [trial for trial in self.trials if trial.short and trial.excess < 0]
@@ -199,16 +195,22 @@ class Search:
 
     def _failing(self) -> Iterable[float]:
         """Give rates at which they are known not to."""
-        for rate in {trial.rate for trial in self.trials}:
-            own = {trial.outcome for trial in self.trials if trial.rate == rate}
-            if "met" in own:
-                continue
+        for rate, own in self._by_rate.items():
             near = [each for each in self.trials if rate / _REACH <= each.rate <= rate and each.outcome != "met"]
-            if "missed" in own or self._judge(near) == "missed":
+            if not any(each.outcome == "met" for each in own) and "missed" in map(self._judge, (own, near)):
                 yield rate
+
+    @property
+    def _by_rate(self) -> dict[float, list[Trial]]:
+        found: dict[float, list[Trial]] = {}
+        for trial in self.trials:
+            found.setdefault(trial.rate, []).append(trial)
+        return found
 
     def _judge(self, trials: Sequence[Trial]) -> Outcome:
         """Judge the figures of several loads together; unclear where something withholds the verdict of one of them."""
+        if len(trials) == 1:
+            return trials[0].outcome
         if not trials or any(trial.is_withheld for trial in trials):
             return "unclear"
         intervals = tuple(interval for trial in trials for interval in trial.result.intervals)

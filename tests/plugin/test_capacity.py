@@ -1,0 +1,155 @@
+"""`load.capacity()`, against a service whose capacity is known."""
+
+import sys
+import textwrap
+
+import pytest
+
+# Each request takes as long as the argument says, one after another.
+SERVICE = """
+    import asyncio
+    import sys
+
+    free = 0.0
+
+    class Connection(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport, self.received = transport, b""
+
+        def data_received(self, data):
+            global free
+            self.received += data
+            loop = asyncio.get_running_loop()
+            while b"\\r\\n\\r\\n" in self.received:
+                self.received = self.received.split(b"\\r\\n\\r\\n", 1)[1]
+                free = max(loop.time(), free) + float(sys.argv[2])
+                loop.call_at(free, self.respond)
+
+        def respond(self):
+            if not self.transport.is_closing():
+                self.transport.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
+
+    async def main():
+        server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", int(sys.argv[1]))
+        await server.serve_forever()
+
+    asyncio.run(main())
+"""
+CONFTEST = f"""
+    import pytest
+    from pytest_loadgen import serve
+
+    @pytest.fixture(scope="session")
+    def load_target():
+        with serve([{sys.executable!r}, "service.py", "{{port}}", "0.005"]) as url:
+            yield url
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makepyfile(service=textwrap.dedent(SERVICE))
+    pytester.makeconftest(textwrap.dedent(CONFTEST))
+    return pytester
+
+
+def run(suite: pytest.Pytester, tests: str, *arguments: str) -> pytest.RunResult:
+    suite.makepyfile(test_a=textwrap.dedent(tests))
+    return suite.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+
+
+def test_the_capacity_of_a_service(suite: pytest.Pytester) -> None:
+    """200/s, where a busy machine may take some of it."""
+    result = run(
+        suite,
+        """
+        def test_it(load):
+            capacity = load.capacity("/", slo="p99 < 500ms", between=("25/s", "400/s"), within="40s")
+            assert 25 <= capacity.low < capacity.high <= 400
+            assert capacity >= "25/s"
+            assert capacity < "400/s"
+            assert not capacity >= "400/s"
+            assert capacity.limited_by == "p99 < 500ms"
+            assert capacity.steps[0].rate == "25/s"
+        """,
+        "--load-report=loads.json",
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_a.py::test_it: capacity of GET /: *holds, * does not (p99 < 500ms)*"])
+
+
+def test_a_service_that_holds_the_range(suite: pytest.Pytester) -> None:
+    result = run(
+        suite,
+        """
+        def test_it(load):
+            capacity = load.capacity("/", slo="errors < 10%", between=(10, 20), within="30s")
+            assert capacity >= 20
+            assert capacity.high == float("inf")
+        """,
+    )
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ('"/"', "load.capacity() needs objectives that tell whether a rate holds: slo=['p99 < 50ms']"),
+        ('"/", slo="p99 < 50ms", rate=100', "load.capacity() sets rate itself: leave it out, or give a range of rates"),
+        ('"/", slo="p99 < baseline"', "'p99 < baseline': a search for the capacity has no baseline"),
+        ('"/", slo="p99 < 50ms over any 5s"', "the loads of a search are too short for a window"),
+        ('"/", slo="p99 < 50ms", between=5', "between=5: write two rates"),
+        ('"/", slo="p99 < 50ms", between=("9/s", "5/s")', "write two rates above 0, the lower one first"),
+        ('"/", slo="p99 < 50ms", between=("9", "5/s")', "between: '9' is not a rate"),
+        ('"/", slo="p99 < 50ms", within="2s"', "within='2s': a search takes 7s or more"),
+        ('"/", slo="p99 < 50ms", generator=["embedded", "fortio"]', "load.capacity() takes one generator"),
+        ('["/a", "/b"], slo="p99 of c < 50ms"', "this load has no request named 'c'"),
+        ('"/", slo="p99 < 50ms", rates=5', "load.capacity has no option 'rates': did you mean 'rate'"),
+    ],
+)
+def test_a_call_that_makes_no_sense(pytester: pytest.Pytester, call: str, said: str) -> None:
+    """It is refused before anything is sent."""
+    result = run(pytester, f"def test_it(load):\n    load.capacity({call})\n", "--load-target=http://127.0.0.1:9")
+    result.assert_outcomes(failed=1)
+    assert said in result.stdout.str()
+
+
+def test_a_service_that_is_not_there(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        'def test_it(load):\n    load.capacity("/", slo="p99 < 50ms", ready_timeout=0)\n',
+        "--load-target=http://127.0.0.1:9",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ServiceError:*127.0.0.1:9*"])
+
+
+def test_marks_of_other_loads_do_not_set_the_rate(suite: pytest.Pytester) -> None:
+    """Their objectives count."""
+    result = run(
+        suite,
+        """
+        import pytest
+
+        @pytest.mark.load(rate=5000, duration="1h")
+        @pytest.mark.slo("errors < 10%")
+        def test_it(load):
+            assert load.capacity("/", between=(10, 11), within="25s").steps[0].rate == 10
+        """,
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_an_unclear_comparison_is_in_the_summary_and_strictly_fails(pytester: pytest.Pytester) -> None:
+    test = """
+        def test_it(load):
+            from pytest_loadgen.objectives.capacity import Capacity
+            from pytest_loadgen.units import Rate
+            assert Capacity(Rate(10), Rate(20), (), "p99 < 1s", load._unclear) >= "15/s"
+    """
+    result = run(pytester, test)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_it: capacity >= 15/s is unclear: 10/s holds, 20/s does not (p99 < 1s)."])
+    result = run(pytester, test, "--load-strict")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*Unclear comparisons fail because of --load-strict."])
