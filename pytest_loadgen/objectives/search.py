@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 
 from pytest_loadgen.objectives.judged import JudgedResult, judge_figures
 from pytest_loadgen.objectives.judgement import ALPHA
@@ -26,6 +27,8 @@ _FIRST, _FURTHER = 1.08, 1.05
 _NEAR, _APART = 1.02, 1.001
 # How far a figure can be from its bound, as the logarithm of their quotient: an overloaded service has no figure.
 _FARTHEST = 2.0
+# So many loads before the end, the rate that holds is loaded once more.
+_LAST = 2
 # How often a rate at the end of the range is tried.
 _TRIES = 3
 
@@ -146,7 +149,7 @@ class Search:
             return self._beyond()
         done = self.high <= self.low * (1 + PRECISION)
         proven = any(trial.rate == self.low for trial in self._long)
-        if proven and (done or left == 1) and self.low not in self._confirmed:
+        if proven and (done or left <= _LAST) and self.low not in self._confirmed:
             self._confirmed.add(self.low)
             return self.low
         if done:
@@ -189,8 +192,8 @@ class Search:
                 yield rate
         # Loads that only found the order of magnitude are long enough all together.
         first = [trial for trial in self.trials if trial.short and trial.excess < 0]
-        for start in range(len(first)):
-            if self._judge(first[start:]) == "met":
+        for start, end in combinations(range(len(first) + 1), 2):
+            if self._judge(first[start:end]) == "met":
                 yield first[start].rate
 
     def _failing(self) -> Iterable[float]:

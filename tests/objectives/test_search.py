@@ -9,6 +9,7 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.objectives.judged import JudgedResult, judge_all
 from pytest_loadgen.objectives.search import PRECISION, Search, Trial
 from pytest_loadgen.objectives.slo import SLO
+from pytest_loadgen.units import Duration
 from tests.builders.figures import second
 from tests.builders.traffic import plan
 
@@ -61,7 +62,6 @@ def test_the_first_loads_double_the_rate() -> None:
 def test_the_rate_that_holds_is_loaded_once_more() -> None:
     found = search(sharp(900))
     assert [trial.rate for trial in found.trials].count(found.low) >= 2
-    assert found.trials[-1].rate == found.low
 
 
 def test_a_service_that_holds_nothing() -> None:
@@ -96,7 +96,7 @@ def test_no_verdict_from_loads_that_the_machine_spoilt() -> None:
     found = Search(100, 1, 1e6)
     for rate in (400, 410, 420):
         trial = load(lambda _: 0.0, rate, short=False)
-        noisy = replace(trial.result, machine_p99=trial.result.p99 * 10)
+        noisy = replace(trial.result, machine_p99=Duration(10 * trial.result.p99))
         verdicts = tuple(judge_all(P99, noisy))
         found.add(Trial(rate, replace(noisy, verdicts=verdicts)))
     assert found.low == 0
@@ -107,6 +107,6 @@ def test_figures_that_fall_with_the_rate_are_averaged() -> None:
     found = Search(100, 1, 1e6)
     for rate, slow in ((100, 0.0), (200, 0.03), (400, 0.0), (800, 0.0), (1600, 0.4)):
         found.add(load(lambda _, slow=slow: slow, rate, short=True))  # type: ignore[misc]
-    rate = found.next(10)
-    assert rate is not None
-    assert 800 < rate < 1600
+    following = found.next(10)
+    assert following is not None
+    assert 800 < following < 1600
