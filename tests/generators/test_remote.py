@@ -478,7 +478,7 @@ def test_missing_requests_are_an_error(
 
 def test_a_server_that_freezes_or_dies(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client notices, earlier intervals remain, and the load stops."""
-    quick = tuple((name, min(value, 500) if name.endswith("_ms") else value) for name, value in channel.OPTIONS)
+    quick = tuple((name, min(value, 2000) if name.endswith("_ms") else value) for name, value in channel.OPTIONS)
     monkeypatch.setattr(channel, "OPTIONS", quick)
     with serving(tmp_path) as generator_server:
         for number in signal.SIGSTOP, signal.SIGKILL:
