@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.capacity import Capacity
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.metric import Percentile, ResponseRate
 from pytest_loadgen.objectives.verdict import Verdict
@@ -96,6 +97,8 @@ class Charts:
 
     percentiles: Curves
     timeline: Chart
+    capacity: Chart | None = None
+    """Latency by rate, of a search for the capacity."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the data for JSON."""
@@ -112,6 +115,7 @@ def charts(run: Run) -> Charts:
     return Charts(
         _curves(run, list(_limits(latencies, result.baseline.result))),
         _timeline(result, list(_limits(rates, result.baseline.result))),
+        _by_rate(run.capacity, latencies) if run.capacity and run.capacity.steps else None,
     )
 
 
@@ -205,6 +209,25 @@ def _limits(verdicts: Sequence[Verdict], baseline: Result | None) -> Iterator[Li
 
 def _finite(bound: float | None, scale: float) -> float | None:
     return None if bound is None or not math.isfinite(bound * scale) else bound * scale
+
+
+# By rate.
+
+
+def _by_rate(capacity: Capacity, verdicts: Sequence[Verdict]) -> Chart:
+    """Give the p99 of the loads of a search, and whether the objectives held."""
+    steps = sorted(capacity.steps, key=lambda step: step.rate)
+    p99 = [step.p99 for step in steps]
+    known = dict.fromkeys(step.outcome for step in steps)
+    series = [Series("p99", p99, "second")]
+    for outcome in known:
+        points = [value if step.outcome == outcome else None for step, value in zip(steps, p99, strict=True)]
+        series.append(Series(outcome, points, outcome))
+    limits = [
+        replace(limit, at=None, low=None, high=None)
+        for limit in _limits([each for each in verdicts if each.slo.metric == Percentile(percent=99)], None)
+    ]
+    return Chart("requests per second", [float(step.rate) for step in steps], [Panel("latency", "s", series, limits)])
 
 
 # Over time.

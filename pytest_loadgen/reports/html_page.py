@@ -58,11 +58,16 @@ def document(record: Record) -> str:
         opened=_opened(record.runs),
         symbols=_SYMBOLS,
         counted=counted,
+        latency=_latency,
         style=_read("uplot/uPlot.min.css") + _read("page.css"),
         licence=_read("uplot/LICENSE"),
         scripts=scripts,
         sources=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
     )
+
+
+def _latency(seconds: float | None) -> str:
+    return "no answer" if seconds is None else str(Duration(seconds))
 
 
 def _read(name: str) -> str:
@@ -236,7 +241,7 @@ class Section:
     @property
     def remarks(self) -> list[str]:
         """What a reader of the figures has to know; that the load went on is said with the verdicts."""
-        return summary.remarks(replace(self.result, went_on=""))
+        return summary.notes(replace(self.run, result=replace(self.result, went_on="")))
 
 
 def _cells(row: Row) -> dict[str, str]:

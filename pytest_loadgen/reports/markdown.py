@@ -38,7 +38,7 @@ def _lines(record: Record) -> Iterator[str]:
         for verdict in run.result.verdicts:
             if not verdict:
                 yield _line(run, verdict.outcome, f"{verdict.slo}: {summary.figure(verdict)}")
-        for remark in summary.remarks(run.result):
+        for remark in summary.notes(run):
             yield _line(run, "note", remark)
 
 

@@ -134,6 +134,18 @@ def ordinals(runs: Sequence[Run]) -> list[int]:
     return numbers
 
 
+def notes(run: Run) -> list[str]:
+    """List what a reader of a run has to know, a sentence each."""
+    return [*_searched(run), *remarks(run.result)]
+
+
+def _searched(run: Run) -> Iterator[str]:
+    """Say what a search for the capacity found, and by which loads."""
+    if found := run.capacity:
+        loads = ", ".join(f"{step.rate} {step.outcome}" for step in found.steps)
+        yield f"capacity of {run.result.plan.name}: {found}. The figures are at {run.result.plan.rate}. Loads: {loads}."
+
+
 def remarks(result: Result) -> list[str]:
     """List what a reader of the figures has to know, a sentence each."""
     remarks = list(result.problems)

@@ -117,7 +117,7 @@ def _cut(text: str, size: int, column: str) -> str:
 
 def remarks(runs: Sequence[Run]) -> list[str]:
     """List what a reader of the table has to know, a line each."""
-    return [f"{run.test}: {remark}" for run in runs for remark in summary.remarks(run.result)]
+    return [f"{run.test}: {remark}" for run in runs for remark in summary.notes(run)]
 
 
 def undecided(runs: Sequence[Run]) -> list[tuple[str, bool]]:

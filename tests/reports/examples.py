@@ -11,10 +11,11 @@ from typing import Any
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval, NamedFigures
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.capacity import Capacity, Step
 from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.slo import SLO
-from pytest_loadgen.objectives.verdict import Verdict
+from pytest_loadgen.objectives.verdict import Outcome, Verdict
 from pytest_loadgen.records.fingerprint import Fingerprint
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.revision import Revision
@@ -22,6 +23,7 @@ from pytest_loadgen.records.run import Run
 from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import Plan, hold, ramp
 from pytest_loadgen.traffic.target import Target
+from pytest_loadgen.units import Rate, Share
 
 SECRET = "hunter2"
 """Part of the headers, body, query and user name of every request here; no report may contain it."""
@@ -217,6 +219,26 @@ MIX = Run(
     ),
     date=STARTED,
     outcome="failed",
+)
+STEPS: tuple[tuple[int, Outcome, float | None], ...] = (
+    (100, "unclear", 0.011),
+    (200, "unclear", 0.012),
+    (400, "met", 0.016),
+    (800, "missed", None),
+    (440, "unclear", 0.029),
+)
+SEARCH = replace(
+    WELL,
+    test="tests/test_shop.py::test_capacity",
+    capacity=Capacity(
+        Rate(400),
+        Rate(440),
+        tuple(
+            Step(Rate(rate), outcome, 5.0, 5 * rate, 0.002, p99, Share(0 if p99 else 0.5))
+            for rate, outcome, p99 in STEPS
+        ),
+        "p99 < 30ms",
+    ),
 )
 RECORD = Record(
     runs=(WELL, ILL, CLOSED, MIX),
