@@ -6,7 +6,7 @@ independently. Here both have the same p99, but in the queue slow requests come 
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -241,6 +241,11 @@ def _simulate(times: Times, ratios: Sequence[float], runs: int, stop_early: bool
         for ratio, gate in gates.items():
             tallies[ratio].add(*judged(gate, plan, intervals), k6.misses(intervals, P99 * ratio))
     return tallies
+
+
+def seconds_of(times: Iterable[Sequence[float]]) -> list[Interval]:
+    """Make the intervals of a load from the response times of each second."""
+    return [_interval(second, each) for second, each in enumerate(times)]
 
 
 def _interval(second: int, times: Sequence[float]) -> Interval:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_loadgen.generators.command import Command
     from pytest_loadgen.generators.process import CommandOutput
     from pytest_loadgen.generators.timeline import Timeline
+    from pytest_loadgen.objectives.capacity import Capacity
     from pytest_loadgen.objectives.comparison import ChangeEstimate
     from pytest_loadgen.objectives.judged import JudgedResult
     from pytest_loadgen.objectives.slo import SLO
@@ -58,6 +59,7 @@ _MODULES = {
     "generators.command": ("Command",),
     "generators.process": ("CommandOutput",),
     "generators.timeline": ("Timeline",),
+    "objectives.capacity": ("Capacity",),
     "objectives.comparison": ("ChangeEstimate",),
     "objectives.judged": ("JudgedResult",),
     "objectives.slo": ("SLO",),
@@ -91,6 +93,7 @@ _MODULES = {
 __all__ = [
     "SLO",
     "BaselineError",
+    "Capacity",
     "Change",
     "ChangeEstimate",
     "Command",

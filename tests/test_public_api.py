@@ -13,6 +13,7 @@ def test_names() -> None:
     assert pytest_loadgen.__all__ == [
         "SLO",
         "BaselineError",
+        "Capacity",
         "Change",
         "ChangeEstimate",
         "Command",
