@@ -285,7 +285,7 @@ class Load:
         __tracebackhide__ = True
         if wrong := min(_SET_BY_SEARCH & options.keys(), default=""):
             raise PlanError(
-                f"load.capacity() sets {wrong} itself: give the range of rates with between=, or leave it out"
+                f"load.capacity() sets {wrong} itself: leave it out, or give a range of rates with between="
             )
         node = self._settings.session.node
         # What marks and profiles say of these is for other loads.

@@ -62,10 +62,10 @@ class Range:
         try:
             low, high = between
             lowest, highest = Rate(low), Rate(high)
-        except (TypeError, ValueError):
-            raise PlanError(f"between={between!r}: write two rates, such as between=('50/s', '5,000/s')") from None
         except PlanError as error:
             raise PlanError(f"between: {error}") from None
+        except (TypeError, ValueError):
+            raise PlanError(f"between={between!r}: write two rates, such as between=('50/s', '5,000/s')") from None
         if not 0 < lowest < highest <= HIGHEST_RATE:
             raise PlanError(f"between={between!r}: write two rates above 0, the lower one first")
         return cls(float(lowest), float(highest), float(seconds), float(lowest))
