@@ -14,6 +14,7 @@ from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.objectives.capacity import Capacity, Step
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult, judge_all
+from pytest_loadgen.objectives.metric import ResponseRate
 from pytest_loadgen.objectives.search import Search, Trial
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.running import runner
@@ -81,6 +82,12 @@ def _check(objectives: Sequence[SLO], plan: Plan) -> None:
             raise PlanError(f"{slo.text!r}: a search for the capacity has no baseline; write a limit")
         if slo.window:
             raise PlanError(f"{slo.text!r}: the loads of a search are too short for a window; leave out 'over …'")
+        if slo.is_tally:
+            raise PlanError(
+                f"{slo.text!r}: a count means less in a longer load; write a share, such as 'errors < 0.1%'"
+            )
+        if isinstance(slo.metric, ResponseRate):
+            raise PlanError(f"{slo.text!r}: the search sets the rate; write an objective that tells whether it holds")
 
 
 class CapacitySearch:

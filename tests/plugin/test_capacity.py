@@ -102,6 +102,8 @@ WRONG = {
     '"/", slo="p99 < 50ms", rate=100': "load.capacity() sets rate itself: leave it out, or give a range of rates",
     '"/", slo="p99 < baseline"': "'p99 < baseline': a search for the capacity has no baseline",
     '"/", slo="p99 < 50ms over any 5s"': "the loads of a search are too short for a window",
+    '"/", slo="errors < 5"': "a count means less in a longer load; write a share",
+    '"/", slo="rate > 500/s"': "the search sets the rate",
     '"/", slo="p99 < 50ms", between=5': "between=5: write two rates",
     '"/", slo="p99 < 50ms", between=("9/s", "5/s")': "write two rates above 0, the lower one first",
     '"/", slo="p99 < 50ms", between=("9", "5/s")': "between: '9' is not a rate",
