@@ -36,7 +36,7 @@ OWNERS = {
         *("generators.embedded.client", "generators.embedded.transport"),
     },
     "hdrh": {"figures.histogram"},
-    "tabulate": {"reports.terminal", "reports.generators"},
+    "tabulate": {"reports.generators"},
     "fsspec": {"records.storage"},
     "yaml": {"traffic.meshery"},
     "jinja2": {"reports.html_page"},

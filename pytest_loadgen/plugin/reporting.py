@@ -145,9 +145,8 @@ class Reporting:
 
         terminalreporter.write_sep("=", "load")
         if runs:
-            width = terminalreporter._tw.fullwidth  # pytest gives no other way to it
-            for line in terminal.table(runs, config.get_verbosity() > 0, width):
-                terminalreporter.write_line(terminal.shown(line.text), **({line.colour: True} if line.colour else {}))
+            for text, colour in terminal.table(runs, config.get_verbosity() > 0, _width(terminalreporter)):
+                terminalreporter.write_line(terminal.shown(text), **({colour: True} if colour else {}))
         for remark in [*remarks, *terminal.remarks(runs)]:
             terminalreporter.write_line(terminal.shown(remark), yellow=True)
         for line, invalid in terminal.undecided(runs):
@@ -172,6 +171,12 @@ class Reporting:
             except OSError as error:
                 said = f"GITHUB_STEP_SUMMARY: cannot write {summary}: {error.strerror}"
                 terminalreporter.write_line(said, yellow=True)
+
+
+def _width(reporter: pytest.TerminalReporter) -> int:
+    """Return how wide a row may be; a log has room for all columns, unless it is told otherwise."""
+    is_wide = not reporter.isatty and "COLUMNS" not in os.environ
+    return sys.maxsize if is_wide else reporter._tw.fullwidth  # pytest gives no other way to it
 
 
 def _service_output() -> ModuleType | None:

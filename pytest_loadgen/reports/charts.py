@@ -57,6 +57,7 @@ class Panel:
     """Lines with a common vertical axis."""
 
     title: str
+    """Shown if it has several lines."""
     unit: str
     """Of its values: s, /s, B, B/s; empty for counts."""
     series: Sequence[Series]
@@ -169,7 +170,7 @@ def _curves(run: Run, limits: list[Limit]) -> Curves:
         result.plan.noun,
         "failed" if result.plan.journey else "no response",
         x,
-        Panel("latency by percentile", "s", series, limits),
+        Panel("", "s", series, limits),
     )
 
 
@@ -238,7 +239,7 @@ def _timeline(result: Result, limits: list[Limit]) -> Chart:
     panels = [_latencies(result), _rates(result, limits)]
     errors = [each.errors(result.plan) / (each.seconds or 1) for each in intervals]
     if any(errors):
-        panels.append(Panel("errors per second", "/s", [Series("errors per second", errors, "bars")]))
+        panels.append(Panel("errors", "/s", [Series("errors", errors, "bars")]))
     panels += panel("open connections", "", {"open connections": [each.connections for each in intervals]})
     if result.total.received:  # else the generator does not know
         panels += panel("received", "B/s", {"received": _per_second(result, [each.received for each in intervals])})
@@ -262,7 +263,7 @@ def _latency(interval: Interval, percent: float) -> float | None:
 
 def _rates(result: Result, limits: list[Limit]) -> Panel:
     requested = _requested(result)
-    name = "responses per second" + (" (dotted: requested rate)" if requested else "")
+    name = "responses (dotted: requested)" if requested else "responses"
     rates = _per_second(result, [each.latency.count for each in result.intervals])
     return Panel(name, "/s", [Series(name, rates)], limits, requested)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
@@ -51,7 +51,7 @@ def document(record: Record) -> str:
     return environment.from_string(_read("page.html.j2")).render(
         record=record,
         sections=[Section(number, run) for number, run in enumerate(record.runs, 1)],
-        columns=summary.columns(record.runs, *_COLUMNS),
+        columns=_columns(record.runs),
         text_columns=summary.TEXT_COLUMNS,
         tests=Counter(filter(None, {run.test: run.outcome for run in record.runs}.values())),
         tally=_tally([verdict for run in record.runs for verdict in run.result.verdicts]),
@@ -68,6 +68,12 @@ def document(record: Record) -> str:
 
 def _latency(seconds: float | None) -> str:
     return "no answer" if seconds is None else str(Duration(seconds))
+
+
+def _columns(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return the columns of the overview; each load says its generator below."""
+    several = len({run.result.generator for run in runs}) > 1
+    return summary.columns(runs, *(name for name in _COLUMNS if name != "generator" or several))
 
 
 def _read(name: str) -> str:

@@ -26,7 +26,8 @@ const FONT = "12px system-ui, sans-serif";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const plots = new Map();
-const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => plots.get(target)?.forEach((plot) => fit(plot, target))));
+// Not at once: a change of size while sizes are observed is an error.
+const resized = new ResizeObserver((entries) => requestAnimationFrame(() => entries.forEach(({ target }) => fit(target))));
 
 addEventListener("error", (event) => report(event.message));
 document.addEventListener("securitypolicyviolation", (event) => report(`${event.violatedDirective} ${event.blockedURI}`));
@@ -95,9 +96,11 @@ function widthOf(box) {
   return document.documentElement.classList.contains("paper") ? PAPER : box.clientWidth;
 }
 
-function fit(plot, box) {
+function fit(box) {
   const width = widthOf(box);
-  if (width && width !== plot.width) plot.setSize({ width, height: plot.height });
+  for (const plot of plots.get(box) ?? []) {
+    if (width && width !== plot.width) plot.setSize({ width, height: plot.height });
+  }
 }
 
 // Latency by percentile, on an axis of nines.
@@ -252,7 +255,13 @@ function plot(box, x, panel, look, { under, over }, sync) {
           filter: (_, at) => at,
           values: (u, at) => (panel.isLast ? sparse(u, at, x.write) : at.map(() => "")),
         },
-        { ...axis, size: LEFT, splits: () => y.ticks, filter: (_, at) => at, values: (_, at) => at.map((each) => written(each, panel.unit)) },
+        {
+          ...axis,
+          size: LEFT,
+          splits: () => y.ticks,
+          filter: (_, at) => at,
+          values: (_, at) => at.map((each) => written(each, panel.unit)),
+        },
       ],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 }, ...(sync && { sync: { key: sync.key } }) },
       legend: {
@@ -264,7 +273,7 @@ function plot(box, x, panel, look, { under, over }, sync) {
         mount: (u, table) => u.root.prepend(table),
       },
       series: [
-        { label: x.title, value: (_, value) => (value === null ? "" : x.write(value)) },
+        { label: "at", value: (_, value) => (value === null ? "" : x.write(value)) },
         ...rows.map((row) => line(row, panel, look)),
       ],
       hooks: { drawAxes: [inside(under, look)], draw: [inside(over, look)] },
@@ -273,9 +282,9 @@ function plot(box, x, panel, look, { under, over }, sync) {
     [x.at, ...rows.map((row) => (row.kind === "crosses" ? row.values.map((value) => value && between(...y.ends, 0.95)) : row.values))],
     box,
   );
-  if (rows.length > 1) title(made.root, panel.title);
+  if (rows.length > 1 && panel.title) title(made.root, panel.title);
   made.setLegend({ idx: null });
-  readable(made, panel.title);
+  readable(made, panel.title || x.title);
   return made;
 }
 
@@ -288,6 +297,7 @@ function title(root, text) {
 
 function line({ name, values, style, kind }, panel, look) {
   const colour = look(style.colour);
+  const unit = kind === "crosses" ? "" : panel.unit;
   const isMarked = panel.gaps && !["bars", "crosses"].includes(kind) && values.length <= MAX_MARKERS;
   return {
     label: name,
@@ -296,7 +306,7 @@ function line({ name, values, style, kind }, panel, look) {
     dash: style.dash,
     spanGaps: !panel.gaps,
     points: { show: isMarked || style.point > 0, size: style.point ?? 5, fill: colour },
-    value: (_u, _value, _series, at) => (at === null || values[at] === null ? "" : written(values[at], kind === "crosses" ? "" : panel.unit)),
+    value: (_u, _value, _series, at) => (at === null || values[at] === null ? "" : written(values[at], unit)),
     ...(kind === "bars" && { fill: colour, paths: uPlot.paths.bars({ size: [0.75, 40] }) }),
     ...(kind === "crosses" && { paths: crosses }),
   };
@@ -343,7 +353,7 @@ function readable(u, name) {
     event.preventDefault();
     const [x] = u.data, last = x.length - 1;
     const at = Math.max(0, Math.min(last, (u.cursor.idx ?? (step > 0 ? -1 : last + 1)) + step));
-    u.setCursor({ left: u.valToPos(x[at], "x"), top: 1 });
+    u.setCursor({ left: u.valToPos(x[at], "x"), top: 1 }, true, true);
   });
 }
 
@@ -374,7 +384,8 @@ function decades(low, high) {
 function ticks(high, count, least = 0) {
   const rough = Math.max(high / count, least);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((digit) => digit * power).find((each) => each >= rough);
+  const round = [1, 2, 5, 10].map((digit) => digit * power).filter((each) => each <= Math.max(high, least));
+  const step = round.find((each) => each >= rough) ?? round.at(-1) ?? power;
   return Array.from({ length: Math.floor(high / step) + 1 }, (_, place) => place * step);
 }
 

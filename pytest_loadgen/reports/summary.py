@@ -83,9 +83,9 @@ def _errors(row: Row) -> str:
 
 
 def _objectives(row: Row) -> str:
-    """Count the verdicts: ``3 met``, ``2 met, 1 missed``."""
+    """Count the verdicts, the worst first: ``3 met``, ``1 missed, 2 met``."""
     counts = Counter(verdict.outcome for verdict in row.verdicts)
-    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in (*OUTCOMES[1:], "met") if counts[outcome])
 
 
 COLUMNS: dict[str, Callable[[Row], str]] = {

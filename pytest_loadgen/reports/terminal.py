@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from pytest_loadgen.records.run import Run
@@ -18,11 +18,11 @@ _VERBOSE = (
 # What is left out first where there is no room; the test and p99 stay.
 _LEAST_IMPORTANT = (
     *("CPU", "lag p99", "offered", "first byte p99", "p99.9", "p90", "max", "requests"),
-    *("generator", "rate", "p50", "request", "outcome", "errors", "objectives"),
+    *("generator", "outcome", "rate", "p50", "request", "errors", "objectives"),
 )
-# The texts that may be shortened, the first one first, and how much of them has to stay, in characters.
-_SHORTEST = {"errors": 14, "test": 24, "request": 14, "generator": 10}
-_BETWEEN = 2
+# The texts that may be shortened, and how much of them has to stay, in characters.
+_SHORTEST = {"test": 22, "request": 14, "generator": 10, "errors": 8, "objectives": 14}
+_BETWEEN = "  "
 
 Colour = Literal["red", "yellow", ""]
 
@@ -45,8 +45,6 @@ def table(runs: Sequence[Run], verbose: bool, width: int) -> list[Line]:
 
     A row is red if its test failed or an objective is missed or invalid, and yellow if one is unclear.
     """
-    from tabulate import tabulate
-
     columns = summary.columns(runs, *(_VERBOSE if verbose else _BRIEF))
     if not verbose and len({run.result.generator for run in runs}) > 1:
         columns = (*columns[:2], "generator", *columns[2:])
@@ -55,17 +53,12 @@ def table(runs: Sequence[Run], verbose: bool, width: int) -> list[Line]:
     # Those of a load stay together.
     rows = [row for run in sorted(runs, key=_is_well) for row in summary.rows([run])]
     cells = {column: [column, *(COLUMNS[column](row) for row in rows)] for column in columns}
-    fitted = _fitted(cells, width)
-    drawn = tabulate(
-        list(zip(*(each[1:] for each in fitted.values()), strict=True)),
-        headers=[each[0] for each in fitted.values()],
-        tablefmt="simple",
-        disable_numparse=True,
-        colalign=["left" if column in TEXT_COLUMNS else "right" for column in fitted],
-    )
-    # As long as the longest row, where there is nothing in the last column.
-    lines = [line.rstrip() for line in drawn.splitlines()]
-    return [*map(Line, lines[:2]), *map(Line, lines[2:], map(_colour, rows))]
+    sizes = _sizes(cells, width)
+    if "request" not in sizes:  # the rows of a mix need their names
+        cells["test"] = [test or request for test, request in zip(cells["test"], cells["request"], strict=True)]
+    head, *body = _drawn(cells, sizes)
+    rule = _BETWEEN.join("-" * size for size in sizes.values())
+    return [Line(head), Line(rule), *map(Line, body, map(_colour, rows))]
 
 
 def _is_well(run: Run) -> bool:
@@ -79,40 +72,36 @@ def _colour(row: Row) -> Colour:
     return "yellow" if "unclear" in outcomes else ""
 
 
-def _fitted(cells: dict[str, list[str]], width: int) -> dict[str, list[str]]:
-    """Shorten and leave out columns until a row fits."""
+def _sizes(cells: dict[str, list[str]], width: int) -> dict[str, int]:
+    """Return the columns for which there is room, and how wide they are."""
+    sizes = {column: max(map(len, each)) for column, each in cells.items()}
+    shortest = {column: min(size, _SHORTEST.get(column, size)) for column, size in sizes.items()}
     dropped = iter(_LEAST_IMPORTANT)
-    while _width({column: min(size, _shortest(column, cells)) for column, size in _sizes(cells).items()}) > width:
-        if (column := next(dropped, "")) == "":
-            break
-        cells = {name: each for name, each in cells.items() if name != column}
-    sizes = _sizes(cells)
-    for column in filter(sizes.__contains__, _SHORTEST):
-        excess = max(0, _width(sizes) - width)
-        sizes[column] = max(min(sizes[column], _shortest(column, cells)), sizes[column] - excess)
+    while _width(shortest) > width and (column := next(dropped, "")):
+        sizes.pop(column, None)
+        shortest.pop(column, None)
+    while _width(sizes) > width and (long := [column for column in sizes if sizes[column] > shortest[column]]):
+        sizes[max(long, key=sizes.__getitem__)] -= 1
     # However narrow it is.
     sizes["test"] = max(1, sizes["test"] - max(0, _width(sizes) - width))
-    return {column: [_cut(cell, sizes[column], column) for cell in each] for column, each in cells.items()}
+    return sizes
 
 
-def _sizes(cells: dict[str, list[str]]) -> dict[str, int]:
-    return {column: max(map(len, each)) for column, each in cells.items()}
+def _drawn(cells: dict[str, list[str]], sizes: dict[str, int]) -> Iterator[str]:
+    """Draw the rows: texts at the left of their columns, numbers at the right."""
+    columns = [[_aligned(cell, sizes[column], column) for cell in cells[column]] for column in sizes]
+    return (_BETWEEN.join(row) for row in zip(*columns, strict=True))
 
 
 def _width(sizes: dict[str, int]) -> int:
-    return sum(sizes.values()) + _BETWEEN * (len(sizes) - 1)
+    return sum(sizes.values()) + len(_BETWEEN) * (len(sizes) - 1)
 
 
-def _shortest(column: str, cells: dict[str, list[str]]) -> int:
-    """Return how wide a column has to be."""
-    return _SHORTEST.get(column, max(map(len, cells[column])))
-
-
-def _cut(text: str, size: int, column: str) -> str:
-    """Shorten a text; of a test id the end stays, which is the test's name."""
-    if len(text) <= size:
-        return text
-    return f"…{text[len(text) - size + 1 :]}" if column == "test" else f"{text[: size - 1]}…"
+def _aligned(text: str, size: int, column: str) -> str:
+    """Shorten a text, and pad it; of a test id the end stays, which is the test's name."""
+    if len(text) > size:
+        return f"…{text[len(text) - size + 1 :]}" if column == "test" else f"{text[: size - 1]}…"
+    return text.ljust(size) if column in TEXT_COLUMNS else text.rjust(size)
 
 
 def remarks(runs: Sequence[Run]) -> list[str]:

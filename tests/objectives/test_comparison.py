@@ -4,6 +4,7 @@ import functools
 import math
 import operator
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -167,7 +168,7 @@ def compared(slo: str, mine: Result, theirs: Result, *, paired: bool = False) ->
 def test_verdict(slo: str, mine: float, outcome: str, paired: bool) -> None:
     verdict = compared(slo, lognormal(1, mine), lognormal(2, 0.010), paired=paired).judge(slo)
     assert verdict.outcome == outcome
-    assert verdict.value.startswith(("+", "-"))
+    assert re.fullmatch(r"[\d.]+(ms|/s) → [\d.]+(ms|/s), [+-][\d.]+%", verdict.value)
     if outcome == "unclear":
         assert verdict.remark.startswith("90% sure of +")
     else:

@@ -106,7 +106,7 @@ def test_without_a_baseline_it_is_unclear_and_said_what_to_do(suite: pytest.Pyte
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
         [
-            "test_a.py::test_it *600 *1 met, 1 unclear",
+            "test_a.py::test_it *600 *1 unclear, 1 met",
             "test_a.py::test_it: unclear  p50 < baseline + 10%     -  (there is no baseline: use *",
         ]
     )

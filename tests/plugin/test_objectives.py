@@ -120,7 +120,7 @@ def test_missed_fails_at_the_users_line_with_the_table(suite: pytest.Pytester) -
             "E         met      errors == 0              0",
             "E         missed   p99 < 500ms              *s  (95% sure of *s or more)",
             "test_a.py:5: SLOMissed",
-            "test_a.py::test_slow *GET /delay/0.7 *5?? * 0 *1 met, 1 missed",
+            "test_a.py::test_slow *GET /delay/0.7 *5?? * 0 *1 missed, 1 met",
         ]
     )
     result.stdout.no_fnmatch_line("*fixture.py*")
@@ -133,7 +133,7 @@ def test_unclear_passes_and_is_told(suite: pytest.Pytester, server: Server) -> N
     )
     result = run(suite)
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*1 met, 1 unclear", f"test_a.py::test_near: {UNCLEAR}"])
+    result.stdout.fnmatch_lines(["*1 unclear, 1 met", f"test_a.py::test_near: {UNCLEAR}"])
 
 
 @pytest.mark.parametrize(
@@ -417,8 +417,8 @@ def test_the_same_under_xdist(suite: pytest.Pytester, server: Server) -> None:
             f"E *{UNCLEAR.replace('4 of', '? of')}",
             "E *missed   errors > 5               0",
             "E *PlanError: 'p99 < 200ms' needs at least 299 requests *",
-            "test_a.py::test_near *GET /flaky *1 met, 1 unclear",
-            "test_a.py::test_missed *GET / *1 met, 1 missed",
+            "test_a.py::test_near *GET /flaky *1 unclear, 1 met",
+            "test_a.py::test_missed *GET / *1 missed, 1 met",
             "test_a.py::test_met *GET / *2 met",
             f"test_a.py::test_near: {UNCLEAR.replace('4 of', '? of')}",
         ]

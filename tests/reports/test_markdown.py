@@ -25,8 +25,8 @@ def test_met_objectives_need_no_line() -> None:
 def test_rows_by_name() -> None:
     """Below the row of a mix is one for each name."""
     lines = [line for line in document(replace(RECORD, runs=(MIX,))).splitlines() if line.startswith("|")]
-    assert [line.split("|")[2].strip() for line in lines[2:5]] == ["mix of 3 requests", "- GET /search", "- order"]
-    assert {line.replace(r"\|", "").count("|") for line in lines} == {11}
+    assert [line.split("|")[3].strip() for line in lines[2:5]] == ["mix of 3 requests", "- GET /search", "- order"]
+    assert {line.replace(r"\|", "").count("|") for line in lines} == {12}
 
 
 def test_without_objectives_there_is_no_column() -> None:

@@ -39,6 +39,7 @@ def test_types() -> None:
         "loadgen_latency_seconds": "summary",
         "loadgen_first_byte_seconds": "summary",
         "loadgen_objective_met": "gauge",
+        "loadgen_test_passed": "gauge",
     }
 
 

@@ -90,7 +90,7 @@ def test_by_name() -> None:
         "7.5%: 6 × 503, 3 × check",
         "0",
     ]
-    assert [COLUMNS["objectives"](row) for row in made] == ["1 met, 1 missed", "", "", ""]
+    assert [COLUMNS["objectives"](row) for row in made] == ["1 missed, 1 met", "", "", ""]
     assert [COLUMNS["CPU"](row) for row in made] == ["12%", "", "", ""]
     assert COLUMNS["first byte p99"](made[1]) == str(MIX.result["GET /search"].by_first_byte.p99)
     assert COLUMNS["first byte p99"](rows([WELL])[0]) == "-"

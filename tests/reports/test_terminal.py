@@ -29,7 +29,8 @@ def test_columns_are_left_out_by_importance() -> None:
     assert columns(*ALL, width=500) == (
         ["test", "outcome", "request", "generator", "requests", "rate", "p50", "p99", "errors", "objectives"]
     )
-    assert columns(WELL, ILL, width=100) == ["test", "outcome", "request", "rate", "p50", "p99", "errors", "objectives"]
+    assert columns(WELL, ILL, width=99) == ["test", "outcome", "request", "rate", "p50", "p99", "errors", "objectives"]
+    assert columns(WELL, ILL, width=60) == ["test", "p99", "errors", "objectives"]
     assert columns(WELL, ILL, width=20) == ["test", "p99"]
     assert columns(WELL, width=200, verbose=True)[-4:] == ["lag", "CPU", "errors", "objectives"]
     assert "CPU" not in columns(WELL, ILL, width=160, verbose=True)
