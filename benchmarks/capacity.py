@@ -59,6 +59,8 @@ class Queue:
         last = load**self.servers / math.factorial(self.servers) / (1 - load / self.servers)
         waits, spare = last / (sum(terms) + last), self.servers * work - rate
         alone = math.exp(-work * self.limit)
+        if math.isclose(work, spare):
+            return alone * (1 + waits * work * self.limit)
         return alone + waits * work / (work - spare) * (math.exp(-spare * self.limit) - alone)
 
     @property
