@@ -191,7 +191,7 @@ def _services(item: pytest.Item) -> Iterator[tuple[str, str]]:
     for each in output.outputs():
         if not each.quoted and (each.is_new or uses_load(item)):
             said = each.end() or "(nothing during this test)"
-            yield f"Output of {each.name}{f': {each.path}' if each.kept else ''}", said
+            yield f"Output of {each.title}", said
 
 
 def last_to_load(item: pytest.Item) -> str:

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -170,7 +171,7 @@ def _found(name: str, path: Any) -> ModuleSpec | None:
 
 def command(name: str) -> list[str]:
     """Give the command that serves an application of this name, in a process that finds the same modules."""
-    path = [os.fsdecode(each) for each in sys.path if isinstance(each, (str, bytes, os.PathLike))]
+    path = [str(Path(os.fsdecode(each)).absolute()) for each in sys.path if isinstance(each, (str, bytes, os.PathLike))]
     start = f"import sys; sys.path[:] = {path!r}; from {__name__} import main; main()"
     return [sys.executable, "-P", "-c", start, "{fd}", name]
 
@@ -206,7 +207,11 @@ class ServiceThread:
     def __init__(self, application: object, listener: socket.socket) -> None:
         """Start to serve. Raises LoadError."""
         self._listener = listener
-        self._server = server_of(application, listener, separate=False)
+        try:
+            self._server = server_of(application, listener, separate=False)
+        except BaseException:
+            listener.close()
+            raise
         self._thread = threading.Thread(target=self._run, name="loadgen-service", daemon=True)
         self.error: BaseException | None = None
         """What ended it."""
@@ -226,8 +231,16 @@ class ServiceThread:
         return not self._thread.is_alive()
 
     def end(self, grace: float) -> None:
-        """End it, with the requests that it works on where they take long."""
+        """End it, with the requests that it works on where they take long. A thread that hangs stays: warn about it."""
         for _ in range(2):
-            if self._thread.is_alive():
-                self._server.stop()
-                self._thread.join(grace)
+            if not self._thread.is_alive():
+                return
+            self._server.stop()
+            self._thread.join(grace)
+        if self._thread.is_alive():
+            warnings.warn(
+                "the application that serve() runs with process=False does not end, and nothing can end its thread: "
+                "look for a request, or a lifespan, that does not return. In a process of its own it would be killed",
+                RuntimeWarning,
+                stacklevel=2,
+            )

@@ -4,7 +4,6 @@ It runs as a script, without site-packages, for as long as the service runs. It 
 closes the other end, the service has to end.
 """
 
-import ctypes
 import os
 import select
 import signal
@@ -45,7 +44,7 @@ def main(control: int, parent: int, grace: float, inherited: str, *argv: str) ->
             preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509  # there is one thread
         )
     except OSError as error:
-        return _tell(pytest, f"failed {error.strerror}")
+        return _tell(pytest, f"failed {error.errno}")
     # Who connects to a service that has died is to be refused.
     for each in filter(None, inherited.split(",")):
         os.close(int(each))
@@ -137,7 +136,9 @@ def _signal(process: int, number: int) -> None:
 
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
+        with suppress(ImportError, OSError, AttributeError):  # some builds of Python have no ctypes
+            import ctypes
+
             ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 

@@ -52,15 +52,14 @@ class Listener:
         self._socket.bind((HOST, 0))
         port: int = self._socket.getsockname()[1]
         self.address, self.url = (HOST, port), f"http://{HOST}:{port}"
+        self.values = {"host": HOST, "port": str(port), "fd": str(self._socket.fileno())}
         if kind == "port":
-            self.values = {"host": HOST, "port": str(port)}
             if not reserved or sys.platform != "linux":
                 self._release()
             return
         if kind == "fd":  # of an application, the server listens when it is ready
             self._socket.listen(_BACKLOG)
         self.inherited = (self._socket.fileno(),)
-        self.values = {"fd": str(self._socket.fileno())}
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +100,7 @@ def placeholders(text: str) -> set[str]:
 
 def fill(text: str, values: Mapping[str, str]) -> str:
     """Replace the placeholders in a text; other braces are left as they are."""
-    return _PLACEHOLDER.sub(lambda found: values[found[1]], text)
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)
 
 
 def is_taken(output: str) -> bool:

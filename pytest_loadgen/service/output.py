@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_loadgen.wording import printable
+from pytest_loadgen.wording import describe_exit, printable
+
+if TYPE_CHECKING:
+    from pytest_loadgen.service.process import ServiceProcess
 
 # How much of the end is quoted, in bytes and in lines.
 _END = 4000
 _LINES = 30
+# Of terminals: some programs color what nobody sees.
+_COLOR = re.compile(r"\x1b\[[\d;]*m")
 
 
 @dataclass(eq=False)
@@ -23,6 +30,8 @@ class Output:
     name: str
     """The service, as the user wrote it."""
     path: Path
+    process: ServiceProcess | None = None
+    """The service, once it is ready."""
     ended: bool = False
     """Whether the service has ended: the next test does not need its output."""
     quoted: bool = False
@@ -40,6 +49,13 @@ class Output:
         return output
 
     @property
+    def title(self) -> str:
+        """Name the service, how it ended if it did so by itself, and the file if it is kept."""
+        status = self.process and self.process.status
+        fate = "" if status is None else f", which {describe_exit(status)}"
+        return f"{self.name}{fate}{f': {self.path}' if self.kept else ''}"
+
+    @property
     def is_new(self) -> bool:
         """Whether something was printed since the current test began."""
         return self._size() > self._seen
@@ -49,7 +65,7 @@ class Output:
         with suppress(OSError), self.path.open("rb") as file:
             file.seek(begin := max(self._seen, self._size() - _END))
             text = file.read(_END).decode(errors="replace")
-            found = text.strip().expandtabs().splitlines()
+            found = _COLOR.sub("", text).strip().expandtabs().splitlines()
             if begin > self._seen:
                 found = found[1:] or found  # the first is cut
             self.kept |= bool(found)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +23,12 @@ _GRACE = 5.0
 # How long its keeper may take to start, and to end beyond that, in seconds.
 _KEEPER = 10.0
 _POLL = 0.005
+# Of errors, what helps.
+_ADVICE = {
+    errno.ENOENT: "not found on PATH. Install it, or write its path; no shell runs the command (use env= and cwd=)",
+    errno.EACCES: "permission denied. It has to be an executable file",
+    errno.ENOEXEC: "it is not a program for this machine. A script has to begin with a line such as '#!/bin/sh'",
+}
 
 
 class ServiceProcess:
@@ -38,6 +46,7 @@ class ServiceProcess:
         ours, theirs = socket.socketpair()
         self._socket = ours
         self._said = b""
+        self._status: int | None = None
         listed = ",".join(map(str, inherited))
         arguments = [str(theirs.fileno()), str(os.getpid()), str(_GRACE), listed]
         with theirs, output.open("wb") as file:
@@ -64,25 +73,32 @@ class ServiceProcess:
 
     def _hear_start(self, program: str) -> None:
         deadline = clock.monotonic() + _KEEPER
-        while not (line := self._line()):
-            if self._keeper.poll() is not None or clock.monotonic() > deadline:
+        while True:
+            gone = self._keeper.poll() is not None
+            if lines := self._lines():  # looked at last: it may end as soon as it has said something
+                break
+            if gone or clock.monotonic() > deadline:
                 raise ServiceError(f"cannot start {program}: the process that watches it did not come up")
             clock.sleep(_POLL)
-        if line.startswith("failed"):
-            raise ServiceError(f"cannot start {program}: {line.partition(' ')[2]}")
-        self._said = b""
+        what, _, number = lines[0].partition(" ")
+        if what == "failed":
+            raise ServiceError(f"cannot start {program}: {_why(program, int(number))}")
 
     @property
     def status(self) -> int | None:
         """Its exit status if it has ended by itself; if negative, the signal that killed it."""
-        line = self._line()
-        if line.startswith("ended"):
-            return int(line.partition(" ")[2])
-        # Without its keeper it was killed.
-        return None if self._keeper.poll() is None else -9
+        if self._socket.fileno() < 0:
+            return self._status
+        gone = self._keeper.poll() is not None
+        for line in self._lines():
+            what, _, number = line.partition(" ")
+            if what == "ended":
+                return int(number)
+        return -signal.SIGKILL if gone else None  # without its keeper it was killed
 
     def end(self) -> None:
         """End it and everything it started, within the grace time."""
+        self._status = self.status
         self._socket.close()
         deadline = clock.monotonic() + _GRACE + _KEEPER
         while self._keeper.poll() is None:
@@ -91,8 +107,8 @@ class ServiceProcess:
                 self._keeper.wait()
             clock.sleep(_POLL)
 
-    def _line(self) -> str:
-        """Give the last thing that the keeper said, as soon as all of it is here."""
+    def _lines(self) -> list[str]:
+        """Give what the keeper has said so far, in whole lines."""
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         while poll.poll(0):
@@ -101,7 +117,7 @@ class ServiceProcess:
                     self._said += data
                     continue
             break
-        return self._said.decode(errors="replace").strip() if self._said.endswith(b"\n") else ""
+        return self._said.decode().split("\n")[:-1]
 
 
 _ALL: weakref.WeakSet[ServiceProcess] = weakref.WeakSet()
@@ -114,6 +130,13 @@ def _close_inherited() -> None:
 
 
 os.register_at_fork(after_in_child=_close_inherited)
+
+
+def _why(program: str, number: int) -> str:
+    """Say why a program was not started, and what helps."""
+    if number == errno.ENOENT and os.sep in program:
+        return "no such file, or it is a script whose first line ('#!…') names no file"
+    return _ADVICE.get(number, os.strerror(number))
 
 
 def _reason(error: Exception) -> str:

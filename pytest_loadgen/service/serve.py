@@ -33,7 +33,6 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.25
 _GRACE = 2.0
 # How often another port is tried where somebody else has taken one.
 _PORTS = 3
-_SUCCESS, _ANY = range(100, 400), range(100, 600)
 _MOST_SHOWN = 100
 # How many lines of output an error quotes.
 _QUOTED = 15
@@ -66,6 +65,9 @@ def serve(
         raise PlanError(f"ready={ready!r} is not a path: write one such as '/health'")
     if not 0 < (patience := Duration(timeout)) < float("inf"):
         raise PlanError(f"timeout={timeout!r} must be a finite time > 0")
+    for name, value in (env or {}).items():
+        if not isinstance(value, str):
+            raise PlanError(f"env= has {type(value).__name__} for {name!r}: each value must be text, such as '1'")
     is_command = isinstance(what, str) or (isinstance(what, Sequence) and not callable(what))
     if not process:
         if is_command:
@@ -98,7 +100,7 @@ class _Program:
     def of(cls, command: str | Sequence[str], env: Mapping[str, str], cwd: str | os.PathLike[str] | None) -> _Program:
         """Read a command. Raises PlanError."""
         try:
-            argv = shlex.split(command) if isinstance(command, str) else [os.fspath(word) for word in command]
+            argv = shlex.split(command) if isinstance(command, str) else [os.fsdecode(word) for word in command]
         except ValueError as error:
             raise PlanError(f"serve() cannot read the command {command!r}: {str(error).lower()}") from None
         except TypeError as error:
@@ -125,7 +127,8 @@ class _Program:
 
 def _environment() -> dict[str, str]:
     """Give the environment of this process; in a virtual environment as if that were activated."""
-    environment = dict(os.environ)
+    # What a Python program prints is to be seen when the test fails, not when the program ends.
+    environment = {"PYTHONUNBUFFERED": "1", **os.environ}
     if sys.prefix != sys.base_prefix:
         folders = [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
         environment["PATH"] = os.pathsep.join(folders)
@@ -138,7 +141,7 @@ class Service:
     def __init__(self, what: object, ready: str, timeout: float) -> None:
         """Take a program or an application."""
         self._what, self._ready, self._timeout = what, ready, timeout
-        self._running = ExitStack()
+        self._running: list[ExitStack] = []
 
     def __repr__(self) -> str:
         return f"<Service {self._name}>"
@@ -164,7 +167,7 @@ class Service:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._running.close()
+        self._running.pop().close()
 
     def _started(self, *, reserved: bool) -> str:
         """Start it, wait until it is ready, and give its address. Raises ServiceError, PlanError."""
@@ -177,25 +180,24 @@ class Service:
                 stack.callback(process.end)
                 listener.started()
                 self._wait(listener, lambda: self._check_process(process, output), output)
+                output.process = process
             else:
                 listener = stack.enter_context(Listener("bound"))
                 thread = ServiceThread(self._what, listener.take())
                 stack.callback(thread.end, _GRACE)
                 self._wait(listener, lambda: self._check_thread(thread))
-            self._running = stack.pop_all()
+            self._running.append(stack.pop_all())
         return listener.url
 
     def _wait(self, listener: Listener, check: Callable[[], None], output: Output | None = None) -> None:
         deadline = clock.monotonic() + self._timeout
-        path, statuses = self._ready, _SUCCESS
-        if not path and isinstance(self._what, _Program) and self._what.kind == "fd":
-            # The socket accepts connections before the service does.
-            path, statuses = "/", _ANY
-        wait = _FIRST_WAIT
-        while why := readiness.why_not(listener.address, path, statuses, min(_ATTEMPT, self._timeout)):
+        # A socket that is inherited accepts connections before the service does.
+        early = not self._ready and isinstance(self._what, _Program) and self._what.kind == "fd"
+        path, attempt, wait = self._ready or ("/" if early else ""), min(_ATTEMPT, self._timeout), _FIRST_WAIT
+        while why := readiness.why_not(listener.address, path, attempt, anything=early):
             check()
             if clock.monotonic() > deadline:
-                advice = "Check that it listens where it is told to, or wait longer with timeout="
+                advice = "Check that it listens there (localhost may be ::1: use {host}), or wait longer with timeout="
                 if self._ready:
                     advice = f"Check ready={self._ready!r}, or wait longer with timeout="
                 raise ServiceError(
@@ -209,7 +211,8 @@ class Service:
     def _check_process(self, process: ServiceProcess, output: Output) -> None:
         if (status := process.status) is None:
             return
-        said = f"{self._name} {describe_exit(status)} before it was ready.{_quoted(output)}"
+        advice = "" if status else " A service has to stay in the foreground: it must not become a daemon."
+        said = f"{self._name} {describe_exit(status)} before it was ready.{advice}{_quoted(output)}"
         if isinstance(self._what, _Program) and self._what.kind == "port" and is_taken(output.end()):
             raise _TakenError(said, output)
         raise ServiceError(said)

@@ -328,6 +328,8 @@ def text_of(url: object) -> str:
     if inspect.iscoroutine(url):
         url.close()
         raise PlanError(f"{url.__name__}() was called: give load() the function itself, load({url.__name__}, rate=…)")
+    if hasattr(url, "__enter__"):
+        raise PlanError(f"{url!r} is not a URL: write 'with … as url', which gives one")
     raise PlanError(f"{url!r} is not a URL: write a string such as 'http://localhost:8000/'")
 
 

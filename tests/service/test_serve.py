@@ -32,8 +32,10 @@ async def app(scope, receive, send):
         print("goes down", flush=True)
         return await send({"type": "lifespan.shutdown.complete"})
     status = 503 if scope["path"] == "/ill" else 200
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"4")]})
-    await send({"type": "http.response.body", "body": os.environ.get("HELLO", "asgi").encode()})
+    body = os.environ.get("HELLO", "asgi").encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 def make():
     return app
 async def fails(scope, receive, send):
@@ -107,6 +109,17 @@ def test_a_command() -> None:
     assert refused(url)
 
 
+def test_a_service_that_is_started_twice() -> None:
+    """Each has an address of its own, and both end."""
+    service = serve("python -m http.server {port}")
+    with service as one:
+        with service as other:
+            assert get(one).status_code == get(other).status_code == 200
+        assert refused(other)
+        assert get(one).status_code == 200
+    assert refused(one)
+
+
 def test_a_port_in_the_environment() -> None:
     """Placeholders in env= are filled; the rest of the environment is there, too."""
     with serve(["sh", "-c", "exec python -m http.server $PORT"], env={"PORT": "{port}"}) as url:
@@ -143,6 +156,12 @@ def test_the_folder_and_the_environment_of_an_application(shop: Path, monkeypatc
     monkeypatch.chdir("/")
     with serve("hello_asgi:app", cwd=shop, env={"HELLO": "env!"}) as url:
         assert get(url).text == "env!"
+
+
+def test_an_application_may_know_its_address(shop: Path) -> None:
+    """Placeholders in env= are filled for applications, too."""
+    with serve("hello_asgi:app", env={"HELLO": "http://{host}:{port}"}) as url:
+        assert get(url).text == url
 
 
 @pytest.mark.parametrize("module", ["hello_asgi", "hello_wsgi"])
@@ -187,6 +206,28 @@ def test_an_application_in_a_thread() -> None:
         with serve(app, process=False, ready="/") as url:
             assert get(url).text in {"True", str(os.getpid())}
         assert refused(url)
+    wait_for(lambda: threading.active_count() == before)
+
+
+def test_an_application_in_a_thread_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can end it: a warning says so."""
+    import threading
+
+    monkeypatch.setattr(serving, "_GRACE", 0.1)
+    goes_on, asked = threading.Event(), threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            asked.set()
+            goes_on.wait()
+
+    before = threading.active_count()
+    with pytest.warns(RuntimeWarning, match="process=False does not end"), serve(app, process=False) as url:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname or "", parts.port or 0)) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            asked.wait()
+    goes_on.set()
     wait_for(lambda: threading.active_count() == before)
 
 
@@ -258,6 +299,33 @@ def test_a_service_that_ends_at_once() -> None:
         pass
 
 
+def test_a_program_that_has_ended_before_anybody_looks() -> None:
+    """Its exit status is known all the same."""
+    for _ in range(5):
+        with pytest.raises(ServiceError, match="ended with exit status 4"), serve(["sh", "-c", "exit 4", "{port}"]):
+            pass
+
+
+def test_a_daemon() -> None:
+    """It is ended with what started it, and the message says why."""
+    with (
+        pytest.raises(
+            ServiceError, match=r"exit status 0 before it was ready\. A service has to stay in the foreground"
+        ),
+        serve(python("os.fork() and os._exit(0)\nos.setsid()\ntime.sleep(100)")),
+    ):
+        pass
+
+
+def test_output_that_is_not_flushed() -> None:
+    """What a Python program prints is there at once, without colors, and not lost when the program is killed."""
+    with (
+        pytest.raises(ServiceError, match="ends with:\n  no database"),
+        serve(python("print('\\x1b[31mno database\\x1b[0m'); os.kill(os.getpid(), signal.SIGKILL)")),
+    ):
+        pass
+
+
 def test_a_service_that_is_killed() -> None:
     with (
         pytest.raises(ServiceError, match=r"was killed by SIGKILL before it was ready. It printed nothing."),
@@ -269,7 +337,7 @@ def test_a_service_that_is_killed() -> None:
 def test_a_service_that_never_listens(tmp_path: Path) -> None:
     """It is ended, and the message says where it was expected."""
     code = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(100)"
-    said = r"was not ready at http://127.0.0.1:\d+ after 1s: connection refused. Check that it listens where"
+    said = r"was not ready at http://127.0.0.1:\d+ after 1s: connection refused. Check that it listens there"
     with pytest.raises(ServiceError, match=said), serve(python(code), timeout="1s"):
         pass
     assert not alive(int((tmp_path / "pid").read_text()))
@@ -293,6 +361,36 @@ def test_a_service_that_is_not_ready(shop: Path, path: str, said: str) -> None:
     assert said in str(raised.value)
 
 
+def test_a_response_that_never_ends() -> None:
+    """Slow bytes do not prolong the wait for a service."""
+    code = """
+    import socket
+    s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+    while connection := s.accept()[0]:
+        with suppress(OSError):
+            while True:
+                connection.send(b"H")
+                time.sleep(0.05)
+    """
+    with (
+        pytest.raises(ServiceError, match="after 300ms: no response to GET /"),
+        serve(python("from contextlib import suppress\n" + textwrap.dedent(code)), ready="/", timeout=0.3),
+    ):
+        pass
+
+
+def test_an_inherited_socket_of_another_protocol() -> None:
+    """Whatever a service sends shows that it is there."""
+    code = """
+    import socket
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    listener.accept()[0].send(bytes(9))
+    time.sleep(100)
+    """
+    with serve(python(code, "{fd}")) as url:
+        assert url.startswith("http://127.0.0.1:")
+
+
 def test_an_inherited_socket_without_a_service() -> None:
     """A listening socket accepts connections, so it is asked for a response."""
     with (
@@ -304,7 +402,7 @@ def test_an_inherited_socket_without_a_service() -> None:
 
 def test_a_program_that_is_not_there() -> None:
     with (
-        pytest.raises(ServiceError, match=r"^cannot start no-such-program: No such file or directory$"),
+        pytest.raises(ServiceError, match=r"^cannot start no-such-program: not found on PATH\. Install it"),
         serve("no-such-program {port}"),
     ):
         pass
@@ -313,6 +411,23 @@ def test_a_program_that_is_not_there() -> None:
         serve("python {port}", cwd="/no/such/folder"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("#!/bin/sh", 0o600, "permission denied. It has to be an executable file"),
+        ("#!/no/such/program", 0o700, "a script whose first line ('#!…') names no file"),
+        ("x", 0o700, "A script has to begin with a line such as '#!/bin/sh'"),
+    ],
+)
+def test_a_file_that_is_not_a_program(tmp_path: Path, text: str, mode: int, said: str) -> None:
+    """The message says what it lacks."""
+    (tmp_path / "server").write_text(text)
+    (tmp_path / "server").chmod(mode)
+    with pytest.raises(ServiceError) as raised, serve("./server {port}", cwd=tmp_path):
+        pass
+    assert said in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -326,6 +441,7 @@ def test_a_program_that_is_not_there() -> None:
         (7, {}, "not int"),
         (lambda one: None, {}, "ASGI's is called with (scope, receive, send)"),
         (lambda *any: None, {}, "cannot tell whether this function"),
+        ("server {port}", {"env": {"DEBUG": None}}, "env= has NoneType for 'DEBUG': each value must be text"),
         ("server {port}", {"ready": "health"}, "ready='health' is not a path"),
         ("server {port}", {"timeout": 0}, "timeout=0 must be a finite time > 0"),
         ("server {port}", {"process": False}, "process=False is for an application object"),

@@ -1,6 +1,7 @@
 """Descriptions of requests, and the mixes that they make."""
 
 import re
+from contextlib import nullcontext
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import Any
@@ -170,6 +171,7 @@ def test_a_mix_can_be_recorded() -> None:
         ),
         (lambda: plan({"/a"}), "load() takes a list of requests, which can be read again, not a set"),
         (lambda: plan(get(5)), "5 is not a URL: *"),
+        (lambda: plan(get(nullcontext())), "*nullcontext* is not a URL: write 'with … as url', which gives one"),
         (lambda: plan([get("/a", weight=0)]), "weight=0: expected a number from 0.001 to 1,000,000"),
         (lambda: plan([get("/a", weight=True)]), "weight=True: expected a number from 0.001 to *"),
         (lambda: plan([get("/a", wieght=2)]), "a request has no option 'wieght': *"),
