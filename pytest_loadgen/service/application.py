@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +23,7 @@ from pytest_loadgen.errors import LoadError, PlanError
 from pytest_loadgen.wording import did_you_mean
 
 Interface = Literal["ASGI", "WSGI"]
-_NAME = re.compile(r"([\w.]+):([\w.]+)(\(\))?")
+_NAME = re.compile(r"([\w.]+):([^\W\d][\w.]*)(\(\))?")
 # waitress: how many connections it keeps open, and how many requests it works on at a time.
 _CONNECTIONS, _THREADS = 10_000, 8
 
@@ -118,13 +120,14 @@ class _Waitress:
 
     def run(self) -> None:
         self._server.run()
+        self._server.task_dispatcher.shutdown(timeout=math.inf)
 
     def stop(self) -> None:
         import waitress.wasyncore
 
         # In the thread of the server, whose loop ends when nothing is open.
-        self._server.trigger.pull_trigger(lambda: waitress.wasyncore.close_all(self._map))
-        self._server.task_dispatcher.shutdown()
+        with suppress(OSError):  # all is closed
+            self._server.trigger.pull_trigger(lambda: waitress.wasyncore.close_all(self._map))
 
 
 def name_of(application: object) -> str:
@@ -188,15 +191,21 @@ def main() -> None:
 
 
 def _load(name: str) -> object:
-    """Import an application, or call what makes it. Raises PlanError where the module does not have it."""
+    """Import an application, or call what makes it. Raises PlanError where it is not there."""
     found = _NAME.fullmatch(name)
     assert found
-    value: Any = importlib.import_module(found[1])
+    try:
+        value: Any = importlib.import_module(found[1])
+    except ModuleNotFoundError as error:
+        if not f"{found[1]}.".startswith(f"{error.name}."):
+            raise  # another module, which it imports
+        raise PlanError(f"{name}: no module {error.name!r} on sys.path, nor in the working directory") from None
     for attribute in found[2].split("."):
         try:
             value = getattr(value, attribute)
         except AttributeError:
-            near = did_you_mean(attribute, (each for each in dir(value) if not each.startswith("_")))
+            known = (each for each in dir(value) if not each.startswith("_") and callable(getattr(value, each, None)))
+            near = did_you_mean(attribute, known)
             raise PlanError(f"{name}: {found[1]} has no {attribute!r}: {near}") from None
     return value() if found[3] else value
 

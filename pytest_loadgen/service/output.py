@@ -16,9 +16,9 @@ from pytest_loadgen.wording import describe_exit, printable
 if TYPE_CHECKING:
     from pytest_loadgen.service.process import ServiceProcess
 
-# How much of the end is quoted, in bytes and in lines.
+# How much of the end is quoted, in bytes, in lines, and of a line in characters.
 _END = 4000
-_LINES = 30
+_LINES, _WIDTH = 30, 500
 # Of terminals: some programs color what nobody sees.
 _COLOR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -51,7 +51,7 @@ class Output:
     @property
     def title(self) -> str:
         """Name the service, how it ended if it did so by itself, and the file if it is kept."""
-        status = self.process and self.process.status
+        status = self.process.status if self.process else None
         fate = "" if status is None else f", which {describe_exit(status)}"
         return f"{self.name}{fate}{f': {self.path}' if self.kept else ''}"
 
@@ -69,7 +69,7 @@ class Output:
             if begin > self._seen:
                 found = found[1:] or found  # the first is cut
             self.kept |= bool(found)
-            return "\n".join(map(printable, found[-lines:]))
+            return "\n".join(printable(line[:_WIDTH]) for line in found[-lines:])
         return ""
 
     def _size(self) -> int:

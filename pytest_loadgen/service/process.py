@@ -61,7 +61,7 @@ class ServiceProcess:
                     pass_fds=[theirs.fileno(), *inherited],
                     start_new_session=True,  # this process handles Ctrl-C
                 )
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, TypeError) as error:
                 ours.close()
                 raise ServiceError(f"cannot start {argv[0]}: {_reason(error)}") from None
         _ALL.add(self)

@@ -31,16 +31,24 @@ def why_not(address: Address, path: str, seconds: float, *, anything: bool = Fal
             host = "localhost" if isinstance(address, str) else "{}:{}".format(*address)
             head = f"GET {path} HTTP/1.1", f"Host: {host}", "User-Agent: pytest-loadgen", "Connection: close"
             connection.sendall("\r\n".join([*head, "", ""]).encode())
-            line = connection.recv(1) if anything else _line(connection, deadline)
+            if anything:
+                connection.recv(1)
+                return ""
+            why = _why_unfit(_line(connection, deadline))
     except TimeoutError:
         return f"no response to GET {path}" if path else "connection timed out"
     except OSError as error:
         return (error.strerror or str(error) or type(error).__name__).lower()
-    if anything:
-        return ""
+    return why and f"GET {path} {why}"
+
+
+def _why_unfit(line: bytes) -> str:
+    """Say why the first line of a response does not show that the service is ready, or nothing."""
+    if not line:
+        return "got no response before the connection was closed"
     if not (found := _STATUS_LINE.match(line)):
-        return f"GET {path}: {'not an HTTP response' if line else 'no response before the connection was closed'}"
-    return "" if int(found[1]) < 400 else f"GET {path} has status {found[1].decode()}"
+        return "got no HTTP response"
+    return "" if int(found[1]) < 400 else f"has status {found[1].decode()}"
 
 
 def _line(connection: socket.socket, deadline: float) -> bytes:

@@ -61,13 +61,12 @@ def serve(
     Raises PlanError for what cannot be served, ServiceError where the service ends or does not become ready.
     """
     __tracebackhide__ = True
-    if ready and not re.fullmatch(r"/[!-~]*", ready):
+    if ready and not re.fullmatch(r"/[!-~]*", str(ready)):
         raise PlanError(f"ready={ready!r} is not a path: write one such as '/health'")
     if not 0 < (patience := Duration(timeout)) < float("inf"):
         raise PlanError(f"timeout={timeout!r} must be a finite time > 0")
-    for name, value in (env or {}).items():
-        if not isinstance(value, str):
-            raise PlanError(f"env= has {type(value).__name__} for {name!r}: each value must be text, such as '1'")
+    if env is not None:
+        _check_environment(env)
     is_command = isinstance(what, str) or (isinstance(what, Sequence) and not callable(what))
     if not process:
         if is_command:
@@ -105,7 +104,7 @@ class _Program:
             raise PlanError(f"serve() cannot read the command {command!r}: {str(error).lower()}") from None
         except TypeError as error:
             raise PlanError(f"serve() takes a command as text or as a list of words: {error}") from None
-        if not argv:
+        if not (argv and argv[0]):
             raise PlanError("serve() has an empty command: write one such as 'uvicorn shop:app --port {port}'")
         name = command if isinstance(command, str) else shlex.join(argv)
         found = placeholders("\n".join([*argv, *env.values()]))
@@ -123,6 +122,15 @@ class _Program:
         filled = {name: fill(value, listener.values) for name, value in self.env.items()}
         argv = [fill(word, listener.values) for word in self.argv]
         return ServiceProcess(argv, {**_environment(), **filled}, self.cwd, listener.inherited, output.path)
+
+
+def _check_environment(env: object) -> None:
+    if not isinstance(env, Mapping):
+        raise PlanError(f"env= takes a dict, such as {{'PORT': '{{port}}'}}, not {type(env).__name__}")
+    for name, value in env.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            kind = type(value if isinstance(name, str) else name).__name__
+            raise PlanError(f"env= has {kind} for {name!r}: names and values must be text, such as {{'DEBUG': '1'}}")
 
 
 def _environment() -> dict[str, str]:
@@ -197,16 +205,21 @@ class Service:
         while why := readiness.why_not(listener.address, path, attempt, anything=early):
             check()
             if clock.monotonic() > deadline:
-                advice = "Check that it listens there (localhost may be ::1: use {host}), or wait longer with timeout="
-                if self._ready:
-                    advice = f"Check ready={self._ready!r}, or wait longer with timeout="
                 raise ServiceError(
                     f"{self._name} was not ready at {listener.url} after {Duration(self._timeout)}: {why}. "
-                    f"{advice}.{_quoted(output)}"
+                    f"{self._advice(why)}, or wait longer with timeout=.{_quoted(output)}"
                 )
             clock.sleep(wait)
             wait = min(1.3 * wait, _LONGEST_WAIT)
         check()  # another process may have accepted
+
+    def _advice(self, why: str) -> str:
+        """Say what to check where a service does not become ready."""
+        if "GET" in why:
+            return f"Check ready={self._ready!r}" if self._ready else "Check that it serves the socket {fd}"
+        if not isinstance(self._what, _Program) or self._what.kind == "bound":
+            return "Check what it waits for when it starts"
+        return f"Check that it listens there{' (localhost may be ::1: use {host})' * (self._what.kind == 'port')}"
 
     def _check_process(self, process: ServiceProcess, output: Output) -> None:
         if (status := process.status) is None:

@@ -209,24 +209,33 @@ def test_an_application_in_a_thread() -> None:
     wait_for(lambda: threading.active_count() == before)
 
 
-def test_an_application_in_a_thread_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("interface", ["asgi", "wsgi"])
+def test_an_application_in_a_thread_that_does_not_end(monkeypatch: pytest.MonkeyPatch, interface: str) -> None:
     """Nothing can end it: a warning says so."""
     import threading
 
     monkeypatch.setattr(serving, "_GRACE", 0.1)
     goes_on, asked = threading.Event(), threading.Event()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             asked.set()
             goes_on.wait()
 
+    def wsgi(environ: Any, start_response: Any) -> Any:
+        asked.set()
+        goes_on.wait()
+        start_response("200 OK", [])
+        return []
+
     before = threading.active_count()
-    with pytest.warns(RuntimeWarning, match="process=False does not end"), serve(app, process=False) as url:
-        parts = urlsplit(url)
-        with socket.create_connection((parts.hostname or "", parts.port or 0)) as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            asked.wait()
+    service = serve(asgi if interface == "asgi" else wsgi, process=False)
+    parts = urlsplit(service.__enter__())
+    with socket.create_connection((parts.hostname or "", parts.port or 0)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        asked.wait()
+        with pytest.warns(RuntimeWarning, match="process=False does not end"):
+            service.__exit__(None, None, None)
     goes_on.set()
     wait_for(lambda: threading.active_count() == before)
 
@@ -264,7 +273,7 @@ def test_a_startup_that_fails_in_a_thread(shop: Path, monkeypatch: pytest.Monkey
     ("name", "said"),
     [
         ("hello_asgi:ap", "hello_asgi:ap: hello_asgi has no 'ap': did you mean 'app'?"),
-        ("hello_nobody:app", "ModuleNotFoundError: No module named 'hello_nobody'"),
+        ("hello_nobody:app", "no module 'hello_nobody' on sys.path, nor in the working directory\n"),
         ("os:sep", "serve() takes a command, 'module:attribute', or an ASGI or WSGI application, not str"),
     ],
 )
@@ -309,9 +318,7 @@ def test_a_program_that_has_ended_before_anybody_looks() -> None:
 def test_a_daemon() -> None:
     """It is ended with what started it, and the message says why."""
     with (
-        pytest.raises(
-            ServiceError, match=r"exit status 0 before it was ready\. A service has to stay in the foreground"
-        ),
+        pytest.raises(ServiceError, match=r"exit status 0 before it was ready\. A service has to stay in the foregr"),
         serve(python("os.fork() and os._exit(0)\nos.setsid()\ntime.sleep(100)")),
     ):
         pass
@@ -344,7 +351,8 @@ def test_a_service_that_never_listens(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"), [("/ill", "GET /ill has status 503. Check ready='/ill'"), ("/", "no response to GET /")]
+    ("path", "said"),
+    [("/ill", "GET /ill has status 503. Check ready='/ill', or wait"), ("/", "no response to GET /")],
 )
 def test_a_service_that_is_not_ready(shop: Path, path: str, said: str) -> None:
     """It accepts connections, and has another status than ready= wants, or does not respond."""
@@ -436,12 +444,16 @@ def test_a_file_that_is_not_a_program(tmp_path: Path, text: str, mode: int, said
         ("uvicorn shop:app", {}, "tell the command where to listen"),
         ("server {port} {socket}", {}, "it has {port} and {socket}"),
         ("", {}, "empty command"),
+        ("'' {port}", {}, "empty command"),
         ("server 'it {port}", {}, "no closing quotation"),
         ([1, 2], {}, "list of words"),
         (7, {}, "not int"),
         (lambda one: None, {}, "ASGI's is called with (scope, receive, send)"),
         (lambda *any: None, {}, "cannot tell whether this function"),
-        ("server {port}", {"env": {"DEBUG": None}}, "env= has NoneType for 'DEBUG': each value must be text"),
+        ("server {port}", {"env": {"DEBUG": None}}, "env= has NoneType for 'DEBUG': names and values must be"),
+        ("server {port}", {"env": ["DEBUG"]}, "env= takes a dict"),
+        ("localhost:8000", {}, "tell the command where to listen"),
+        ("server {port}", {"ready": True}, "ready=True is not a path"),
         ("server {port}", {"ready": "health"}, "ready='health' is not a path"),
         ("server {port}", {"timeout": 0}, "timeout=0 must be a finite time > 0"),
         ("server {port}", {"process": False}, "process=False is for an application object"),
