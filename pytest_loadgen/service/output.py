@@ -51,8 +51,7 @@ class Output:
     @property
     def title(self) -> str:
         """Name the service, how it ended if it did so by itself, and the file if it is kept."""
-        status = self.process.status if self.process else None
-        fate = "" if status is None else f", which {describe_exit(status)}"
+        fate = "" if self._status is None else f", which {describe_exit(self._status)}"
         return f"{self.name}{fate}{f': {self.path}' if self.kept else ''}"
 
     @property
@@ -77,8 +76,13 @@ class Output:
             return self.path.stat().st_size
         return 0
 
+    @property
+    def _status(self) -> int | None:
+        return self.process.status if self.process else None
+
     def _begin(self) -> None:
-        self._seen = self._size()
+        if self._status is None:  # the last words of a service are for all later tests
+            self._seen = self._size()
 
     def _remove(self) -> None:
         with suppress(OSError):

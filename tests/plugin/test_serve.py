@@ -171,15 +171,17 @@ def test_fails(load):
 
 
 def test_a_service_that_dies_during_a_load(pytester: pytest.Pytester) -> None:
-    """The failed test says how it ended, with the last that it printed."""
+    """Each failed test says how it ended, with the last that it printed."""
     shop = SHOP.replace("        await send", "        print('out of memory'); os._exit(7)\n        await send", 1)
     pytester.makepyfile(shop_that_dies=shop)
-    tests = f"def test_it(load):\n    load('/', {SMALL})\n"
+    tests = f"def test_it(load):\n    load('/', {SMALL})\ndef test_later(load):\n    load('/', ready_timeout=0)\n"
     result = run(pytester, TARGET.replace("shop:", "shop_that_dies:"), tests)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*Output of uvicorn shop_that_dies:app --port {port}, which ended with exit status 7: */*", "*out of memory"]
-    )
+    result.assert_outcomes(failed=2)
+    section = [
+        "*Output of uvicorn shop_that_dies:app --port {port}, which ended with exit status 7: */*",
+        "*out of memory",
+    ]
+    result.stdout.fnmatch_lines([*section, *section])
 
 
 def test_a_service_that_does_not_start_is_told_once(pytester: pytest.Pytester) -> None:
