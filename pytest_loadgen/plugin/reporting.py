@@ -78,6 +78,9 @@ class Reporting:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.gather(report)
+        # Only now: a failure that another plugin repeats is none.
+        if report.failed and (output := _service_output()):
+            output.keep_named()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:

@@ -36,8 +36,10 @@ class Output:
     """Whether the service has ended: the next test does not need its output."""
     quoted: bool = False
     """Whether an error has quoted it already."""
+    named: bool = False
+    """Whether a message of the current test names the file."""
     kept: bool = False
-    """Whether a message has named the file."""
+    """Whether a message of a failed test does."""
     _seen: int = 0
 
     @classmethod
@@ -50,9 +52,9 @@ class Output:
 
     @property
     def title(self) -> str:
-        """Name the service, how it ended if it did so by itself, and the file if it is kept."""
+        """Name the service, how it ended if it did so by itself, and the file if there is something in it."""
         fate = "" if self._status is None else f", which {describe_exit(self._status)}"
-        return f"{self.name}{fate}{f': {self.path}' if self.kept else ''}"
+        return f"{self.name}{fate}{f': {self.path}' if self.named or self.kept else ''}"
 
     @property
     def is_new(self) -> bool:
@@ -60,14 +62,14 @@ class Output:
         return self._size() > self._seen
 
     def end(self, lines: int = _LINES) -> str:
-        """Quote the last lines that were printed since the current test began, and keep the file if there are any."""
+        """Quote the last lines that were printed since the current test began; whoever shows them names the file."""
         with suppress(OSError), self.path.open("rb") as file:
             file.seek(begin := max(self._seen, self._size() - _END))
             text = file.read(_END).decode(errors="replace")
             found = _COLOR.sub("", text).strip().expandtabs().splitlines()
             if begin > self._seen:
                 found = found[1:] or found  # the first is cut
-            self.kept |= bool(found)
+            self.named |= bool(found)
             return "\n".join(printable(line[:_WIDTH]) for line in found[-lines:])
         return ""
 
@@ -81,6 +83,7 @@ class Output:
         return self.process.status if self.process else None
 
     def _begin(self) -> None:
+        self.named = False
         if self._status is None:  # the last words of a service are for all later tests
             self._seen = self._size()
 
@@ -97,17 +100,23 @@ def outputs() -> list[Output]:
     return list(_ALL)
 
 
+def keep_named() -> None:
+    """Keep the files that the report of a test names, because the test has failed."""
+    for output in _ALL:
+        output.kept |= output.named
+
+
 def begin_test() -> None:
     """Forget the services that have ended, and what the others have printed so far."""
-    _forget([output for output in _ALL if output.ended])
     for output in _ALL:
         output._begin()
+    _forget([output for output in _ALL if output.ended])
 
 
 def _forget(outputs: list[Output]) -> None:
     for output in outputs:
         _ALL.remove(output)
-        if not output.kept:
+        if not (output.kept or output.named):
             output._remove()
 
 

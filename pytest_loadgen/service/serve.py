@@ -165,7 +165,7 @@ class Service:
                 try:
                     return self._started(reserved=not tried)
                 except _TakenError as error:
-                    error.output.kept = False
+                    error.output.named = False
             return self._started(reserved=False)
         except _TakenError as error:
             raise ServiceError(str(error)) from None

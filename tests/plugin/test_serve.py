@@ -150,6 +150,34 @@ def test_other():
     assert "asked for /first" not in text
 
 
+def test_a_session_that_passes_keeps_no_output(pytester: pytest.Pytester, files_of_services: Path) -> None:
+    """Even if a test expects a service to fail, or another plugin runs a failed test again."""
+    conftest = f"""{TARGET}
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if report.failed:
+        assert "Output of uvicorn" in report.sections[-1][0]
+        report.outcome = "rerun"  # as pytest-rerunfailures does
+    return report
+"""
+    tests = f"""
+import pytest
+from pytest_loadgen import ServiceError, serve
+
+def test_expected():
+    with pytest.raises(ServiceError, match="All of it: "), serve("shop:ap"):
+        pass
+
+def test_again(load):
+    load("/", {SMALL})
+    assert False
+"""
+    result = run(pytester, conftest, tests)
+    assert result.parseoutcomes() == {"passed": 1, "rerun": 1}
+    assert list(files_of_services.glob(LOG)) == []
+
+
 def test_a_service_in_a_test_that_fails_after_it(pytester: pytest.Pytester, files_of_services: Path) -> None:
     """Its output is there until the test has ended; that of other tests is not."""
     tests = f"""

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,7 +20,7 @@ import httpx
 import pytest
 
 from pytest_loadgen import PlanError, ServiceError, serve
-from pytest_loadgen.service import output, process
+from pytest_loadgen.service import output, process, readiness
 from pytest_loadgen.service import serve as serving
 from tests.conftest import needs, wait_for
 
@@ -97,7 +99,7 @@ def no_output_is_left() -> Any:
     """What the services of a test have printed is forgotten with it."""
     yield
     for each in output.outputs():
-        each.kept = False
+        each.named = each.kept = False
     output._forget_all()
 
 
@@ -199,8 +201,6 @@ def wsgi_of(pid: int) -> Callable[..., Any]:
 
 def test_an_application_in_a_thread() -> None:
     """With process=False, one that nobody can import is served; the thread ends with the block."""
-    import threading
-
     before = threading.active_count()
     for app in wsgi_of(os.getpid()), asgi_of_this_test:
         with serve(app, process=False, ready="/") as url:
@@ -212,8 +212,6 @@ def test_an_application_in_a_thread() -> None:
 @pytest.mark.parametrize("interface", ["asgi", "wsgi"])
 def test_an_application_in_a_thread_that_does_not_end(monkeypatch: pytest.MonkeyPatch, interface: str) -> None:
     """Nothing can end it: a warning says so."""
-    import threading
-
     monkeypatch.setattr(serving, "_GRACE", 0.1)
     goes_on, asked = threading.Event(), threading.Event()
 
@@ -343,46 +341,62 @@ def test_a_service_that_is_killed() -> None:
 
 def test_a_service_that_never_listens(tmp_path: Path) -> None:
     """It is ended, and the message says where it was expected."""
-    code = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(100)"
+    service = ["sh", "-c", "echo $$ > pid; exec sleep 100", "{port}"]
     said = r"was not ready at http://127.0.0.1:\d+ after 1s: connection refused. Check that it listens there"
-    with pytest.raises(ServiceError, match=said), serve(python(code), timeout="1s"):
+    with pytest.raises(ServiceError, match=said), serve(service, timeout="1s", cwd=tmp_path):
         pass
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
+@contextmanager
+def responder(respond: Callable[[socket.socket], None]) -> Iterator[tuple[str, int]]:
+    """A server for one connection, in a thread."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            with listener.accept()[0] as connection, suppress(OSError):
+                connection.recv(4096)
+                respond(connection)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield listener.getsockname()
+        thread.join()
+
+
 @pytest.mark.parametrize(
-    ("path", "said"),
-    [("/ill", "GET /ill has status 503. Check ready='/ill', or wait"), ("/", "no response to GET /")],
+    ("response", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", ""),
+        (b"HTTP/1.0 302 Found\r\nlocation: http://other.test\r\n\r\n", ""),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "GET /health has status 503"),
+        (b"SSH-2.0-OpenSSH\r\n", "GET /health got no HTTP response"),
+        (b"", "GET /health got no response before the connection was closed"),
+    ],
 )
-def test_a_service_that_is_not_ready(shop: Path, path: str, said: str) -> None:
-    """It accepts connections, and has another status than ready= wants, or does not respond."""
-    what = (
-        "hello_asgi:app"
-        if path == "/ill"
-        else python("import socket\ns = socket.create_server(('127.0.0.1', int(sys.argv[1])))\ntime.sleep(100)")
-    )
-    with (
-        pytest.raises(ServiceError) as raised,
-        serve(what, ready=path, timeout=1),
-    ):
-        pass
-    assert said in str(raised.value)
+def test_a_response_that_shows_whether_a_service_is_ready(response: bytes, said: str) -> None:
+    with responder(lambda connection: connection.sendall(response)) as address:
+        assert readiness.why_not(address, "/health", 30) == said
 
 
 def test_a_response_that_never_ends() -> None:
     """Slow bytes do not prolong the wait for a service."""
-    code = """
-    import socket
-    s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-    while connection := s.accept()[0]:
-        with suppress(OSError):
-            while True:
-                connection.send(b"H")
-                time.sleep(0.05)
-    """
+
+    def drip(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b"H")
+            time.sleep(0.01)
+
+    with responder(drip) as address:
+        assert readiness.why_not(address, "/", 0.2) == "no response to GET /"
+
+
+def test_a_service_that_is_not_ready() -> None:
+    """The message says what it did, and what to check."""
+    said = "after 500ms: no response to GET /health. Check ready='/health', or wait longer with timeout=. It printed"
     with (
-        pytest.raises(ServiceError, match="after 300ms: no response to GET /"),
-        serve(python("from contextlib import suppress\n" + textwrap.dedent(code)), ready="/", timeout=0.3),
+        pytest.raises(ServiceError, match=said),
+        serve(python("time.sleep(100)", "{fd}"), ready="/health", timeout=0.5),
     ):
         pass
 
