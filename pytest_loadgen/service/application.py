@@ -58,7 +58,8 @@ def interface_of(application: object) -> Interface:
         return "WSGI"
     raise PlanError(
         f"serve() cannot tell whether this {kind} is an application: ASGI's is called with (scope, receive, send), "
-        "WSGI's with (environ, start_response). Others can be served as a command"
+        "WSGI's with (environ, start_response). Name a function that creates one ('module:function()'), and serve "
+        "anything else as a command"
     )
 
 

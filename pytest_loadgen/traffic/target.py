@@ -349,6 +349,8 @@ def join(base: URL | None, url: URL) -> str:
     for address in (url, base):
         if re.match(r"[\w.-]+:\d+(/|$)", address):
             raise PlanError(f"{address!r} has no scheme: write 'http://{address}'")
+    if re.fullmatch(r"[\w.]+:[^\W\d][\w.]*(\(\))?", base):
+        raise PlanError(f"load_target is {base!r}, which is not a URL: return serve({base!r}), which gives one")
     if absolute(url):
         return url
     if not base:
