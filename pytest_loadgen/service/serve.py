@@ -216,7 +216,9 @@ class Service:
     def _advice(self, why: str) -> str:
         """Say what to check where a service does not become ready."""
         if "GET" in why:
-            return f"Check ready={self._ready!r}" if self._ready else "Check that it serves the socket {fd}"
+            return (
+                f"Check ready={self._ready!r} (plain HTTP)" if self._ready else "Check that it serves the socket {fd}"
+            )
         if not isinstance(self._what, _Program) or self._what.kind == "bound":
             return "Check what it waits for when it starts"
         return f"Check that it listens there{' (localhost may be ::1: use {host})' * (self._what.kind == 'port')}"
