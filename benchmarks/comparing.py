@@ -98,7 +98,7 @@ def _tallies(generator: Embedded, mine: str, other: str, runs: int) -> tuple[Tal
         started = time.monotonic()
         draft = JudgedResult(plan, generator.name)
         source = SideBySide(draft, replace(plan, target=Target.of(other)), plan, generator)
-        result = replace(draft, intervals=tuple(interval for _, interval in source))
+        result = replace(draft, intervals=tuple(each.interval for each in source))
         took = time.monotonic() - started
         paired = source.baseline()
         against = paired.result

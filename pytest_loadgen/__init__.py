@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
     from pytest_loadgen.figures.histogram import Histogram
     from pytest_loadgen.figures.interval import Interval
+    from pytest_loadgen.figures.resources import Resources
     from pytest_loadgen.figures.result import Result
     from pytest_loadgen.generators.base import LoadGenerator, Running
     from pytest_loadgen.generators.command import Command
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from pytest_loadgen.traffic.plan import Plan, Stage, hold, ramp
     from pytest_loadgen.traffic.request import Request, delete, get, head, options, patch, post, put, request
     from pytest_loadgen.traffic.target import Target
-    from pytest_loadgen.units import Change, Duration, NoAnswer, Rate, Share
+    from pytest_loadgen.units import Change, Duration, NoAnswer, Rate, Share, Size
 
 _MODULES = {
     "errors": (
@@ -54,6 +55,7 @@ _MODULES = {
     ),
     "figures.histogram": ("Histogram",),
     "figures.interval": ("Interval",),
+    "figures.resources": ("Resources",),
     "figures.result": ("Result",),
     "generators.base": ("LoadGenerator", "Running"),
     "generators.command": ("Command",),
@@ -87,7 +89,7 @@ _MODULES = {
         "request",
     ),
     "traffic.target": ("Target",),
-    "units": ("Change", "Duration", "NoAnswer", "Rate", "Share"),
+    "units": ("Change", "Duration", "NoAnswer", "Rate", "Share", "Size"),
 }
 
 __all__ = [
@@ -118,12 +120,14 @@ __all__ = [
     "Report",
     "ReportError",
     "Request",
+    "Resources",
     "Result",
     "Run",
     "Running",
     "SLOMissed",
     "ServiceError",
     "Share",
+    "Size",
     "Stage",
     "Target",
     "Timeline",

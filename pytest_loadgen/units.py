@@ -1,10 +1,10 @@
-"""Quantities with a unit, as people write and read them: durations, rates, shares, changes."""
+"""Quantities with a unit, as people write and read them: durations, rates, shares, sizes, changes."""
 
 import math
 import re
 from fractions import Fraction
 from numbers import Complex, Number, Real
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pytest_loadgen.errors import PlanError
 
@@ -224,6 +224,34 @@ class Share(Quantity):
         return f"{_three_digits(self * 100):g}%"
 
 
+class Size(Quantity):
+    """A size of memory in bytes: ``Size("500MB") == 500_000_000``; prints as ``500 MB``.
+
+    B, kB, MB, GB and TB are powers of 1000; KiB, MiB, GiB and TiB are powers of 1024.
+    """
+
+    _called = "a size"
+    _written = "a number of bytes (500_000_000) or a string ('500MB', '1.5GiB', '200kB')"
+    _bytes: ClassVar = {
+        **{unit: 1000**power for power, unit in enumerate(("B", "kB", "MB", "GB", "TB"))},
+        **{unit: 1024**power for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB"), 1)},
+        "KB": 1000,
+    }
+    _text = re.compile(rf"({_NUMBER})\s*([kKMGT]i?B|B)", re.ASCII)
+
+    @classmethod
+    def _read(cls, text: str) -> float:
+        if not (match := cls._text.fullmatch(text.strip())) or match[2] not in cls._bytes:
+            return super()._read(text)
+        return float(Fraction(match[1]) * cls._bytes[match[2]])
+
+    def __str__(self) -> str:
+        shown = _three_digits(abs(self))
+        sign = "-" if self < 0 else ""
+        unit = next((each for each in ("TB", "GB", "MB", "kB") if shown >= self._bytes[each]), "B")
+        return f"{sign}{_three_digits(shown / self._bytes[unit]):g} {unit}"
+
+
 class Change(Quantity):
     """The factor between two figures: ``Change("+10%") == 1.1``; prints as ``+10%``."""
 
@@ -246,6 +274,13 @@ def exactly(value: float) -> Fraction:
     if math.isinf(value):
         raise PlanError("a plan must be finite: 'inf' is neither a duration nor a rate")
     return Fraction(repr(float(value)))
+
+
+def finite(value: Any) -> Any:
+    """Return what was read from JSON, which has to be a finite number >= 0. Raises ValueError."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise ValueError(f"{value!r} is not a finite number >= 0")
+    return value
 
 
 def _three_digits(number: float) -> float:

@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 
 # A package imports only from packages in rows above its own.
 LAYERS = """
-    clock errors redaction wording
+    cgroup clock errors redaction wording
     units
     file_lock traffic
     figures
@@ -36,6 +36,7 @@ OWNERS = {
         *("generators.embedded.client", "generators.embedded.transport"),
     },
     "hdrh": {"figures.histogram"},
+    "psutil": {"service.processes"},
     "tabulate": {"reports.generators"},
     "fsspec": {"records.storage"},
     "yaml": {"traffic.meshery"},

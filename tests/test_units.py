@@ -4,6 +4,7 @@ import copy
 import math
 import operator
 import pickle
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
@@ -14,14 +15,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.units import Duration, Latency, NoAnswer, Rate, Share, exactly
+from pytest_loadgen.units import Duration, Latency, NoAnswer, Rate, Share, Size, exactly
 
 A_DURATION = "is not a duration: write seconds (0.2) or a string ('200ms', '5s', '1m30s')"
 A_RATE = "is not a rate: write a number per second (500) or a string ('500/s', '30/m')"
 A_SHARE = "is not a share: write a number (0.001) or a string ('0.1%')"
 
 # Strings that are nearly right, which no parser may crash on.
-NEARLY = st.from_regex(r"[-+0-9_.,e٣² ]{0,12}(us|µs|ms|s|m|h|/s|/h|%)?", fullmatch=True)
+NEARLY = st.from_regex(r"[-+0-9_.,e٣² ]{0,12}(us|µs|ms|s|m|h|/s|/h|%|kB|MiB|B)?", fullmatch=True)
 
 
 @pytest.mark.parametrize(
@@ -48,9 +49,15 @@ NEARLY = st.from_regex(r"[-+0-9_.,e٣² ]{0,12}(us|µs|ms|s|m|h|/s|/h|%)?", full
         (Share, 0.001, 0.001),
         (Share, "0.1%", 0.001),
         (Share, "12.5 %", 0.125),
+        (Size, 500, 500.0),
+        (Size, "500MB", 5e8),
+        (Size, "1.5 GiB", 1.5 * 2**30),
+        (Size, "200kB", 2e5),
+        (Size, "200KB", 2e5),
+        (Size, "7B", 7.0),
     ],
 )
-def test_reading(kind: type[Duration | Rate | Share], written: float | str, number: float) -> None:
+def test_reading(kind: type[Duration | Rate | Share | Size], written: float | str, number: float) -> None:
     """A quantity is the number that was written, to the last bit."""
     assert float(kind(written)) == number
 
@@ -189,13 +196,34 @@ def test_printed_rates_can_be_read(rate: float) -> None:
     assert Rate(str(Rate(rate))) == pytest.approx(rate, rel=0.005)
 
 
+@given(st.floats(1, 1e15))
+def test_printed_sizes_can_be_read(size: float) -> None:
+    """A printed size reads as the same within 0.5 %."""
+    assert Size(str(Size(size))) == pytest.approx(size, rel=0.005)
+    assert str(Size(-size)) == f"-{Size(size)}"
+
+
+@pytest.mark.parametrize("text", ["500", "500M", "500mb", "500Mb", "MB", "1,5GB", "5KIB"])
+def test_not_a_size(text: str) -> None:
+    message = "is not a size: write a number of bytes (500_000_000) or a string ('500MB', '1.5GiB', '200kB')"
+    with pytest.raises(PlanError, match=re.escape(f"{text!r} {message}")):
+        Size(text)
+
+
+def test_sizes_are_printed_in_the_nearest_unit() -> None:
+    sizes = [0, 7, 999, 999.9, 1000, 118_234_567, 999_600_000, 1.5e9, 2e15]
+    assert list(map(str, map(Size, sizes))) == [
+        *("0 B", "7 B", "999 B", "1 kB", "1 kB", "118 MB", "1 GB", "1.5 GB", "2000 TB"),
+    ]
+
+
 @given(st.text() | NEARLY)
 @example("9" * 5000 + "s")
 @example("9" * 5000 + "/s")
 @example("1_/s")
 def test_no_text_crashes(text: str) -> None:
     """Any string is read as a finite number >= 0, or refused."""
-    for kind in (Duration, Rate, Share):
+    for kind in (Duration, Rate, Share, Size):
         with suppress(PlanError):
             assert 0 <= kind(text) < math.inf
 

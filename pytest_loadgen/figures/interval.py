@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -11,13 +10,9 @@ from typing import Any, Self
 
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.outcomes import is_answer
+from pytest_loadgen.figures.resources import Resources
 from pytest_loadgen.traffic.plan import Plan
-
-
-def _number(value: Any) -> Any:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf:
-        raise ValueError(f"{value!r} is not a finite number >= 0")
-    return value
+from pytest_loadgen.units import finite
 
 
 @dataclass(frozen=True)
@@ -29,11 +24,13 @@ class Figure:
     in_sequence: Callable[[Sequence[Any], Sequence[float]], Any]
     """Combines the figures of intervals that followed one another; takes their lengths in seconds, too."""
     encode: Callable[[Any], Any] = lambda value: value
-    decode: Callable[[Any], Any] = _number
+    decode: Callable[[Any], Any] = finite
+    of_generator: bool = True
+    """Whether the generator reports it, also from another machine; else it is added where the load is measured."""
 
 
 def _number_if_known(value: Any) -> Any:
-    return None if value is None else _number(value)
+    return None if value is None else finite(value)
 
 
 def _if_known(combine: Callable[[Sequence[int]], int], values: Sequence[int | None]) -> int | None:
@@ -54,13 +51,22 @@ def _time_average(values: Sequence[float], seconds: Sequence[float]) -> float:
 
 
 def _decode_outcomes(outcomes: Mapping[str, Any]) -> dict[str, int]:
-    return {outcome: _number(count) for outcome, count in outcomes.items()}
+    return {outcome: finite(count) for outcome, count in outcomes.items()}
 
 
 # What the fields of an interval carry as metadata.
 LATENCIES = {"figure": Figure(Histogram.sum, lambda each, _: Histogram.sum(each), Histogram.encode, Histogram.decode)}
 OUTCOMES = {"figure": Figure(_sum_outcomes, lambda each, _: _sum_outcomes(each), dict, _decode_outcomes)}
 TOTAL = {"figure": Figure(sum, lambda each, _: sum(each))}
+RESOURCES = {
+    "figure": Figure(
+        Resources.of_one,
+        Resources.over_time,
+        lambda found: found and found.as_dict(),
+        lambda data: data and Resources.from_dict(data),
+        of_generator=False,
+    )
+}
 # The highest of several workers, and the average over time.
 UTILIZATION = {"figure": Figure(max, _time_average)}
 # The longest of several workers, and the sum over time.
@@ -155,6 +161,8 @@ class Interval:
     """From when a request was due to the first byte of its response; empty where the generator does not measure it."""
     names: Mapping[str, NamedFigures] = field(default_factory=dict, metadata=NAMES)
     """The figures by name of a mix or a journey; empty if all requests are the same, or counted together."""
+    service: Resources | None = field(default=None, metadata=RESOURCES)
+    """What the processes of the service used; None if that is not known."""
 
     reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What was wrong, by kind of failure, where the generator knows more: of one request each, not a figure."""
@@ -225,7 +233,7 @@ class Interval:
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `as_dict` wrote. Raises KeyError or ValueError."""
         figures = {name: figure.decode(data[name]) for name, figure in _figures(cls).items()}
-        return cls(_number(data["start"]), _number(data["seconds"]), **figures, reasons=dict(data["reasons"]))
+        return cls(finite(data["start"]), finite(data["seconds"]), **figures, reasons=dict(data["reasons"]))
 
 
 def _figures(kind: type[Interval | NamedFigures]) -> Mapping[str, Figure]:

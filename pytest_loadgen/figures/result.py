@@ -13,6 +13,7 @@ from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval, count_outcomes
 from pytest_loadgen.figures.outcomes import is_answer
 from pytest_loadgen.figures.problems import LATE, find_problems, without_own_failures
+from pytest_loadgen.figures.resources import Resources
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import NO_TIME, Duration, Latency, NoAnswer, Rate, Share, is_real
 from pytest_loadgen.wording import counted, did_you_mean
@@ -42,6 +43,8 @@ class Result:
     """Where the load was sent from, if not from this machine."""
     went_on: str = ""
     """That the load went on beyond its duration, to what, and what for; empty if it did not."""
+    service_unknown: str = ""
+    """Why it is not known what the service used, as the end of a sentence; empty if it is."""
 
     def best_and_worst(self) -> tuple[Self, Self]:
         """Give the best and the worst that the result may be, where latencies were counted in wide buckets."""
@@ -169,6 +172,24 @@ class Result:
         return Rate(self.requests / self.total.seconds if self.total.seconds else 0.0)
 
     @property
+    def service(self) -> Resources:
+        """What the processes of the service used: CPU, memory, threads, files.
+
+        Raises PlanError where that is not known, as for a service on another machine.
+        """
+        __tracebackhide__ = True
+        if (found := self.total.service) is None:
+            raise PlanError(self.why_service_unknown)
+        return found
+
+    @property
+    def why_service_unknown(self) -> str:
+        """Why it is not known what the service used, in a sentence; empty if it is."""
+        if self.total.service is not None:
+            return ""
+        return f"the CPU and memory of the service are not known: {self.service_unknown or 'they were not sampled'}"
+
+    @property
     def fell_behind(self) -> bool:
         """Whether the generator sent most requests late, and so did not reach the rate of the plan."""
         lag = self.total.lag
@@ -258,6 +279,7 @@ class Result:
             "latency_from": self.latency_from,
             "added_latency": float(self.added_latency),
             "sent_from": self.sent_from,
+            "service_unknown": self.service_unknown,
         }
 
     @classmethod
@@ -274,6 +296,7 @@ class Result:
             latency_from=data["latency_from"],
             added_latency=Duration(data["added_latency"]),
             sent_from=data["sent_from"],
+            service_unknown=data["service_unknown"],
         )
 
 

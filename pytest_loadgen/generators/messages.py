@@ -34,6 +34,7 @@ _LATENCY_FROM: dict[LatencyFrom, pb.LatencyFrom] = {
     "sent": pb.LATENCY_FROM_SENT,
     "corrected": pb.LATENCY_FROM_CORRECTED,
 }
+_SENT = [name for name, figure in FIGURES.items() if figure.of_generator]
 _CA_FILE = "ca.pem"
 # Longer numbers would take long to parse; no plan has any.
 _RATE = re.compile(r"\d{1,100}(/0*[1-9]\d{0,99})?", re.ASCII)
@@ -217,13 +218,13 @@ def _check_mix(plan: Plan) -> None:
 
 def write_interval(interval: Interval) -> pb.Interval:
     """Convert an interval."""
-    figures = {name: _write_figure(getattr(interval, name)) for name in FIGURES}
+    figures = {name: _write_figure(getattr(interval, name)) for name in _SENT}
     return pb.Interval(start=interval.start, seconds=interval.seconds, **figures, reasons=interval.reasons)
 
 
 def read_interval(message: pb.Interval, secrets: Iterable[str] = ()) -> Interval:
     """Convert an untrusted message, without secrets and control characters. Raises ValueError if it is invalid."""
-    figures = {name: _read_figure(getattr(message, name)) for name in FIGURES if _is_given(message, name)}
+    figures = {name: _read_figure(getattr(message, name)) for name in _SENT if _is_given(message, name)}
     reasons = {kind: _read_reason(text, secrets, figures["names"]) for kind, text in message.reasons.items()}
     interval = Interval(message.start, message.seconds, **figures, reasons=reasons)
     if error := next(_errors(interval), ""):

@@ -140,14 +140,23 @@ def _generator_was_the_limit(slo: SLO, verdict: Verdict, circumstances: Circumst
 
     A generator that is late or has no CPU left makes a service look slower: what is met all the same
     stays met, and what is missed by more than it was late stays missed. One that sends less than
-    planned makes it look faster.
+    planned makes it look faster, and as if it needed less CPU and memory.
     """
     result = circumstances.result
-    if not result.problems or slo.metric.is_of_generator:
+    if not result.problems or slo.metric.subject == "generator":
         return verdict
-    if not result.fell_behind and _is_unaffected(slo, verdict, circumstances):
+    if slo.metric.subject == "service" and (
+        _says_high(slo, verdict) or not _sent_less(result) or slo.metric.unknown_in(result)
+    ):
+        return verdict
+    if slo.metric.subject == "requests" and not result.fell_behind and _is_unaffected(slo, verdict, circumstances):
         return verdict
     return _change(verdict, "invalid", result.limited_by)
+
+
+def _sent_less(result: Result) -> bool:
+    """Return whether a generator that was the limit sent less than it should have: not where it was only late."""
+    return result.plan.closed or result.fell_behind or result.without_own_failures is not result
 
 
 def _is_unaffected(slo: SLO, verdict: Verdict, circumstances: Circumstances) -> bool:
@@ -189,7 +198,7 @@ def _unseen_failures(slo: SLO, verdict: Verdict, circumstances: Circumstances) -
     """Call an objective unclear that is met only if none of the requests failed that may have failed unseen."""
     result = circumstances.result
     unseen = result.total.unseen
-    if verdict.outcome != "met" or not unseen or not slo.upper or slo.metric.is_of_generator:
+    if verdict.outcome != "met" or not unseen or not slo.upper or slo.metric.subject != "requests":
         return verdict
     if not slo.is_relative:
         intervals = tuple(

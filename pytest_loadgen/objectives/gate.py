@@ -111,6 +111,11 @@ class Gate:
         """Whether an objective is about latency."""
         return any(slo.metric.is_latency for slo in self.objectives)
 
+    @property
+    def of_service(self) -> bool:
+        """Whether an objective is about what the service uses."""
+        return any(slo.metric.subject == "service" for slo in self._all)
+
     def begin(self, blank: JudgedResult) -> Judging:
         """Start to judge a load, given its result before the first interval."""
         return Judging(self, blank)

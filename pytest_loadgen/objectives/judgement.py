@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.sample import Facts, Means, Sample, Shares
+from pytest_loadgen.objectives.sample import Estimated, Facts, Sample, Shares, Trends
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Outcome, Verdict
 from pytest_loadgen.objectives.windows import HALF_INTERVAL, spans
@@ -94,7 +94,7 @@ def _judge(slo: SLO, result: Result, risk: Risk, longer: str = "run") -> Verdict
     if isinstance(sample, Facts):
         return _judge_fact(slo, sample, value)
     if sample.batches < stats.FEWEST_BATCHES:
-        return Verdict(slo, "unclear", value, remark=_too_few(result))
+        return Verdict(slo, "unclear", value, remark=_too_few(result, sample.batches))
     bound = _bound(slo)
     outcome = _outcome(slo, _side(slo, sample, bound, risk))
     # Each bound has the error that its side was decided with.
@@ -217,8 +217,8 @@ def _range(low: float, high: float, write: Callable[[float], str]) -> str:
     return f"90% sure of {write(low)} to {write(high)}"
 
 
-def _why_unclear(slo: SLO, sample: Shares | Means, bound: float, risk: Risk, longer: str) -> str:
-    """Say what would decide: bounds close in by the square root of a run's length."""
+def _why_unclear(slo: SLO, sample: Estimated, bound: float, risk: Risk, longer: str) -> str:
+    """Say what would decide: bounds close in by the square root of a run's length, those of a trend by its cube."""
     if isinstance(sample, Shares) and slo.upper and 0 < bound < 1:
         wanted = stats.needed(bound, risk.met)
         if sum(sample.requests) < wanted:
@@ -226,7 +226,8 @@ def _why_unclear(slo: SLO, sample: Shares | Means, bound: float, risk: Risk, lon
     estimate = sample.estimate(risk.of(1 if sample.value > bound else -1, slo))
     distance = abs(estimate.value - bound)
     width = max(estimate.high - estimate.value, estimate.value - estimate.low)
-    factor = (width / distance) ** 2 if distance and math.isfinite(width) else math.inf
+    power = 2 / 3 if isinstance(sample, Trends) else 2
+    factor = (width / distance) ** power if distance and math.isfinite(width) else math.inf
     if factor <= WORTH_WAITING:
         return "a longer window would decide" if longer == "window" else would_decide(factor)
     bursts = isinstance(sample, Shares) and sample.inflation > _BURSTS
@@ -242,8 +243,8 @@ def would_decide(factor: float) -> str:
     return f"a run {max(2, math.ceil(factor))}x longer would decide"
 
 
-def _too_few(result: Result) -> str:
+def _too_few(result: Result, found: int) -> str:
     fewest = stats.FEWEST_BATCHES
     by_the_second = all(interval.seconds < _LONGEST_SECOND for interval in result.intervals)
     remedy = f"load for {fewest}s or longer" if by_the_second else f"use rounds={fewest} or more"
-    return f"only {counted(len(result.intervals), 'interval')}; at least {fewest} are needed: {remedy}"
+    return f"only {counted(found, 'interval')}; at least {fewest} are needed: {remedy}"

@@ -14,16 +14,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import Histogram, rank
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import bootstrap, stats
-from pytest_loadgen.objectives.sample import Facts, Means, Sample, Shares
+from pytest_loadgen.objectives.sample import Estimated, Facts, Means, Sample, Shares, Trends
 from pytest_loadgen.traffic.plan import Plan
-from pytest_loadgen.units import Change, Duration, Rate, Share
+from pytest_loadgen.units import Change, Duration, Rate, Share, Size
 from pytest_loadgen.wording import did_you_mean
 
 # A request slower than this part of its limit is nearly too slow.
@@ -33,7 +33,7 @@ _BUCKET = 0.001
 # A rate over less than this many seconds is chance.
 _SHORTEST = 0.5
 
-Bound = Duration | Rate | Share | Change | int
+Bound = Duration | Rate | Share | Size | Change | int
 """What a figure is compared with: a value in its unit, or a change from the baseline's figure."""
 
 
@@ -56,8 +56,8 @@ class Metric(ABC):
     """Whether its figure is an estimate of a true one, whatever the bound; else it is a fact of the run."""
     is_comparable: ClassVar[bool] = False
     """Whether it can be compared with a baseline; then `resampled` is implemented."""
-    is_of_generator: ClassVar[bool] = False
-    """Whether it describes the load generator and not the service."""
+    subject: ClassVar[Literal["requests", "generator", "service"]] = "requests"
+    """What it describes: requests, and so those of one name, too; or the generator or the service as a whole."""
 
     @classmethod
     def matches(cls, word: str) -> bool:
@@ -85,7 +85,7 @@ class Metric(ABC):
         """Give the share of requests that may be bad, where the objective is judged as a share; else None."""
         return None
 
-    def bounds(self, result: Result, sample: Shares | Means, bound: Bound, alpha: float) -> tuple[float, float]:
+    def bounds(self, result: Result, sample: Estimated, bound: Bound, alpha: float) -> tuple[float, float]:
         """Bound the true figure; each bound alone is wrong with probability alpha."""
         estimate = sample.estimate(alpha)
         return max(0.0, estimate.low), estimate.high
@@ -243,7 +243,7 @@ class Percentile(Latency):
         """Give the share of requests beyond the percentile."""
         return 1 - self.percent / 100
 
-    def bounds(self, result: Result, sample: Shares | Means, bound: Bound, alpha: float) -> tuple[float, float]:
+    def bounds(self, result: Result, sample: Estimated, bound: Bound, alpha: float) -> tuple[float, float]:
         """Bound the true percentile.
 
         That is where the bounds of a share as large as its tail fall (Woodruff 1952), on the side of
@@ -507,7 +507,7 @@ class GeneratorLag(Metric):
 
     words: ClassVar = ("lag",)
     unit: ClassVar = "ms"
-    is_of_generator: ClassVar = True
+    subject: ClassVar = "generator"
 
     def read_bound(self, text: str) -> Bound:
         """Read a duration."""
@@ -533,6 +533,122 @@ class GeneratorLag(Metric):
 def _lag(each: Sequence[Histogram]) -> float:
     lag = Histogram.sum(each)
     return lag.percentile(99) if lag else math.nan
+
+
+# The service.
+
+
+@dataclass(frozen=True)
+class OfService(Metric):
+    """What the processes of the service used, all together."""
+
+    subject: ClassVar = "service"
+
+    def unknown_in(self, result: Result) -> str:
+        """Say so where the service could not be sampled."""
+        return result.why_service_unknown
+
+    def write_figure(self, result: Result, sample: Sample) -> str:
+        """Write the figure, where it is known."""
+        return "-" if math.isnan(figure := self.figure(result)) else self.write(figure)
+
+
+@dataclass(frozen=True)
+class Cpu(OfService):
+    """The CPU that the service used, as a share of the cores that it may use."""
+
+    words: ClassVar = ("cpu",)
+    synonyms: ClassVar = {"cores": "cpu", "utilization": "cpu"}
+    is_estimated: ClassVar = True
+
+    def read_bound(self, text: str) -> Bound:
+        """Read a share."""
+        if not text.endswith("%"):
+            raise PlanError(f"{text} is not a share: write 80%, of the cores that the service may use")
+        share = Share(text)
+        if not 0 < share <= 1:
+            raise PlanError(f"{text} is not between 0% and 100%, which are all cores that the service may use")
+        return share
+
+    def figure(self, result: Result) -> float:
+        """Give the share of the whole run."""
+        found = result.total.service
+        return found.cpu_share if found else math.nan
+
+    def sample(self, result: Result, bound: Bound) -> Means:
+        """Give the share in each interval, which weighs as much as it is long."""
+        used = [(each.service, each.seconds) for each in result.intervals]
+        shares = [float(service.cpu_share) if service else 0.0 for service, _ in used]
+        return Means(shares, [seconds if service and seconds >= _SHORTEST else 0.0 for service, seconds in used])
+
+    def write(self, value: float) -> str:
+        """Write a share."""
+        return str(Share(value))
+
+
+@dataclass(frozen=True)
+class Memory(OfService):
+    """The most memory that the service had, a fact of the run."""
+
+    words: ClassVar = ("memory",)
+    synonyms: ClassVar = {"mem": "memory", "ram": "memory", "rss": "memory", "pss": "memory"}
+    unit: ClassVar = "MB"
+
+    def read_bound(self, text: str) -> Bound:
+        """Read a size."""
+        return Size(text)
+
+    def figure(self, result: Result) -> float:
+        """Give the most memory in bytes."""
+        found = result.total.service
+        return found.memory if found else math.nan
+
+    def sample(self, result: Result, bound: Bound) -> Facts:
+        """Give the memory in each interval."""
+        known = [each.service.memory if each.service else math.nan for each in result.intervals]
+        return Facts(known, lambda each: max((one for one in each if not math.isnan(one)), default=math.nan))
+
+    def write(self, value: float) -> str:
+        """Write a size."""
+        return str(Size(value))
+
+
+@dataclass(frozen=True)
+class MemoryGrowth(OfService):
+    """How much the memory of the service grows per second: the slope of a line through that of the intervals."""
+
+    words: ClassVar = ("memory growth",)
+    synonyms: ClassVar = {"growth": "memory growth", "leak": "memory growth"}
+    unit: ClassVar = "MB/s"
+    is_estimated: ClassVar = True
+
+    def read_bound(self, text: str) -> Bound:
+        """Read a size per time."""
+        size, _, time = text.partition("/")
+        if time not in _SECONDS:
+            raise PlanError(f"{text!r} is not a growth of memory: write 1MB/s, 20MB/m or 1GB/h")
+        return Size(Size(size) / _SECONDS[time])
+
+    def figure(self, result: Result) -> float:
+        """Give the slope in bytes per second."""
+        return self.sample(result, 0).value
+
+    def sample(self, result: Result, bound: Bound) -> Trends:
+        """Give the memory in each interval, and when that ended."""
+        known = [each.service.memory if each.service else math.nan for each in result.intervals]
+        return Trends(known, [each.start + each.seconds for each in result.intervals])
+
+    def bounds(self, result: Result, sample: Estimated, bound: Bound, alpha: float) -> tuple[float, float]:
+        """Bound the true slope, which may be negative."""
+        estimate = sample.estimate(alpha)
+        return estimate.low, estimate.high
+
+    def write(self, value: float) -> str:
+        """Write a size per second."""
+        return f"{Size(value)}/s"
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True)
@@ -565,6 +681,9 @@ METRICS: list[type[Metric]] = [
     Statuses,
     Timeouts,
     GeneratorLag,
+    Cpu,
+    Memory,
+    MemoryGrowth,
 ]
 """The metrics that objectives can be about. A metric that is added here is known to all objectives."""
 

@@ -5,6 +5,7 @@ A slice of a sample is the sample of those intervals.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -81,6 +82,37 @@ class Means:
 
 
 @dataclass(frozen=True)
+class Trends:
+    """A figure at moments of the run, of which the growth per second counts; it is nan where it is not known."""
+
+    figures: Sequence[float]
+    moments: Sequence[float]
+
+    def __getitem__(self, span: slice) -> Self:
+        return replace(self, figures=self.figures[span], moments=self.moments[span])
+
+    @property
+    def batches(self) -> int:
+        """How many intervals have the figure."""
+        return sum(not math.isnan(each) for each in self.figures)
+
+    @property
+    def value(self) -> float:
+        """The growth in this sample."""
+        return self.estimate(0.5).value
+
+    def estimate(self, alpha: float) -> stats.Estimate:
+        """Bound the true growth; each bound alone is wrong with probability alpha."""
+        known = [(at, each) for at, each in zip(self.moments, self.figures, strict=True) if not math.isnan(each)]
+        return stats.trend([at for at, _ in known], [each for _, each in known], alpha)
+
+    def side(self, bound: float, alpha: float) -> int:
+        """Return 1 if the true growth is above the bound, -1 if it is below, 0 if that is not sure or it is equal."""
+        estimate = self.estimate(alpha)
+        return (estimate.low > bound) - (estimate.high < bound)
+
+
+@dataclass(frozen=True)
 class Facts:
     """Figures that are facts of this run and not estimates: a count, the slowest request."""
 
@@ -100,4 +132,6 @@ class Facts:
         return (self.value > bound) - (self.value < bound)
 
 
-Sample = Shares | Means | Facts
+Estimated = Shares | Means | Trends
+"""Samples from which a true figure is estimated."""
+Sample = Estimated | Facts

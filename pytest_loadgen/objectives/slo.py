@@ -225,6 +225,8 @@ class _Words:
         clock = next((each for each in CLOCKS if self._words[self._at :][: len(each.split())] == each.split()), "")
         self._at += len(clock.split())
         word = self._next("a metric (p99, errors, rate, …)").lower()
+        if any(metric.matches(both := f"{word} {self._peek().lower()}") for metric in METRICS):
+            word, self._at = both, self._at + 1
         with self._named_errors():
             kind = find_metric(word)
         argument = self._next(kind.argument).lower() if kind.argument else ""
@@ -240,8 +242,8 @@ class _Words:
             raise self._error("the name of a request is missing")
         if not operators:
             raise self._error("a comparison operator (<, <=, >, >=) is missing")
-        if metric.is_of_generator:
-            raise self._error(f"{metric} is about the generator, not about a request: leave out 'of'")
+        if metric.subject != "requests":
+            raise self._error(f"{metric} is about the {metric.subject}, not about a request: leave out 'of'")
         self._at = operators[-1]
         return self._text[self._matches[begin].start() : self._matches[self._at].start()].strip()
 
@@ -266,7 +268,7 @@ class _Words:
         if word.startswith("baseline"):
             return self._change(metric, word.removeprefix("baseline"))
         # "200 ms" is one bound.
-        if re.fullmatch(r"(us|µs|ms|s|m|h|%|/s|/m|/h)", self._peek()):
+        if re.fullmatch(r"(us|µs|ms|s|m|h|%|/s|/m|/h|([kKMGT]i?)?B(/[smh])?)", self._peek()):
             word += self._next("")
         if metric.unit and re.fullmatch(r"[\d.]+", word, re.ASCII):
             raise self._error(f"{word} needs a unit: did you mean {self._figure} {comparison} {word}{metric.unit}?")

@@ -150,10 +150,13 @@ class Reporting:
         if runs:
             for text, colour in terminal.table(runs, config.get_verbosity() > 0, _width(terminalreporter)):
                 terminalreporter.write_line(terminal.shown(text), **({colour: True} if colour else {}))
+        if config.get_verbosity() > 0:
+            for used in terminal.services(runs):
+                terminalreporter.write_line(terminal.shown(used))
         for remark in [*remarks, *terminal.remarks(runs)]:
             terminalreporter.write_line(terminal.shown(remark), yellow=True)
-        for line, invalid in terminal.undecided(runs):
-            terminalreporter.write_line(terminal.shown(line), yellow=not invalid, red=invalid)
+        for said, invalid in terminal.undecided(runs):
+            terminalreporter.write_line(terminal.shown(said), yellow=not invalid, red=invalid)
         if os.environ.get("GITHUB_ACTIONS") == "true" and runs:
             self._annotate_github(terminalreporter, config)
 

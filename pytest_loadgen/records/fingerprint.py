@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from pytest_loadgen.generators import cgroup
+from pytest_loadgen import cgroup
 from pytest_loadgen.wording import changed
 
 

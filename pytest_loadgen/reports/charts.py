@@ -21,6 +21,8 @@ from pytest_loadgen.records.run import Run
 
 # Points of a curve per nine: from 90 % to 99 %, from 99 % to 99.9 %.
 _POINTS = 24
+# A process that uses less than this part of the CPU is not the only one that works.
+_NEARLY = 0.9
 _PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 
 Values = Sequence[float | None]
@@ -59,7 +61,7 @@ class Panel:
     title: str
     """Shown if it has several lines."""
     unit: str
-    """Of its values: s, /s, B, B/s; empty for counts."""
+    """Of its values: s, /s, B, B/s, cores; empty for counts."""
     series: Sequence[Series]
     limits: Sequence[Limit] = ()
     dotted: tuple[list[float], list[float]] | None = None
@@ -243,6 +245,11 @@ def _timeline(result: Result, limits: list[Limit]) -> Chart:
     panels += panel("open connections", "", {"open connections": [each.connections for each in intervals]})
     if result.total.received:  # else the generator does not know
         panels += panel("received", "B/s", {"received": _per_second(result, [each.received for each in intervals])})
+    used = [each.service for each in intervals]
+    cpu = [each.cpu if each else None for each in used]
+    busiest = [each.busiest if each and each.busiest < _NEARLY * each.cpu else None for each in used]
+    panels += panel("CPU of the service", " cores", {"all processes": cpu, "the busiest": busiest})
+    panels += panel("memory of the service", "B", {"memory": [float(each.memory) if each else None for each in used]})
     return Chart("seconds from the start", [each.start + each.seconds / 2 for each in intervals], panels)
 
 

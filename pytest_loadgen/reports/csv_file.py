@@ -2,7 +2,8 @@
 
 Times are in seconds. Latencies cover all requests that finished in the interval: ``inf`` where the
 figure falls among requests without a response, empty where no request finished. Rows of a name leave out
-what is of the load as a whole: the generator's lag and CPU, connections, and requests that were sent again.
+what is of the load as a whole: the generator's lag and CPU, connections, requests that were sent again, and what the
+service used, which is empty where it is not known.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ def _lag(_: Result, interval: Interval) -> float | str:
     return float(interval.lag.percentile(99)) if interval.lag else ""
 
 
+def _used(figure: str, _: Result, interval: Interval) -> float | str:
+    return float(getattr(interval.service, figure)) if interval.service else ""
+
+
 def _outcomes(part: Result, _: Interval) -> str:
     return _safe(" ".join(f"{outcome}={count}" for outcome, count in part.outcomes.items()))
 
@@ -77,6 +82,15 @@ _RUN_COLUMNS: Mapping[str, Callable[[Run], str]] = {
     "test_outcome": lambda run: run.outcome,
     "request": lambda run: run.result.plan.name,
     "generator": lambda run: run.result.generator,
+}
+_SERVICE = {
+    "service_cpu_cores": "cpu",
+    "service_cores": "cores",
+    "service_busiest_cores": "busiest",
+    "service_memory_bytes": "memory",
+    "service_threads": "threads",
+    "service_files": "files",
+    "service_throttled_s": "throttled",
 }
 _INTERVAL_COLUMNS: Mapping[str, Callable[[Result, Interval], float | str]] = {
     "start_s": lambda _, interval: interval.start,
@@ -103,5 +117,6 @@ _INTERVAL_COLUMNS: Mapping[str, Callable[[Result, Interval], float | str]] = {
     "retried": lambda _, interval: interval.retried,
     "never_sent": lambda _, interval: interval.never_sent,
     "outcomes": _outcomes,
+    **{name: partial(_used, figure) for name, figure in _SERVICE.items()},
 }
-_OF_THE_WHOLE = frozenset({"lag_p99_s", "cpu_cores", "throttled_s", "connections", "retried"})
+_OF_THE_WHOLE = frozenset({"lag_p99_s", "cpu_cores", "throttled_s", "connections", "retried", *_SERVICE})

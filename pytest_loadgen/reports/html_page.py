@@ -245,6 +245,23 @@ class Section:
             yield "CPU-throttled for", str(Duration(total.throttled))
 
     @property
+    def service(self) -> Iterator[tuple[str, str]]:
+        """What the service used; why that is not known, where it is not."""
+        total = self.result.total
+        if not (used := total.service):
+            yield "resources", self.result.service_unknown or "not sampled"
+            return
+        yield "process", used.process
+        yield "CPU", f"{used.cpu:.2f} of {summary.counted_cores(used.cores)} ({used.cpu_share})"
+        yield "memory", str(used.memory)
+        yield "threads", f"{used.threads:,}"
+        yield "open files", f"{used.files:,}"
+        if used.throttled:
+            yield "CPU-throttled for", str(Duration(used.throttled))
+        if limit := used.limit(total.seconds):
+            yield "limit", limit
+
+    @property
     def remarks(self) -> list[str]:
         """What a reader of the figures has to know; that the load went on is said with the verdicts."""
         return summary.notes(replace(self.run, result=replace(self.result, went_on="")))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.records.record import Record
@@ -111,6 +112,11 @@ def _latency(result: Result) -> Iterator[_Sample]:
     yield _Sample(float(result.mean) * result.requests, "_sum")
 
 
+def _service(figure: str, result: Result) -> Iterator[_Sample]:
+    if service := result.total.service:
+        yield _Sample(float(getattr(service, figure)))
+
+
 def _objectives(result: Result) -> Iterator[_Sample]:
     for verdict in getattr(result, "verdicts", ()):
         name = verdict.slo.name
@@ -144,6 +150,28 @@ _FAMILIES = {
         "Time to the first byte of each response, where the generator measures it; +Inf where there was no response.",
         _first_byte,
         unit="seconds",
+    ),
+    "loadgen_service_cpu_cores": _Family(
+        "gauge", "Cores that the service used.", partial(_service, "cpu"), unit="cores", by_name=False
+    ),
+    "loadgen_service_available_cores": _Family(
+        "gauge", "Cores that the service may use.", partial(_service, "cores"), unit="cores", by_name=False
+    ),
+    "loadgen_service_memory_bytes": _Family(
+        "gauge", "The most memory that the service had.", partial(_service, "memory"), unit="bytes", by_name=False
+    ),
+    "loadgen_service_threads": _Family(
+        "gauge", "The most threads that the service had.", partial(_service, "threads"), by_name=False
+    ),
+    "loadgen_service_files": _Family(
+        "gauge", "The most file descriptors that the service had open.", partial(_service, "files"), by_name=False
+    ),
+    "loadgen_service_throttled_seconds": _Family(
+        "gauge",
+        "How long the CPU limit of its container stopped the service.",
+        partial(_service, "throttled"),
+        unit="seconds",
+        by_name=False,
     ),
     "loadgen_objective_met": _Family("gauge", "1 if the objective is met, else 0.", _objectives, by_name=False),
 }

@@ -11,7 +11,7 @@ from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.verdict import OUTCOMES, Verdict
 from pytest_loadgen.records.run import Run
-from pytest_loadgen.units import Duration
+from pytest_loadgen.units import Duration, Size
 from pytest_loadgen.wording import counted, listed, printable, tally
 
 # Statuses of redirects to another address, so without 304.
@@ -177,6 +177,26 @@ def remarks(result: Result) -> list[str]:
             "use another generator (--load-generator=embedded)."
         )
     return remarks
+
+
+def service(result: Result) -> str:
+    """Write what the service used; empty where that is not known: ``uvicorn: 0.99 of 2 cores, 118 MB (+2 MB), …``."""
+    known = [each.service for each in result.intervals if each.service]
+    total = result.total.service
+    if total is None:
+        return ""
+    grown = Size(known[-1].memory - known[0].memory)
+    change = f" ({'' if grown < 0 else '+'}{grown})" if len(known) > 1 else ""
+    throttled = f", CPU-throttled for {Duration(total.throttled)}" if total.throttled else ""
+    return (
+        f"{printable(total.process)}: {total.cpu:.2f} of {counted_cores(total.cores)}, {total.memory}{change}, "
+        f"{counted(total.threads, 'thread')}, {counted(total.files, 'file')}{throttled}"
+    )
+
+
+def counted_cores(cores: float) -> str:
+    """Write how many cores a service may use, which need not be a whole number."""
+    return "1 core" if cores == 1 else f"{cores:.3g} cores"
 
 
 def _failing(result: Result) -> str:

@@ -109,6 +109,11 @@ def remarks(runs: Sequence[Run]) -> list[str]:
     return [f"{run.test}: {remark}" for run in runs for remark in summary.notes(run)]
 
 
+def services(runs: Sequence[Run]) -> list[str]:
+    """List what services used, a line for each load of which that is known."""
+    return [f"{run.test}: service: {used}" for run in runs if (used := summary.service(run.result))]
+
+
 def undecided(runs: Sequence[Run]) -> list[tuple[str, bool]]:
     """List the objectives that are unclear or invalid, a line each, and whether each is invalid."""
     return [

@@ -76,8 +76,9 @@ class Alternation(Source):
             for number, generator in order:
                 if self._finishing:
                     return
+                self.look()
                 result = runner.run(next(turns), generator, allowed_hosts=self._allowed_hosts, stop=self._stop)
-                yield from ((number, replace(each, start=each.start + begin)) for each in result.intervals)
+                yield from (Tagged(number, replace(each, start=each.start + begin)) for each in result.intervals)
             order.reverse()
             begin += part.duration
 

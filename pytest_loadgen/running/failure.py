@@ -35,7 +35,7 @@ def raise_failure(result: JudgedResult, *, strict: bool) -> None:
             _blame(each, result)
     if result.plan.journey:
         _check_steps(result)
-    reasons = "".join(f"\n  {reason}" for reason in explained(result))
+    reasons = "".join(f"\n  {reason}" for reason in [*explained(result), *_limit(result)])
     if result.abort_reason:
         raise SLOMissed(f"{result}, aborted: {result.abort_reason}{lines}{reasons}")
     outcomes = {verdict.outcome for verdict in result.verdicts}
@@ -54,6 +54,13 @@ def raise_failure(result: JudgedResult, *, strict: bool) -> None:
                 _blame(part, result, name, each.problems)
     if "unclear" in outcomes and strict:
         raise SLOMissed(f"{result}{lines}\n  Unclear objectives fail because of --load-strict.")
+
+
+def _limit(result: Result) -> list[str]:
+    """Say which limit the service was at, where it is known and was at one."""
+    total = result.total
+    limit = total.service.limit(total.seconds) if total.service else ""
+    return [f"{limit[0].upper()}{limit[1:]}"] if limit else []
 
 
 def _check_steps(result: JudgedResult) -> None:
@@ -113,7 +120,7 @@ def _describe_failures(failed: Result, result: JudgedResult, name: str) -> str:
     said = f"{name}{where}: {what} failed: {kinds}."
     if result.abort_reason:
         said += f" The load was aborted: {result.abort_reason}."
-    reasons = "".join(f"\n  {reason}" for reason in explained(failed))
+    reasons = "".join(f"\n  {reason}" for reason in [*explained(failed), *_limit(failed)])
     answered = any(map(is_answer, failed.failures))
     if failed.names:
         said += _by_name(failed)

@@ -7,12 +7,15 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from pytest_loadgen import clock
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.objectives.gate import Gate, Judging
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.running.calibration import Machine
+from pytest_loadgen.running.sampled import Sampled
 from pytest_loadgen.running.source import Source
 from pytest_loadgen.running.stop import Stopped
+from pytest_loadgen.service.resources import Watch
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
 
@@ -69,28 +72,34 @@ def measure(
     """
     plan = drafts[0].plan
     judgings = [gate.begin(draft) for draft in drafts]
-    intervals: list[list[Interval]] = [[] for _ in drafts]
+    watch = Watch(plan.target, drafts[0].sent_from)
+    sampled = [Sampled(watch, live=gate.of_service) for _ in drafts]
+    source.look = watch.look
     progress = environment.progress(plan, gate.lengthened(plan).duration)
     try:
         with environment.lock():
             for judging in judgings:
                 _calibrate(judging, gate, environment)
             progress.started()
-            with closing(iter(source)) as coming:
-                for number, interval in coming:
-                    intervals[number].append(interval)
+            with watch, closing(iter(source)) as coming:
+                for number, interval, ended in coming:
+                    sampled[number].add(interval, clock.monotonic() if ended is None else ended)
                     progress.show(interval, drafts[number].generator if len(drafts) > 1 else "")
                     _compare(judgings[number], source)
-                    if judgings[number].enough(intervals[number]):
+                    _explain(judgings[number], watch)
+                    if judgings[number].enough(sampled[number].intervals):
                         source.finish()
     except BaseException as error:
-        for number, (judging, found) in enumerate(zip(judgings, intervals, strict=True)):
-            if found or isinstance(error, KeyboardInterrupt | Stopped):
-                report(number, replace(judging.blank, intervals=tuple(found), interrupted=True))
+        for number, (judging, found) in enumerate(zip(judgings, sampled, strict=True)):
+            if found.intervals or isinstance(error, KeyboardInterrupt | Stopped):
+                _explain(judging, watch)
+                report(number, replace(judging.blank, intervals=found.complete(), interrupted=True))
         raise
     finally:
         progress.close()
-    results = [judging.judged(found) for judging, found in zip(judgings, intervals, strict=True)]
+    for judging in judgings:
+        _explain(judging, watch)
+    results = [judging.judged(found.complete()) for judging, found in zip(judgings, sampled, strict=True)]
     for number, result in enumerate(results):
         report(number, result)
     return results
@@ -100,6 +109,12 @@ def _calibrate(judging: Judging, gate: Gate, environment: Environment) -> None:
     """Note what this machine itself adds to a latency, where an objective depends on it."""
     if gate.of_latency and not judging.blank.sent_from:
         judging.blank = replace(judging.blank, machine_p99=environment.machine().p99)
+
+
+def _explain(judging: Judging, watch: Watch) -> None:
+    """Note why it is not known what the service uses, where that is so."""
+    if judging.blank.service_unknown != watch.reason:
+        judging.blank = replace(judging.blank, service_unknown=watch.reason)
 
 
 def _compare(judging: Judging, source: Source) -> None:

@@ -26,8 +26,8 @@ def run(
     source = One(plan, generator, allowed_hosts, stop)
     intervals: list[Interval] = []
     with closing(iter(source)) as coming:
-        for _, interval in coming:
-            intervals.append(interval)
-            if watch(interval) is True:
+        for each in coming:
+            intervals.append(each.interval)
+            if watch(each.interval) is True:
                 source.finish()
     return Result(plan, generator.name, tuple(intervals))

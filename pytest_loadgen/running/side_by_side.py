@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 
+from pytest_loadgen import clock
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.objectives.comparison import Baseline
@@ -72,12 +73,14 @@ class SideBySide(Source):
                 return
             # Both get the same rows of data.
             slices = [replace(part, target=service.target, mix=service.mix) for service in services]
-            found: dict[int, Interval] = {}
+            found: dict[int, tuple[Interval, float]] = {}
             for which in [0, 1] if draw.random() < 0.5 else [1, 0]:
+                self.look()
                 result = runner.run(slices[which], generator, allowed_hosts=self._allowed_hosts, stop=self._stop)
-                found[which] = replace(Interval.concatenate(result.intervals), start=begin)
-            self._theirs.append(found[1])
-            yield 0, found[0]
+                found[which] = replace(Interval.concatenate(result.intervals), start=begin), clock.monotonic()
+                self.look()
+            self._theirs.append(found[1][0])
+            yield Tagged(0, *found[0])
 
     def finish(self) -> None:
         """Load no more pairs."""
@@ -85,7 +88,13 @@ class SideBySide(Source):
 
     def baseline(self) -> Baseline:
         """Give what the other service did so far."""
-        theirs = replace(self._draft, plan=self._other, intervals=tuple(self._theirs), baseline=Baseline())
+        theirs = replace(
+            self._draft,
+            plan=self._other,
+            intervals=tuple(self._theirs),
+            baseline=Baseline(),
+            service_unknown="of two services side by side, only that of the load itself is sampled",
+        )
         return Baseline(theirs, paired=True)
 
 
@@ -107,7 +116,7 @@ def compare_with_itself(
     draft = replace(like, intervals=(), verdicts=(), extended_by=1.0, baseline=Baseline())
     if like.baseline.paired:
         source = SideBySide(draft, plan, plan, generator, hosts, stop=stop)
-        mine = tuple(interval for _, interval in source)
+        mine = tuple(each.interval for each in source)
         return replace(draft, intervals=mine, baseline=source.baseline())
     mine, theirs = (runner.run(plan, generator, allowed_hosts=hosts, stop=stop).intervals for _ in range(2))
     return replace(draft, intervals=mine, baseline=Baseline(replace(draft, intervals=theirs)))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import replace
+from typing import NamedTuple
 
 from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.figures.interval import Interval
@@ -17,12 +18,21 @@ from pytest_loadgen.service.login import log_in
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import NO_SERVICE
 
-Tagged = tuple[int, Interval]
-"""An interval, and the number of the result that it belongs to."""
+
+class Tagged(NamedTuple):
+    """An interval, and the number of the result that it belongs to."""
+
+    number: int
+    interval: Interval
+    ended: float | None = None
+    """When it ended, as `clock.monotonic`, where that was before it came."""
 
 
 class Source(ABC):
     """What a measurement consumes: the intervals of one result, or of several."""
+
+    look: Callable[[], object] = staticmethod(lambda: None)
+    """Called where a part of the load begins or ends, for those who watch the service."""
 
     @abstractmethod
     def __iter__(self) -> Generator[Tagged]:
@@ -62,10 +72,11 @@ class One(Source):
         if not generator.remote and plan.target.scheme != NO_SERVICE:
             found = reachability.find(plan.target, plan.ready_timeout, self._allowed_hosts, self._stop.check)
             plan = replace(plan, target=found)
+        self.look()
         with closing(generator.run(plan)) as self._running, self._stop.closes(self._running):
             for interval in self._running:
                 _check_counts(interval, generator)
-                yield 0, interval
+                yield Tagged(0, interval)
                 self._stop.check()
         self._stop.check()
 

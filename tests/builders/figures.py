@@ -5,8 +5,10 @@ from typing import Any
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.outcomes import is_answer
+from pytest_loadgen.figures.resources import Resources
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.traffic.plan import Plan
+from pytest_loadgen.units import Share, Size
 from tests.builders.traffic import plan
 
 PLAN = plan()
@@ -26,6 +28,12 @@ def interval(outcomes: dict[str, int], *, ms: int = 10, lag: float = 0, **rest: 
     late.record(lag, sum(outcomes.values()))
     made: dict[str, Any] = {"start": 0, "seconds": 1, "service_time": latency, **rest}
     return Interval(latency=latency, outcomes=outcomes, lag=late, **made)
+
+
+def resources(cpu: float = 0.5, memory: float = 100e6, **rest: Any) -> Resources:
+    """Make what a service used that may use two cores."""
+    figures: dict[str, Any] = {"process": "shop", "cores": 2.0, "busiest": cpu, "threads": 4, "files": 20, **rest}
+    return Resources(cpu=cpu, memory=Size(memory), **{"files_share": Share(0.02), "throttled": 0.0, **figures})
 
 
 def result(*intervals: Interval, plan: Plan = PLAN, **rest: Any) -> Result:

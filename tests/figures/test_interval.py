@@ -11,7 +11,7 @@ import pytest
 
 import pytest_loadgen
 from pytest_loadgen.figures.interval import FIGURES, TOTAL, UTILIZATION, Interval, NamedFigures
-from tests.builders.figures import histogram
+from tests.builders.figures import histogram, resources
 
 ROOT = files(pytest_loadgen)
 
@@ -30,10 +30,14 @@ def proto() -> set[str]:
     return set(re.findall(r"^\s+[\w<>, ]+ (\w+) = \d+;", body[1], re.MULTILINE))
 
 
-@pytest.mark.parametrize("names", [schema(), proto(), set(Interval.__dataclass_fields__)])
+@pytest.mark.parametrize("names", [schema(), proto() | {"service"}, set(Interval.__dataclass_fields__)])
 def test_everyone_knows_the_figures(names: set[str]) -> None:
-    """The JSON schema, the messages of other programs and the interval have the same figures."""
+    """The JSON schema, the messages of other programs and the interval have the same figures.
+
+    What the service used, only the test process finds out.
+    """
     assert names == {"start", "seconds", *FIGURES, "reasons"}
+    assert [name for name, figure in FIGURES.items() if not figure.of_generator] == ["service"]
 
 
 FIRST: Mapping[str, Any] = {
@@ -51,6 +55,7 @@ FIRST: Mapping[str, Any] = {
     "unseen": 3,
     "first_byte": histogram(0.005),
     "names": {"a": NamedFigures(outcomes={"200": 1}), "b": NamedFigures(received=3)},
+    "service": resources(1.0),
 }
 SECOND: Mapping[str, Any] = {
     "latency": histogram(0.02),
@@ -86,6 +91,7 @@ SUMS: Mapping[str, Any] = {
         "b": NamedFigures(received=3),
         "c": NamedFigures(histogram(0.02)),
     },
+    "service": resources(1.0),  # one of the workers samples it
 }
 
 

@@ -10,7 +10,7 @@ from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.units import Duration
-from tests.builders.figures import histogram, interval, seconds, statuses
+from tests.builders.figures import histogram, interval, resources, seconds, statuses
 from tests.builders.traffic import plan
 
 
@@ -48,6 +48,42 @@ def test_valid(slo: str, each: Interval, outcome: str) -> None:
     found = JudgedResult(plan(), "mine", tuple(replace(each, start=at) for at in range(5)))
     verdict = found.judge(slo)
     assert verdict.outcome == outcome
+
+
+BUSY = resources(1.8, 900e6)
+IDLE = resources(0.2, 100e6)
+
+
+@pytest.mark.parametrize(
+    ("slo", "each", "outcome"),
+    [
+        # Sending too little, the generator makes it look as if the service needed little.
+        ("cpu < 80%", replace(SHORT, service=IDLE), "invalid"),
+        ("memory < 500MB", replace(SHORT, service=IDLE), "invalid"),
+        ("cpu < 80%", replace(SHORT, service=BUSY), "missed"),
+        ("memory < 500MB", replace(SHORT, service=BUSY), "missed"),
+        ("cpu > 80%", replace(SHORT, service=IDLE), "invalid"),
+        ("cpu > 80%", replace(SHORT, service=BUSY), "met"),
+        # Sending late, it sends as much.
+        ("cpu < 80%", replace(HELD, service=IDLE), "met"),
+        ("cpu < 80%", replace(HELD, service=BUSY), "missed"),
+        # What is not known is unclear all the same.
+        ("cpu < 80%", SHORT, "unclear"),
+        ("memory < 500MB", SHORT, "unclear"),
+        ("memory growth < 1MB/s", HELD, "unclear"),
+    ],
+)
+def test_what_the_service_used(slo: str, each: Interval, outcome: str) -> None:
+    """A service that is too busy with less than the load is so with all of it."""
+    assert judged(*(replace(each, start=at) for at in range(5))).judge(slo).outcome == outcome
+
+
+@pytest.mark.parametrize("slo", ["cpu < 80%", "memory < 500MB", "memory growth < 1MB/s", "cpu < 80% over last 4s"])
+def test_a_service_that_is_not_known(slo: str) -> None:
+    """The verdict says why its CPU and memory are not known."""
+    found = judged(*seconds(*[0] * 5).intervals, service_unknown="it runs on another machine (10.0.0.5:80)").judge(slo)
+    why = "the CPU and memory of the service are not known: it runs on another machine (10.0.0.5:80)"
+    assert (found.outcome, found.value, found.remark) == ("unclear", "-", why)
 
 
 def test_judge() -> None:

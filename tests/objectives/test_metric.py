@@ -17,10 +17,10 @@ from pytest_loadgen.objectives.sample import Means
 from pytest_loadgen.objectives.slo import SLO, parse_metric
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.units import Share
-from tests.builders.figures import interval
+from tests.builders.figures import interval, resources
 from tests.builders.traffic import plan
 
-ANSWERS = interval({"200": 90, "503": 6, "timeout": 4}, lag=0.001)
+ANSWERS = interval({"200": 90, "503": 6, "timeout": 4}, lag=0.001, service=resources())
 RESULT = Result(plan(timeout=5), "mine", (replace(ANSWERS, service_time=interval({"200": 96}, ms=4).latency),))
 
 
@@ -40,6 +40,9 @@ RESULT = Result(plan(timeout=5), "mine", (replace(ANSWERS, service_time=interval
         ("status 2xx", 90, False, True, False),
         ("timeouts", 4, False, True, False),
         ("lag", 0.001, False, False, False),
+        ("cpu", 0.25, False, False, False),
+        ("memory", 100e6, False, False, False),
+        ("memory growth", 0, False, False, False),
     ],
 )
 def test_figures(text: str, figure: float, is_latency: bool, is_count: bool, is_comparable: bool) -> None:
@@ -50,7 +53,7 @@ def test_figures(text: str, figure: float, is_latency: bool, is_count: bool, is_
     assert (found.is_latency, found.is_count, found.is_comparable) == (is_latency, is_count, is_comparable)
 
 
-@pytest.mark.parametrize("text", ["mean < 1s", "rate > 1/s", "errors < 5", "timeouts < 5"])
+@pytest.mark.parametrize("text", ["mean < 1s", "rate > 1/s", "errors < 5", "timeouts < 5", "cpu < 9%", "memory < 9MB"])
 def test_samples(text: str) -> None:
     """A sample of all intervals has the figure of the result."""
     slo = SLO.parse(text)
@@ -85,14 +88,14 @@ def test_a_metric_of_a_later_version() -> None:
 
 
 @dataclass(frozen=True)
-class Cpu(Metric):
+class Busy(Metric):
     """The CPU that the generator used, on average: a metric as anyone may add it."""
 
-    words: ClassVar = ("cpu",)
-    synonyms: ClassVar[Mapping[str, str]] = {"processor": "cpu"}
+    words: ClassVar = ("busy",)
+    synonyms: ClassVar[Mapping[str, str]] = {"working": "busy"}
     unit: ClassVar = "%"
     is_estimated: ClassVar = True
-    is_of_generator: ClassVar = True
+    subject: ClassVar = "generator"
 
     def read_bound(self, text: str) -> Bound:
         return Share(text)
@@ -108,20 +111,20 @@ class Cpu(Metric):
 
 
 @pytest.fixture
-def _cpu() -> Iterator[None]:
-    METRICS.append(Cpu)
+def _busy() -> Iterator[None]:
+    METRICS.append(Busy)
     yield
-    METRICS.remove(Cpu)
+    METRICS.remove(Busy)
 
 
-@pytest.mark.usefixtures("_cpu")
+@pytest.mark.usefixtures("_busy")
 @pytest.mark.parametrize(
     ("slo", "outcome", "value", "remark"),
     [
-        ("cpu < 80%", "met", "50%", "95% sure of 50% or less"),
-        ("cpu < 40%", "missed", "50%", "95% sure of 50% or more"),
-        ("cpu > 20% over any 4s", "met", "50%", "95% sure of 50% or more"),
-        ("cpu < 50%", "unclear", "50%", "90% sure of 50% to 50%; too close to the limit to decide"),
+        ("busy < 80%", "met", "50%", "95% sure of 50% or less"),
+        ("busy < 40%", "missed", "50%", "95% sure of 50% or more"),
+        ("busy > 20% over any 4s", "met", "50%", "95% sure of 50% or more"),
+        ("busy < 50%", "unclear", "50%", "90% sure of 50% to 50%; too close to the limit to decide"),
     ],
 )
 def test_a_metric_of_ones_own(slo: str, outcome: str, value: str, remark: str) -> None:
@@ -133,15 +136,15 @@ def test_a_metric_of_ones_own(slo: str, outcome: str, value: str, remark: str) -
     assert Verdict.from_dict(verdict.as_dict()) == verdict
 
 
-@pytest.mark.usefixtures("_cpu")
+@pytest.mark.usefixtures("_busy")
 @pytest.mark.parametrize(
     ("slo", "message"),
     [
-        ("processor < 80%", "'processor' is not a metric: did you mean 'cpu'?"),
-        ("cpu < 80", "80 needs a unit: did you mean cpu < 80%?"),
-        ("cpu == 80%", "== is for counts"),
-        ("service cpu < 80%", "'service' goes with a latency (service p99), not with cpu"),
-        ("cpu < baseline", "cpu cannot be compared with a baseline; these can: p50, mean, rate"),
+        ("working < 80%", "'working' is not a metric: did you mean 'busy'?"),
+        ("busy < 80", "80 needs a unit: did you mean busy < 80%?"),
+        ("busy == 80%", "== is for counts"),
+        ("service busy < 80%", "'service' goes with a latency (service p99), not with busy"),
+        ("busy < baseline", "busy cannot be compared with a baseline; these can: p50, mean, rate"),
     ],
 )
 def test_misspelt_metrics_of_ones_own(slo: str, message: str) -> None:

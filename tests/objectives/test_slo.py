@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.objectives.metric import (
     Bound,
+    Cpu,
     Errors,
     GeneratorLag,
     MaxLatency,
     MeanLatency,
+    Memory,
+    MemoryGrowth,
     Metric,
     Percentile,
     ResponseRate,
@@ -21,7 +24,7 @@ from pytest_loadgen.objectives.metric import (
     Timeouts,
 )
 from pytest_loadgen.objectives.slo import SLO, Window
-from pytest_loadgen.units import Change, Duration, Rate, Share
+from pytest_loadgen.units import Change, Duration, Rate, Share, Size
 
 
 def slo(metric: Metric, comparison: str, bound: Bound, window: Window | None = None, name: str = "") -> SLO:
@@ -42,6 +45,12 @@ ANY, LAST = Window("any", Duration(10)), Window("last", Duration(30))
         ("mean < 5ms", slo(MeanLatency(), "<", Duration(0.005))),
         ("max < 5ms", slo(MaxLatency(), "<", Duration(0.005))),
         ("lag < 5ms", slo(GeneratorLag(), "<", Duration(0.005))),
+        ("cpu < 80%", slo(Cpu(), "<", Share(0.8))),
+        ("CPU <= 80 % over any 10s", slo(Cpu(), "<=", Share(0.8), ANY)),
+        ("memory < 500MB", slo(Memory(), "<", Size(500e6))),
+        ("memory < 1.5 GiB", slo(Memory(), "<", Size(1.5 * 2**30))),
+        ("memory growth < 1MB/s", slo(MemoryGrowth(), "<", Size(1e6))),
+        ("Memory Growth < 60 kB/m over last 30s", slo(MemoryGrowth(), "<", Size(1e3), LAST)),
         ("rate >= 495/s", slo(ResponseRate(), ">=", Rate(495))),
         ("errors < 5", slo(Errors(), "<", 5)),
         ("errors < 0.1%", slo(Errors(), "<", Share(0.001))),
@@ -128,6 +137,9 @@ def test_meaning(text: str, meaning: SLO) -> None:
         ("rate > 5/s", False, True, None),
         ("mean < 5s", True, True, None),
         ("max < 5s", True, False, None),
+        ("cpu < 80%", True, True, None),
+        ("memory < 5MB", True, False, None),
+        ("memory growth < 5MB/s", True, True, None),
         ("p99 < baseline", True, True, None),
     ],
 )
@@ -163,6 +175,12 @@ def test_kinds(text: str, upper: bool, is_sample: bool, allowed: float | None) -
         ("errors < ,", "'errors < ,': ',' is neither a count (5) nor a share (0.1%)"),
         ("errors < x%", "'errors < x%': 'x%' is not a share: write a number (0.001) or a string ('0.1%')"),
         ("errors < 101%", "'errors < 101%': 101% is more than all requests"),
+        ("cpu < 0.8", "'cpu < 0.8': 0.8 is not a share: write 80%, of the cores that the service may use"),
+        ("cpu < 150%", "'cpu < 150%': 150% is not between 0% and 100%, which are all cores that the service may use"),
+        ("memory < 500", "'memory < 500': 500 needs a unit: did you mean memory < 500MB?"),
+        ("memory < 500Mb", "'memory < 500Mb': '500Mb' is not a size: write a number of bytes (500_000_000) or *"),
+        ("memory growth < 1MB", "'memory growth < 1MB': '1MB' is not a growth of memory: write 1MB/s, 20MB/m or 1GB/h"),
+        ("memory growth < 1", "'memory growth < 1': 1 needs a unit: did you mean memory growth < 1MB/s?"),
         # Metrics.
         ("error < 1%", "'error < 1%': 'error' is not a metric: did you mean 'errors'?"),
         ("timeout < 1", "'timeout < 1': 'timeout' is not a metric: did you mean 'timeouts'?"),
@@ -171,7 +189,7 @@ def test_kinds(text: str, upper: bool, is_sample: bool, allowed: float | None) -
         (
             "zzz < 5ms",
             "'zzz < 5ms': 'zzz' is not a metric: "
-            "choose from errors, first byte, lag, max, mean, p50, p90, p95, p99, p99.9, rate, service, *",
+            "choose from cpu, errors, first byte, lag, max, mean, memory, memory growth, p50, p90, p95, p99, p99.9, *",
         ),
         ("p0 < 5ms", "'p0 < 5ms': p0 is not a useful percentile"),
         ("< 5ms", "'< 5ms': '<' is not a metric: *"),
@@ -288,8 +306,9 @@ def test_of_others() -> None:
     with pytest.raises(PlanError) as caught:
         SLO.parse("p99 of order < 80ms").of("login")
     assert str(caught.value) == "'p99 of order < 80ms' is about other requests: give it to load(), not to a request"
-    with pytest.raises(PlanError, match="leave out 'of'"):
-        SLO.parse("lag < 80ms").of("login")
+    for text, subject in ("lag < 80ms", "generator"), ("memory growth < 1MB/s", "service"):
+        with pytest.raises(PlanError, match=f"is about the {subject}, not about a request: leave out 'of'"):
+            SLO.parse(text).of("login")
 
 
 # No string crashes the parser.

@@ -36,6 +36,14 @@ def test_one_row_per_interval() -> None:
     assert (last["requests"], last["errors"], last["unanswered"]) == ("229", "39", "9")
 
 
+def test_service() -> None:
+    """What the service used in each interval, where it is known."""
+    well, ill = rows(replace(RECORD, runs=(WELL,)))[1], rows(replace(RECORD, runs=(ILL,)))[1]
+    columns = ("service_cpu_cores", "service_cores", "service_memory_bytes", "service_threads", "service_files")
+    assert [float(well[column]) for column in columns] == [0.5, 2, 118.4e6, 4, 20]
+    assert {ill[column] for column in columns} == {""}
+
+
 def test_rows_by_name() -> None:
     """Below each interval of a mix, each name has a row with its own figures, and none of the whole load's."""
     total, search, order, missing = rows(replace(RECORD, runs=(MIX,)))[:4]

@@ -113,6 +113,13 @@ def test_overview() -> None:
     assert "no answer 8.77%: 64 × 503, 11 × timeout, 2 × reset ✓ 1 met ✕ 3 missed ? 1 unclear ! 1 invalid" in rows
 
 
+def test_service() -> None:
+    """What the service used is among the facts, or why that is not known."""
+    text = " ".join(re.sub(r"<[^>]+>", " ", document(RECORD)).split())
+    assert "Service process shop CPU 0.50 of 2 cores (25%) memory 120 MB threads 4 open files 20" in text
+    assert "Service resources it runs on another machine (shop.test:443)" in text
+
+
 @pytest.mark.parametrize("paired", [False, True])
 def test_compared_by_name(paired: bool) -> None:
     """A comparison has a row for each name; one that the baseline lacks has no figure there."""

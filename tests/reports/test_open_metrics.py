@@ -38,6 +38,12 @@ def test_types() -> None:
         "loadgen_rate_per_second": "gauge",
         "loadgen_latency_seconds": "summary",
         "loadgen_first_byte_seconds": "summary",
+        "loadgen_service_cpu_cores": "gauge",
+        "loadgen_service_available_cores": "gauge",
+        "loadgen_service_memory_bytes": "gauge",
+        "loadgen_service_threads": "gauge",
+        "loadgen_service_files": "gauge",
+        "loadgen_service_throttled_seconds": "gauge",
         "loadgen_objective_met": "gauge",
         "loadgen_test_passed": "gauge",
     }
@@ -53,6 +59,13 @@ def test_figures() -> None:
     assert values(found["loadgen_latency_seconds"], **ill, quantile="0.99") == [inf]
     assert values(found["loadgen_objective_met"], **ill, slo="p99 < 200ms", outcome="missed") == [0]
     assert values(found["loadgen_objective_met"], test=WELL.test, slo="errors == 0", outcome="met") == [1]
+
+
+def test_service() -> None:
+    """What the service used is there where it is known."""
+    found = read(RECORD)
+    assert values(found["loadgen_service_cpu_cores"]) == [0.5]
+    assert values(found["loadgen_service_memory_bytes"], test=WELL.test) == [120e6]
 
 
 def test_by_name() -> None:

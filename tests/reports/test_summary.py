@@ -6,12 +6,25 @@ from typing import Any
 import pytest
 
 from pytest_loadgen.figures.interval import NamedFigures
-from pytest_loadgen.reports.summary import COLUMNS, remarks, rows
+from pytest_loadgen.reports.summary import COLUMNS, remarks, rows, service
 from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.target import Target
-from tests.builders.figures import interval, result
+from tests.builders.figures import interval, resources, result
 from tests.builders.traffic import plan
 from tests.reports.examples import MIX, WELL, judged, verdict
+
+
+def test_what_the_service_used() -> None:
+    """In a line, with how its memory changed; nothing where that is not known."""
+    used = resources(0.99, 118e6), resources(0.97, 120e6, threads=1, files=1_033, throttled=0.2)
+    both = result(*(interval({"200": 9}, start=at, service=each) for at, each in enumerate(used)))
+    assert service(both) == "shop: 0.98 of 2 cores, 120 MB (+2 MB), 4 threads, 1,033 files, CPU-throttled for 200ms"
+    shrunk = replace(both, intervals=both.intervals[::-1])
+    assert "120 MB (-2 MB)" in service(shrunk)
+    alone = resources(0.2, cores=1.0, threads=1, files=1)
+    assert service(result(interval({"200": 9}, service=alone))) == "shop: 0.20 of 1 core, 100 MB, 1 thread, 1 file"
+    assert service(result(interval({"200": 9}, service=resources(cores=1.5)))).startswith("shop: 0.50 of 1.5 cores")
+    assert service(result(interval({"200": 9}))) == ""
 
 
 @pytest.mark.parametrize(

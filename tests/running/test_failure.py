@@ -16,7 +16,7 @@ from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
-from tests.builders.figures import interval, result
+from tests.builders.figures import interval, resources, result
 from tests.builders.traffic import plan
 
 OTHER = replace(plan(duration=6), target=Target.of("http://127.0.0.1:2/"))
@@ -44,6 +44,18 @@ def test_half_is_not_what_was_expected(slo: Any, failed: int) -> None:
     )
     raise_failure(loaded(*some(49), load=expecting), strict=False)
     raise_failure(loaded(*some(99), load=plan(duration=6, expect=[200, 409])), strict=False)
+
+
+def test_the_limit_that_the_service_was_at() -> None:
+    """A failure says which limit the service was at, whatever it is that failed."""
+    bound = [interval({"200": 100}, ms=900, start=at, service=resources(0.99)) for at in range(6)]
+    with pytest.raises(SLOMissed, match=r"\n  The service used 99% of one core: it is CPU-bound\.$"):
+        raise_failure(loaded(*bound, slo="p99 < 500ms"), strict=False)
+    with pytest.raises(ServiceError, match=r"\n  The service used 99% of one core: it is CPU-bound\.$"):
+        raise_failure(loaded(*some(100, "503", service=resources(0.99))), strict=False)
+    with pytest.raises(SLOMissed) as caught:
+        raise_failure(loaded(*some(9, service=resources(0.3)), slo="errors == 0"), strict=False)
+    assert "CPU" not in str(caught.value)
 
 
 def test_half_fails_where_nothing_is_expected() -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from time import perf_counter_ns as clock
 
+from pytest_loadgen.cgroup import throttled
 from pytest_loadgen.clock import slept, wall
 from pytest_loadgen.figures.histogram import MASKS
-from pytest_loadgen.generators.cgroup import throttled
 from pytest_loadgen.generators.embedded.counts import Counts, interval_end, whole_seconds
 from pytest_loadgen.generators.embedded.http1 import IDLE, OWN_LIMITS, Connection, Endpoint, Kind
 from pytest_loadgen.generators.embedded.protocol import Bucket, Evidence, Figures

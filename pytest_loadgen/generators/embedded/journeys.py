@@ -19,10 +19,10 @@ from time import perf_counter_ns as clock
 from types import BuiltinFunctionType
 from typing import Any
 
+from pytest_loadgen.cgroup import throttled
 from pytest_loadgen.clock import monotonic, wall
 from pytest_loadgen.errors import GeneratorError, LoadError
 from pytest_loadgen.figures.histogram import MASKS
-from pytest_loadgen.generators.cgroup import throttled
 from pytest_loadgen.generators.embedded.client import Client
 from pytest_loadgen.generators.embedded.counts import Counts, interval_end, whole_seconds
 from pytest_loadgen.generators.embedded.event_loop import event_loop
