@@ -165,8 +165,8 @@ def test_a_service_that_dies_during_the_load(suite: pytest.Pytester) -> None:
         from pytest_loadgen import get
 
         def test_it(load):
-            mix = [get("/", weight=60), get("/?die", name="die")]
-            result = load(mix, rate=50, duration=2.5, connections=2, timeout=1)
+            mix = [get("/", weight=150), get("/?die", name="die")]  # the 75th request, after more than a second
+            result = load(mix, rate=60, duration=2.5, connections=2, timeout=1)
             assert result.errors
             assert result.service.memory > "1MB"
         """
