@@ -208,7 +208,7 @@ function panels(box, chart, look) {
   const right = Math.max(chart.x.at(-1), ...chart.panels.map((panel) => panel.dotted?.[0].at(-1) ?? 0));
   const left = Math.min(0, chart.x[0]);
   const x = { at: chart.x, title: chart.title, ends: [left, right], ticks: ticks(right, 8), write: number };
-  const key = uPlot.sync(box.closest("details").id);
+  const key = uPlot.sync(`${box.closest("details").id} ${box.dataset.chart}`);
   return chart.panels.map((panel, place) => {
     const over = (pen) => {
       for (const limit of panel.limits) dashed(pen, limit, pen.width);

@@ -238,7 +238,7 @@ def test_in_a_browser(tmp_path: Path) -> None:
     assert not seen["tooWide"]
     assert seen["charts"] == seen["drawn"] == [2, 2, 2, 2, 1, 0, 2]
     assert seen["atFirst"] == [0, 2, 0, 0, 0, 0, 0]
-    assert seen["panels"] == [4, 5, 4, 5, 3, 0, 5]
+    assert seen["panels"] == [6, 5, 4, 5, 3, 0, 5]
     first = ILL.result.by_interval[0]
     figures = [f"p50 {first.p50}", f"p90 {first.p90}", f"p99 {first.p99}", f"max {first.max}", "no response"]
     assert seen["read"][:6] == ["at 0.5", *figures]
