@@ -10,7 +10,7 @@ from pathlib import Path
 from pytest_loadgen.errors import PlanError, ReportError
 from pytest_loadgen.records.files import write_atomically
 from pytest_loadgen.records.record import Record
-from pytest_loadgen.reports import csv_file, fortio, hdr_log, html_page, markdown, open_metrics, smp
+from pytest_loadgen.reports import bmf, csv_file, ctrf, fortio, hdr_log, html_page, k6, markdown, open_metrics, smp
 from pytest_loadgen.wording import did_you_mean
 
 
@@ -26,11 +26,14 @@ class Report:
 
 
 FORMATS = {
+    ".bmf.json": Report(bmf.document),
     ".csv": Report(csv_file.document),
+    ".ctrf.json": Report(ctrf.document),
     ".fortio.json": Report(fortio.document, per_run=True),
     ".hlog": Report(hdr_log.document),
     ".html": Report(html_page.document, libraries=("jinja2",)),
     ".json": Report(Record.dumps),
+    ".k6.json": Report(k6.document),
     ".md": Report(markdown.document),
     ".om": Report(open_metrics.document),
     ".smp.yaml": Report(smp.document),

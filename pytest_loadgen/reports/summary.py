@@ -134,6 +134,14 @@ def ordinals(runs: Sequence[Run]) -> list[int]:
     return numbers
 
 
+def titles(runs: Sequence[Run]) -> list[str]:
+    """Return a name for each run that no other has: ``test: request (generator)``, or ``(generator, 2)``."""
+    return [
+        f"{run.test}: {run.result.plan.name} ({run.result.generator}{f', {number}' if number > 1 else ''})"
+        for run, number in zip(runs, ordinals(runs), strict=True)
+    ]
+
+
 def notes(run: Run) -> list[str]:
     """List what a reader of a run has to know, a sentence each."""
     return [*_searched(run), *remarks(run.result)]
