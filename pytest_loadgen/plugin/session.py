@@ -173,19 +173,25 @@ class Session:
         self.judged.discard(item.nodeid)
         self._unreported = [run for run in self._unreported if run.test != item.nodeid or self._lasts(run)]
         self._unsaid = [(test, remark) for test, remark in self._unsaid if test != item.nodeid]
-        for added in item.stash.get(_PROPERTIES, []):
-            item.user_properties.remove(added)
-        item.stash[_PROPERTIES] = []
+        self._describe(item, [])
 
     def describe(self, item: pytest.Item) -> None:
-        """Give a test case in a JUnit file the figures of the runs since the last report."""
-        if not self._unreported:
-            return
-        from pytest_loadgen.reports.junit import properties
+        """Give a test case in a JUnit file the figures of all runs of this attempt, in whichever phase they were."""
+        if self._unreported:
+            self._describe(item, [*item.stash.get(_DESCRIBED, []), *self._unreported])
 
-        added: list[tuple[str, object]] = [*properties(self._unreported)]
-        item.user_properties += added
-        item.stash.setdefault(_PROPERTIES, []).extend(added)
+    @staticmethod
+    def _describe(item: pytest.Item, runs: list[Run]) -> None:
+        """Replace the properties of a test case: with several loads, the name of each says of which it is."""
+        for added in item.stash.get(_PROPERTIES, []):
+            item.user_properties.remove(added)
+        described: list[tuple[str, object]] = []
+        if runs:
+            from pytest_loadgen.reports.junit import properties
+
+            described += properties(runs)
+        item.user_properties += described
+        item.stash[_DESCRIBED], item.stash[_PROPERTIES] = runs, described
 
     def explain(self, report: pytest.TestReport) -> None:
         """Give a test that failed what is known of the requests that failed in its loads, unless its error says it."""
@@ -262,6 +268,7 @@ class Session:
 
 
 SESSION = pytest.StashKey[Session]()
+_DESCRIBED = pytest.StashKey[list["Run"]]()
 _PROPERTIES = pytest.StashKey[list[tuple[str, object]]]()
 
 

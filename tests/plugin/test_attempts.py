@@ -81,6 +81,74 @@ def test_of_repeated_tests_the_last_attempt_counts(suite: pytest.Pytester, args:
     assert "p50" in names
 
 
+MANY = """
+import pytest
+from pytest_loadgen import get
+
+OPTIONS = dict(generator="mixed", duration=1, slo=["errors == 0", "status 503 == 0"])
+attempts = []
+
+@pytest.fixture(scope="module")
+def of_module(load_session):
+    load_session("/", **OPTIONS)
+    return load_session("/", **OPTIONS)
+
+@pytest.fixture
+def around(load):
+    load("/", **OPTIONS)
+    yield
+    load("/", **OPTIONS)
+
+def test_fixtures(of_module, around, load):
+    load("/", **OPTIONS)
+
+def test_again(of_module, around): pass
+
+def test_same_request(load):
+    load("/", **OPTIONS)
+    load("/", **OPTIONS)
+
+def test_names(load):
+    mix = [get("/", name=name) for name in ("a: b", "a", "b", "slo: errors == 0", "p50", "1 GET /: p50")]
+    load(mix, **OPTIONS)
+    load(mix, **OPTIONS)
+
+def test_repeated(load, around):
+    attempts.append(load("/", **OPTIONS))
+    assert len(attempts) > 1
+"""
+
+
+@pytest.mark.parametrize("args", [[], ["-n1"]])
+def test_no_two_properties_of_a_test_case_have_one_name(suite: pytest.Pytester, args: list[str]) -> None:
+    """Whichever loads it has, in the test, in fixtures before and after it, and in the attempts of it that fail."""
+    mixed = (
+        REPEATING.replace("Whole()]", "Whole(), Mixed()]")
+        + """
+from pytest_loadgen.figures.interval import NamedFigures
+
+class Mixed(Paper):
+    name = "mixed"
+    features = Paper.features | {"mix", "names"}
+
+    def run(self, plan):
+        for interval in super().run(plan):
+            figures = NamedFigures(interval.latency, interval.latency, interval.outcomes)
+            yield replace(interval, names={request.name: figures for request in plan.mix})
+"""
+    ).replace("import pytest", "from dataclasses import replace\nimport pytest", 1)
+    suite.makeconftest(mixed)
+    suite.makepyfile(test_a=MANY)
+    run(suite, "--junitxml=junit.xml", *args).stdout.fnmatch_lines(["*5 passed, 1 rerun*"])
+    loads = {}
+    for case in ElementTree.parse(suite.path / "junit.xml").getroot().iter("testcase"):
+        names = [str(each.get("name")) for each in case.iter("property")]
+        assert sorted(names) == sorted(set(names))
+        loads[case.get("name")] = sum(name.endswith("GET /: p50") or name.endswith("requests: p50") for name in names)
+    once = {"test_fixtures": 5, "test_again": 2, "test_same_request": 2, "test_names": 2, "test_repeated": 3}
+    assert loads == once
+
+
 def test_the_load_of_a_modules_fixture_is_kept(suite: pytest.Pytester) -> None:
     """When the test is repeated, the fixture is still set up, and its load counts."""
     suite.makeconftest(REPEATING)
