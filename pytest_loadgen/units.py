@@ -114,6 +114,10 @@ class Duration(Quantity):
             return super()._read(text)
         return seconds
 
+    def times(self, factor: float) -> "Duration":
+        """Give this many times as long, without a rounding error: 0.1 times 7s is 0.7s."""
+        return Duration(float(exactly(self) * exactly(factor)))
+
     def __str__(self) -> str:
         seconds = float(self)
         if math.isinf(seconds):

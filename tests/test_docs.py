@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import pytest_loadgen
 from pytest_loadgen import plugin
@@ -113,12 +114,14 @@ def test_lines_are_short(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_code_blocks_can_be_read(page: Path) -> None:
-    """Python compiles, TOML parses."""
+    """Python compiles, TOML and YAML parse."""
     for language, text in blocks(page):
         if language == "python":
             compile(text, named(page), "exec")
         elif language == "toml":
             tomllib.loads(text)
+        elif language == "yaml":
+            yaml.safe_load(text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -177,6 +180,49 @@ def test_the_reference_lists_the_options_of_pytest(heading: str, there_is: Calla
     parser: Any = Parser()
     plugin.pytest_addoption(parser)
     assert sorted(name.partition("=")[0] for name in listed(heading)) == sorted(there_is(parser))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_command_lines_have_options_that_there_are(page: Path) -> None:
+    parser: Any = Parser()
+    plugin.pytest_addoption(parser)
+    named = {option for _, text in blocks(page) for option in re.findall(r"--load-[a-z-]*[a-z]", text)}
+    assert named <= set(parser.options)
+
+
+def workflows() -> dict[str, Any]:
+    """Give the complete files in the page about CI, by their names."""
+    found = {}
+    for language, text in blocks(ROOT / "docs" / "ci.md"):
+        if language == "yaml" and (name := re.match(r"# (\S+\.yml)\n", text)):
+            found[name[1]] = yaml.safe_load(text)
+    return found
+
+
+def test_the_github_workflow_is_complete() -> None:
+    """Each job runs somewhere, each step does one thing; a smoke run on pull requests, all each night."""
+    workflow = workflows()[".github/workflows/loads.yml"]
+    # YAML 1.1 reads the key "on" as a truth value.
+    assert workflow[True].keys() == {"pull_request", "schedule", "workflow_dispatch"}
+    for job in workflow["jobs"].values():
+        assert {"runs-on", "timeout-minutes", "steps"} <= job.keys()
+        for step in job["steps"]:
+            assert len(step.keys() & {"run", "uses"}) == 1
+            assert "uses" not in step or re.fullmatch(r"actions/[a-z/-]+@v\d+", step["uses"])
+
+
+def test_the_gitlab_pipeline_is_complete() -> None:
+    """Each job has a script and a rule, and extends what there is; the reports are the files that pytest writes."""
+    pipeline = workflows()[".gitlab-ci.yml"]
+    shared = pipeline[".loads"]
+    jobs = {name: job for name, job in pipeline.items() if name not in {"stages", ".loads"}}
+    assert jobs.keys() == {"smoke", "full", "baseline"}
+    for job in jobs.values():
+        assert job["extends"] == ".loads"
+        assert job["rules"]
+        (command,) = job["script"]
+        reports = {**shared["artifacts"]["reports"], **job.get("artifacts", {}).get("reports", {})}
+        assert all(f"={path}" in command for path in [*reports.values(), *shared["artifacts"]["paths"]])
 
 
 def test_the_reference_lists_the_options_of_serve() -> None:

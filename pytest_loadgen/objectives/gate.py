@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +35,15 @@ _FEWEST_WAITING = 3
 
 
 @dataclass(frozen=True)
+class _TooShort:
+    """A load that is too short for an objective."""
+
+    message: str
+    needs: object
+    """What the objective needs, in a few words: ``299 requests``, ``4s``."""
+
+
+@dataclass(frozen=True)
 class Gate:
     """The objectives of a load, and how long it may last to judge them."""
 
@@ -43,6 +52,8 @@ class Gate:
     """How long the load may last while an objective is unclear; None is three times its duration."""
     stop_early: bool = False
     abort_if: SLO | None = None
+    not_judged: tuple[str, ...] = ()
+    """The objectives that a scaled load cannot be judged by, each with the reason."""
 
     @classmethod
     def of(
@@ -73,21 +84,53 @@ class Gate:
 
         Raises PlanError where even that is too short for an objective, or where it has no such request.
         """
+        longer = self._lengthened(plan)
+        for found in self._too_short(plan, longer):
+            raise PlanError(found.message)
+        return longer
+
+    def scaled(self, factor: float, plan: Plan) -> Gate:
+        """Return the gate of a plan whose times were multiplied, without the objectives that it is too short for.
+
+        Objectives on counts are left out, too: they are meant for a load of full length. Raises PlanError.
+        """
+        gate = replace(self, max_duration=None, objectives=())
+        if self.max_duration and plan.steady:
+            gate = replace(gate, max_duration=min(LONGEST, max(plan.duration, self.max_duration.times(factor))))
+        if gate._needs(plan):  # a load that is shorter than the window of abort_if is not aborted
+            gate = replace(gate, abort_if=None)
+        needs = {slo: replace(gate, objectives=(slo,))._needs(plan) for slo in self.objectives}
+        needs |= {slo: "the full length, as a count" for slo in self.objectives if slo.is_tally}
+        return replace(
+            gate,
+            objectives=tuple(slo for slo, need in needs.items() if not need),
+            not_judged=tuple(f"{slo} (needs {need})" for slo, need in needs.items() if need),
+        )
+
+    def _needs(self, plan: Plan) -> str:
+        """Say what a plan that is too short lacks; empty where it is long enough. Raises PlanError."""
+        return next((str(found.needs) for found in self._too_short(plan, self._lengthened(plan))), "")
+
+    def _lengthened(self, plan: Plan) -> Plan:
         for slo in self._all:
             slo.check_name(plan)
         longest = self._longest_duration(plan)
         if longest < plan.duration:
             raise PlanError(f"max_duration={self.max_duration} is shorter than the duration, {plan.duration}")
         useful = max((_useful_duration(slo, plan, longest) for slo in self.objectives), default=plan.duration)
-        longer = plan.lengthened(Duration(useful - plan.duration))
+        return plan.lengthened(Duration(useful - plan.duration))
+
+    def _too_short(self, plan: Plan, longer: Plan) -> Iterator[_TooShort]:
+        """Yield what a plan is too short for, even where it lasts as long as it may."""
         for slo in self.objectives:
-            _check_size(slo, slo.part(plan), slo.part(longer))
+            if found := _too_short(slo, slo.part(plan), slo.part(longer)):
+                yield found
         if self.abort_if and self.abort_if.window and self.abort_if.window.seconds > longer.duration + HALF_INTERVAL:
-            raise PlanError(
+            yield _TooShort(
                 f"abort_if={self.abort_if.text!r}: the window is longer than the load, which lasts at most "
-                f"{longer.duration}"
+                f"{longer.duration}",
+                self.abort_if.window.seconds,
             )
-        return longer
 
     def _longest_duration(self, plan: Plan) -> Duration:
         if not plan.steady:
@@ -328,8 +371,8 @@ def _useful_duration(slo: SLO, plan: Plan, longest: Duration) -> Duration:
     return longest
 
 
-def _check_size(slo: SLO, plan: Plan, longer: Plan) -> None:
-    """Refuse a load that cannot show an objective even if no request is bad."""
+def _too_short(slo: SLO, plan: Plan, longer: Plan) -> _TooShort | None:
+    """Say so where a load cannot show an objective even if no request is bad. Raises PlanError where no load can."""
     fewest = Duration(stats.FEWEST_BATCHES)
     if reason := slo.metric.unmeasurable(plan):
         raise PlanError(f"{slo.text!r}: {reason}")
@@ -337,17 +380,18 @@ def _check_size(slo: SLO, plan: Plan, longer: Plan) -> None:
     if longer.duration > plan.duration:
         lasts += f", and at most {longer.duration} while an objective is unclear"
     if slo.is_sample and longer.duration < fewest - HALF_INTERVAL:
-        raise PlanError(
-            f"{slo.text!r} needs at least {fewest} for a confidence interval; {lasts}: use duration='{fewest}' or more"
+        return _TooShort(
+            f"{slo.text!r} needs at least {fewest} for a confidence interval; {lasts}: use duration='{fewest}' or more",
+            fewest,
         )
     if slo.window and slo.window.seconds > longer.duration + HALF_INTERVAL:
-        raise PlanError(f"{slo.text!r}: {lasts}: use duration='{slo.window.seconds}' or more")
+        return _TooShort(f"{slo.text!r}: {lasts}: use duration='{slo.window.seconds}' or more", slo.window.seconds)
     wanted = _fewest_requests(slo, ALPHA)
     if plan.closed or not wanted:
-        return
+        return None
     needs = f"{slo.text!r} needs at least {wanted:,} requests to be decided with {Share(1 - ALPHA)} confidence"
-    if slo.window:
-        _check_window(slo.window, longer, wanted, needs)
+    if slo.window and (found := _too_few_in(slo.window, longer, wanted, needs)):
+        return found
     if longer.requests < wanted:
         rate = float(plan.rate)
         duration = max(fewest, Duration(math.ceil(wanted / rate)))
@@ -355,14 +399,16 @@ def _check_size(slo: SLO, plan: Plan, longer: Plan) -> None:
         has = f"this load has {plan.requests:,}{of_them} in {plan.duration}"
         if longer.duration > plan.duration:
             has += f", and {longer.requests:,} in the {longer.duration} that it may last while an objective is unclear"
-        raise PlanError(f"{needs}; {has}: at {Rate(rate)}, use duration='{duration}' or more")
+        message = f"{needs}; {has}: at {Rate(rate)}, use duration='{duration}' or more"
+        return _TooShort(message, f"{wanted:,} requests")
+    return None
 
 
-def _check_window(window: Window, plan: Plan, wanted: int, needs: str) -> None:
-    """Refuse a window in which too few requests are due, whatever the rest of the load has."""
+def _too_few_in(window: Window, plan: Plan, wanted: int, needs: str) -> _TooShort | None:
+    """Say so where too few requests are due in a window, whatever the rest of the load has."""
     due = _due_by_second(plan)
     if (found := _fewest_due(due, window.seconds, window.which)) >= wanted:
-        return
+        return None
     lengths = range(math.ceil(window.seconds), len(due))
     enough = bisect_left(lengths, True, key=lambda length: _fewest_due(due, length, window.which) >= wanted)
     if enough < len(lengths):
@@ -373,7 +419,8 @@ def _check_window(window: Window, plan: Plan, wanted: int, needs: str) -> None:
     else:
         remedy = "raise the rate there, or leave the window out"
     which = "" if plan.steady else "the last " if window.which == "last" else "the quietest "
-    raise PlanError(f"{needs}; {which}{window.seconds} of this load have at most {found:,}: {remedy}")
+    message = f"{needs}; {which}{window.seconds} of this load have at most {found:,}: {remedy}"
+    return _TooShort(message, f"{wanted:,} requests in {window.seconds}")
 
 
 def _due_by_second(plan: Plan) -> list[float]:

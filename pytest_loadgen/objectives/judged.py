@@ -28,6 +28,8 @@ class JudgedResult(Result):
     machine_p99: Duration = NO_TIME
     """The p99 of a no-op service on this machine; 0 where it is not known."""
     baseline: Baseline = NO_BASELINE
+    not_judged: tuple[str, ...] = ()
+    """The objectives that --load-scale leaves out, each with the reason: ``p99 < 200ms (needs 299 requests)``."""
 
     def __getitem__(self, name: str) -> Self:
         """Give the result of the requests of one name. Raises KeyError where the load has no such request."""

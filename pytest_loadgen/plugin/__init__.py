@@ -19,7 +19,16 @@ from pytest_loadgen import clock  # noqa: F401  # before a test replaces its fun
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.plugin.reporting import Reporting
 from pytest_loadgen.plugin.session import FIXTURES, SESSION, Session, uses_load
-from pytest_loadgen.plugin.settings import DEFAULTS, check_names, close, defaults, moved_root, registry, settings
+from pytest_loadgen.plugin.settings import (
+    DEFAULTS,
+    check_names,
+    close,
+    defaults,
+    moved_root,
+    registry,
+    scale,
+    settings,
+)
 from pytest_loadgen.plugin.turns import TURNS, Turns
 from pytest_loadgen.plugin.xdist import ControllerHooks, test_lock
 from pytest_loadgen.wording import printable
@@ -66,6 +75,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--load-stop-early", action="store_true", help="end each load as soon as its objectives are decided"
     )
     group.addoption("--load-strict", action="store_true", help="fail tests with unclear objectives")
+    group.addoption(
+        "--load-require-baseline", action="store_true", help="fail loads that are to be compared and have no baseline"
+    )
+    group.addoption(
+        "--load-scale",
+        metavar="FACTOR",
+        default="1",
+        help="multiply the durations of all loads: 0.1 for a smoke run; leaves out objectives that need longer loads",
+    )
     parser.addini("load_slo", "objectives for every load, one per line", type="linelist")
     parser.addini("load_generator", "load generator to use (default: embedded)")
     parser.addini("load_target", "base URL for relative addresses of load()")
@@ -106,6 +124,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if objectives := config.getini("load_slo"):
             _check_objectives(objectives)
         check_names(config)
+        scale(config)
     except LoadError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session = Session()

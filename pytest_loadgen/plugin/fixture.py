@@ -21,7 +21,7 @@ from pytest_loadgen.records.run import Run
 from pytest_loadgen.running.capacity import CONNECTIONS, CapacitySearch, Range
 from pytest_loadgen.running.cross_check import Alternation, CrossCheck
 from pytest_loadgen.running.event_loop import in_coroutine, in_thread
-from pytest_loadgen.running.failure import raise_failure
+from pytest_loadgen.running.failure import raise_failure, require_baseline
 from pytest_loadgen.running.measurement import Environment, measure
 from pytest_loadgen.running.rounds import Rounds
 from pytest_loadgen.running.side_by_side import SideBySide, compare_with_itself, describe_trust
@@ -66,6 +66,10 @@ class Settings:
     allowed_hosts: tuple[str, ...]
     strict: bool
     """Whether unclear objectives fail."""
+    require_baseline: bool
+    """Whether a load that is compared, and has no baseline, fails."""
+    scale: float
+    """What the durations of all loads are multiplied by."""
     environment: Environment
     comparison: Callable[[], BaselineFinder | None]
     """Finds what loads are compared with, where --load-compare is given."""
@@ -236,7 +240,8 @@ class Load:
         layers = [options, *self._marked(node), self._settings.defaults]
         order = Order.of(traffic, lambda: self._base(self._item), layers, self._objectives(node))
         plan = self._item.ihook.pytest_loadgen_plan(item=self._item, plan=order.plan) or order.plan
-        order = replace(order, plan=plan)
+        order = replace(order, plan=plan).scaled(self._settings.scale)
+        plan = order.plan
         if order.arrangement.several:
             return self._cross_check(order, stop)
         name = order.arrangement.generators[0]
@@ -244,7 +249,8 @@ class Load:
         rounds = None if order.other else order.arrangement.rounds or 1
         generator = self._generator(name, order, rounds)
         longest = order.gate.lengthened(plan)
-        draft, number = self._draft(plan, generator)
+        draft, number = self._draft(order, generator)
+        self._require_baseline(draft, order)
         source: Source
         if order.other:
             source = SideBySide(draft, order.other, longest, generator, self._settings.allowed_hosts, stop=stop)
@@ -253,6 +259,7 @@ class Load:
         (result,) = self._measure(source, [draft], [number], order)
         self._compare_with_itself(order, result, generator, stop)
         raise_failure(result, strict=self._settings.strict)
+        self._require_baseline(result, order)  # which steps a journey has is known only now
         return result
 
     def capacity(
@@ -301,7 +308,7 @@ class Load:
         def generator(plan: Plan) -> LoadGenerator:
             return self._generator(name, replace(order, plan=plan), rounds)
 
-        draft, number = self._draft(order.plan, generator(order.plan))
+        draft, number = self._draft(order, generator(order.plan))
         search = CapacitySearch(draft, order.gate, bounds, generator, self._settings.environment)
         try:
             search.run(self._settings.allowed_hosts, stop)
@@ -333,7 +340,9 @@ class Load:
         order = replace(order, gate=replace(order.gate, max_duration=order.plan.duration, stop_early=False))
         generators = [self._generator(name, order, 1) for name in order.arrangement.generators]
         order.gate.lengthened(order.plan)
-        drafts, numbers = zip(*(self._draft(order.plan, each) for each in generators), strict=True)
+        drafts, numbers = zip(*(self._draft(order, each) for each in generators), strict=True)
+        for draft in drafts:
+            self._require_baseline(draft, order)
         rounds = order.arrangement.rounds or _ALTERNATIONS
         source = Alternation(order.plan, generators, rounds, self._settings.allowed_hosts, stop)
         results = self._measure(source, drafts, numbers, order)
@@ -357,7 +366,7 @@ class Load:
             return Rounds(generator, order.plan, rounds)
         return generator
 
-    def _draft(self, plan: Plan, generator: LoadGenerator) -> tuple[JudgedResult, int]:
+    def _draft(self, order: Order, generator: LoadGenerator) -> tuple[JudgedResult, int]:
         """Give the result before the load, and the number of the load in its test.
 
         A load is compared with the baseline's load of the same number, whether those before it succeeded or not.
@@ -365,16 +374,23 @@ class Load:
         """
         number = self._settings.session.next_number()
         draft = JudgedResult(
-            plan,
+            order.plan,
             generator.name,
             version=generator.version(),
             latency_from=generator.latency_from,
             added_latency=generator.added_latency,
             sent_from=generator.sent_from,
+            not_judged=order.gate.not_judged,
         )
         if comparison := self._settings.comparison():
             draft = replace(draft, baseline=comparison.find(self._item.nodeid, number, draft))
         return draft, number
+
+    def _require_baseline(self, result: JudgedResult, order: Order) -> None:
+        """Refuse a load that lacks its baseline, if that is asked for. Raises BaselineError."""
+        if self._settings.require_baseline and not order.other:
+            compared = self._settings.comparison() is not None
+            require_baseline(result, order.gate.objectives, compared=compared)
 
     def _measure(
         self, source: Source, drafts: Sequence[JudgedResult], numbers: Sequence[int], order: Order

@@ -43,6 +43,18 @@ class Order:
         """The features that a generator needs: those of the plan, and figures by name if an objective has a name."""
         return self.plan.needs | ({"names"} if self.plan.is_mix and self.gate.is_by_name else set())
 
+    def scaled(self, factor: float) -> Order:
+        """Return the order with all its times multiplied, without the objectives that the load is then too short for.
+
+        Raises PlanError where the load as ordered is too short for one, too.
+        """
+        if factor == 1:
+            return self
+        self.gate.lengthened(self.plan)
+        plan = self.plan.stretched(factor)
+        other = self.other and self.other.stretched(factor)
+        return replace(self, plan=plan, gate=self.gate.scaled(factor, plan), other=other)
+
     @classmethod
     def of(
         cls, traffic: Traffic, base: Callable[[], URL | None], layers: Iterable[Options], objectives: Sequence[str]

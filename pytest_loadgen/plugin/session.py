@@ -160,7 +160,7 @@ class Session:
         self._unreported.append(run)
         if self.node is not self.item:
             self._lasting.append(run)
-        if run.result.verdicts:
+        if run.result.verdicts or run.result.not_judged:
             self.judged.add(self.node.nodeid)
 
     def begin(self, item: pytest.Item) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -47,6 +49,8 @@ def settings(config: pytest.Config) -> Settings:
             defaults=config.stash[DEFAULTS],
             allowed_hosts=tuple(config.getini("load_allowed_hosts")),
             strict=config.getoption("load_strict"),
+            require_baseline=config.getoption("load_require_baseline"),
+            scale=scale(config),
             environment=Environment(
                 lock=config.stash[TURNS].one_load,
                 machine=cache(lambda: _calibrate(config)),
@@ -116,6 +120,15 @@ def check_names(config: pytest.Config) -> None:
         from pytest_loadgen.reports import formats as reports
 
         reports.check(Path(path), formats(config))
+
+
+def scale(config: pytest.Config) -> float:
+    """Read what the durations of all loads are multiplied by. Raises LoadError."""
+    text: str = config.getoption("load_scale")
+    with suppress(ValueError):
+        if 0 < (factor := float(text)) < math.inf:
+            return factor
+    raise LoadError(f"--load-scale={text}: expected a number above 0, such as 0.1 for a tenth of all durations")
 
 
 def moved_root(config: pytest.Config) -> str:
@@ -189,7 +202,7 @@ def _comparison(config: pytest.Config) -> BaselineFinder | None:
     from pytest_loadgen.records.baseline_finder import BaselineFinder
     from pytest_loadgen.records.fingerprint import Fingerprint
 
-    return BaselineFinder(baselines(config), name, Fingerprint.here())
+    return BaselineFinder(baselines(config), name, Fingerprint.here(), scaled=scale(config) != 1)
 
 
 def _calibrate(config: pytest.Config) -> Machine:

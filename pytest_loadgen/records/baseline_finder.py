@@ -16,9 +16,10 @@ from pytest_loadgen.wording import changed, listed
 class BaselineFinder:
     """Finds the saved result of each load of a session."""
 
-    def __init__(self, store: BaselineStore, name: str, machine: Fingerprint) -> None:
-        """Read what was saved under a name on this machine. Raises BaselineError."""
+    def __init__(self, store: BaselineStore, name: str, machine: Fingerprint, *, scaled: bool = False) -> None:
+        """Read what was saved under a name on this machine, for loads that may be scaled. Raises BaselineError."""
         self._name = name
+        self._scaled = scaled
         self._record = store.find(name, machine)
         self._missing = "" if self._record else self._explain(store, machine)
 
@@ -41,6 +42,8 @@ class BaselineFinder:
         return f"the baseline {self._name!r} is from a different machine ({different}): {self._remedy('create')}"
 
     def _remedy(self, verb: str) -> str:
+        if self._scaled and verb == "replace":  # most likely it is right for the full load
+            return "leave --load-scale out, or save loads of this scale under another name"
         return f"{verb} it with --load-save={self._name}"
 
 

@@ -64,6 +64,7 @@ class Run:
             "outcome": self.outcome,
             "result": self.result.as_dict(),
             "verdicts": [verdict.as_dict() for verdict in verdicts],
+            "not_judged": list(self.result.not_judged),
             "baseline": baseline.result.as_dict() if baseline.result else None,
             "paired": baseline.paired,
             "capacity": self.capacity.as_dict() if self.capacity else None,
@@ -76,6 +77,7 @@ class Run:
         result = replace(
             JudgedResult.from_dict(data["result"]),
             verdicts=tuple(Verdict.from_dict(verdict) for verdict in data["verdicts"]),
+            not_judged=tuple(data.get("not_judged", ())),
             baseline=Baseline(Result.from_dict(baseline), paired=data["paired"]) if baseline else NO_BASELINE,
         )
         capacity = Capacity.from_dict(found) if (found := data.get("capacity")) else None

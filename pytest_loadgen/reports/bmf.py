@@ -1,4 +1,4 @@
-"""Bencher's metric format (BMF): a benchmark for each load, and for each name of a mix or journey.
+"""Bencher's metric format (BMF): a benchmark for each load, each name of a mix or journey, and each capacity.
 
 Latencies are in nanoseconds and throughput is in responses per second, as Bencher's own measures are. Each bound is
 that of a confidence interval: 95 % sure.
@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.capacity import Capacity
 from pytest_loadgen.objectives.judgement import judge
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.records.record import Record
@@ -37,6 +38,13 @@ def _benchmarks(record: Record) -> Iterator[tuple[str, dict[str, dict[str, float
         for name, result in {title: run.result, **named}.items():
             if result.requests:
                 yield name, dict(_metrics(result))
+        if run.capacity:
+            yield f"{title}: capacity", {"throughput": _between(run.capacity)}
+
+
+def _between(capacity: Capacity) -> dict[str, float]:
+    low, high = float(capacity.low), float(capacity.high)
+    return {"value": low, "lower_value": low, **({"upper_value": high} if math.isfinite(high) else {})}
 
 
 def _metrics(result: Result) -> Iterator[tuple[str, dict[str, float]]]:

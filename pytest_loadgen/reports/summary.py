@@ -163,6 +163,8 @@ def remarks(result: Result) -> list[str]:
         remarks.insert(0, f"aborted: {result.abort_reason}.")
     if result.went_on:
         remarks.append(f"the load {result.went_on}.")
+    if not_judged := getattr(result, "not_judged", ()):
+        remarks.append(f"not judged, because of --load-scale: {', '.join(not_judged)}.")
     if result.error_rate >= 0.5:
         remarks.append(f"{result.error_rate} of {result.plan.noun}s failed.")
     if failing := _failing(result):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NoReturn
 
-from pytest_loadgen.errors import InvalidRun, PlanError, ServiceError, SLOMissed
+from pytest_loadgen.errors import BaselineError, InvalidRun, PlanError, ServiceError, SLOMissed
 from pytest_loadgen.figures.outcomes import FAILURES, is_answer
 from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
@@ -13,6 +14,7 @@ from pytest_loadgen.objectives.caveats import BROKEN
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.judgement import ALPHA
 from pytest_loadgen.objectives.metric import Errors
+from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import aligned
 from pytest_loadgen.wording import counted, did_you_mean, listed, tally
 
@@ -63,6 +65,20 @@ def _limit(result: Result) -> list[str]:
     return [f"{limit[0].upper()}{limit[1:]}"] if limit else []
 
 
+def require_baseline(result: JudgedResult, objectives: Sequence[SLO], *, compared: bool) -> None:
+    """Refuse a load without the baseline of an objective or, where all loads are compared, without any.
+
+    Raises BaselineError.
+    """
+    of_objectives = {slo.text: slo.view(result).baseline for slo in objectives if slo.is_relative}
+    wanted = of_objectives or ({"--load-compare": result.baseline} if compared else {})
+    for what, baseline in wanted.items():
+        if baseline.result is None:
+            raise BaselineError(
+                f"{result.plan.name}: {what} needs a baseline (--load-require-baseline): {baseline.missing}"
+            )
+
+
 def _check_steps(result: JudgedResult) -> None:
     """Refuse objectives of steps that no journey made; only the load shows this. Raises PlanError."""
     known = [result.plan.name, *result.names]
@@ -80,7 +96,7 @@ def _may_fail(result: JudgedResult) -> bool:
     objectives = [verdict.slo for verdict in result.verdicts]
     of_errors = {slo.name for slo in objectives if isinstance(slo.metric, Errors)}
     decided = "" in of_errors or of_errors.issuperset(result.names or [""])
-    return result.plan.expects_default and (not objectives or decided)
+    return result.plan.expects_default and (not (objectives or result.not_judged) or decided)
 
 
 def _name_may_fail(part: Result, result: JudgedResult, name: str) -> bool:
@@ -89,7 +105,8 @@ def _name_may_fail(part: Result, result: JudgedResult, name: str) -> bool:
         return False
     objectives = [verdict.slo for verdict in result.verdicts]
     decided = any(isinstance(slo.metric, Errors) and slo.name in {"", name} for slo in objectives)
-    return not objectives or decided or stats.proportion(part.errors, part.requests, ALPHA).low < BROKEN
+    decided |= not (objectives or result.not_judged)
+    return decided or stats.proportion(part.errors, part.requests, ALPHA).low < BROKEN
 
 
 def _blame(failed: Result, result: JudgedResult, name: str = "", problems: tuple[str, ...] | None = None) -> NoReturn:

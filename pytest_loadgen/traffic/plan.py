@@ -331,6 +331,21 @@ class Plan:
         rate = self.stages[-1].end
         return replace(self, stages=(*self.stages, Stage(rate, rate, Duration(seconds))))
 
+    def stretched(self, factor: float) -> Plan:
+        """Return the plan with the same rates and all its times multiplied, the warm-up too; and its iterations.
+
+        What a request may take stays as it is. Raises PlanError where it lasts too long.
+        """
+        plan = replace(
+            self,
+            stages=tuple(replace(stage, seconds=stage.seconds.times(factor)) for stage in self.stages),
+            warmup=self.warmup.times(factor),
+            iterations=None if self.iterations is None else max(1, round(self.iterations * factor)),
+        )
+        if max(plan.duration, plan.warmup) > LONGEST:
+            raise PlanError(f"{self}: {factor:g} times as long is more than {LONGEST}, the longest load")
+        return plan
+
     def between(self, start: float, end: float) -> Plan:
         """Return the part between two times, in seconds; only a part that starts at 0 has the warm-up."""
         stages, begin = [], 0.0

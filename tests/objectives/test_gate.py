@@ -81,6 +81,55 @@ def test_wrong(options: Any, objectives: Sequence[Any], message: str) -> None:
     assert fnmatch(str(caught.value), message.replace("[", "[[]"))
 
 
+A_COUNT = "errors < 10 (needs the full length, as a count)"
+
+
+@pytest.mark.parametrize(
+    ("options", "load", "factor", "kept", "not_judged"),
+    [
+        ({"slo": ["p99 < 1s", "errors == 0"]}, plan(), 0.1, ["errors == 0"], ["p99 < 1s (needs 4s)"]),
+        ({"slo": "p99 < 1s"}, plan(rate=10, duration=60), 0.1, [], ["p99 < 1s (needs 299 requests)"]),
+        # It may be extended, as a full load may.
+        ({"slo": "p99 < 1s"}, plan(rate=10, duration=60), 0.2, ["p99 < 1s"], []),
+        (
+            {"slo": "p99 < 1s", "max_duration": "60s"},
+            plan(rate=10, duration=60),
+            0.2,
+            [],
+            ["p99 < 1s (needs 299 requests)"],
+        ),
+        ({"slo": "p90 < 1s over any 10s"}, plan(duration=20), 0.1, [], ["p90 < 1s over any 10s (needs 10s)"]),
+        (
+            {"slo": "p99 < 1s over last 5s"},
+            plan(stages=[ramp(0, 200, 60)]),
+            0.05,
+            [],
+            ["p99 < 1s over last 5s (needs 4s)"],
+        ),
+        ({"slo": ["errors < 10", "max < 1s"]}, plan(), 0.5, ["max < 1s"], [A_COUNT]),
+        ({"slo": ["errors < 10", "p99 < 1s"]}, plan(), 3, ["p99 < 1s"], [A_COUNT]),
+        ({"abort_if": "errors > 9 over last 5s", "slo": "errors == 0"}, plan(), 0.1, ["errors == 0"], []),
+        # Rounding makes no max_duration that is shorter than the load, or longer than one with stages.
+        ({"max_duration": 0.7, "slo": "errors == 0"}, plan(duration=0.7), 0.1, ["errors == 0"], []),
+        ({"max_duration": 1.4}, plan(stages=[hold(1, 0.7), ramp(1, 3, 0.7)]), 0.1, [], []),
+    ],
+)  # fmt: skip
+def test_scaled(options: Any, load: Plan, factor: float, kept: list[str], not_judged: list[str]) -> None:
+    """What a scaled load is too short for is left out, and named; the rest can be judged."""
+    stretched = load.stretched(factor)
+    found = Gate.of(**options).scaled(factor, stretched)
+    assert [slo.text for slo in found.objectives] == kept
+    assert list(found.not_judged) == not_judged
+    found.lengthened(stretched)
+
+
+def test_scaled_max_duration() -> None:
+    """The longest duration is multiplied, too; and a load that still can be is aborted."""
+    found = Gate.of(max_duration="50s", abort_if="errors > 9 over last 5s").scaled(0.5, plan(duration=10))
+    assert found.max_duration == 25
+    assert found.abort_if
+
+
 RAMPED = "0/s to 200/s in 4s, 50/s for 2s"
 
 

@@ -115,6 +115,40 @@ def test_without_a_baseline_it_is_unclear_and_said_what_to_do(suite: pytest.Pyte
     run(suite, "--load-compare=main", "--load-strict").assert_outcomes(failed=2)
 
 
+NEEDS = "E *BaselineError: GET /: {} needs a baseline (--load-require-baseline): {}"
+
+
+def test_a_baseline_that_has_to_be_there(suite: pytest.Pytester, server: Server) -> None:
+    """A test whose load has none fails before anything is sent, and says what to do.
+
+    Without --load-compare, a load without such an objective needs none; a service side by side is one.
+    """
+    suite.makepyfile(
+        test_a=f"""
+        def test_it(load):
+            load("/", generator="paper", duration=4, slo=["errors == 0", "rate > baseline - 10%"])
+
+        def test_plain(load):
+            load("/", generator="paper", duration=4)
+
+        def test_side_by_side(load):
+            load("/", rate=60, duration=0.5, against="{server.url}")
+        """
+    )
+    saved = "-k", "not side_by_side"
+    result = run(suite, "--load-require-baseline", *saved)
+    result.assert_outcomes(failed=1, passed=1)
+    absent = NEEDS.format("rate > baseline - 10%", "there is no baseline: use --load-compare NAME, or against=")
+    result.stdout.fnmatch_lines([">*load(*", absent])
+    result.stdout.no_fnmatch_line("test_a.py::test_it * GET / *")
+    result = run(suite, "--load-require-baseline", "--load-compare=main")
+    result.assert_outcomes(failed=2, passed=1)
+    absent = "there is no baseline 'main' yet: create it with --load-save=main"
+    result.stdout.fnmatch_lines([NEEDS.format("rate > baseline - 10%", absent), NEEDS.format("--load-compare", absent)])
+    run(suite, "--load-save=main", *saved).assert_outcomes(passed=2)
+    run(suite, "--load-require-baseline", "--load-compare=main", *saved).assert_outcomes(passed=2)
+
+
 @pytest.mark.parametrize("option", ["--load-save", "--load-compare"])
 def test_what_is_no_name_is_said_so(suite: pytest.Pytester, option: str) -> None:
     result = run(suite, f"{option}=../x")

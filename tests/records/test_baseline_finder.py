@@ -101,6 +101,16 @@ def test_different_load(store: BaselineStore, saved: dict[str, Any], difference:
     assert differences(FAST, LOAD) == []
 
 
+def test_scaled_load(store: BaselineStore) -> None:
+    """A load that --load-scale makes shorter is not compared, and is not to replace the full one."""
+    store.save("main", record(("x", FAST)))
+    scaled = replace(LOAD, plan=LOAD.plan.stretched(0.1))
+    assert BaselineFinder(store, "main", HERE, scaled=True).find("x", 0, scaled).missing == (
+        "the baseline 'main' is of a different load (rate and duration were 100/s for 5s, now 100/s for 0.5s): "
+        "leave --load-scale out, or save loads of this scale under another name"
+    )
+
+
 def shop(*requests: Any) -> Any:
     """Make a load of these requests, as it is and as it is read from a record."""
     load = replace(FAST, plan=plan_of(list(requests) if len(requests) > 1 else requests[0], {}, lambda: "http://shop"))

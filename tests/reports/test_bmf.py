@@ -10,7 +10,7 @@ import pytest
 
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports.bmf import document
-from tests.reports.examples import CLOSED, EMPTY, ILL, MIX, NOTHING, ODD, RECORD, UNANSWERED, WELL
+from tests.reports.examples import CLOSED, EMPTY, ILL, MIX, NOTHING, ODD, RECORD, SEARCH, UNANSWERED, WELL
 
 NUMBER = {"type": "number"}
 METRIC = {
@@ -78,6 +78,12 @@ def test_unanswered_are_slow() -> None:
     assert measures["throughput"]["value"] == 0
     ((_, measures),) = read(ILL).items()
     assert measures["latency-p99"]["value"] == 2e9
+
+
+def test_capacity() -> None:
+    """A capacity is a benchmark of its own, with the rates that it is between as its bounds."""
+    found = read(SEARCH)[f"{SEARCH.test}: GET /search (embedded): capacity"]
+    assert found == {"throughput": {"value": 400, "lower_value": 400, "upper_value": 440}}
 
 
 def test_names() -> None:

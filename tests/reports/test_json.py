@@ -79,7 +79,13 @@ VERDICTS = st.builds(
     st.none() | TIMES,
     remark=TEXTS,
 )
-JUDGED = st.builds(JudgedResult, *RESULT_FIELDS, verdicts=st.lists(VERDICTS, max_size=2).map(tuple), baseline=BASELINES)
+JUDGED = st.builds(
+    JudgedResult,
+    *RESULT_FIELDS,
+    verdicts=st.lists(VERDICTS, max_size=2).map(tuple),
+    baseline=BASELINES,
+    not_judged=st.lists(TEXTS, max_size=2).map(tuple),
+)
 RUNS = st.builds(Run, TEXTS, JUDGED, st.integers(0, 9), st.none() | MOMENTS)
 RECORDS = st.builds(
     Record,
@@ -120,7 +126,7 @@ def known(run: Run) -> Run:
     found, verdicts = run.result.baseline, run.result.verdicts
     baseline = replace(found, result=found.result and Result.from_dict(found.result.as_dict()))
     result = replace(JudgedResult.from_dict(run.result.as_dict()), verdicts=verdicts, baseline=baseline)
-    return replace(run, result=result)
+    return replace(run, result=replace(result, not_judged=run.result.not_judged))
 
 
 @pytest.mark.parametrize("record", [RECORD, EMPTY, ODD])

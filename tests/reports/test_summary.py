@@ -143,6 +143,14 @@ def test_a_name_that_failed_among_many() -> None:
     ]
 
 
+def test_a_scaled_load() -> None:
+    """The objectives that a scaled load is too short for are named."""
+    scaled = replace(WELL.result, not_judged=("p99 < 200ms (needs 299 requests)", "errors < 1% (needs 4s)"))
+    assert remarks(scaled) == [
+        "not judged, because of --load-scale: p99 < 200ms (needs 299 requests), errors < 1% (needs 4s)."
+    ]
+
+
 def test_a_load_that_went_on() -> None:
     """A load that lasted longer than planned says what for."""
     longer = replace(result(interval({"200": 100})), went_on="was extended to 15s while p99 < 1s was unclear")

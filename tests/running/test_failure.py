@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from pytest_loadgen.errors import InvalidRun, ServiceError, SLOMissed
+from pytest_loadgen.errors import BaselineError, InvalidRun, ServiceError, SLOMissed
 from pytest_loadgen.figures.interval import Interval, NamedFigures
 from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult
-from pytest_loadgen.running.failure import raise_failure
+from pytest_loadgen.objectives.slo import SLO
+from pytest_loadgen.running.failure import raise_failure, require_baseline
+from pytest_loadgen.traffic.journey import Journey
 from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
@@ -199,3 +201,22 @@ def test_half_of_one_name_is_not_what_was_expected(slo: Any) -> None:
                 raise_failure(found, strict=False)
         else:
             raise_failure(found, strict=False)
+
+
+def test_a_baseline_without_the_step() -> None:
+    """Which steps a journey has is known after the load: one that the baseline lacks fails it, too."""
+
+    async def shopper(client: object) -> None: ...
+
+    def journeys(*names: str) -> JudgedResult:
+        each = interval({"OK": 1}, names={name: NamedFigures(outcomes={"200": 1}) for name in names})
+        return JudgedResult(replace(plan(), journey=Journey.of(shopper)), "mine", (each,))
+
+    now = replace(journeys("cart", "pay"), baseline=Baseline(journeys("cart")))
+    require_baseline(now, [SLO.parse("p99 of cart < baseline + 10%")], compared=True)
+    with pytest.raises(BaselineError) as caught:
+        require_baseline(now, [SLO.parse("p99 of pay < baseline + 10%")], compared=True)
+    assert str(caught.value) == (
+        "shopper: p99 of pay < baseline + 10% needs a baseline (--load-require-baseline): "
+        "the baseline has no figures of 'pay'"
+    )

@@ -101,6 +101,38 @@ def test_refusing(options: dict[str, Any], message: str) -> None:
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("options", "factor", "text", "warmup", "iterations"),
+    [
+        ({"duration": 7, "warmup": 3}, 0.1, "100/s for 700ms", 0.3, None),
+        ({"duration": 7, "warmup": 3}, 2, "100/s for 14s", 6, None),
+        ({"stages": [hold(10, 3), ramp(10, 20, 6)]}, 0.1, "10/s for 300ms, 10/s to 20/s in 600ms", 0, None),
+        ({"rate": "max", "iterations": 1000}, 0.1, "max for 1m", 0, 100),
+        ({"rate": "max", "iterations": 3, "duration": 20}, 0.1, "max for 2s", 0, 1),
+        ({"rate": 50, "iterations": 1000}, 0.1, "50/s for 2s", 0, None),
+    ],
+)
+def test_stretched(options: dict[str, Any], factor: float, text: str, warmup: float, iterations: int | None) -> None:
+    """All times are multiplied, the rates stay; so do timeouts."""
+    found = plan(**options).stretched(factor)
+    assert (str(found), found.warmup, found.iterations) == (text, warmup, iterations)
+    assert found.timeout == found.ready_timeout == 5
+
+
+@given(st.integers(1, 10**4), st.integers(1, 10**4), st.integers(1, 80))
+def test_iterations_are_stretched(number: int, rate: int, tenths: int) -> None:
+    """At a set rate, too: there are as many requests as said, or one more."""
+    found = plan(rate=rate, iterations=number).stretched(tenths / 10)
+    assert found.requests - math.ceil(Fraction(number * tenths, 10)) in {0, 1}
+
+
+def test_stretched_too_far() -> None:
+    """A load of more than a day is refused."""
+    with pytest.raises(PlanError) as caught:
+        plan(duration="1h").stretched(25)
+    assert str(caught.value) == "100/s for 1h: 25 times as long is more than 24h, the longest load"
+
+
 def test_ramps_have_two_rates() -> None:
     """A ramp cannot start or end at "max"."""
     with pytest.raises(PlanError, match=r"^ramp\(\) needs two rates: only hold\(\) takes 'max'$"):
