@@ -285,7 +285,10 @@ class Load:
                 "'await asyncio.to_thread(load.capacity, …)'"
             )
         return self._guarded(
-            lambda stop: self._capacity(traffic, Range.of(between, within), dict(options), stop), Stop()
+            lambda stop: self._capacity(
+                traffic, Range.of(between, within).scaled(self._settings.scale), dict(options), stop
+            ),
+            Stop(),
         )
 
     def _capacity(self, traffic: Traffic, bounds: Range, options: dict[str, Any], stop: Stop) -> Capacity:

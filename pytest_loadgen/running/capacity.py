@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from pytest_loadgen import clock
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.figures.result import Result
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.objectives.capacity import Capacity, Step
 from pytest_loadgen.objectives.gate import Gate
@@ -17,9 +17,11 @@ from pytest_loadgen.objectives.judged import JudgedResult, judge_all
 from pytest_loadgen.objectives.metric import ResponseRate
 from pytest_loadgen.objectives.search import Search, Trial
 from pytest_loadgen.objectives.slo import SLO
-from pytest_loadgen.running import runner
 from pytest_loadgen.running.measurement import Environment
+from pytest_loadgen.running.sampled import Sampled
+from pytest_loadgen.running.source import One
 from pytest_loadgen.running.stop import Stop
+from pytest_loadgen.service.resources import Watch
 from pytest_loadgen.traffic.plan import HIGHEST_RATE, Plan, Stage
 from pytest_loadgen.units import Duration, Rate, exactly
 
@@ -48,6 +50,10 @@ class Range:
     seconds: float = 60.0
     start: float | None = None
     """The first rate; None for a usual one."""
+
+    def scaled(self, factor: float) -> Self:
+        """Give the same range with more or less time, but enough for a load."""
+        return replace(self, seconds=max(LENGTH + WARMUP, self.seconds * factor))
 
     @classmethod
     def of(cls, between: Any, within: Any) -> Self:
@@ -110,6 +116,7 @@ class CapacitySearch:
         first = _FIRST_JOURNEYS if draft.plan.journey else _FIRST_RATE
         start = min(bounds.highest, max(bounds.lowest, bounds.start or first))
         self._search = Search(start, bounds.lowest, bounds.highest)
+        self._watch = Watch(draft.plan.target, draft.sent_from)
         self._trials: list[Trial] = []
         self._sent: Plan | None = None
         self._loads = 0
@@ -128,7 +135,8 @@ class CapacitySearch:
                 if self._gate.of_latency and not self._draft.sent_from:
                     self._draft = replace(self._draft, machine_p99=self._environment.machine().p99)
                 progress.started()
-                self._carry_out(progress.show)
+                with self._watch:
+                    self._carry_out(progress.show)
         finally:
             progress.close()
 
@@ -137,7 +145,7 @@ class CapacitySearch:
         while (rate := search.next(int((deadline - clock.monotonic()) // (LENGTH + WARMUP)))) is not None:
             rough = search.is_rough
             plan = self._next(_at(self._draft.plan, rate, SHORT if rough else LENGTH, 0.0 if rough else WARMUP))
-            result = self._judged(plan, self._load(plan, show))
+            result = self._load(plan, show)
             if not result.requests:
                 self._why = "the load sent no requests: its rows have run out"
                 return
@@ -159,11 +167,19 @@ class CapacitySearch:
             over = clock.monotonic() + LENGTH + WARMUP > deadline
             self._why = f"within={Duration(self._bounds.seconds)} ended the search" if over else "the range ends there"
 
-    def _load(self, plan: Plan, show: Callable[..., object]) -> Result:
-        return runner.run(plan, self._generator(plan), show, self._allowed_hosts, self._stop)
-
-    def _judged(self, plan: Plan, result: Result) -> JudgedResult:
-        judged = replace(self._draft, plan=plan, intervals=result.intervals)
+    def _load(self, plan: Plan, show: Callable[..., object]) -> JudgedResult:
+        """Carry out a load, and judge it."""
+        source, sampled = (
+            One(plan, self._generator(plan), self._allowed_hosts, self._stop),
+            Sampled(self._watch, live=True),
+        )
+        source.look = self._watch.look
+        with closing(iter(source)) as coming:
+            for _, interval, ended in coming:
+                sampled.add(interval, clock.monotonic() if ended is None else ended)
+                show(interval)
+        self._draft = replace(self._draft, service_unknown=self._watch.reason)
+        judged = replace(self._draft, plan=plan, intervals=sampled.complete())
         return replace(judged, verdicts=tuple(judge_all(self._gate.objectives, judged)))
 
     def _next(self, plan: Plan) -> Plan:
