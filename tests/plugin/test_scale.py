@@ -116,11 +116,11 @@ def test_both_sides_are_scaled(suite: pytest.Pytester, server: Server) -> None:
 
 
 def test_a_search_for_the_capacity(suite: pytest.Pytester) -> None:
-    """It has its own time, so it is not scaled; and no baseline, so it needs none."""
+    """It has less time for loads of the same length; and no baseline, so it needs none."""
     suite.makepyfile(
         test_a="""
         def test_it(load):
-            found = load.capacity("/", generator="paper", between=(50, 100), within=14, slo="errors < 10%")
+            found = load.capacity("/", generator="paper", between=(50, 100), within=140, slo="errors < 10%")
             assert found.low == 100
             assert {step.seconds for step in found.steps} == {2, 5}
         """
