@@ -41,6 +41,12 @@ def needs(program: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not shutil.which(program), reason=f"{program} is not installed")
 
 
+@pytest.fixture(autouse=True)
+def _no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the summary show all columns, also where a worker of xdist is told the width of a terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def server() -> "Iterator[Server]":
     """A service that answers, counts what it receives, and can be told to misbehave."""
