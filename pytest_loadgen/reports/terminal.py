@@ -90,7 +90,7 @@ def _sizes(cells: dict[str, list[str]], width: int) -> dict[str, int]:
 def _drawn(cells: dict[str, list[str]], sizes: dict[str, int]) -> Iterator[str]:
     """Draw the rows: texts at the left of their columns, numbers at the right."""
     columns = [[_aligned(cell, sizes[column], column) for cell in cells[column]] for column in sizes]
-    return (_BETWEEN.join(row) for row in zip(*columns, strict=True))
+    return (_BETWEEN.join(row).rstrip() for row in zip(*columns, strict=True))
 
 
 def _width(sizes: dict[str, int]) -> int:
