@@ -127,12 +127,15 @@ def test_timeline() -> None:
 
 
 def test_panels_of_what_is_known() -> None:
-    """Connections have a panel where the generator counts them, bytes where it knows them."""
+    """Connections have a panel where the generator counts them, bytes and the service where they are known."""
     assert [panel.title for panel in over_time(CLOSED)[2:]] == ["errors"]
     intervals = tuple(replace(each, connections=7) for each in WELL.result.intervals)
-    connections, received = over_time(replace(WELL, result=replace(WELL.result, intervals=intervals)))[2:4]
+    run = replace(WELL, result=replace(WELL.result, intervals=intervals))
+    _, _, connections, received, cpu, memory = over_time(run)
     assert (connections.title, connections.series[0].values) == ("open connections", [7] * 6)
     assert (received.unit, received.series[0].values) == ("B/s", [500_000] * 6)
+    assert (cpu.unit, [(each.name, each.values) for each in cpu.series]) == (" cores", [("all processes", [0.5] * 6)])
+    assert (memory.unit, memory.series[0].values) == ("B", [118e6 + at * 4e5 for at in range(6)])
     assert list(panel("CPU", "", {"service": [None, None]})) == []
     assert [each.name for each in next(panel("CPU", "", {"service": [None, 1], "other": [None, None]})).series] == [
         "service"
