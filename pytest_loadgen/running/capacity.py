@@ -52,8 +52,8 @@ class Range:
     """The first rate; None for a usual one."""
 
     def scaled(self, factor: float) -> Self:
-        """Give the same range with more or less time, but enough for a load."""
-        return replace(self, seconds=max(LENGTH + WARMUP, self.seconds * factor))
+        """Give the same range with more or less time, but enough for two loads."""
+        return replace(self, seconds=max(2 * (LENGTH + WARMUP), self.seconds * factor)) if factor != 1 else self
 
     @classmethod
     def of(cls, between: Any, within: Any) -> Self:
@@ -142,7 +142,7 @@ class CapacitySearch:
 
     def _carry_out(self, show: Callable[..., object]) -> None:
         search, deadline, spoilt = self._search, clock.monotonic() + self._bounds.seconds, False
-        while (rate := search.next(int((deadline - clock.monotonic()) // (LENGTH + WARMUP)))) is not None:
+        while (rate := search.next(self._left(deadline))) is not None:
             rough = search.is_rough
             plan = self._next(_at(self._draft.plan, rate, SHORT if rough else LENGTH, 0.0 if rough else WARMUP))
             result = self._load(plan, show)
@@ -166,6 +166,11 @@ class CapacitySearch:
         if not search.limited_by:
             over = clock.monotonic() + LENGTH + WARMUP > deadline
             self._why = f"within={Duration(self._bounds.seconds)} ended the search" if over else "the range ends there"
+
+    def _left(self, deadline: float) -> int:
+        """Give for how many loads there is time: at first for one, however little that is."""
+        left = int((deadline - clock.monotonic()) // (LENGTH + WARMUP))
+        return left if self._trials else max(1, left)
 
     def _load(self, plan: Plan, show: Callable[..., object]) -> JudgedResult:
         """Carry out a load, and judge it."""
