@@ -136,7 +136,7 @@ def _search(queue: Queue, draw: Random) -> tuple[Search, float]:
     """Search as `load.capacity()` does, and give how long it took."""
     slo = SLO.parse(f"p99 < {queue.limit * 1e3:g}ms")
     search, spent = Search(100, 1, 1e7), 0.0
-    while (rate := search.next(int((BUDGET - spent) // (LENGTH + WARMUP)))) is not None:
+    while (rate := search.next(int((BUDGET - PAUSE - spent) // (LENGTH + WARMUP)))) is not None:
         rough = search.is_rough
         length, warmup = (SHORT, 0.0) if rough else (LENGTH, WARMUP)
         intervals = seconds_of(queue.times(draw, rate, warmup, length))

@@ -169,7 +169,7 @@ class CapacitySearch:
 
     def _left(self, deadline: float) -> int:
         """Give for how many loads there is time: at first for one, however little that is."""
-        left = int((deadline - clock.monotonic()) // (LENGTH + WARMUP))
+        left = int((deadline - _PAUSE - clock.monotonic()) // (LENGTH + WARMUP))
         return left if self._trials else max(1, left)
 
     def _load(self, plan: Plan, show: Callable[..., object]) -> JudgedResult:
