@@ -139,7 +139,9 @@ class Search:
     def next(self, left: int) -> float | None:
         """Give the next rate to try, where time for so many loads is left; None if the search has ended."""
         rate = self._next(left)
-        return None if rate is None else float(f"{min(max(rate, self._lowest), self._highest):.3g}")
+        if rate is None or rate <= self._lowest or rate >= self._highest:
+            return None if rate is None else min(max(rate, self._lowest), self._highest)
+        return float(f"{rate:.3g}")
 
     def _next(self, left: int) -> float | None:
         if left <= 0 or not self.trials:

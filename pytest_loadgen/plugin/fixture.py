@@ -26,7 +26,7 @@ from pytest_loadgen.running.measurement import Environment, measure
 from pytest_loadgen.running.rounds import Rounds
 from pytest_loadgen.running.side_by_side import SideBySide, compare_with_itself, describe_trust
 from pytest_loadgen.running.source import One, Source
-from pytest_loadgen.running.stop import Stop
+from pytest_loadgen.running.stop import Stop, Stopped
 from pytest_loadgen.service.login import log_in
 from pytest_loadgen.traffic.options import OneLoad, Options, check
 from pytest_loadgen.traffic.plan import Plan
@@ -315,8 +315,9 @@ class Load:
         search = CapacitySearch(draft, order.gate, bounds, generator, self._settings.environment)
         try:
             search.run(self._settings.allowed_hosts, stop)
-        except BaseException:
-            self._report(search, number, interrupted=True)
+        except BaseException as error:
+            if search.result.intervals or isinstance(error, KeyboardInterrupt | Stopped):
+                self._report(search, number, interrupted=True)
             raise
         result = self._report(search, number)
         if result.all_failed:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from pytest_loadgen import clock
-from pytest_loadgen.errors import PlanError
+from pytest_loadgen.errors import PlanError, ServiceError
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.objectives.capacity import Capacity, Step
 from pytest_loadgen.objectives.gate import Gate
@@ -174,15 +174,16 @@ class CapacitySearch:
 
     def _load(self, plan: Plan, show: Callable[..., object]) -> JudgedResult:
         """Carry out a load, and judge it."""
-        source, sampled = (
-            One(plan, self._generator(plan), self._allowed_hosts, self._stop),
-            Sampled(self._watch, live=True),
-        )
-        source.look = self._watch.look
-        with closing(iter(source)) as coming:
-            for _, interval, ended in coming:
-                sampled.add(interval, clock.monotonic() if ended is None else ended)
-                show(interval)
+        source = One(plan, self._generator(plan), self._allowed_hosts, self._stop)
+        source.look, sampled = self._watch.look, Sampled(self._watch, live=True)
+        try:
+            with closing(iter(source)) as coming:
+                for _, interval, ended in coming:
+                    sampled.add(interval, clock.monotonic() if ended is None else ended)
+                    show(interval)
+        except ServiceError as error:
+            after = f" The load before was at {Rate(self._trials[-1].rate)}." if self._trials else ""
+            raise ServiceError(f"{error}{after}") from None
         self._draft = replace(self._draft, service_unknown=self._watch.reason)
         judged = replace(self._draft, plan=plan, intervals=sampled.complete())
         return replace(judged, verdicts=tuple(judge_all(self._gate.objectives, judged)))
@@ -223,7 +224,8 @@ class CapacitySearch:
         """Give what was found; `unclear` takes note of comparisons that are."""
         search = self._search
         steps = tuple(Step.of(trial.rate, trial.outcome, trial.result) for trial in self._trials)
-        return Capacity(Rate(search.low), Rate(search.high), steps, search.limited_by or self._why, unclear)
+        limited_by = "; ".join(filter(None, (search.limited_by, self._why)))
+        return Capacity(Rate(search.low), Rate(search.high), steps, limited_by, unclear)
 
 
 def _rate(trial: Trial) -> float:

@@ -76,6 +76,15 @@ def test_a_service_that_holds_the_whole_range() -> None:
     assert found.limited_by == ""
 
 
+@pytest.mark.parametrize(("lowest", "highest"), [(20, 1234), (123.4, 5000)])
+def test_the_ends_of_the_range_are_tried_exactly(lowest: float, highest: float) -> None:
+    """Other rates have three digits."""
+    all_hold, none_holds = search(lambda _: 0.0, highest=highest), search(lambda _: 0.5, lowest=lowest)
+    assert all_hold.low == highest
+    assert none_holds.high == lowest
+    assert len(all_hold.trials) + len(none_holds.trials) < 20
+
+
 def test_a_search_that_ends_early_knows_what_it_has_shown() -> None:
     found = search(sharp(900), loads=5)
     assert 100 <= found.low <= 900 < found.high

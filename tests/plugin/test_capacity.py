@@ -133,6 +133,18 @@ def test_a_service_that_is_not_there(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*ServiceError:*127.0.0.1:9*"])
 
 
+def test_a_service_that_dies_of_a_load(suite: pytest.Pytester) -> None:
+    """The error says at which rate, and the summary shows what was found."""
+    suite.makepyfile(
+        service=textwrap.dedent(SERVICE)
+        .replace("global free", "global free\n        count[0] += 1\n        count[0] < 250 or sys.exit(3)")
+        .replace("free = 0.0", "free, count = 0.0, [0]")
+    )
+    result = run(suite, 'def test_it(load):\n    load.capacity("/", slo="p99 < 900ms", ready_timeout=0.2)\n')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ServiceError:*The load before was at *00/s.", "*capacity of GET /: *Loads: 100/s*"])
+
+
 def test_an_unclear_comparison_is_in_the_summary_and_strictly_fails(pytester: pytest.Pytester) -> None:
     test = """
         def test_it(load):
