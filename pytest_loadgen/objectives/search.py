@@ -139,9 +139,11 @@ class Search:
     def next(self, left: int) -> float | None:
         """Give the next rate to try, where time for so many loads is left; None if the search has ended."""
         rate = self._next(left)
-        if rate is None or rate <= self._lowest or rate >= self._highest:
-            return None if rate is None else min(max(rate, self._lowest), self._highest)
-        return float(f"{rate:.3g}")
+        if rate is None:
+            return None
+        return (
+            float(f"{rate:.3g}") if self._lowest < rate < self._highest else min(max(rate, self._lowest), self._highest)
+        )
 
     def _next(self, left: int) -> float | None:
         if left <= 0 or not self.trials:
