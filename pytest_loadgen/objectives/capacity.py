@@ -59,8 +59,8 @@ class Capacity:
     """The highest rate at which objectives hold: at least `low`, and less than `high`.
 
     Compare it with a rate: ``capacity >= "800/s"`` is true where `low` is at least that, and false where `high` is
-    at most that. In between it is unclear: then the comparison is true, and the test's summary says so; with
-    --load-strict the test fails.
+    at most that. In between it is unclear: then the comparison is true, and the test's summary says so. With
+    --load-strict, or where the generator was the limit, the test fails.
     """
 
     low: Rate

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 
-from pytest_loadgen.errors import LoadError, PlanError, SLOMissed
+from pytest_loadgen.errors import InvalidRun, LoadError, PlanError, SLOMissed
 from pytest_loadgen.objectives.capacity import Capacity
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.plugin.order import Order
@@ -322,12 +322,15 @@ class Load:
         result = self._report(search, number)
         if result.all_failed:
             raise_failure(result, strict=self._settings.strict)
-        return search.capacity(self._unclear)
+        return self._found(search)
+
+    def _found(self, search: CapacitySearch) -> Capacity:
+        return search.capacity(_refuse if search.is_invalid else self._unclear)
 
     def _report(self, search: CapacitySearch, number: int, *, interrupted: bool = False) -> JudgedResult:
         """Let the summary and the hook know of a search."""
         result = replace(search.result, interrupted=interrupted)
-        run = Run(self._item.nodeid, result, number, self._began, capacity=search.capacity(self._unclear))
+        run = Run(self._item.nodeid, result, number, self._began, capacity=self._found(search))
         self._settings.session.add(run)
         self._item.ihook.pytest_loadgen_finished(item=self._item, run=run)
         return result
@@ -420,6 +423,12 @@ class Load:
             ]
         for sentence in describe_trust(objectives, found):
             self._settings.session.say(sentence, self._item.nodeid)
+
+
+def _refuse(comparison: str) -> None:
+    """Fail a comparison that the generator left undecided. Raises InvalidRun."""
+    __tracebackhide__ = True
+    raise InvalidRun(comparison)
 
 
 def _without(options: Options, names: frozenset[str]) -> Options:

@@ -121,6 +121,8 @@ class CapacitySearch:
         self._sent: Plan | None = None
         self._loads = 0
         self._why = ""
+        self.is_invalid = False
+        """Whether the generator was the limit, and so ended the search."""
 
     def run(self, allowed_hosts: Sequence[str] = (), stop: Stop | None = None) -> None:
         """Search until the capacity is known, or the time is up; an exception leaves what was found so far.
@@ -154,7 +156,7 @@ class CapacitySearch:
             if trial.outcome == "invalid" or (result.problems and trial.outcome != "missed"):
                 # It may have been a hiccup of the machine.
                 if spoilt:
-                    self._why = f"{result.limited_by} at {Rate(rate)}"
+                    self._why, self.is_invalid = f"{result.limited_by} at {Rate(rate)}", True
                     return
                 spoilt = True
                 continue

@@ -5,6 +5,9 @@ import textwrap
 
 import pytest
 
+from pytest_loadgen.testing.service import Server
+from tests import paper
+
 # Each request takes as long as the argument says, one after another.
 SERVICE = """
     import asyncio
@@ -46,6 +49,20 @@ CONFTEST = f"""
 """
 
 
+LATE = """
+    from dataclasses import replace
+
+    class Late(Paper):
+        name = "late"
+
+        def run(self, plan):
+            lag = Histogram()
+            lag.record(0.5, int(plan.rate))
+            for interval in super().run(plan):
+                yield replace(interval, lag=lag, cpu=1.0)
+"""
+
+
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makepyfile(service=textwrap.dedent(SERVICE))
@@ -78,23 +95,21 @@ def test_the_capacity_of_a_service(suite: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*test_a.py::test_it: capacity of GET /: *holds, * does not (p99 < 500ms)*"])
 
 
-def test_a_service_that_holds_the_range(suite: pytest.Pytester) -> None:
+def test_a_service_that_holds_the_range(pytester: pytest.Pytester, server: Server) -> None:
     """Of marks the objectives count; what they say of the rate is for other loads."""
-    result = run(
-        suite,
-        """
+    tests = """
         import pytest
 
-        @pytest.mark.load(rate=5000, duration="1h")
+        @pytest.mark.load(rate=5000, duration="1h", generator="paper")
         @pytest.mark.slo("errors < 10%")
         def test_it(load):
-            capacity = load.capacity("/", between=(10, 20), within="30s")
-            assert [step.rate for step in capacity.steps[:2]] == [10, 20]
-            assert capacity >= 20
+            capacity = load.capacity("/", between=(10, 22))
+            assert [step.rate for step in capacity.steps[:3]] == [10, 20, 22]
+            assert capacity >= 22
             assert capacity.high == float("inf")
-        """,
-    )
-    result.assert_outcomes(passed=1)
+            assert capacity.limited_by == "the range ends there"
+    """
+    paper.run(paper.prepared(pytester, server, textwrap.dedent(tests))).assert_outcomes(passed=1)
 
 
 WRONG = {
@@ -158,3 +173,21 @@ def test_an_unclear_comparison_is_in_the_summary_and_strictly_fails(pytester: py
     result = run(pytester, test, "--load-strict")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*Unclear comparisons fail because of --load-strict."])
+
+
+def test_a_generator_that_is_the_limit_is_no_capacity(pytester: pytest.Pytester, server: Server) -> None:
+    """What the service holds is then not known, and a test that asks for more fails."""
+    tests = """
+        import pytest
+        from pytest_loadgen import InvalidRun
+
+        def test_it(load):
+            capacity = load.capacity("/", slo="p99 < 900ms", generator="late")
+            assert "generator" in capacity.limited_by
+            with pytest.raises(InvalidRun, match="capacity >= 30/s is unclear: not found"):
+                assert capacity >= "30/s"
+    """
+    suite = paper.prepared(pytester, server, textwrap.dedent(tests))
+    conftest = paper.CONFTEST.replace("return [Paper(), Whole()]", "return [Late()]")
+    suite.makeconftest(conftest + textwrap.dedent(LATE))
+    paper.run(suite).assert_outcomes(passed=1)
