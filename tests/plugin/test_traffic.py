@@ -171,7 +171,7 @@ def test_a_failed_check_is_an_error(suite: pytest.Pytester) -> None:
         """,
     )
     result.assert_outcomes(passed=1, failed=2)
-    result.stdout.fnmatch_lines(["*test_a.py::test_some*20%: 20 × check", "*test_a.py::test_none*100%: 100 × check"])
+    result.stdout.fnmatch_lines(["*test_a.py::test_none*100%: 100 × check", "*test_a.py::test_some*20%: 20 × check"])
 
 
 def test_figures_are_kept_where_data_ends_the_load(suite: pytest.Pytester, service: Recorder) -> None:

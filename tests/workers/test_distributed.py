@@ -22,6 +22,7 @@ from pytest_loadgen.workers import distributed
 from pytest_loadgen.workers.distributed import Distributed
 from pytest_loadgen.workers.hub import Cancelled, Message, Signal, WorkerConnection
 from pytest_loadgen.workers.local import LocalHub, _LocalConnection
+from tests.conftest import wait_for
 
 # How long short waits may take on a busy machine, in seconds.
 PATIENCE = 30.0
@@ -181,7 +182,8 @@ def test_an_executor_with_too_few_places_is_free_again(monkeypatch: pytest.Monke
     processes = list(pool._processes.values())
     pool.shutdown(wait=False)
     for process in processes:
-        process.join(PATIENCE)
+        # The pool's own thread waits for it, too, and may be the one that learns how it ended.
+        wait_for(lambda process=process: process.exitcode is not None, PATIENCE)  # type: ignore[misc]
         assert process.exitcode == 0
 
 
