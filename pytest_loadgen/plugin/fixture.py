@@ -309,7 +309,8 @@ class Load:
         name, rounds = order.arrangement.generators[0], order.arrangement.rounds or 1
 
         def generator(plan: Plan) -> LoadGenerator:
-            return self._generator(name, replace(order, plan=plan), rounds)
+            # Some run whole seconds only.
+            return self._generator(name, replace(order, plan=plan), min(rounds, max(1, int(plan.duration))))
 
         draft, number = self._draft(order, generator(order.plan))
         search = CapacitySearch(draft, order.gate, bounds, generator, self._settings.environment)
