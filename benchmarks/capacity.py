@@ -26,6 +26,7 @@ from pytest_loadgen.running.measurement import Environment, NoProgress
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
 from pytest_loadgen.units import Duration
+from tests.builders import one_at_a_time
 
 RUNS = 100
 BUDGET = 60.0
@@ -147,37 +148,6 @@ def _search(queue: Queue, draw: Random) -> tuple[Search, float]:
     return search, spent
 
 
-# The service takes one request after another, each for a set time.
-SERVICE = f"""
-import asyncio, sys
-
-free = 0.0
-
-class Connection(asyncio.Protocol):
-    def connection_made(self, transport):
-        self.transport, self.received = transport, b""
-
-    def data_received(self, data):
-        global free
-        self.received += data
-        loop = asyncio.get_running_loop()
-        while b"\\r\\n\\r\\n" in self.received:
-            self.received = self.received.split(b"\\r\\n\\r\\n", 1)[1]
-            free = max(loop.time(), free) + {SERVICE_TIME}
-            loop.call_at(free, self.respond)
-
-    def respond(self):
-        if not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
-
-async def main():
-    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", int(sys.argv[1]), backlog=1000)
-    await server.serve_forever()
-
-asyncio.run(main())
-"""
-
-
 def real() -> None:
     """Print what searches find of a service of a known service time."""
     objectives = ("p99 < 50ms", "errors < 1%")
@@ -217,7 +187,7 @@ def _ignore(_: str) -> None:
 @contextmanager
 def _served() -> Iterator[str]:
     with machine.on(machine.SERVICE):
-        service = serve([sys.executable, "-c", SERVICE, "{port}"])
+        service = serve([sys.executable, one_at_a_time.__file__, "{port}", str(SERVICE_TIME)])
         url = service.__enter__()
     with ExitStack() as stack:
         stack.push(service)

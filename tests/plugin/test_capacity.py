@@ -7,47 +7,17 @@ import pytest
 
 from pytest_loadgen.testing.service import Server
 from tests import paper
+from tests.builders import one_at_a_time
 
-# Each request takes as long as the argument says, one after another.
-SERVICE = """
-    import asyncio
-    import sys
-
-    free = 0.0
-
-    class Connection(asyncio.Protocol):
-        def connection_made(self, transport):
-            self.transport, self.received = transport, b""
-
-        def data_received(self, data):
-            global free
-            self.received += data
-            loop = asyncio.get_running_loop()
-            while b"\\r\\n\\r\\n" in self.received:
-                self.received = self.received.split(b"\\r\\n\\r\\n", 1)[1]
-                free = max(loop.time(), free) + float(sys.argv[2])
-                loop.call_at(free, self.respond)
-
-        def respond(self):
-            if not self.transport.is_closing():
-                self.transport.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
-
-    async def main():
-        server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", int(sys.argv[1]))
-        await server.serve_forever()
-
-    asyncio.run(main())
-"""
 CONFTEST = f"""
     import pytest
     from pytest_loadgen import serve
 
     @pytest.fixture(scope="session")
     def load_target():
-        with serve([{sys.executable!r}, "service.py", "{{port}}", "0.005"]) as url:
+        with serve([{sys.executable!r}, {one_at_a_time.__file__!r}, "{{port}}", "0.005"]) as url:
             yield url
 """
-
 
 LATE = """
     from dataclasses import replace
@@ -65,7 +35,6 @@ LATE = """
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
-    pytester.makepyfile(service=textwrap.dedent(SERVICE))
     pytester.makeconftest(textwrap.dedent(CONFTEST))
     return pytester
 
@@ -150,11 +119,7 @@ def test_a_service_that_is_not_there(pytester: pytest.Pytester) -> None:
 
 def test_a_service_that_dies_of_a_load(suite: pytest.Pytester) -> None:
     """The error says at which rate, and the summary shows what was found."""
-    suite.makepyfile(
-        service=textwrap.dedent(SERVICE)
-        .replace("global free", "global free\n        count[0] += 1\n        count[0] < 250 or sys.exit(3)")
-        .replace("free = 0.0", "free, count = 0.0, [0]")
-    )
+    suite.makeconftest(textwrap.dedent(CONFTEST).replace('"0.005"', '"0.005", "250"'))
     result = run(suite, 'def test_it(load):\n    load.capacity("/", slo="p99 < 900ms", ready_timeout=0.2)\n')
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*ServiceError:*The load before was at *00/s.", "*capacity of GET /: *Loads: 100/s*"])
