@@ -1,17 +1,17 @@
-"""What can be asked of the plugin without running tests: ``python -m pytest_loadgen generators``, or ``serve``."""
+"""What can be asked of the plugin without running tests: ``python -m pytest_loadgen COMMAND``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.reports.generators import table
+from pytest_loadgen.review.command import add_compare_options, add_judge_options, compare, judge
 from pytest_loadgen.serving.command import add_options, serve
 from pytest_loadgen.traffic.config import generators
 
@@ -33,19 +33,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             help="directory of the pyproject.toml that configures generators (default: .)",
         )
     add_options(serving)
+    judging = commands.add_parser("judge", help="judge the loads of a JSON report by other objectives")
+    add_judge_options(judging)
+    comparing = commands.add_parser("compare", help="compare the loads of two JSON reports")
+    add_compare_options(comparing)
+    listing.set_defaults(carry_out=_list, misuse=1)
+    serving.set_defaults(carry_out=_serve, misuse=1)
+    # An exit status of 1 is a verdict.
+    judging.set_defaults(carry_out=judge, misuse=2)
+    comparing.set_defaults(carry_out=compare, misuse=2)
     parsed = parser.parse_args(arguments)
     try:
-        installed, configured = _installed(), generators(parsed.folder)
-        if parsed.command == "serve":
-            return serve(parsed, Registry(installed, configured))
+        status: int = parsed.carry_out(parsed)
     except LoadError as error:
         print(error, file=sys.stderr)  # noqa: T201
-        return 1
-    _list(installed, configured)
-    return 0
+        return int(parsed.misuse)
+    return status
 
 
-def _list(installed: Sequence[LoadGenerator], configured: Mapping[str, Any]) -> None:
+def _serve(options: argparse.Namespace) -> int:
+    return serve(options, Registry(_installed(), generators(options.folder)))
+
+
+def _list(options: argparse.Namespace) -> int:
+    installed, configured = _installed(), generators(options.folder)
     found, wrong = {generator.name: generator for generator in installed}, []
     for name, settings in configured.items():
         try:
@@ -53,6 +64,7 @@ def _list(installed: Sequence[LoadGenerator], configured: Mapping[str, Any]) -> 
         except LoadError as error:  # a conftest.py may bring what it is made of
             wrong.append(str(error))
     print(table(found.values()), *wrong, sep="\n")  # noqa: T201  # that is what was asked for
+    return 0
 
 
 def _installed() -> list[LoadGenerator]:

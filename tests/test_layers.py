@@ -25,7 +25,7 @@ LAYERS = """
     generators objectives service
     running workers records
     reports serving testing
-    plugin
+    plugin review
     __init__ __main__
 """
 RANKS = {package: rank for rank, line in enumerate(LAYERS.split("\n")) for package in line.split()}
@@ -37,7 +37,7 @@ OWNERS = {
     },
     "hdrh": {"figures.histogram"},
     "psutil": {"service.processes"},
-    "tabulate": {"reports.generators"},
+    "tabulate": {"reports.generators", "review.compared"},
     "fsspec": {"records.storage"},
     "yaml": {"traffic.meshery"},
     "jinja2": {"reports.html_page"},

@@ -52,16 +52,15 @@ class Record:
         return json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n"
 
     @classmethod
-    def loads(cls, text: str, source: str) -> Self:
-        """Read what `dumps` wrote. Raises BaselineError, which names the source."""
+    def loads(cls, text: str, source: str, remedy: str = "delete it and re-create it with --load-save") -> Self:
+        """Read what `dumps` wrote. Raises BaselineError, which names the source and the remedy."""
         try:
             data = json.loads(text, parse_constant=_refuse)
             schema = data["schema"]
             if not 1 <= schema <= SCHEMA:
                 raise BaselineError(
                     f"{source} was written by a different version ({data['software']}, schema {schema}; this version "
-                    f"reads schema {SCHEMA}): update pytest-loadgen, or delete the file and re-create it with "
-                    "--load-save."
+                    f"reads schema {SCHEMA}): update pytest-loadgen, or {remedy}."
                 )
             return cls(
                 runs=tuple(map(Run.from_dict, data["runs"])),
@@ -72,8 +71,7 @@ class Record:
             )
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
             raise BaselineError(
-                f"{source} is not a valid record of loads ({type(error).__name__}: {error}): "
-                "delete it and re-create it with --load-save."
+                f"{source} is not a valid record of loads ({type(error).__name__}: {error}): {remedy}."
             ) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
@@ -11,6 +12,7 @@ from pytest_loadgen.objectives.capacity import Capacity
 from pytest_loadgen.objectives.comparison import NO_BASELINE, Baseline
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.verdict import Verdict
+from pytest_loadgen.units import Duration, finite
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ class Run:
             "result": self.result.as_dict(),
             "verdicts": [verdict.as_dict() for verdict in verdicts],
             "not_judged": list(self.result.not_judged),
+            "extended_by": self.result.extended_by,
+            # JSON has no infinity, which it is where the no-op service did not respond.
+            "machine_p99": float(machine_p99) if math.isfinite(machine_p99 := self.result.machine_p99) else None,
             "baseline": baseline.result.as_dict() if baseline.result else None,
             "paired": baseline.paired,
             "capacity": self.capacity.as_dict() if self.capacity else None,
@@ -73,11 +78,13 @@ class Run:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `as_dict` returned."""
-        baseline, date = data.get("baseline"), data.get("date")
+        baseline, date, machine_p99 = data.get("baseline"), data.get("date"), data.get("machine_p99", 0.0)
         result = replace(
             JudgedResult.from_dict(data["result"]),
             verdicts=tuple(Verdict.from_dict(verdict) for verdict in data["verdicts"]),
             not_judged=tuple(data.get("not_judged", ())),
+            extended_by=finite(data.get("extended_by", 1.0)),
+            machine_p99=Duration(math.inf if machine_p99 is None else finite(machine_p99)),
             baseline=Baseline(Result.from_dict(baseline), paired=data["paired"]) if baseline else NO_BASELINE,
         )
         capacity = Capacity.from_dict(found) if (found := data.get("capacity")) else None

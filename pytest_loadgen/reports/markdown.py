@@ -9,7 +9,7 @@ from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.summary import COLUMNS, TEXT_COLUMNS
-from pytest_loadgen.wording import counted, one_line
+from pytest_loadgen.wording import one_line
 
 _COLUMNS = ("test", "outcome", "request", "generator", "requests", "rate", "p50", "p99", "first byte p99", "errors")
 # Characters with a meaning in Markdown; an underscore has one only at the edge of a word.
@@ -20,7 +20,7 @@ _LIVE = re.compile(r"@(?=\w)|#(?=\d)|(?i:\b(?:GH-|www)(?=[\d.])|\b(?:https?|ftp|
 
 def document(record: Record) -> str:
     """Write the table, the lines, and the code and machine that they are of."""
-    parts = [_table(record), "\n".join(_lines(record)), _origin(record)]
+    parts = [_table(record), "\n".join(_lines(record)), escaped(summary.origin(record))]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -44,13 +44,6 @@ def _lines(record: Record) -> Iterator[str]:
 
 def _line(run: Run, word: str, sentence: str) -> str:
     return f"- **{word}** {escaped(f'{run.test}, {run.result.plan.name}: {sentence}')}"
-
-
-def _origin(record: Record) -> str:
-    commit = f", commit {record.revision.commit[:12]}" if record.revision.commit else ""
-    branch = f" on {record.revision.branch}" if record.revision.branch else ""
-    machine = f"{record.machine.processor}, {counted(record.machine.cores, 'core')}, {record.machine.system}"
-    return escaped(f"pytest-loadgen {record.software}, {record.date:%Y-%m-%d %H:%M} UTC{commit}{branch}; {machine}.")
 
 
 def escaped(text: str) -> str:

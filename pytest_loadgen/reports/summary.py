@@ -10,6 +10,7 @@ from functools import partial
 from pytest_loadgen.figures.problems import explained
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.verdict import OUTCOMES, Verdict
+from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.units import Duration, Size
 from pytest_loadgen.wording import counted, listed, printable, tally
@@ -140,6 +141,21 @@ def titles(runs: Sequence[Run]) -> list[str]:
         f"{run.test}: {run.result.plan.name} ({run.result.generator}{f', {number}' if number > 1 else ''})"
         for run, number in zip(runs, ordinals(runs), strict=True)
     ]
+
+
+def in_a_line(run: Run) -> str:
+    """Write the figures of a load in a line: ``15,000 requests, 500/s, p50 2.6ms, p99 41.3ms, errors 0``."""
+    row, result = Row.of(run), run.result
+    figures = [counted(result.requests, result.plan.noun), str(result.rate)]
+    return ", ".join([*figures, *(f"{column} {COLUMNS[column](row)}" for column in ("p50", "p99", "errors"))])
+
+
+def origin(record: Record) -> str:
+    """Write when a record was made, of which code, by which machine."""
+    commit = f", commit {record.revision.commit[:12]}" if record.revision.commit else ""
+    branch = f" on {record.revision.branch}" if record.revision.branch else ""
+    machine = f"{record.machine.processor}, {counted(record.machine.cores, 'core')}, {record.machine.system}"
+    return f"pytest-loadgen {record.software}, {record.date:%Y-%m-%d %H:%M} UTC{commit}{branch}; {machine}."
 
 
 def notes(run: Run) -> list[str]:

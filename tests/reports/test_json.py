@@ -1,6 +1,7 @@
 """JSON: what was written can be read, and the schema describes all of it."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -85,6 +86,8 @@ JUDGED = st.builds(
     verdicts=st.lists(VERDICTS, max_size=2).map(tuple),
     baseline=BASELINES,
     not_judged=st.lists(TEXTS, max_size=2).map(tuple),
+    extended_by=st.floats(1, 10),
+    machine_p99=(TIMES | st.just(math.inf)).map(Duration),
 )
 RUNS = st.builds(Run, TEXTS, JUDGED, st.integers(0, 9), st.none() | MOMENTS)
 RECORDS = st.builds(
@@ -125,8 +128,9 @@ def known(run: Run) -> Run:
     """Return a run as it can be read: without headers, query and body."""
     found, verdicts = run.result.baseline, run.result.verdicts
     baseline = replace(found, result=found.result and Result.from_dict(found.result.as_dict()))
-    result = replace(JudgedResult.from_dict(run.result.as_dict()), verdicts=verdicts, baseline=baseline)
-    return replace(run, result=replace(result, not_judged=run.result.not_judged))
+    kept = {name: getattr(run.result, name) for name in ("not_judged", "extended_by", "machine_p99")}
+    result = JudgedResult.from_dict(run.result.as_dict())
+    return replace(run, result=replace(result, verdicts=verdicts, baseline=baseline, **kept))
 
 
 @pytest.mark.parametrize("record", [RECORD, EMPTY, ODD])
