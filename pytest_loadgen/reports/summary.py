@@ -143,9 +143,9 @@ def titles(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def in_a_line(run: Run) -> str:
+def in_a_line(result: Result) -> str:
     """Write the figures of a load in a line: ``15,000 requests, 500/s, p50 2.6ms, p99 41.3ms, errors 0``."""
-    row, result = Row.of(run), run.result
+    row = Row("", result)
     figures = [counted(result.requests, result.plan.noun), str(result.rate)]
     return ", ".join([*figures, *(f"{column} {COLUMNS[column](row)}" for column in ("p50", "p99", "errors"))])
 

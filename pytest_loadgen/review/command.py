@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import OUTCOMES
 from pytest_loadgen.records.run import Run
-from pytest_loadgen.reports.summary import origin, titles
+from pytest_loadgen.reports.summary import in_a_line, notes, titles
 from pytest_loadgen.reports.terminal import shown
 from pytest_loadgen.review.compared import Compared
 from pytest_loadgen.review.rejudged import Rejudged
@@ -54,10 +55,12 @@ def judge(options: argparse.Namespace) -> int:
     runs = report.select(options.test)
     judged = [Rejudged.of(_with_baseline(run, report), objectives) for run in runs]
     _check_all_are_judged(objectives, judged)
-    _write([origin(report.record)])
-    for title, each in zip(titles(runs), judged, strict=True):
-        _write_load(title, each.lines())
-    return _conclude(judged, strict=options.strict)
+    lines = [report.origin]
+    for title, run, each in zip(titles(runs), runs, judged, strict=True):
+        against = [f"against: {in_a_line(run.result.against)}"] if run.result.against else []
+        lines += _block(title, [in_a_line(run.result), *against, *each.lines(), *notes(run)])
+    _write([*lines, *_conclusion(judged, strict=options.strict)])
+    return _status(judged, strict=options.strict)
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -65,27 +68,32 @@ def compare(options: argparse.Namespace) -> int:
     objectives = _parsed(options.objectives)
     before, after = map(ReportFile.read, (options.before, options.after))
     runs = after.select(options.test)
-    pairs = before.pairs(runs)
-    compared = [Compared.of(pair, run) if pair else None for pair, run in zip(pairs, runs, strict=True)]
+    compared = [Compared.of(pair, run) if (pair := before.same_load(run)) else None for run in runs]
     if not any(compared):
         raise PlanError(
             f"{before.path} and {after.path} have no load in common, so there is nothing to compare: in the first, "
-            f"{listed(before.tests)}; in the second, {listed(after.tests)}"
+            f"{listed(before.tests)}; in the second, {listed([*dict.fromkeys(run.test for run in runs)])}"
         )
+    missing = f"{before.path} has no such load"
     judged = [
-        Rejudged.of(each.after if each else _without_baseline(run, f"{before.path} has no such load"), objectives)
+        Rejudged.of(each.after if each else _without_baseline(run, missing), objectives)
         for each, run in zip(compared, runs, strict=True)
     ]
     _check_all_are_judged(objectives, judged)
-    _write([f"before: {origin(before.record)}", f"after:  {origin(after.record)}"])
+    lines = [f"before: {before.origin}", f"after:  {after.origin}"]
     if different := after.record.machine.differences(before.record.machine):
-        _write([f"different machines: {', '.join(different)}. A change may be that of the machine."])
+        lines.append(f"different machines ({', '.join(different)}): a change may be that of the machine.")
     for title, each, verdicts in zip(titles(runs), compared, judged, strict=True):
-        alone = [f"not compared: {before.path} has no such load"]
-        _write_load(title, [*(each.lines() if each else alone), *verdicts.lines()])
-    if gone := [run for run in before.record.runs if options.test in run.test and run not in pairs]:
-        _write(["", *(f"only in {before.path}: {title}" for title in titles(gone))])
-    return _conclude(judged, strict=options.strict) if objectives else 0
+        found = each.lines() if each else [f"not compared: {missing}"]
+        said = each.notes() if each else notes(verdicts.run)
+        lines += _block(title, [*found, *(verdicts.lines() if objectives else ()), *said])
+    if gone := [run for run in before.matching(options.test) if not after.same_load(run)]:
+        lines += ["", *(f"only in {before.path}: {title}" for title in titles(gone))]
+    if not objectives:
+        _write(lines)
+        return 0
+    _write([*lines, *_conclusion(judged, strict=options.strict)])
+    return _status(judged, strict=options.strict)
 
 
 def _parsed(texts: Sequence[str]) -> list[SLO]:
@@ -96,19 +104,18 @@ def _parsed(texts: Sequence[str]) -> list[SLO]:
             found.append(SLO.parse(text))
         except PlanError as error:
             wrong.append(str(error))
-    if wrong and len(texts) > 1:
-        with suppress(PlanError):  # the shell has split it
-            raise PlanError(f'write the objective in quotes: "{SLO.parse(" ".join(texts))}"')
-    if wrong:
-        raise PlanError("\n".join(wrong))
-    return found
+    if not wrong:
+        return found
+    with suppress(PlanError):  # the shell splits what is not quoted
+        wrong = [f'write the objective in quotes: "{SLO.parse(" ".join(texts))}"']
+    raise PlanError("\n".join(wrong))
 
 
 def _with_baseline(run: Run, report: ReportFile) -> Run:
     """Say where a baseline could come from, where the report has none."""
     if run.result.baseline.result is not None:
         return run
-    return _without_baseline(run, f"{report.path} has no baseline of this load: use compare, with an earlier report")
+    return _without_baseline(run, f"{report.path} has no baseline of this load: use 'compare' with an earlier report")
 
 
 def _without_baseline(run: Run, why: str) -> Run:
@@ -116,25 +123,32 @@ def _without_baseline(run: Run, why: str) -> Run:
 
 
 def _check_all_are_judged(objectives: Sequence[SLO], judged: Sequence[Rejudged]) -> None:
-    """Refuse objectives that no load is judged by. Raises PlanError."""
-    wrong = [slo for slo in objectives if all(slo in each.not_judged for each in judged)]
-    if wrong:
-        raise PlanError("\n".join(f"{slo.text!r}: {judged[0].not_judged[slo]}" for slo in wrong))
+    """Refuse objectives that no load can be judged by. Raises PlanError."""
+    for slo in objectives:
+        reasons = {each.run.test: each.not_judged.get(slo, "") for each in judged}
+        if all(reasons.values()):
+            lines = [f"\n  {test}: {reason}" for test, reason in reasons.items()]
+            raise PlanError(f"{slo.text!r} is about none of these loads:{''.join(lines)}")
 
 
-def _conclude(judged: Sequence[Rejudged], *, strict: bool) -> int:
-    """Write how many verdicts there are of each kind, and return the exit status."""
+def _block(title: str, lines: Iterable[str]) -> list[str]:
+    return ["", title, *(f"  {line}" for line in lines)]
+
+
+def _conclusion(judged: Sequence[Rejudged], *, strict: bool) -> list[str]:
+    """Write how many loads failed, and how many verdicts there are of each kind."""
+    failed = sum(each.failure(strict=strict) is not None for each in judged)
     counts = Counter(verdict.outcome for each in judged for verdict in each.run.result.verdicts)
     said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
-    unclear = "; unclear objectives fail because of --strict" if strict and counts["unclear"] else ""
-    _write(["", f"{counted(len(judged), 'load')}: {said}{unclear}"])
-    return int(any(each.fails(strict=strict) for each in judged))
+    why = " (unclear objectives fail because of --strict)" if strict and counts["unclear"] else ""
+    return ["", f"{failed} of {counted(len(judged), 'load')} failed; verdicts: {said}{why}"]
 
 
-def _write_load(title: str, lines: Iterable[str]) -> None:
-    _write(["", title, *(f"  {line}" for line in lines)])
+def _status(judged: Sequence[Rejudged], *, strict: bool) -> int:
+    return int(any(each.failure(strict=strict) for each in judged))
 
 
 def _write(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(shown(line))  # noqa: T201
+    text, encoding = "\n".join(map(shown, lines)), sys.stdout.encoding or "utf-8"
+    # Not every terminal has all signs.
+    print(text.encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201  # that is what was asked for

@@ -35,13 +35,13 @@ class Compared:
     def of(cls, before: Run, after: Run) -> Self:
         """Take the earlier run as the baseline of the later one, if it is of the same load."""
         different = differences(before.result, after.result)
-        baseline = Baseline(missing=f"the load was a different one before ({listed(different)})")
+        baseline = Baseline(missing=f"the load before was a different one: {listed(different)}")
         if not different:
             baseline = Baseline(replace(before.result, baseline=Baseline(), verdicts=()))
         return cls(before, replace(after, result=replace(after.result, baseline=baseline)))
 
     def lines(self) -> Iterator[str]:
-        """Write what changed in a line and as a table, and what a reader has to know of the earlier run."""
+        """Write what changed in a line and as a table, or why that is not known."""
         before, after = self.before.result, self.after.result
         if after.baseline.result is None:
             yield f"not compared: {after.baseline.missing}"
@@ -50,7 +50,12 @@ class Compared:
         else:
             yield from _shifts(before, after)
             yield from self._table()
-        yield from (f"before: {note}" for note in summary.notes(self.before))
+
+    def notes(self) -> Iterator[str]:
+        """List what a reader of the figures has to know, and of which run it is said."""
+        before, after = (dict.fromkeys(summary.notes(run)) for run in (self.before, self.after))
+        yield from (f"before{' and after' if note in after else ''}: {note}" for note in before)
+        yield from (f"after: {note}" for note in after if note not in before)
 
     def _table(self) -> Sequence[str]:
         from tabulate import tabulate

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from pytest_loadgen.errors import LoadError, PlanError, ServiceError, SLOMissed
+from pytest_loadgen.errors import LoadError, ServiceError, SLOMissed
 from pytest_loadgen.objectives.judged import JudgedResult, judge_all
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import aligned
 from pytest_loadgen.records.run import Run
-from pytest_loadgen.reports import summary
 from pytest_loadgen.running.failure import raise_failure
 from pytest_loadgen.units import Duration
+from pytest_loadgen.wording import did_you_mean
 
 # What a machine itself may add to a latency, where that was not measured: below this limit it could matter.
 _LOW = Duration("20ms")
@@ -35,44 +35,45 @@ class Rejudged:
         verdicts = judge_all([slo for slo in objectives if slo not in not_judged], result)
         return cls(replace(run, result=replace(result, verdicts=tuple(verdicts))), not_judged)
 
-    def fails(self, *, strict: bool) -> bool:
-        """Return whether the test of such a load fails; with `strict`, it does with unclear objectives, too."""
+    def failure(self, *, strict: bool = False) -> SLOMissed | LoadError | None:
+        """Give what the test of such a load fails with; with `strict`, it does with unclear objectives, too."""
         try:
             raise_failure(self.run.result, strict=strict)
-        except (SLOMissed, LoadError):
-            return True
-        return False
+        except (SLOMissed, LoadError) as error:
+            return error
+        return None
 
     def lines(self) -> Iterator[str]:
-        """Write the load, the verdicts, why other objectives are not judged, and what a reader has to know."""
+        """Write the verdicts, why other objectives are not judged, and what fails whatever the objectives."""
         result = self.run.result
         yield from aligned(result.verdicts)
         for slo, reason in self.not_judged.items():
             yield f"not judged: {slo}: {reason}"
         if low := [verdict.slo.text for verdict in result.verdicts if _may_be_noise(verdict.slo, result)]:
             yield (
-                f"{', '.join(low)}: the report does not have this machine's own latency, which a limit has to be well "
-                "above; it is measured for loads with an objective on latency."
+                f"{', '.join(low)}: so low a limit may be within the machine's own latency, which this report does not "
+                "have: only loads with an objective on latency measure it."
             )
-        try:
-            raise_failure(result, strict=False)
-        except ServiceError as error:  # whatever the objectives
-            yield str(error).partition("\n")[0]
-        except (SLOMissed, LoadError):
-            pass  # the verdicts and the notes say so
-        yield from summary.notes(self.run)
+        if isinstance(failure := self.failure(), ServiceError):
+            yield str(failure).partition("\n")[0]
 
 
 def _why_not(slo: SLO, result: JudgedResult) -> str:
-    """Say why an objective says nothing of a load; empty where it does."""
-    if reason := slo.metric.unmeasurable(result.plan):
+    """Say why an objective is not about a load; empty where it is."""
+    plan, name = result.plan, slo.name
+    if reason := slo.metric.unmeasurable(plan):
         return reason
+    if not name:
+        return ""
+    known = [plan.name, *result.names] if plan.journey else [request.name for request in plan.mix]
+    if not known:
+        return f"this load has one request, without a name: leave out 'of {name}'"
+    if name not in known:
+        return f"this load has no {'step' if plan.journey else 'request'} {name!r}: {did_you_mean(name, known)}"
     try:
-        slo.check_name(result.plan)
-        if slo.name:
-            result[slo.name]
-    except (PlanError, KeyError) as error:
-        return str(error.args[0]).removeprefix(f"{slo.text!r}: ")
+        result[name]
+    except KeyError as error:  # its generator counts all requests together
+        return str(error.args[0])
     return ""
 
 

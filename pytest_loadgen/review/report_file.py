@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,6 +10,7 @@ from typing import Self
 from pytest_loadgen.errors import BaselineError, PlanError
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
+from pytest_loadgen.reports.summary import origin
 from pytest_loadgen.wording import did_you_mean, listed
 
 _WRITE = "write one with pytest --load-report=NAME.json"
@@ -39,25 +39,30 @@ class ReportFile:
         return cls(path, record)
 
     @property
+    def origin(self) -> str:
+        """Its path, and when it was made, of which code, by which machine."""
+        return f"{self.path}, {origin(self.record)}"
+
+    @property
     def tests(self) -> list[str]:
         """The node ids of its tests."""
         return list(dict.fromkeys(run.test for run in self.record.runs))
 
-    def select(self, test: str) -> list[Run]:
-        """Give the runs of the test of this node id or, where there is none, of all with this text in it.
-
-        Raises PlanError where there is none of either.
-        """
+    def matching(self, test: str) -> list[Run]:
+        """Give the runs of the test of this node id or, where there is none, of all with this text in it."""
         runs = self.record.runs
-        found = [run for run in runs if run.test == test] or [run for run in runs if test in run.test]
-        if not found:
-            raise PlanError(f"--test {test}: {self.path} has no such test; its tests: {listed(self.tests)}")
-        return found
+        return [run for run in runs if run.test == test] or [run for run in runs if test in run.test]
 
-    def pairs(self, runs: Sequence[Run]) -> list[Run | None]:
-        """Give the same load of the same test for each run, or None where there is none."""
-        mine = {(run.test, run.number): run for run in self.record.runs}
-        return [mine.get((run.test, run.number)) for run in runs]
+    def select(self, test: str) -> list[Run]:
+        """Give the same. Raises PlanError where there is no such run."""
+        if found := self.matching(test):
+            return found
+        raise PlanError(f"--test {test}: {self.path} has no such test; its tests: {listed(self.tests)}")
+
+    def same_load(self, run: Run) -> Run | None:
+        """Give the run of the same load of the same test, if there is one."""
+        mine = (each for each in self.record.runs if (each.test, each.number) == (run.test, run.number))
+        return next(mine, None)
 
 
 def _text(path: Path) -> str:
@@ -66,7 +71,9 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         raise BaselineError(f"{path}: no such file{_near(path)}; {_WRITE}") from None
     except IsADirectoryError:
-        found = sorted(each.name for each in path.glob("*.json"))
+        # Saved runs are in a directory for each machine.
+        paths = sorted((*path.glob("*.json"), *path.glob("*/*.json")))
+        found = [str(each.relative_to(path)) for each in paths if len(each.suffixes) == 1]  # no other format
         inside = f"name a file in it: {listed(found)}" if found else f"it has no JSON file; {_WRITE}"
         raise BaselineError(f"{path} is a directory, not a report: {inside}") from None
     except UnicodeDecodeError:
@@ -78,7 +85,7 @@ def _text(path: Path) -> str:
 def _near(path: Path) -> str:
     """Propose a file of that directory, where one has a similar name."""
     names = [each.name for each in path.parent.glob("*.json")] if path.parent.is_dir() else []
-    proposal = did_you_mean(path.name, names) if names else ""
+    proposal = did_you_mean(path.name, names, cutoff=0.8) if names else ""
     return f" ({proposal})" if proposal.startswith("did") else ""
 
 
