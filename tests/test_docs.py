@@ -17,7 +17,8 @@ from pytest_loadgen import plugin
 from pytest_loadgen.figures.outcomes import FAILURES
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.plugin import hookspecs
-from pytest_loadgen.serving import command
+from pytest_loadgen.review import command as review
+from pytest_loadgen.serving import command as serving
 from pytest_loadgen.traffic.options import Options
 
 ROOT = Path(__file__).parent.parent
@@ -225,9 +226,10 @@ def test_the_gitlab_pipeline_is_complete() -> None:
         assert all(f"={path}" in command for path in [*reports.values(), *shared["artifacts"]["paths"]])
 
 
-def test_the_reference_lists_the_options_of_serve() -> None:
-    parser = argparse.ArgumentParser(add_help=False)
-    command.add_options(parser)
+def test_the_reference_lists_the_options_of_the_commands() -> None:
+    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+    for add_options in serving.add_options, review.add_judge_options, review.add_compare_options:
+        add_options(parser)
     there_are = {option for action in parser._actions for option in action.option_strings}
     assert {name for name in listed("`python -m pytest_loadgen`") if name.startswith("--")} == there_are
 

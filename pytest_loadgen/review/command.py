@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -150,5 +151,8 @@ def _status(judged: Sequence[Rejudged], *, strict: bool) -> int:
 
 def _write(lines: Iterable[str]) -> None:
     text, encoding = "\n".join(map(shown, lines)), sys.stdout.encoding or "utf-8"
-    # Not every terminal has all signs.
-    print(text.encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201  # that is what was asked for
+    try:
+        # Not every terminal has all signs.
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)  # noqa: T201
+    except BrokenPipeError:  # its reader has seen enough; neither may the interpreter write there when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -55,7 +55,7 @@ class Rejudged:
                 "have: only loads with an objective on latency measure it."
             )
         if isinstance(failure := self.failure(), ServiceError):
-            yield str(failure).partition("\n")[0]
+            yield f"failed: {str(failure).splitlines()[0]}"
 
 
 def _why_not(slo: SLO, result: JudgedResult) -> str:
