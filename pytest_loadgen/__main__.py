@@ -43,11 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judging.set_defaults(carry_out=judge, misuse=2)
     comparing.set_defaults(carry_out=compare, misuse=2)
     parsed, rest = parser.parse_known_args(arguments)
-    # Objectives that follow an option: argparse thinks that there are none.
     if rest and (not hasattr(parsed, "objectives") or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    elif rest:
-        parsed.objectives += rest
+    elif rest:  # objectives after an option, of which argparse has found none before
+        parsed.objectives = [*parsed.objectives, *rest]
     try:
         status: int = parsed.carry_out(parsed)
     except LoadError as error:

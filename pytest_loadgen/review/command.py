@@ -38,6 +38,7 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "objectives",
         nargs="*",
+        default=[],
         metavar="OBJECTIVE",
         help="objective in quotes, as 'p99 < baseline + 10%%'; without any, nothing is judged",
     )

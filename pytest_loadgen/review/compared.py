@@ -90,7 +90,8 @@ def _shifts(before: Result, after: Result) -> Iterator[str]:
     """Say in a line which latencies changed, and then of which names."""
     seconds = min(sum(bool(each.requests) for each in result.intervals) for result in (before, after))
     if seconds < stats.FEWEST_BATCHES:
-        yield f"only {counted(seconds, 'interval')} to compare; at least {stats.FEWEST_BATCHES} are needed"
+        found = f"only {counted(seconds, 'interval')} to compare"
+        yield f"{found}; at least {stats.FEWEST_BATCHES} are needed: use longer loads"
         return
     yield describe_shift(after, before, paired=False)
     for name in after.names:

@@ -1,5 +1,9 @@
 """``python -m pytest_loadgen judge`` and ``compare``: what they print, and their exit status."""
 
+import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -224,6 +228,26 @@ def test_wrong_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert "usage: " in capsys.readouterr().err
+
+
+def test_a_terminal_that_has_few_signs(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it cannot show is escaped."""
+    write("r.json", record(("t", FAST)))
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    main(["compare", "r.json", "r.json", "p50 < baseline + 10%"])
+    assert b"10ms \\u2192 10ms, +0%" in terminal.buffer.getvalue()
+
+
+def test_a_reader_that_has_seen_enough(write: Write, tmp_path: Path) -> None:
+    """``judge … | head -1`` ends with the same exit status, and without a traceback."""
+    write("r.json", record(*(("t", BAD) for _ in range(3))))
+    argv = [sys.executable, "-m", "pytest_loadgen", "judge", "r.json", "p99 < 150ms"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as output:
+        done = subprocess.run(argv, cwd=tmp_path, stdout=output, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize("kept", [RECORD, ODD], ids=["usual", "odd"])

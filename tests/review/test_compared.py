@@ -45,7 +45,7 @@ def test_table() -> None:
         (FAST, FAST, "p50 same, p99 same"),
         (FAST, SLOW, "p50 +100%, p99 +100%"),
         (seconds(*[0] * 8), seconds(*[2] * 8), "p50 same, p99 +4900%: only the tail"),
-        (FAST, means(20, 20, 20), "only 3 intervals to compare; at least 4 are needed"),
+        (FAST, means(20, 20, 20), "only 3 intervals to compare; at least 4 are needed: use longer loads"),
     ],
 )
 def test_shift(before: Result, after: Result, shift: str) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from pytest_loadgen.figures.interval import NamedFigures
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.judged import judge_all
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.review.rejudged import Rejudged
+from pytest_loadgen.traffic.journey import Journey
 from pytest_loadgen.units import Duration
 from tests.builders.figures import seconds
 from tests.builders.records import FAST, record
@@ -24,6 +26,21 @@ def kept(result: Result, **more: Any) -> Run:
     """Give the run of a result; with what is known of a judged one."""
     (run,) = record(("t", result)).runs
     return replace(run, result=replace(run.result, **more))
+
+
+async def shopper(client: Any) -> None:
+    """Shop."""
+
+
+def journey() -> Run:
+    """Give the run of a journey with the step ``checkout``."""
+    latency = FAST.intervals[0].latency
+    names = {"checkout": NamedFigures(latency=latency, service_time=latency, outcomes={"200": 100})}
+    intervals = tuple(replace(each, names=names) for each in FAST.intervals)
+    return kept(replace(FAST, plan=replace(FAST.plan, journey=Journey.of(shopper)), intervals=intervals))
+
+
+JOURNEY = journey()
 
 
 def again(run: Run, *objectives: str) -> Rejudged:
@@ -70,6 +87,8 @@ def test_the_machine_is_not_known(limit: str, known: bool, said: bool) -> None:
         (MIX, "p99 of ordr < 1s", "this load has no request 'ordr': did you mean 'order'?"),
         (MIX, "p99 of order < 1s", ""),
         (CLOSED, "lag < 1ms", "a load with rate='max' has no schedule, so nothing can be late"),
+        (JOURNEY, "p99 of chekout < 1s", "this load has no step 'chekout': did you mean 'checkout'?"),
+        (JOURNEY, "p99 of checkout < 1s", ""),
         (
             replace(MIX, result=replace(MIX.result, intervals=WELL.result.intervals)),
             "p99 of order < 1s",
