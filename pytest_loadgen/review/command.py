@@ -91,11 +91,8 @@ def compare(options: argparse.Namespace) -> int:
         lines += _block(title, [*found, *(verdicts.lines() if objectives else ()), *said])
     if gone := [run for run in before.matching(options.test) if not after.same_load(run)]:
         lines += ["", *(f"only in {before.path}: {title}" for title in titles(gone))]
-    if not objectives:
-        _write(lines)
-        return 0
-    _write([*lines, *_conclusion(judged, strict=options.strict)])
-    return _status(judged, strict=options.strict)
+    _write([*lines, *(_conclusion(judged, strict=options.strict) if objectives else ())])
+    return _status(judged, strict=options.strict) if objectives else 0
 
 
 def _parsed(texts: Sequence[str]) -> list[SLO]:
@@ -127,10 +124,11 @@ def _without_baseline(run: Run, why: str) -> Run:
 def _check_all_are_judged(objectives: Sequence[SLO], judged: Sequence[Rejudged]) -> None:
     """Refuse objectives that no load can be judged by. Raises PlanError."""
     for slo in objectives:
-        reasons = {each.run.test: each.not_judged.get(slo, "") for each in judged}
-        if all(reasons.values()):
-            lines = [f"\n  {test}: {reason}" for test, reason in reasons.items()]
-            raise PlanError(f"{slo.text!r} is about none of these loads:{''.join(lines)}")
+        reasons = [each.not_judged.get(slo, "") for each in judged]
+        if all(reasons):
+            loads = zip(titles([each.run for each in judged]), reasons, strict=True)
+            lines = "".join(f"\n  {title}: {reason}" for title, reason in loads)
+            raise PlanError(f"{slo.text!r} is about none of these loads:{lines}")
 
 
 def _block(title: str, lines: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ from pytest_loadgen.running.failure import raise_failure
 from pytest_loadgen.units import Duration
 from pytest_loadgen.wording import did_you_mean
 
-# What a machine itself may add to a latency, where that was not measured: below this limit it could matter.
+# Below this limit a machine's own latency, where it was not measured, could matter: most have a third of it or less.
 _LOW = Duration("20ms")
 
 

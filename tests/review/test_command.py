@@ -176,6 +176,19 @@ def test_a_load_that_cannot_be_compared_is_unclear(
     ]
 
 
+def test_an_objective_of_one_of_the_loads(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """The others are not judged by it, even if they are of the same test."""
+    kept = record(("t", FAST))
+    write("r.json", replace(kept, runs=(replace(MIX, test="t"), *kept.runs)))
+    _, lines = carried_out(capsys, "judge", "r.json", "p99 of order < 1s")
+    assert lines[4].startswith("  unclear  p99 of order < 1s        no answer")
+    assert lines[-3:] == [
+        "  not judged: p99 of order < 1s: this load has one request, without a name: leave out 'of order'",
+        "",
+        "0 of 2 loads failed; verdicts: 1 unclear",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -192,8 +205,8 @@ def test_a_load_that_cannot_be_compared_is_unclear(
             ["judge", "r.json", "p99 of ordr < 1s"],
             [
                 "'p99 of ordr < 1s' is about none of these loads:",
-                "  test_a: this load has one request, without a name: leave out 'of ordr'",
-                "  test_mix: this load has no request 'ordr': did you mean 'order'?",
+                "  test_a: GET / (mine): this load has one request, without a name: leave out 'of ordr'",
+                "  test_mix: mix of 3 requests (embedded): this load has no request 'ordr': did you mean 'order'?",
             ],
         ),
         (
@@ -257,9 +270,12 @@ def test_nothing_secret_and_nothing_that_terminals_obey(
     """Whatever the names in a report."""
     coloured = replace(kept, runs=(*kept.runs, replace(kept.runs[0], test="\x1b[31m::error::x\n")))
     write("r.json", replace(coloured, machine=HERE))
-    for arguments in (["judge", "r.json"], ["compare", "r.json", "r.json"]):
+    for arguments in (
+        *(["judge", "r.json"], ["compare", "r.json", "r.json"]),
+        *(["judge", "r.json", "p9 of x < 1s"], ["judge", "r.json", "--test", "nowhere"]),
+    ):
         main([*arguments, "p99 < 100ms", "p50 < baseline"])
-        shown = capsys.readouterr().out
+        shown = "".join(capsys.readouterr())
         assert SECRET not in shown
         assert "\x1b" not in shown
         assert not any(line.lstrip().startswith("::") for line in shown.splitlines())
