@@ -11,10 +11,10 @@ from pytest_loadgen.errors import LoadError
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.generators.registry import Registry
 from pytest_loadgen.reports.generators import table
-from pytest_loadgen.reports.terminal import shown
 from pytest_loadgen.review.command import add_compare_options, add_judge_options, compare, judge
 from pytest_loadgen.serving.command import add_options, serve
 from pytest_loadgen.traffic.config import generators
+from pytest_loadgen.wording import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = parsed.carry_out(parsed)
     except LoadError as error:
-        print(*map(shown, str(error).splitlines()), sep="\n", file=sys.stderr)  # noqa: T201
+        print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)  # noqa: T201
         return int(parsed.misuse)
     return status
 

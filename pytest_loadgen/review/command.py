@@ -127,8 +127,8 @@ def _check_all_are_judged(objectives: Sequence[SLO], judged: Sequence[Rejudged])
         reasons = [each.not_judged.get(slo, "") for each in judged]
         if all(reasons):
             loads = zip(titles([each.run for each in judged]), reasons, strict=True)
-            lines = "".join(f"\n  {title}: {reason}" for title, reason in loads)
-            raise PlanError(f"{slo.text!r} is about none of these loads:{lines}")
+            lines = [shown(f"  {title}: {reason}") for title, reason in loads]
+            raise PlanError("\n".join([f"{slo.text!r} is about none of these loads:", *lines]))
 
 
 def _block(title: str, lines: Iterable[str]) -> list[str]:

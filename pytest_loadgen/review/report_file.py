@@ -67,7 +67,7 @@ class ReportFile:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some programs begin a file with a mark
     except FileNotFoundError:
         raise BaselineError(f"{path}: no such file{_near(path)}; {_WRITE}") from None
     except IsADirectoryError:

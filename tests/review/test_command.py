@@ -268,7 +268,7 @@ def test_nothing_secret_and_nothing_that_terminals_obey(
     write: Write, capsys: pytest.CaptureFixture[str], kept: Record
 ) -> None:
     """Whatever the names in a report."""
-    coloured = replace(kept, runs=(*kept.runs, replace(kept.runs[0], test="\x1b[31m::error::x\n")))
+    coloured = replace(kept, runs=(*kept.runs, replace(kept.runs[0], test="::error::\x1b[31mx\n")))
     write("r.json", replace(coloured, machine=HERE))
     for arguments in (
         *(["judge", "r.json"], ["compare", "r.json", "r.json"]),

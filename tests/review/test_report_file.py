@@ -124,5 +124,5 @@ def test_reports_of_older_versions(folder: Path) -> None:
     data = json.loads(TWO.dumps())
     for run in data["runs"]:
         del run["extended_by"], run["machine_p99"]
-    (folder / "x.json").write_text(json.dumps(data), encoding="utf-8")
+    (folder / "x.json").write_text(json.dumps(data), encoding="utf-8-sig")  # as some programs copy it
     assert ReportFile.read(Path("x.json")).record.runs[0].result.extended_by == 1
