@@ -17,6 +17,7 @@ from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.caveats import is_below_machine_noise
 from pytest_loadgen.objectives.judged import JudgedResult, judge_all, judge_figures
 from pytest_loadgen.objectives.judgement import ALPHA, judge
+from pytest_loadgen.objectives.looks import Looks
 from pytest_loadgen.objectives.slo import SLO, Window
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.objectives.windows import HALF_INTERVAL, last
@@ -50,7 +51,8 @@ class Gate:
     objectives: tuple[SLO, ...] = ()
     max_duration: Duration | None = None
     """How long the load may last while an objective is unclear; None is three times its duration."""
-    stop_early: bool = False
+    stop_early: bool | Duration = False
+    """Whether the load ends once all is decided, from half of its duration on; or from when on."""
     abort_if: SLO | None = None
     not_judged: tuple[str, ...] = ()
     """The objectives that a scaled load cannot be judged by, each with the reason."""
@@ -69,13 +71,11 @@ class Gate:
         # An iterator would be empty the second time a mark is read.
         if not isinstance(slo, (str, list, tuple)) or not all(isinstance(text, str) for text in slo):
             raise PlanError(f"slo={slo!r}: expected an objective ('p99 < 200ms') or a list of them")
-        if not isinstance(stop_early, bool):
-            raise PlanError(f"stop_early={stop_early!r}: expected True or False")
         texts = [*objectives, *([slo] if isinstance(slo, str) else slo)]
         return cls(
             objectives=tuple(dict.fromkeys(SLO.parse(text) for text in texts)),
             max_duration=None if max_duration is None else _parse_max_duration(max_duration),
-            stop_early=stop_early,
+            stop_early=_parse_stop_early(stop_early),
             abort_if=None if abort_if is None else _parse_abort_if(abort_if),
         )
 
@@ -95,6 +95,8 @@ class Gate:
         Objectives on counts are left out, too: they are meant for a load of full length. Raises PlanError.
         """
         gate = replace(self, max_duration=None, objectives=())
+        if isinstance(self.stop_early, Duration):
+            gate = replace(gate, stop_early=self.stop_early.times(factor))
         if self.max_duration and plan.steady:
             gate = replace(gate, max_duration=min(LONGEST, max(plan.duration, self.max_duration.times(factor))))
         if gate._needs(plan):  # a load that is shorter than the window of abort_if is not aborted
@@ -173,10 +175,10 @@ class Judging:
         self.blank = blank
         self._plan = plan = blank.plan
         self._longest = float(gate.lengthened(plan).duration)
-        self._elapsed = self._last_look = 0.0
-        self._next_look = 0.0 if gate.stop_early else float(plan.duration)
+        self._elapsed = 0.0
+        self._looks = Looks.of(self._longest)
+        self._next_look = _first_look(gate, plan)
         self._ended = False
-        self._alpha = 0.0
         self._abort_reason = ""
         self._went_on_for: list[SLO] = []
 
@@ -202,8 +204,9 @@ class Judging:
         return bool(result.plan.journey and result.requests and any(not slo.view(result).requests for slo in named))
 
     def judged(self, intervals: Sequence[Interval]) -> JudgedResult:
-        """Judge the whole load: with the error that the last look spent if it ended the load, else with the rest."""
-        alpha = self._alpha if self._ended and not self._abort_reason else self._spend(self._longest)
+        """Judge the whole load: as sure as the last look was if it ended the load, else with what is left of the error."""
+        ended = self._ended and not self._abort_reason and self._looks.moments
+        looks = self._looks if ended else self._looks.at(self._elapsed, is_last=True)
         result = replace(
             self.blank,
             intervals=tuple(intervals),
@@ -211,7 +214,7 @@ class Judging:
             went_on=self._went_on,
             abort_reason=self._abort_reason,
         )
-        return replace(result, verdicts=tuple(judge_all(self._gate.objectives, result, alpha)))
+        return replace(result, verdicts=tuple(judge_all(self._gate.objectives, result, looks)))
 
     @property
     def extended_by(self) -> float:
@@ -231,8 +234,8 @@ class Judging:
     def _look(self, result: JudgedResult) -> bool:
         """Judge what there is so far, and return whether that is enough."""
         elapsed, objectives = self._elapsed, self._gate.objectives
-        alpha = self._spend(elapsed)
-        verdicts = judge_figures(objectives, replace(result, extended_by=self.extended_by), alpha)
+        self._looks = self._looks.at(elapsed)
+        verdicts = judge_figures(objectives, replace(result, extended_by=self.extended_by), self._looks)
         self._next_look = max(elapsed + 1, elapsed * _NEXT_LOOK)
         if elapsed < self._plan.duration - HALF_INTERVAL:
             self._next_look = min(self._next_look, float(self._plan.duration))
@@ -275,18 +278,12 @@ class Judging:
         if len(result.intervals) < stats.FEWEST_BATCHES:
             return False
         elapsed = self._elapsed
-        following = elapsed if self._last_look == 0 else elapsed * _NEXT_LOOK
+        following = elapsed * _NEXT_LOOK if self._looks.moments else elapsed
         if following >= self._longest - HALF_INTERVAL:
             return False
-        alpha = stats.spent(ALPHA, elapsed / self._longest) - stats.spent(ALPHA, self._last_look / self._longest)
+        alpha = self._looks.at(elapsed).level(ALPHA)
         whole = [slo for slo in self._gate.objectives if not slo.window]
         return all(slo.view(result).requests >= _fewest_requests(slo, alpha) for slo in whole)
-
-    def _spend(self, elapsed: float) -> float:
-        before = stats.spent(ALPHA, self._last_look / self._longest)
-        self._last_look = elapsed
-        self._alpha = stats.spent(ALPHA, elapsed / self._longest) - before
-        return self._alpha
 
     def _why_abort(self, result: Result) -> str:
         """Say why the load is hopeless; empty where it is not."""
@@ -326,6 +323,13 @@ class Judging:
         return min(sent, unanswered + still_open) >= _FEWEST_WAITING
 
 
+def _first_look(gate: Gate, plan: Plan) -> float:
+    if not gate.stop_early:
+        return float(plan.duration)
+    # Earlier, a run has not shown enough of what does not come all the time.
+    return float(plan.duration) / 2 if gate.stop_early is True else float(gate.stop_early)
+
+
 def _tolerance(intervals: Sequence[Interval]) -> float:
     """Give how far before a moment an interval may end and still count as at it."""
     return min(HALF_INTERVAL, intervals[-1].seconds / 2 or HALF_INTERVAL)
@@ -343,6 +347,18 @@ def _parse_max_duration(value: float | str) -> Duration:
     return max_duration
 
 
+def _parse_stop_early(value: object) -> bool | Duration:
+    if isinstance(value, bool):
+        return value
+    try:
+        first = Duration(value)  # type: ignore[arg-type]  # it refuses what is no duration
+    except PlanError:
+        raise PlanError(f"stop_early={value!r}: expected True, False, or from when on ('5s')") from None
+    if not 0 < first < math.inf:
+        raise PlanError(f"stop_early={value!r}: must be a finite time > 0")
+    return first
+
+
 def _parse_abort_if(text: str) -> SLO:
     try:
         abort_if = SLO.parse(text)
@@ -358,7 +374,7 @@ def _fewest_requests(slo: SLO, alpha: float) -> int:
     allowed = slo.allowed
     if allowed is None or not slo.upper or not 0 < allowed < 1:
         return 0
-    return stats.needed(allowed, alpha)
+    return math.ceil(stats.needed(allowed, alpha) * slo.metric.together)
 
 
 def _useful_duration(slo: SLO, plan: Plan, longest: Duration) -> Duration:
@@ -390,6 +406,8 @@ def _too_short(slo: SLO, plan: Plan, longer: Plan) -> _TooShort | None:
     if plan.closed or not wanted:
         return None
     needs = f"{slo.text!r} needs at least {wanted:,} requests to be decided with {Share(1 - ALPHA)} confidence"
+    if slo.metric.together > 1:
+        needs += f" (until a run shows how they come, {slo.metric.together} are taken to come together)"
     if slo.window and (found := _too_few_in(slo.window, longer, wanted, needs)):
         return found
     if longer.requests < wanted:

@@ -12,6 +12,7 @@ from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.caveats import Circumstances, apply_caveats
 from pytest_loadgen.objectives.comparison import NO_BASELINE, Baseline, ChangeEstimate, Comparison
 from pytest_loadgen.objectives.judgement import ALPHA, judge
+from pytest_loadgen.objectives.looks import ONE_LOOK, Looks
 from pytest_loadgen.objectives.ratio import ratio
 from pytest_loadgen.objectives.slo import SLO, parse_metric
 from pytest_loadgen.objectives.verdict import Verdict
@@ -71,32 +72,40 @@ class JudgedResult(Result):
         return ChangeEstimate.of(found.interval(ALPHA))
 
 
-def judge_all(objectives: Sequence[SLO], result: JudgedResult, alpha: float = ALPHA) -> list[Verdict]:
+def judge_all(objectives: Sequence[SLO], result: JudgedResult, looks: Looks = ONE_LOOK) -> list[Verdict]:
     """Judge objectives by the figures and by the circumstances in which they were measured."""
     return [
         apply_caveats(
             each.slo,
             each.verdict(missed),
             Circumstances(
-                each.view, each.view.baseline.result, each.view.machine_p99, alpha, missed, each.view.extended_by
+                each.view,
+                each.view.baseline.result,
+                each.view.machine_p99,
+                looks.level(ALPHA),
+                looks.level(missed),
+                each.view.extended_by,
             ),
         )
-        for each, missed in _decided(objectives, result, alpha)
+        for each, missed in _decided(objectives, result, looks, ALPHA)
     ]
 
 
-def judge_figures(objectives: Sequence[SLO], result: JudgedResult, alpha: float) -> list[Verdict]:
-    """Judge objectives by the figures alone."""
-    return [each.verdict(missed) for each, missed in _decided(objectives, result, alpha)]
+def judge_figures(
+    objectives: Sequence[SLO], result: JudgedResult, looks: Looks = ONE_LOOK, alpha: float = ALPHA
+) -> list[Verdict]:
+    """Judge objectives by the figures alone; all looks together may be wrong with probability alpha."""
+    return [each.verdict(missed) for each, missed in _decided(objectives, result, looks, alpha)]
 
 
 class _Judgement:
     """The judgement of one objective, as sure as it has to be."""
 
-    def __init__(self, slo: SLO, view: JudgedResult, alpha: float) -> None:
+    def __init__(self, slo: SLO, view: JudgedResult, looks: Looks, alpha: float) -> None:
         """Take the result of the requests that the objective is about, and the error of a verdict that it is met."""
         self.slo = slo
         self.view = view
+        self._looks = looks
         self._alpha = alpha
         self._comparison = Comparison(slo, view, view.baseline) if slo.is_relative else None
         self._verdicts: dict[float, Verdict] = {}
@@ -109,10 +118,11 @@ class _Judgement:
     def verdict(self, missed: float) -> Verdict:
         """Judge with this error of a verdict that it is missed."""
         if missed not in self._verdicts:
+            met, level = self._looks.level(self._alpha), self._looks.level(missed)
             self._verdicts[missed] = (
-                self._comparison.verdict(self._alpha, missed=missed)
+                self._comparison.verdict(met, missed=level)
                 if self._comparison
-                else judge(self.slo, self.view, self._alpha, self.view.extended_by, missed=missed)
+                else judge(self.slo, self.view, met, self.view.extended_by, missed=level)
             )
         return self._verdicts[missed]
 
@@ -121,14 +131,17 @@ class _Judgement:
         return self.verdict(missed).outcome == "missed"
 
 
-def _decided(objectives: Sequence[SLO], result: JudgedResult, alpha: float) -> list[tuple[_Judgement, float]]:
+def _decided(
+    objectives: Sequence[SLO], result: JudgedResult, looks: Looks, alpha: float
+) -> list[tuple[_Judgement, float]]:
     """Judge objectives, and give each with the error that it may be missed with.
 
     All together are met wrongly with probability alpha where each is, because all have to be met (an
-    intersection-union test: Berger 1982). One that is missed fails the load, so they share that error (Holm).
+    intersection-union test: Berger 1982). One that is missed fails the load, so they share that error (Holm), each
+    over all looks (Maurer & Bretz 2013).
     """
     views = {name: slo.view(result) for name, slo in {slo.name: slo for slo in objectives}.items()}
-    judgements = [_Judgement(slo, views[slo.name], alpha) for slo in objectives]
+    judgements = [_Judgement(slo, views[slo.name], looks, alpha) for slo in objectives]
     tests = [each for each in judgements if each.is_test]
     errors = dict(zip(map(id, tests), stats.holm([each.is_missed for each in tests], alpha), strict=True))
     return [(each, errors.get(id(each), alpha)) for each in judgements]

@@ -220,7 +220,7 @@ def _range(low: float, high: float, write: Callable[[float], str]) -> str:
 def _why_unclear(slo: SLO, sample: Estimated, bound: float, risk: Risk, longer: str) -> str:
     """Say what would decide: bounds close in by the square root of a run's length, those of a trend by its cube."""
     if isinstance(sample, Shares) and slo.upper and 0 < bound < 1:
-        wanted = stats.needed(bound, risk.met)
+        wanted = math.ceil(stats.needed(bound, risk.met) * slo.metric.together)
         if sum(sample.requests) < wanted:
             return f"at least {wanted:,} requests are needed to decide"
     estimate = sample.estimate(risk.of(1 if sample.value > bound else -1, slo))
@@ -230,7 +230,7 @@ def _why_unclear(slo: SLO, sample: Estimated, bound: float, risk: Risk, longer: 
     factor = (width / distance) ** power if distance and math.isfinite(width) else math.inf
     if factor <= WORTH_WAITING:
         return "a longer window would decide" if longer == "window" else would_decide(factor)
-    bursts = isinstance(sample, Shares) and sample.inflation > _BURSTS
+    bursts = isinstance(sample, Shares) and sample.cautious_clustering.inflation > _BURSTS
     if bursts and not bound / 2 < estimate.value < 2 * bound:
         return f"bad requests come in bursts; only a much longer {longer} can show how often"
     return would_decide(math.inf)

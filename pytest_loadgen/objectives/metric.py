@@ -26,8 +26,8 @@ from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Change, Duration, Rate, Share, Size
 from pytest_loadgen.wording import did_you_mean
 
-# A request slower than this part of its limit is nearly too slow.
-_NEAR = 0.5
+# Requests slower than these parts of their limit are nearly too slow, ever less so.
+_NEARLY = tuple(2 ** (-step / 4) for step in range(1, 5))
 # A bucket of a histogram is at most this part of its latency wide.
 _BUCKET = 0.001
 # A rate over less than this many seconds is chance.
@@ -56,6 +56,8 @@ class Metric(ABC):
     """Whether its figure is an estimate of a true one, whatever the bound; else it is a fact of the run."""
     is_comparable: ClassVar[bool] = False
     """Whether it can be compared with a baseline; then `resampled` is implemented."""
+    together: ClassVar[int] = 1
+    """How many of the requests that it counts are taken to come together, until a run shows it."""
     subject: ClassVar[Literal["requests", "generator", "service"]] = "requests"
     """What it describes: requests, and so those of one name, too; or the generator or the service as a whole."""
 
@@ -234,10 +236,10 @@ class Percentile(Latency):
     def sample(self, result: Result, bound: Bound) -> Shares:
         """Count the requests that are slower than the bound; those without a response are."""
         intervals = self.view(result).intervals
-        slow, near = (
-            [each.latency.over(float(bound) * part) + each.unanswered for each in intervals] for part in (1, _NEAR)
+        slow, *nearly = (
+            [each.latency.over(float(bound) * part) + each.unanswered for each in intervals] for part in (1, *_NEARLY)
         )
-        return Shares(slow, [each.requests for each in intervals], near)
+        return Shares(slow, [each.requests for each in intervals], nearly)
 
     def allowed_share(self, bound: Bound) -> float:
         """Give the share of requests beyond the percentile."""
@@ -246,17 +248,15 @@ class Percentile(Latency):
     def bounds(self, result: Result, sample: Estimated, bound: Bound, alpha: float) -> tuple[float, float]:
         """Bound the true percentile.
 
-        That is where the bounds of a share as large as its tail fall (Woodruff 1952), on the side of
-        the limit that the judgement at the limit gives; unbounded above where the sample is too small
-        to have a request beyond the percentile.
+        That is where so few and so many requests are slower that no more and no fewer may be (Woodruff 1952), on the
+        side of the limit that the judgement at the limit gives; unbounded above where even none would be too many.
         """
         assert isinstance(sample, Shares)
         allowed, limit = self.allowed_share(bound), float(bound)
         result, estimate = self.view(result), sample.estimate(alpha)
-        tail = stats.share([allowed * each for each in sample.requests], sample.requests, alpha, sample.inflation)
-        low, high = (float(result.percentile(100 * (1 - share))) for share in (tail.high, tail.low))
-        if sum(sample.requests) / sample.inflation < stats.needed(allowed, alpha):
-            high = math.inf
+        tail = sample.decisive(allowed, alpha)
+        low = float(result.percentile(100 * (1 - tail.high)))
+        high = float(result.percentile(100 * (1 - tail.low))) if tail.low >= 0 else math.inf
         if estimate.high < allowed:
             low, high = min(low, limit), min(high, limit)
         elif estimate.low > allowed:
@@ -387,6 +387,8 @@ class Count(Metric):
     """A number of requests, or their share of all."""
 
     is_count: ClassVar = True
+    # All that were on their way when a process of the service died, say.
+    together: ClassVar = 5
 
     @abstractmethod
     def count(self, interval: Interval, plan: Plan) -> int:
@@ -411,7 +413,7 @@ class Count(Metric):
         """Count in each interval."""
         counts = [self.count(each, result.plan) for each in result.intervals]
         if isinstance(bound, Share):
-            return Shares(counts, [each.requests for each in result.intervals])
+            return Shares(counts, [each.requests for each in result.intervals], together=self.together)
         return Facts(counts, sum)
 
     def allowed_share(self, bound: Bound) -> float | None:

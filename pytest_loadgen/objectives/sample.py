@@ -8,9 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 from pytest_loadgen.objectives import stats
+from pytest_loadgen.objectives.clustering import Clustering
+from pytest_loadgen.objectives.stats import FEWEST_BATCHES
+
+# To be sure that few bad requests are no accident, bursts are looked for among as many as say as much as this many
+# independent ones: a run that happens to have few bursts also shows too little of them.
+_ENOUGH_EFFECTIVE = 24
+# So many bad requests show how they come together.
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -19,11 +28,15 @@ class Shares:
 
     bad: Sequence[int]
     requests: Sequence[int]
-    near: Sequence[int] = ()
-    """How many are at least nearly bad, where that is known: bursts show in these before they show in the bad ones."""
+    nearly: Sequence[Sequence[int]] = ()
+    """How many are at least nearly bad, ever less so, where that is known: bursts show in these before they show in the
+    bad ones."""
+    together: float = 1.0
+    """How many bad requests are taken to come together, until enough of them have shown it."""
 
     def __getitem__(self, span: slice) -> Self:
-        return replace(self, bad=self.bad[span], requests=self.requests[span], near=self.near[span])
+        nearly = tuple(each[span] for each in self.nearly)
+        return replace(self, bad=self.bad[span], requests=self.requests[span], nearly=nearly)
 
     @property
     def batches(self) -> int:
@@ -35,19 +48,89 @@ class Shares:
         """The share in this sample; 0 without requests."""
         return sum(self.bad) / (sum(self.requests) or 1)
 
+    @cached_property
+    def clustering(self) -> Clustering:
+        """How bad requests cluster, as far as this sample shows it."""
+        return Clustering.seen(self._levels, self.requests)
+
+    @cached_property
+    def cautious_clustering(self) -> Clustering:
+        """The same, as it is taken to be where few bad requests are to count for the service."""
+        seen = Clustering.seen(self._levels, self.requests, _ENOUGH_EFFECTIVE)
+        known = min(1.0, sum(self.bad) / _SHOWN)
+        return replace(seen, bursts=max(seen.bursts, known * seen.bursts + (1 - known) * self.together))
+
     @property
-    def inflation(self) -> float:
-        """How many times larger the variance of the share is than with independent requests."""
-        bursts = stats.inflation(self.bad, self.requests)
-        return max(bursts, stats.inflation(self.near, self.requests)) if self.near else bursts
+    def effective(self) -> float:
+        """How many independent requests say as much, where few bad ones are to count for the service."""
+        return sum(self.requests) / self.cautious_clustering.inflation
 
     def estimate(self, alpha: float) -> stats.Estimate:
         """Bound the true share; each bound alone is wrong with probability alpha."""
-        return stats.share(self.bad, self.requests, alpha, self.inflation)
+        if not sum(self.requests):
+            return stats.Estimate(math.nan, 0.0, 1.0)
+        if self._is_mirrored(value := self.value):
+            mirrored = self._mirrored.estimate(alpha)
+            return stats.Estimate(value, 1 - mirrored.high, 1 - mirrored.low)
+        if self.batches < FEWEST_BATCHES:
+            return stats.Estimate(value, 0.0, 1.0)
+        events = sum(self.bad)
+        low = stats.root(lambda share: self._so_many(events, share, alpha) - alpha, 0.0, value)
+        high = stats.root(lambda share: alpha - self._so_few(events, share, alpha), value, 1.0)
+        return stats.Estimate(value, low, high)
+
+    def decisive(self, share: float, alpha: float) -> stats.Estimate:
+        """Bound how large a share of a sample like this may be bad if the true share is this; -1 where it may be none."""
+        total = sum(self.requests)
+        low = stats.root(lambda part: self._so_few(part * total, share, alpha) - alpha, 0.0, share)
+        high = stats.root(lambda part: alpha - self._so_many(part * total, share, alpha), share, 1.0)
+        return stats.Estimate(share, low if self._so_few(0.0, share, alpha) < alpha else -1.0, high)
 
     def side(self, bound: float, alpha: float) -> int:
         """Return 1 if the true share is above the bound, -1 if it is below, 0 if that is not sure."""
-        return stats.side(self.bad, self.requests, bound, alpha, self.inflation)
+        if self._is_mirrored(bound):
+            return -self._mirrored.side(1 - bound, alpha)
+        if self.batches < FEWEST_BATCHES or not sum(self.requests):
+            return 0
+        events = sum(self.bad)
+        if self._so_few(events, bound, alpha) < alpha:
+            return -1
+        return int(self._so_many(events, bound, alpha) < alpha)
+
+    def _so_few(self, events: float, share: float, alpha: float) -> float:
+        """Give the probability of so few bad requests, if the true share were this."""
+        clustering = self.cautious_clustering
+        scale = self._scale(clustering.bursts, clustering, alpha)
+        return stats.at_most(events / scale, sum(self.requests) / scale, share, clustering.alike)
+
+    def _so_many(self, events: float, share: float, alpha: float) -> float:
+        """Give the probability of so many bad requests, if the true share were this."""
+        clustering = self.clustering
+        scale = self._scale(clustering.inflation, clustering, alpha)
+        return stats.at_least(events / scale, sum(self.requests) / scale, share)
+
+    def _scale(self, inflation: float, clustering: Clustering, alpha: float) -> float:
+        """Give how many requests count as one.
+
+        The inflation is itself an estimate, and less exact with fewer batches: Student's t makes up for it.
+        """
+        if clustering.inflation <= 1 or alpha >= 0.5:
+            return inflation
+        batches = self.batches // clustering.longest
+        return inflation * max(1.0, stats.student_quantile(1 - alpha, batches - 1) / stats.normal_quantile(1 - alpha)) ** 2
+
+    @property
+    def _levels(self) -> Sequence[Sequence[int]]:
+        return (self.bad, *self.nearly)
+
+    def _is_mirrored(self, share: float) -> bool:
+        """Return whether to count the good requests, because they are fewer, and it is they that come in bursts."""
+        return share > 0.5 and not self.nearly
+
+    @property
+    def _mirrored(self) -> Self:
+        """The same sample with the good requests as the bad ones."""
+        return replace(self, bad=[size - bad for bad, size in zip(self.bad, self.requests, strict=True)])
 
 
 @dataclass(frozen=True)

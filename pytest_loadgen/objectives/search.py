@@ -52,7 +52,7 @@ class Trial:
         """Whether the verdict is not what the figures alone say: the generator or the machine was the limit."""
         if self.outcome == "invalid" or self.result.problems:
             return True
-        figures = judge_figures([verdict.slo for verdict in self.result.verdicts], self.result, ALPHA)
+        figures = judge_figures([verdict.slo for verdict in self.result.verdicts], self.result)
         return self.outcome == "unclear" and _outcome(figures) != "unclear"
 
     @cached_property
@@ -222,7 +222,7 @@ class Search:
             return "unclear"
         intervals = tuple(interval for trial in trials for interval in trial.result.intervals)
         result = replace(trials[-1].result, intervals=intervals)
-        return _outcome(judge_figures([verdict.slo for verdict in result.verdicts], result, _ALPHA))
+        return _outcome(judge_figures([verdict.slo for verdict in result.verdicts], result, alpha=_ALPHA))
 
     def _crossing(self) -> float | None:
         """Estimate the rate where the worst figure crosses its bound; None where all are on one side.

@@ -1,9 +1,8 @@
-"""Confidence intervals of shares and means, and the distributions that they need.
+"""Confidence intervals of means and trends, tests of shares, and the distributions that they need.
 
-Requests queue, so slow ones come in bursts. The textbook interval for a share assumes that they are
-independent, and contains the truth far too rarely. Here the variance is that between batches (the
-intervals of a run): batch means (Law & Carson 1979; Alexopoulos & Seila 1998), and an exact
-binomial bound with the effective sample size (Korn & Graubard 1998, for clustered samples).
+Requests queue, so slow ones come in bursts. Textbook intervals assume that they are independent, and contain the truth
+far too rarely. Here the variance is that between batches (the intervals of a run): batch means (Law & Carson 1979;
+Alexopoulos & Seila 1998); and how many independent requests say as much (Korn & Graubard 1998, for clustered samples).
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ FEWEST_BATCHES = 4
 """With fewer batches than this the variance between them is not known."""
 # Neighbouring batches are also joined into longer ones, as long as at least this many remain.
 _ENOUGH_BATCHES = 10
+
 # Neighbours of a trend count as alike by this at most: beyond it, no run would be long enough.
 _MOST_ALIKE = 0.9
 
@@ -39,30 +39,6 @@ def needed(share: float, alpha: float = 0.05) -> int:
     return math.ceil(math.log(alpha) / math.log1p(-share))
 
 
-def inflation(bad: Sequence[float], requests: Sequence[float]) -> float:
-    """Give how many times larger the variance of a share is than with independent requests.
-
-    Takes counts per batch. At least 1; the largest over batches of 1, 2, 4, … joined together.
-    """
-    return max((_inflation(*batches) for batches in _joined(bad, requests)), default=1.0)
-
-
-def share(bad: Sequence[float], requests: Sequence[float], alpha: float, inflated: float | None = None) -> Estimate:
-    """Bound a share, given counts per batch; each bound alone is wrong with probability alpha.
-
-    The inflation of the variance may be given where it is known better than from these counts.
-    """
-    total, events = sum(requests), sum(bad)
-    if not total:
-        return Estimate(math.nan, 0.0, 1.0)
-    value = events / total
-    if len(requests) < FEWEST_BATCHES:
-        return Estimate(value, 0.0, 1.0)
-    size = _effective(total, len(requests), alpha, inflation(bad, requests) if inflated is None else inflated)
-    bounds = proportion(value * size, size, alpha)
-    return Estimate(value, bounds.low, bounds.high)
-
-
 def proportion(events: float, size: float, alpha: float) -> Estimate:
     """Bound a share of independent requests exactly (Clopper & Pearson 1934); counts may be fractions."""
     low = beta_quantile(alpha, events, size - events + 1) if events > 0 else 0.0
@@ -70,19 +46,32 @@ def proportion(events: float, size: float, alpha: float) -> Estimate:
     return Estimate(events / size, low, high)
 
 
-def side(bad: Sequence[float], requests: Sequence[float], bound: float, alpha: float, inflated: float) -> int:
-    """Give the side of a bound on which a share is: -1 below, 1 above, 0 if that is not sure.
+def at_most(events: float, size: float, share: float, alike: float = 1.0) -> float:
+    """Give the probability of so few bad requests or fewer, of `size` of which a share is bad; counts may be fractions.
 
-    The same as comparing with the bounds of `share`, at a tenth of the cost.
+    Where the share itself comes and goes, its variance is `alike` times that of independent requests: then what the
+    bad requests are expected to be has a gamma distribution (Greenwood & Yule 1920). With 1 the probability is that of
+    the binomial distribution, exactly.
     """
-    total, events = sum(requests), sum(bad)
-    if not total or len(requests) < FEWEST_BATCHES:
-        return 0
-    size = _effective(total, len(requests), alpha, inflated)
-    events *= size / total
-    if events < size and beta(bound, events + 1, size - events) > 1 - alpha:
-        return -1
-    return int(events > 0 and beta(bound, events, size - events + 1) < alpha)
+    if events >= size or share <= 0:
+        return 1.0
+    if share >= 1:
+        return 0.0
+    good = size - events
+    shape = 1 / (1 / good + (alike - 1) / (size * share * (1 - share)))
+    return beta(shape / (shape + good * share / (1 - share)), shape, events + 1)
+
+
+def at_least(events: float, size: float, share: float) -> float:
+    """Give the probability of so many bad requests, of `size` independent ones of which a share is bad.
+
+    Half of the probability of exactly as many counts (the mid-P of Lancaster 1961): else it is too high on average.
+    """
+    if events <= 0:
+        return 1.0
+    more = beta(share, events, size - events + 1) if events < size else share**size
+    exactly = more + at_most(events, size, share) - 1
+    return more - exactly / 2
 
 
 def mean(values: Sequence[float], alpha: float, weights: Sequence[float] | None = None) -> Estimate:
@@ -98,7 +87,7 @@ def mean(values: Sequence[float], alpha: float, weights: Sequence[float] | None 
     if len(sums) < FEWEST_BATCHES:
         return Estimate(value, -math.inf, math.inf)
     half = 0.0
-    for batch_sums, batch_sizes in _joined(sums, sizes):
+    for batch_sums, batch_sizes in joined(sums, sizes):
         count = len(batch_sums)
         # Batches differ in size: the variance of a ratio estimate (Cochran 1977, 6.3).
         between = sum((each - value * size) ** 2 for each, size in zip(batch_sums, batch_sizes, strict=True))
@@ -106,15 +95,6 @@ def mean(values: Sequence[float], alpha: float, weights: Sequence[float] | None 
         variance = count * between / (count - 1) / (sum(batch_sizes) or total) ** 2
         half = max(half, student_quantile(1 - alpha, count - 1) * math.sqrt(variance))
     return Estimate(value, value - half, value + half)
-
-
-def spent(alpha: float, fraction: float) -> float:
-    """Give how much of an error may be spent by all looks up to a fraction of the longest run.
-
-    Lan & DeMets (1983), their spending function like Pocock's: about as ready to end early as late.
-    A look may spend what this has grown by since the previous one.
-    """
-    return alpha * math.log1p((math.e - 1) * min(1.0, max(0.0, fraction)))
 
 
 def slope(values: Sequence[float], alpha: float) -> Estimate:
@@ -181,6 +161,11 @@ def normal_quantile(probability: float) -> float:
     from statistics import NormalDist
 
     return NormalDist().inv_cdf(probability)
+
+
+def normal_cdf(value: float) -> float:
+    """Give the probability that a standard normal variable is below a value."""
+    return math.erfc(-value / math.sqrt(2)) / 2
 
 
 @cache  # the same few are needed each second
@@ -251,27 +236,15 @@ def beta(x: float, a: float, b: float) -> float:
     return front * (fraction - 1) / a
 
 
-def _effective(total: float, batches: int, alpha: float, inflated: float) -> float:
-    """Give how many independent requests would say as much about a share."""
-    if inflated <= 1:
-        return total
-    # The inflation is itself an estimate, and less exact with fewer batches: Student's t makes up for it.
-    normal, student = normal_quantile(1 - alpha), student_quantile(1 - alpha, batches - 1)
-    return total / inflated * min(1.0, normal / student) ** 2
+def root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Find where an increasing function is 0, between two values; the nearer of them where it is not."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if function(middle) > 0 else (middle, high)
+    return (low + high) / 2
 
 
-def _inflation(bad: Sequence[float], requests: Sequence[float]) -> float:
-    total = sum(requests)
-    value = sum(bad) / total if total else 0.0
-    if not 0 < value < 1:
-        return 1.0
-    # Batches differ in size: the variance of a ratio estimate (Cochran 1977, 6.3).
-    count = len(requests)
-    between = sum((events - value * size) ** 2 for events, size in zip(bad, requests, strict=True))
-    return max(1.0, between * count / (count - 1) / (value * (1 - value) * total))
-
-
-def _joined(*series: Sequence[float]) -> Iterator[tuple[Sequence[float], ...]]:
+def joined(*series: Sequence[float]) -> Iterator[tuple[Sequence[float], ...]]:
     """Give the batches singly, joined by two, by four, … while enough remain: neighbours may be alike."""
     while len(series[0]) >= FEWEST_BATCHES:
         yield series

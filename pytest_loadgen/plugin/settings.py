@@ -173,7 +173,7 @@ def defaults(config: pytest.Config) -> Options:
     if workers := config.getoption("load_workers"):
         found = {**found, "workers": _workers(workers)}
     if config.getoption("load_stop_early"):
-        found = {**found, "stop_early": True}
+        found = {**found, "stop_early": found.get("stop_early") or True}
     return found
 
 

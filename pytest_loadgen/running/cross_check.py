@@ -9,6 +9,7 @@ from itertools import combinations
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.generators.base import LoadGenerator
 from pytest_loadgen.objectives import stats
+from pytest_loadgen.objectives.clustering import Clustering
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.running import runner
 from pytest_loadgen.running.rounds import cut, round_length
@@ -126,10 +127,10 @@ def _inflation(result: Result, percent: float) -> float:
     """Tell how much more the share of slow requests varies than if they were independent."""
     middle = float(result.percentile(percent))
     slow = [each.latency.over(middle) + each.unanswered for each in result.intervals]
-    return stats.inflation(slow, [each.requests for each in result.intervals])
+    return Clustering.seen([slow], [each.requests for each in result.intervals]).inflation
 
 
 def _errors(result: Result) -> stats.Estimate:
     each = [Result(result.plan, "", (interval,)).errors for interval in result.intervals]
-    factor = stats.inflation(each, [interval.requests for interval in result.intervals])
+    factor = Clustering.seen([each], [interval.requests for interval in result.intervals]).inflation
     return stats.proportion(result.errors / factor, result.requests / factor, _ALPHA)

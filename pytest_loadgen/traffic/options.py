@@ -51,7 +51,7 @@ class OneLoad(TypedDict, total=False):
     rounds: int
     slo: str | Sequence[str]
     max_duration: float | str
-    stop_early: bool
+    stop_early: bool | float | str
     abort_if: str
     # Options of the request, with their names and meaning in httpx.
     method: str
