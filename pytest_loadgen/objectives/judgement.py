@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.sample import Estimated, Facts, Sample, Shares, Trends
+from pytest_loadgen.objectives.sample import Estimated, Facts, Means, Sample, Shares, Trends
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Outcome, Verdict
 from pytest_loadgen.objectives.windows import HALF_INTERVAL, spans
@@ -223,6 +223,8 @@ def _why_unclear(slo: SLO, sample: Estimated, bound: float, risk: Risk, longer: 
         wanted = stats.needed(bound, risk.met)
         if sum(sample.requests) < wanted:
             return f"at least {wanted:,} requests are needed to decide"
+    if isinstance(sample, Means) and (reason := sample.why_unclear(bound, risk.of(-1, slo))):
+        return reason
     estimate = sample.estimate(risk.of(1 if sample.value > bound else -1, slo))
     distance = abs(estimate.value - bound)
     width = max(estimate.high - estimate.value, estimate.value - estimate.low)

@@ -315,8 +315,7 @@ class MeanLatency(Latency):
 
     def sample(self, result: Result, bound: Bound) -> Means:
         """Give the mean of each interval, which weighs as much as it has requests."""
-        parts = self.view(result).by_interval
-        return Means([float(part.mean) if part.requests else 0.0 for part in parts], [part.requests for part in parts])
+        return Means.of_latencies([_with_unanswered(each, result.plan) for each in self.view(result).intervals])
 
     def resampled(self, result: Result, intervals: Sequence[Interval]) -> bootstrap.Resampled:
         """Prepare the mean."""
@@ -324,6 +323,15 @@ class MeanLatency(Latency):
         parts = replace(result, intervals=tuple(intervals)).by_interval
         means = [float(part.mean) * count for part, count in zip(parts, requests, strict=True)]
         return bootstrap.quotient(means, requests)
+
+
+def _with_unanswered(interval: Interval, plan: Plan) -> Histogram:
+    """Give the latencies of an interval, with the timeout for a request without a response."""
+    if not interval.unanswered:
+        return interval.latency
+    latencies = Histogram.sum([interval.latency])
+    latencies.record(plan.timeout, interval.unanswered)
+    return latencies
 
 
 @dataclass(frozen=True)

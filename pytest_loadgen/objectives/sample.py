@@ -5,12 +5,17 @@ A slice of a sample is the sample of those intervals.
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
+from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.objectives import stats
+from pytest_loadgen.units import Share
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,20 @@ class Means:
 
     figures: Sequence[float]
     weights: Sequence[float]
+    latencies: Sequence[Histogram] = ()
+    """The latencies of each interval, where their means are the figures: few of them may carry the mean."""
+    spreads: Sequence[stats.Spread] = ()
+    """How much the latencies of each interval differ."""
+
+    @classmethod
+    def of_latencies(cls, latencies: Sequence[Histogram]) -> Self:
+        """Take the latencies of each interval, all of its requests."""
+        spreads = [stats.Spread.of(list(each.descending())) for each in latencies]
+        return cls([each.mean for each in spreads], [each.count for each in spreads], latencies, spreads)
 
     def __getitem__(self, span: slice) -> Self:
-        return replace(self, figures=self.figures[span], weights=self.weights[span])
+        cut = replace(self, figures=self.figures[span], weights=self.weights[span])
+        return replace(cut, latencies=self.latencies[span], spreads=self.spreads[span])
 
     @property
     def batches(self) -> int:
@@ -68,17 +84,47 @@ class Means:
     @property
     def value(self) -> float:
         """The mean of this sample."""
-        return self.estimate(0.5).value
+        total = sum(self.weights)
+        return sum(map(operator.mul, self.figures, self.weights)) / total if total else math.nan
 
     def estimate(self, alpha: float) -> stats.Estimate:
         """Bound the true mean; each bound alone is wrong with probability alpha."""
-        pairs = [(figure, weight) for figure, weight in zip(self.figures, self.weights, strict=True) if weight]
-        return stats.mean([figure for figure, _ in pairs], alpha, [weight for _, weight in pairs])
+        found = self._by_batches(alpha)
+        return replace(found, high=max(found.high, found.value + self._unseen(alpha)))
 
     def side(self, bound: float, alpha: float) -> int:
         """Return 1 if the true mean is above the bound, -1 if it is below, 0 if that is not sure or it is equal."""
         estimate = self.estimate(alpha)
         return (estimate.low > bound) - (estimate.high < bound)
+
+    def why_unclear(self, bound: float, alpha: float) -> str:
+        """Say so where only the slowest requests leave it open whether the mean is below a bound; else empty."""
+        if not self._by_batches(alpha).high < bound <= self.estimate(alpha).high:
+            return ""
+        size = left = stats.tail(self._spread.count)
+        seconds = 0.0
+        for latency, number in self._descending():
+            seconds += latency * min(number, left)
+            left -= min(number, left)
+            if not left:
+                break
+        part = Share(round(seconds / (self._spread.count * self._spread.mean), 2))
+        return f"the slowest {size} of {self._spread.count:,} requests make up {part} of the mean: judge a percentile"
+
+    def _by_batches(self, alpha: float) -> stats.Estimate:
+        pairs = [(figure, weight) for figure, weight in zip(self.figures, self.weights, strict=True) if weight]
+        spread = self._spread if self.spreads else None
+        return stats.mean([figure for figure, _ in pairs], alpha, [weight for _, weight in pairs], spread)
+
+    def _unseen(self, alpha: float) -> float:
+        return stats.unseen(self._descending(), self._spread.count, alpha) if self.latencies else 0.0
+
+    def _descending(self) -> Iterator[tuple[float, int]]:
+        return heapq.merge(*(each.descending() for each in self.latencies), reverse=True)
+
+    @cached_property
+    def _spread(self) -> stats.Spread:
+        return stats.Spread.sum(self.spreads)
 
 
 @dataclass(frozen=True)
