@@ -228,6 +228,8 @@ def _why_unclear(slo: SLO, sample: Estimated, bound: float, risk: Risk, longer: 
     estimate = sample.estimate(risk.of(1 if sample.value > bound else -1, slo))
     distance = abs(estimate.value - bound)
     width = max(estimate.high - estimate.value, estimate.value - estimate.low)
+    if isinstance(sample, Means):  # which may be much wider on the other side
+        width = estimate.high - estimate.value if bound > estimate.value else estimate.value - estimate.low
     power = 2 / 3 if isinstance(sample, Trends) else 2
     factor = (width / distance) ** power if distance and math.isfinite(width) else math.inf
     if factor <= WORTH_WAITING:

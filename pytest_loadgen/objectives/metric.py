@@ -315,7 +315,9 @@ class MeanLatency(Latency):
 
     def sample(self, result: Result, bound: Bound) -> Means:
         """Give the mean of each interval, which weighs as much as it has requests."""
-        return Means.of_latencies([_with_unanswered(each, result.plan) for each in self.view(result).intervals])
+        parts = self.view(result).by_interval
+        means = [float(part.mean) if part.requests else 0.0 for part in parts]
+        return Means.of_latencies(means, [_with_unanswered(part.intervals[0], part.plan) for part in parts])
 
     def resampled(self, result: Result, intervals: Sequence[Interval]) -> bootstrap.Resampled:
         """Prepare the mean."""

@@ -67,10 +67,10 @@ class Means:
     """How much the latencies of each interval differ."""
 
     @classmethod
-    def of_latencies(cls, latencies: Sequence[Histogram]) -> Self:
-        """Take the latencies of each interval, all of its requests."""
+    def of_latencies(cls, figures: Sequence[float], latencies: Sequence[Histogram]) -> Self:
+        """Take the mean latency of each interval, and the latencies of all of its requests."""
         spreads = [stats.Spread.of(list(each.descending())) for each in latencies]
-        return cls([each.mean for each in spreads], [each.count for each in spreads], latencies, spreads)
+        return cls(figures, [each.count for each in spreads], latencies, spreads)
 
     def __getitem__(self, span: slice) -> Self:
         cut = replace(self, figures=self.figures[span], weights=self.weights[span])
