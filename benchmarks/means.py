@@ -152,8 +152,8 @@ def rates(runs: int) -> None:
 
 def run() -> None:
     """Print both."""
-    means(50)
-    rates(200)
+    means(30)
+    rates(100)
 
 
 def _parts(load: Sequence[Interval]) -> Iterator[tuple[int, tuple[Interval, ...]]]:

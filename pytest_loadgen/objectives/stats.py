@@ -133,10 +133,12 @@ def mean(
 ) -> Estimate:
     """Bound a mean, given the means of batches; each bound alone is wrong with probability alpha.
 
-    By Student's t, corrected for batches that are skewed (Hall 1992) and for neighbours that are alike: those count
-    as fewer batches (Bayley & Hammersley 1946). Few batches show neither well, so that they count as more alike by a
-    standard error, and above, where means of latencies are skewed, as more skewed by half of one. With the spread of
-    a single request, both go only for that part of the variance that independent requests do not explain.
+    By Student's t, corrected for neighbours that are alike: batches count as fewer (Bayley & Hammersley 1946). Few of
+    them do not show well how alike they are, so that one standard error is added.
+
+    With the spread of a single request, that goes only for the part of the variance that independent requests do not
+    explain, and the bounds are corrected for skewness, too (Hall 1992): that of independent requests, and for the other
+    part that of the batches, above half a standard error more. Of a rate, what is skewed is a start or an end.
     Without weights all batches count the same.
     """
     count = len(values)
@@ -152,15 +154,16 @@ def mean(
     variance = max(between, independent)
     if not variance:
         return Estimate(value, value, value)
-    # The part of the variance that independent requests do not explain, and the skewness that they do.
     extra = 1 - independent / variance
-    explained = spread.skewness * math.sqrt(count / total) * (1 - extra) ** 1.5 if spread else 0.0
     alike = min(_alike(left), extra)
     size = count * (1 - alike) / (1 + alike)
-    skewness, slack = _skewness(left), math.sqrt(6 / count) / 2
+    below = above = 0.0
+    if spread:
+        explained = spread.skewness * math.sqrt(count / total) * (1 - extra) ** 1.5
+        skewness, slack = _skewness(left), math.sqrt(6 / count) / 2
+        below = min(0.0, explained + extra * min(0.0, skewness))
+        above = max(0.0, explained + extra * max(0.0, skewness + slack))
     student = student_quantile(1 - alpha, count - 1)
-    above = max(0.0, explained + extra * max(0.0, skewness + slack))
-    below = min(0.0, explained + extra * min(0.0, skewness))
     deviation = math.sqrt(variance)
     low, high = (
         value - deviation * _studentized(quantile, size, skewed)

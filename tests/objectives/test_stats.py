@@ -202,22 +202,28 @@ def test_mean() -> None:
 ALTERNATING = [9.0, 11.0] * 10
 STEPS = [9.0] * 10 + [11.0] * 10
 SPIKES = [9.9] * 19 + [11.9]
+REGULAR, SKEWED = Spread(2000, 10, 1.0, 0.0), Spread(2000, 10, 1.0, 30.0)
 
 
 @pytest.mark.parametrize(
     ("wide", "narrow", "above", "below"),
     [
         # Neighbours that are alike count as fewer batches.
-        (STEPS, ALTERNATING, 3.5, 3.5),
-        # A few high batches: the mean may be much higher.
-        (SPIKES, [20 - each for each in SPIKES], 2.5, 0.3),
+        ((STEPS, None), (ALTERNATING, None), 3.5, 3.5),
         # Fewer batches show less.
-        (ALTERNATING[:4], ALTERNATING, 4, 2),
+        ((ALTERNATING[:4], None), (ALTERNATING, None), 2, 2),
+        # A few high batches, or requests: the mean may be much higher.
+        ((SPIKES, REGULAR), (SPIKES, None), 1.5, 0.99),
+        (([10.0] * 20, SKEWED), ([10.0] * 20, REGULAR), 1.2, 0.99),
+        # A low one at the start is no skewness of a rate.
+        ((SPIKES[::-1], None), (SPIKES, None), 0.99, 0.99),
     ],
 )
-def test_what_batches_show(wide: list[float], narrow: list[float], above: float, below: float) -> None:
+def test_what_batches_show(
+    wide: tuple[list[float], Spread | None], narrow: tuple[list[float], Spread | None], above: float, below: float
+) -> None:
     """Batches that show a mean less well have bounds that are this many times as far from it."""
-    one, other = stats.mean(wide, 0.05), stats.mean(narrow, 0.05)
+    one, other = (stats.mean(values, 0.05, [100] * len(values), spread) for values, spread in (wide, narrow))
     assert one.high - one.value > above * (other.high - other.value)
     assert one.value - one.low > below * (other.value - other.low)
 
