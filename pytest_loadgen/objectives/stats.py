@@ -22,6 +22,8 @@ _ENOUGH_BATCHES = 10
 _MOST_ALIKE = 0.9
 # The tail of a mean has at least this many requests.
 _SHORTEST_TAIL = 5
+# An error below this is as good as none.
+_SMALLEST_ALPHA = 1e-12
 # A skewness below this makes no difference, and its inverse would be inexact.
 _NOT_SKEWED = 1e-6
 
@@ -154,6 +156,7 @@ def mean(
     variance = max(between, independent)
     if not variance:
         return Estimate(value, value, value)
+    # The part that independent requests do not explain.
     extra = 1 - independent / variance
     alike = min(_alike(left), extra)
     size = count * (1 - alike) / (1 + alike)
@@ -198,10 +201,10 @@ def _beyond(slowest: Sequence[float], size: int, alpha: float) -> float:
     """Give how much larger than measured the sum of a number of the slowest requests may be, the next being known."""
     begin = slowest[size]
     logarithms = sum(math.log(value / begin) for value in slowest[:size]) / size
-    # The logarithms are exponential; a quantile of their mean (Wilson & Hilferty 1931).
-    part = 1 - 1 / (9 * size) - normal_quantile(1 - alpha) / (3 * math.sqrt(size))
     if not logarithms:
         return 0.0
+    # The logarithms are exponential; a quantile of their mean (Wilson & Hilferty 1931).
+    part = 1 - 1 / (9 * size) - normal_quantile(1 - alpha) / (3 * math.sqrt(size)) if alpha > _SMALLEST_ALPHA else 0.0
     index = logarithms / part**3 if part > 0 else math.inf
     measured = sum(slowest[:size]) - size * begin
     return max(0.0, size * begin * index / (1 - index) - measured) if index < 1 else math.inf
@@ -232,8 +235,7 @@ def _alike(left: Sequence[float]) -> float:
 def _skewness(left: Sequence[float]) -> float:
     """Give the skewness of residuals, adjusted for few of them (Joanes & Gill 1998)."""
     count = len(left)
-    centre = sum(left) / count
-    second, third = (sum((each - centre) ** power for each in left) / count for power in (2, 3))
+    second, third = (sum(each**power for each in left) / count for power in (2, 3))
     return third / second**1.5 * math.sqrt(count * (count - 1)) / (count - 2) if second else 0.0
 
 

@@ -80,6 +80,7 @@ def test_a_heavy_tail() -> None:
     assert heavy.why_unclear(estimate.value, 0.05) == ""
     assert heavy.side(10 * estimate.value, 0.05) == 0
     assert heavy.side(estimate.value / 10, 0.05) == 1
+    assert heavy.estimate(0).low == -math.inf
     light = Means(heavy.figures, heavy.weights)
     assert light.side(10 * estimate.value, 0.05) == -1
     assert light.why_unclear(10 * estimate.value, 0.05) == ""
