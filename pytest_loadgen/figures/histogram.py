@@ -9,7 +9,7 @@ import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -150,6 +150,14 @@ class Histogram:
             if seen >= wanted:
                 return Duration(_upper(edge) / 1e9)
         raise ValueError(f"rank {wanted} of {seen} latencies")
+
+    def descending(self) -> Iterator[tuple[float, int]]:
+        """Give each latency in seconds and how many have it, the slowest first."""
+        if self._wide:
+            yield from self.best_and_worst()[1].descending()
+            return
+        for edge, number in zip(reversed(self._edges), reversed(self._numbers), strict=True):
+            yield _upper(edge) / 1e9, number
 
     def over(self, limit: float) -> int:
         """Count the latencies above a limit in seconds; those in the limit's own bucket do not count."""

@@ -8,13 +8,14 @@ how many times larger this is over longer times.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Self
 
-from pytest_loadgen.objectives.stats import joined
+from pytest_loadgen.objectives.stats import FEWEST_BATCHES, autocorrelation
 
+# Neighbouring batches are joined into longer ones, as long as at least this many remain.
+_ENOUGH_BATCHES = 10
 # Bursts are looked for among at least so many requests.
 _ENOUGH_EVENTS = 100
 # Neighbours count as alike by this at most: beyond it, no run would be long enough.
@@ -74,16 +75,26 @@ def _likeness(bad: Sequence[float], requests: Sequence[float]) -> tuple[float, i
     taken for an autoregressive process: with the first autocorrelation r the variance is (1 + r) / (1 - r) times as
     large (Bartlett 1946), where r is more than its standard error.
     """
-    found = [inflation(*batches) for batches in joined(bad, requests)]
+    found = [inflation(*batches) for batches in _joined(bad, requests)]
     if not found:
         return 1.0, 1
     alike, longest = max((each / found[0], 2**number) for number, each in enumerate(found))
     count, value = len(requests), sum(bad) / (sum(requests) or 1)
     left = [events - value * size for events, size in zip(bad, requests, strict=True)]
-    squares = sum(each**2 for each in left)
-    correlation = sum(one * following for one, following in pairwise(left)) / squares if squares else 0.0
-    # It is estimated too low from few values (Marriott & Pope 1954).
-    correlation = min(_MOST_ALIKE, correlation + (1 + 4 * max(0.0, correlation)) / count)
+    correlation = min(_MOST_ALIKE, autocorrelation(left))
     if correlation <= 1 / math.sqrt(count):
         return alike, longest
     return max(alike, (1 + correlation) / (1 - correlation)), longest
+
+
+def _joined(*series: Sequence[float]) -> Iterator[tuple[Sequence[float], ...]]:
+    """Give the batches singly, joined by two, by four, … while enough remain: neighbours may be alike."""
+    while len(series[0]) >= FEWEST_BATCHES:
+        yield series
+        if len(series[0]) < 2 * _ENOUGH_BATCHES:
+            return
+        series = tuple(_paired(each) for each in series)
+
+
+def _paired(values: Sequence[float]) -> list[float]:
+    return [sum(values[at : at + 2]) for at in range(0, len(values) - len(values) % 2, 2)]

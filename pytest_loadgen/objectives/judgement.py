@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.sample import Estimated, Facts, Sample, Shares, Trends
+from pytest_loadgen.objectives.sample import Estimated, Facts, Means, Sample, Shares, Trends
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Outcome, Verdict
 from pytest_loadgen.objectives.windows import HALF_INTERVAL, spans
@@ -223,9 +223,13 @@ def _why_unclear(slo: SLO, sample: Estimated, bound: float, risk: Risk, longer: 
         wanted = math.ceil(stats.needed(bound, risk.met) * slo.metric.together)
         if sum(sample.requests) < wanted:
             return f"at least {wanted:,} requests are needed to decide"
+    if isinstance(sample, Means) and (reason := sample.why_unclear(bound, risk.of(-1, slo))):
+        return reason
     estimate = sample.estimate(risk.of(1 if sample.value > bound else -1, slo))
     distance = abs(estimate.value - bound)
     width = max(estimate.high - estimate.value, estimate.value - estimate.low)
+    if isinstance(sample, Means):  # which may be much wider on the other side
+        width = estimate.high - estimate.value if bound > estimate.value else estimate.value - estimate.low
     power = 2 / 3 if isinstance(sample, Trends) else 2
     factor = (width / distance) ** power if distance and math.isfinite(width) else math.inf
     if factor <= WORTH_WAITING:

@@ -128,6 +128,4 @@ def _weighted(points: tuple[float, ...], values: list[float]) -> tuple[float, ..
     """Weigh the values of a density for Simpson's rule."""
     width = (points[-1] - points[0]) / (_POINTS - 1)
     ends = {0, _POINTS - 1}
-    return tuple(
-        value * width / 3 * (1 if at in ends else 4 if at % 2 else 2) for at, value in enumerate(values)
-    )
+    return tuple(value * width / 3 * (1 if at in ends else 4 if at % 2 else 2) for at, value in enumerate(values))

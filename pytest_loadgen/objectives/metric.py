@@ -20,7 +20,7 @@ from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import Histogram, rank
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
-from pytest_loadgen.objectives import bootstrap, stats
+from pytest_loadgen.objectives import bootstrap
 from pytest_loadgen.objectives.sample import Estimated, Facts, Means, Sample, Shares, Trends
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Change, Duration, Rate, Share, Size
@@ -316,7 +316,8 @@ class MeanLatency(Latency):
     def sample(self, result: Result, bound: Bound) -> Means:
         """Give the mean of each interval, which weighs as much as it has requests."""
         parts = self.view(result).by_interval
-        return Means([float(part.mean) if part.requests else 0.0 for part in parts], [part.requests for part in parts])
+        means = [float(part.mean) if part.requests else 0.0 for part in parts]
+        return Means.of_latencies(means, [_with_unanswered(part.intervals[0], part.plan) for part in parts])
 
     def resampled(self, result: Result, intervals: Sequence[Interval]) -> bootstrap.Resampled:
         """Prepare the mean."""
@@ -324,6 +325,15 @@ class MeanLatency(Latency):
         parts = replace(result, intervals=tuple(intervals)).by_interval
         means = [float(part.mean) * count for part, count in zip(parts, requests, strict=True)]
         return bootstrap.quotient(means, requests)
+
+
+def _with_unanswered(interval: Interval, plan: Plan) -> Histogram:
+    """Give the latencies of an interval, with the timeout for a request without a response."""
+    if not interval.unanswered:
+        return interval.latency
+    latencies = Histogram.sum([interval.latency])
+    latencies.record(plan.timeout, interval.unanswered)
+    return latencies
 
 
 @dataclass(frozen=True)

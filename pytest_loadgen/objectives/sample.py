@@ -5,15 +5,19 @@ A slice of a sample is the sample of those intervals.
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
+from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.clustering import Clustering
 from pytest_loadgen.objectives.stats import FEWEST_BATCHES
+from pytest_loadgen.units import Share
 
 # To be sure that few bad requests are no accident, bursts are looked for among as many as say as much as this many
 # independent ones: a run that happens to have few bursts also shows too little of them.
@@ -80,7 +84,7 @@ class Shares:
         return stats.Estimate(value, low, high)
 
     def decisive(self, share: float, alpha: float) -> stats.Estimate:
-        """Bound how large a share of a sample like this may be bad if the true share is this; -1 where it may be none."""
+        """Bound the share in samples like this of which the true share is given; low is -1 where it may be none."""
         total = sum(self.requests)
         low = stats.root(lambda part: self._so_few(part * total, share, alpha) - alpha, 0.0, share)
         high = stats.root(lambda part: alpha - self._so_many(part * total, share, alpha), share, 1.0)
@@ -117,7 +121,9 @@ class Shares:
         if clustering.inflation <= 1 or alpha >= 0.5:
             return inflation
         batches = self.batches // clustering.longest
-        return inflation * max(1.0, stats.student_quantile(1 - alpha, batches - 1) / stats.normal_quantile(1 - alpha)) ** 2
+        return (
+            inflation * max(1.0, stats.student_quantile(1 - alpha, batches - 1) / stats.normal_quantile(1 - alpha)) ** 2
+        )
 
     @property
     def _levels(self) -> Sequence[Sequence[int]]:
@@ -139,9 +145,20 @@ class Means:
 
     figures: Sequence[float]
     weights: Sequence[float]
+    latencies: Sequence[Histogram] = ()
+    """The latencies of each interval, where their means are the figures: few of them may carry the mean."""
+    spreads: Sequence[stats.Spread] = ()
+    """How much the latencies of each interval differ."""
+
+    @classmethod
+    def of_latencies(cls, figures: Sequence[float], latencies: Sequence[Histogram]) -> Self:
+        """Take the mean latency of each interval, and the latencies of all of its requests."""
+        spreads = [stats.Spread.of(list(each.descending())) for each in latencies]
+        return cls(figures, [each.count for each in spreads], latencies, spreads)
 
     def __getitem__(self, span: slice) -> Self:
-        return replace(self, figures=self.figures[span], weights=self.weights[span])
+        cut = replace(self, figures=self.figures[span], weights=self.weights[span])
+        return replace(cut, latencies=self.latencies[span], spreads=self.spreads[span])
 
     @property
     def batches(self) -> int:
@@ -151,17 +168,47 @@ class Means:
     @property
     def value(self) -> float:
         """The mean of this sample."""
-        return self.estimate(0.5).value
+        total = sum(self.weights)
+        return sum(map(operator.mul, self.figures, self.weights)) / total if total else math.nan
 
     def estimate(self, alpha: float) -> stats.Estimate:
         """Bound the true mean; each bound alone is wrong with probability alpha."""
-        pairs = [(figure, weight) for figure, weight in zip(self.figures, self.weights, strict=True) if weight]
-        return stats.mean([figure for figure, _ in pairs], alpha, [weight for _, weight in pairs])
+        found = self._by_batches(alpha)
+        return replace(found, high=max(found.high, found.value + self._unseen(alpha)))
 
     def side(self, bound: float, alpha: float) -> int:
         """Return 1 if the true mean is above the bound, -1 if it is below, 0 if that is not sure or it is equal."""
         estimate = self.estimate(alpha)
         return (estimate.low > bound) - (estimate.high < bound)
+
+    def why_unclear(self, bound: float, alpha: float) -> str:
+        """Say so where only the slowest requests leave it open whether the mean is below a bound; else empty."""
+        if not self._by_batches(alpha).high < bound <= self.estimate(alpha).high:
+            return ""
+        size = left = stats.tail(self._spread.count)
+        seconds = 0.0
+        for latency, number in self._descending():
+            seconds += latency * min(number, left)
+            left -= min(number, left)
+            if not left:
+                break
+        part = Share(round(seconds / (self._spread.count * self._spread.mean), 2))
+        return f"the slowest {size} of {self._spread.count:,} requests make up {part} of the mean: judge a percentile"
+
+    def _by_batches(self, alpha: float) -> stats.Estimate:
+        pairs = [(figure, weight) for figure, weight in zip(self.figures, self.weights, strict=True) if weight]
+        spread = self._spread if self.spreads else None
+        return stats.mean([figure for figure, _ in pairs], alpha, [weight for _, weight in pairs], spread)
+
+    def _unseen(self, alpha: float) -> float:
+        return stats.unseen(self._descending(), self._spread.count, alpha) if self.latencies else 0.0
+
+    def _descending(self) -> Iterator[tuple[float, int]]:
+        return heapq.merge(*(each.descending() for each in self.latencies), reverse=True)
+
+    @cached_property
+    def _spread(self) -> stats.Spread:
+        return stats.Spread.sum(self.spreads)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from functools import cached_property
 from itertools import combinations
 
 from pytest_loadgen.objectives.judged import JudgedResult, judge_figures
-from pytest_loadgen.objectives.judgement import ALPHA
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Outcome, Verdict
 

@@ -8,18 +8,21 @@ Alexopoulos & Seila 1998); and how many independent requests say as much (Korn &
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
 FEWEST_BATCHES = 4
 """With fewer batches than this the variance between them is not known."""
-# Neighbouring batches are also joined into longer ones, as long as at least this many remain.
-_ENOUGH_BATCHES = 10
-
 # Neighbours of a trend count as alike by this at most: beyond it, no run would be long enough.
 _MOST_ALIKE = 0.9
+# The tail of a mean has at least this many requests.
+_SHORTEST_TAIL = 5
+# An error below this is as good as none.
+_SMALLEST_ALPHA = 1e-12
+# A skewness below this makes no difference, and its inverse would be inexact.
+_NOT_SKEWED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -74,27 +77,149 @@ def at_least(events: float, size: float, share: float) -> float:
     return more - exactly / 2
 
 
-def mean(values: Sequence[float], alpha: float, weights: Sequence[float] | None = None) -> Estimate:
-    """Bound a mean, given the means of batches, by Student's t; each bound is wrong with probability alpha.
+@dataclass(frozen=True)
+class Spread:
+    """How much single requests differ: how many there are, their mean, and the second and third moments about it."""
 
-    Without weights all batches count the same. The bounds are the widest of those over batches of
-    1, 2, 4, … joined together.
+    count: int
+    mean: float
+    variance: float
+    third: float
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[float, int]]) -> Spread:
+        """Take values with the number of requests that had them."""
+        count = sum(number for _, number in rows)
+        if not count:
+            return cls(0, 0.0, 0.0, 0.0)
+        mean = sum(value * number for value, number in rows) / count
+        second, third = (sum((value - mean) ** power * number for value, number in rows) / count for power in (2, 3))
+        return cls(count, mean, second, third)
+
+    @classmethod
+    def sum(cls, parts: Sequence[Spread]) -> Spread:
+        """Add up those of several batches."""
+        count = sum(each.count for each in parts)
+        if not count:
+            return cls(0, 0.0, 0.0, 0.0)
+        mean = sum(each.mean * each.count for each in parts) / count
+        variance = third = 0.0
+        for each in parts:
+            apart = each.mean - mean
+            variance += each.count * (each.variance + apart**2)
+            third += each.count * (each.third + 3 * each.variance * apart + apart**3)
+        return cls(count, mean, variance / count, third / count)
+
+    @property
+    def skewness(self) -> float:
+        """The skewness of a request; 0 where all are the same."""
+        return self.third / self.variance**1.5 if self.variance else 0.0
+
+
+def mean(
+    values: Sequence[float], alpha: float, weights: Sequence[float] | None = None, spread: Spread | None = None
+) -> Estimate:
+    """Bound a mean, given the means of batches; each bound alone is wrong with probability alpha.
+
+    By Student's t, corrected for neighbours that are alike: batches count as fewer (Bayley & Hammersley 1946). Few of
+    them do not show well how alike they are, so that one standard error is added.
+
+    With the spread of a single request, that goes only for the part of the variance that independent requests do not
+    explain, and the bounds are corrected for skewness, too (Hall 1992): that of independent requests, and for the other
+    part that of the batches, above half a standard error more. Of a rate, what is skewed is a start or an end.
+    Without weights all batches count the same.
     """
-    sizes = [1.0] * len(values) if weights is None else weights
-    sums: Sequence[float] = [value * size for value, size in zip(values, sizes, strict=True)]
+    count = len(values)
+    sizes = [1.0] * count if weights is None else weights
     total = sum(sizes)
-    value = sum(sums) / total if total else math.nan
-    if len(sums) < FEWEST_BATCHES:
+    value = sum(each * size for each, size in zip(values, sizes, strict=True)) / total if total else math.nan
+    if count < FEWEST_BATCHES:
         return Estimate(value, -math.inf, math.inf)
-    half = 0.0
-    for batch_sums, batch_sizes in joined(sums, sizes):
-        count = len(batch_sums)
-        # Batches differ in size: the variance of a ratio estimate (Cochran 1977, 6.3).
-        between = sum((each - value * size) ** 2 for each, size in zip(batch_sums, batch_sizes, strict=True))
-        # Joined in pairs, an odd one is left out: it may be the only one with a weight.
-        variance = count * between / (count - 1) / (sum(batch_sizes) or total) ** 2
-        half = max(half, student_quantile(1 - alpha, count - 1) * math.sqrt(variance))
-    return Estimate(value, value - half, value + half)
+    # Batches differ in size: the residuals of a ratio estimate (Cochran 1977, 6.3).
+    left = [(each - value) * size * count / total for each, size in zip(values, sizes, strict=True)]
+    between = sum(each**2 for each in left) / (count - 1)
+    independent = spread.variance * count / total if spread else 0.0
+    variance = max(between, independent)
+    if not variance:
+        return Estimate(value, value, value)
+    # The part that independent requests do not explain.
+    extra = 1 - independent / variance
+    alike = min(_alike(left), extra)
+    size = count * (1 - alike) / (1 + alike)
+    below = above = 0.0
+    if spread:
+        explained = spread.skewness * math.sqrt(count / total) * (1 - extra) ** 1.5
+        skewness, slack = _skewness(left), math.sqrt(6 / count) / 2
+        below = min(0.0, explained + extra * min(0.0, skewness))
+        above = max(0.0, explained + extra * max(0.0, skewness + slack))
+    student = student_quantile(1 - alpha, count - 1)
+    deviation = math.sqrt(variance)
+    low, high = (
+        value - deviation * _studentized(quantile, size, skewed)
+        for quantile, skewed in ((student, below), (-student, above))
+    )
+    return Estimate(value, low, high)
+
+
+def unseen(descending: Iterable[tuple[float, int]], total: int, alpha: float) -> float:
+    """Give how much larger than measured a mean may be, because too few requests show its tail; maybe infinite.
+
+    Takes values in descending order, with the number of requests that had them, and the number of all; wrong with
+    probability alpha. The slowest, as many as the square root of all, are taken for the tail of a Pareto distribution
+    (Hill 1975; Peng 2001), with the largest index that they allow. If a quarter of them allow for less, that counts:
+    where 1 % of requests miss a cache, those look like the beginning of a tail that does not end, and are not.
+    """
+    size = tail(total)
+    slowest: list[float] = []
+    for value, number in descending:
+        slowest += [value] * min(number, size + 1 - len(slowest))
+        if len(slowest) > size:
+            return min(_beyond(slowest, each, alpha) for each in {size, tail(total // 16)}) / total
+    return math.inf  # all are in the tail, and nothing shows where it begins
+
+
+def tail(total: int) -> int:
+    """Give how many of the slowest requests are taken for the tail of a mean."""
+    return max(_SHORTEST_TAIL, math.isqrt(total))
+
+
+def _beyond(slowest: Sequence[float], size: int, alpha: float) -> float:
+    """Give how much larger than measured the sum of a number of the slowest requests may be, the next being known."""
+    begin = slowest[size]
+    logarithms = sum(math.log(value / begin) for value in slowest[:size]) / size
+    if not logarithms:
+        return 0.0
+    # The logarithms are exponential; a quantile of their mean (Wilson & Hilferty 1931).
+    part = 1 - 1 / (9 * size) - normal_quantile(1 - alpha) / (3 * math.sqrt(size)) if alpha > _SMALLEST_ALPHA else 0.0
+    index = logarithms / part**3 if part > 0 else math.inf
+    measured = sum(slowest[:size]) - size * begin
+    return max(0.0, size * begin * index / (1 - index) - measured) if index < 1 else math.inf
+
+
+def _studentized(quantile: float, size: float, skewness: float) -> float:
+    """Give the deviation, in those of a batch, that a quantile of a skewed mean stands for.
+
+    Hall's cubic transformation (1992), which is Johnson's (1978) made monotone, inverted.
+    """
+    if abs(skewness) < _NOT_SKEWED:
+        return quantile / math.sqrt(size)
+    inner = 1 + skewness * (quantile / math.sqrt(size) - skewness / (6 * size))
+    return 3 / skewness * (math.cbrt(inner) - 1)
+
+
+def _alike(left: Sequence[float]) -> float:
+    """Give the first autocorrelation of residuals, one standard error more than estimated, from 0 to below 1."""
+    count = len(left)
+    found = autocorrelation(left)
+    found += math.sqrt((1 - min(1.0, max(0.0, found)) ** 2) / count)
+    return min(_MOST_ALIKE, max(0.0, found))
+
+
+def _skewness(left: Sequence[float]) -> float:
+    """Give the skewness of residuals, adjusted for few of them (Joanes & Gill 1998)."""
+    count = len(left)
+    second, third = (sum(each**power for each in left) / count for power in (2, 3))
+    return third / second**1.5 * math.sqrt(count * (count - 1)) / (count - 2) if second else 0.0
 
 
 def slope(values: Sequence[float], alpha: float) -> Estimate:
@@ -116,14 +241,19 @@ def trend(moments: Sequence[float], values: Sequence[float], alpha: float) -> Es
     if count < FEWEST_BATCHES:
         return Estimate(0.0, -math.inf, math.inf)
     value, error, left = _line(moments, values)
-    squares = sum(each**2 for each in left)
-    alike = sum(one * following for one, following in pairwise(left)) / squares if squares else 0.0
-    # It is estimated too low from few values (Marriott & Pope 1954).
-    alike = min(_MOST_ALIKE, max(0.0, alike + (1 + 4 * alike) / count))
+    alike = min(_MOST_ALIKE, max(0.0, autocorrelation(left)))
     inflated = (1 + alike) / (1 - alike)
     freedom = min(count - 2, max(FEWEST_BATCHES - 1, int(count / inflated) - 2))
     half = student_quantile(1 - alpha, freedom) * error * math.sqrt(inflated)
     return Estimate(value, value - half, value + half)
+
+
+def autocorrelation(left: Sequence[float]) -> float:
+    """Estimate how alike neighbours are, from what is left beside a mean or a line: the first autocorrelation."""
+    squares = sum(each**2 for each in left)
+    found = sum(one * following for one, following in pairwise(left)) / squares if squares else 0.0
+    # It is estimated too low from few values (Marriott & Pope 1954).
+    return found + (1 + 4 * found) / len(left)
 
 
 def _line(moments: Sequence[float], values: Sequence[float]) -> tuple[float, float, list[float]]:
@@ -242,16 +372,3 @@ def root(function: Callable[[float], float], low: float, high: float) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if function(middle) > 0 else (middle, high)
     return (low + high) / 2
-
-
-def joined(*series: Sequence[float]) -> Iterator[tuple[Sequence[float], ...]]:
-    """Give the batches singly, joined by two, by four, … while enough remain: neighbours may be alike."""
-    while len(series[0]) >= FEWEST_BATCHES:
-        yield series
-        if len(series[0]) < 2 * _ENOUGH_BATCHES:
-            return
-        series = tuple(_paired(each) for each in series)
-
-
-def _paired(values: Sequence[float]) -> list[float]:
-    return [sum(values[at : at + 2]) for at in range(0, len(values) - len(values) % 2, 2)]

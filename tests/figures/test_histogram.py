@@ -255,13 +255,18 @@ def test_wide_garbage(tail: str) -> None:
 
 @given(HISTOGRAMS, WIDE)
 def test_spectrum(fine: Histogram, wide: Histogram) -> None:
-    """A spectrum gives the number of latencies up to each one; those in wide buckets are as slow as they may be."""
+    """A spectrum gives the number of latencies up to each one; those in wide buckets are as slow as they may be.
+
+    So does going through them, the slowest first.
+    """
     for made in (fine, wide, fine + wide):
         before = 0
         for latency, seen in made.spectrum():
             assert made.at_rank(before + 1) == made.at_rank(seen) == latency
             before = seen
         assert before == made.count
+        ascending = [latency for latency, number in made.descending() for _ in range(number)][::-1]
+        assert ascending == [made.at_rank(at + 1) for at in range(made.count)]
 
 
 def test_a_histogram_of_millions_of_buckets_is_refused() -> None:

@@ -4,13 +4,14 @@ import itertools
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import astuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.stats import Estimate
+from pytest_loadgen.objectives.stats import Estimate, Spread
 
 BATCHES = 20
 
@@ -190,11 +191,41 @@ def _holds(found: Estimate, truth: float) -> bool:
 
 
 def test_mean() -> None:
-    """A mean has Student's bounds."""
-    found = stats.mean([9, 10, 11, 10], 0.025)
+    """Where independent requests explain how the batches vary, a mean has Student's bounds."""
+    found = stats.mean([9, 10, 11, 10], 0.025, [100] * 4, Spread(400, 10, 200.0, 0.0))
     assert found.value == 10
-    half = 3.182 * math.sqrt(2 / 3) / 2
+    half = 3.182 * math.sqrt(200 / 100) / 2
     assert (found.low, found.high) == pytest.approx((10 - half, 10 + half), abs=1e-3)
+    assert stats.mean([7] * 5, 0.05) == Estimate(7, 7, 7)
+
+
+ALTERNATING = [9.0, 11.0] * 10
+STEPS = [9.0] * 10 + [11.0] * 10
+SPIKES = [9.9] * 19 + [11.9]
+REGULAR, SKEWED = Spread(2000, 10, 1.0, 0.0), Spread(2000, 10, 1.0, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "above", "below"),
+    [
+        # Neighbours that are alike count as fewer batches.
+        ((STEPS, None), (ALTERNATING, None), 3.5, 3.5),
+        # Fewer batches show less.
+        ((ALTERNATING[:4], None), (ALTERNATING, None), 2, 2),
+        # A few high batches, or requests: the mean may be much higher.
+        ((SPIKES, REGULAR), (SPIKES, None), 1.5, 0.99),
+        (([10.0] * 20, SKEWED), ([10.0] * 20, REGULAR), 1.2, 0.99),
+        # A low one at the start is no skewness of a rate.
+        ((SPIKES[::-1], None), (SPIKES, None), 0.99, 0.99),
+    ],
+)
+def test_what_batches_show(
+    wide: tuple[list[float], Spread | None], narrow: tuple[list[float], Spread | None], above: float, below: float
+) -> None:
+    """Batches that show a mean less well have bounds that are this many times as far from it."""
+    one, other = (stats.mean(values, 0.05, [100] * len(values), spread) for values, spread in (wide, narrow))
+    assert one.high - one.value > above * (other.high - other.value)
+    assert one.value - one.low > below * (other.value - other.low)
 
 
 def test_weights() -> None:
@@ -203,7 +234,42 @@ def test_weights() -> None:
     assert alike == stats.mean([9, 10, 11, 10], 0.05)
     found = stats.mean([10, 11, 9, 10, 500], 0.05, [100, 100, 100, 100, 1])
     assert found.value == pytest.approx((4 * 100 * 10 + 500) / 401)
-    assert 5 < found.low < found.high < 20
+    assert 5 < found.low < found.high < 25
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(1, 5)), min_size=1, max_size=20), st.integers(0, 20))
+def test_spreads_add_up(rows: list[tuple[float, int]], at: int) -> None:
+    """The spread of several batches is that of all of their requests."""
+    added = Spread.sum([Spread.of(rows[:at]), Spread.of(rows[at:])])
+    together = Spread.of(rows)
+    assert added.count == together.count
+    for one, other in zip(astuple(added), astuple(together), strict=True):
+        assert one == pytest.approx(other, rel=1e-6, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "low", "high"),
+    [
+        ([(1.0, 1000)], 0, 0),
+        # Exponential latencies, mean 1: their tail ends soon.
+        ([(-math.log((each + 0.5) / 1000), 1) for each in range(1000)], 0, 0.05),
+        # 1 % miss a cache and take 100 times as long, all of them.
+        (
+            [*((100 + each / 10, 1) for each in range(10)), *((1 + each / 1000, 1) for each in range(990, 0, -1))],
+            0,
+            0.5,
+        ),
+        # Pareto's, with an index whose mean is finite, and with one whose mean is not.
+        ([((each + 0.5) ** -0.5, 1) for each in range(1000)], 0.005, 0.2),
+        ([((each + 0.5) ** -1.0, 1) for each in range(1000)], math.inf, math.inf),
+        # Too few to have a tail.
+        ([(1.0, 5)], math.inf, math.inf),
+        ([], math.inf, math.inf),
+    ],
+)
+def test_unseen(rows: list[tuple[float, int]], low: float, high: float) -> None:
+    """A heavy tail may hide more than was measured, up to infinitely much; one that ends hides little."""
+    assert low <= stats.unseen(rows, sum(number for _, number in rows), 0.05) <= high
 
 
 def test_slope() -> None:

@@ -1,0 +1,92 @@
+"""Samples: means of simulated services are seldom called lower or higher than they are."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from pytest_loadgen.figures.histogram import MASKS, Histogram
+from pytest_loadgen.objectives import stats
+from pytest_loadgen.objectives.sample import Means
+
+SECONDS, RATE, RUNS = 10, 50, 300
+Draw = Callable[[random.Random], list[float]]
+
+
+def independent(draw: Callable[[random.Random], float]) -> Draw:
+    return lambda rng: [draw(rng) for _ in range(SECONDS * RATE)]
+
+
+def wandering(rng: random.Random) -> list[float]:
+    """Draw latencies whose level is alike for a second."""
+    keep = math.exp(-1 / RATE)
+    level, times = rng.gauss(), []
+    for _ in range(SECONDS * RATE):
+        times.append(math.exp(0.4 * level + 0.4 * rng.gauss()))
+        level = keep * level + math.sqrt(1 - keep**2) * rng.gauss()
+    return times
+
+
+def histogram(times: list[float]) -> Histogram:
+    nanoseconds = [round(each * 1e8) for each in times]
+    return Histogram(Counter(ns & MASKS[ns.bit_length()] for ns in nanoseconds))
+
+
+def sample(seconds: list[list[float]]) -> Means:
+    return Means.of_latencies([sum(each) / len(each) / 10 for each in seconds], [histogram(each) for each in seconds])
+
+
+def student(means: list[float], alpha: float) -> float:
+    """Give the upper bound of the textbook."""
+    count, mean = len(means), sum(means) / len(means)
+    deviation = math.sqrt(sum((each - mean) ** 2 for each in means) / (count - 1))
+    return mean + stats.student_quantile(1 - alpha, count - 1) * deviation / math.sqrt(count)
+
+
+@pytest.mark.parametrize(
+    ("draw", "mean", "most", "textbook"),
+    [
+        pytest.param(independent(lambda rng: rng.expovariate(1)), 1, 0.08, 0.0, id="exponential"),
+        pytest.param(independent(lambda rng: rng.lognormvariate(0, 2)), math.exp(2), 0.08, 0.12, id="lognormal"),
+        pytest.param(independent(lambda rng: rng.paretovariate(1.5)), 3, 0.12, 0.2, id="infinite variance"),
+        pytest.param(wandering, math.exp(0.16), 0.1, 0.15, id="neighbouring seconds alike"),
+    ],
+)
+def test_coverage(draw: Draw, mean: float, most: float, textbook: float) -> None:
+    """A bound that may be wrong in 5 % of runs is wrong in about as many, where the textbook's is in many more."""
+    below = above = alone = 0
+    for seed in range(RUNS):
+        times = draw(random.Random(seed))
+        seconds = [times[at : at + RATE] for at in range(0, len(times), RATE)]
+        found = sample(seconds).estimate(0.05)
+        below += found.high < mean / 10
+        above += found.low > mean / 10
+        alone += student([sum(each) / RATE for each in seconds], 0.05) < mean
+    assert max(below, above) <= most * RUNS
+    assert alone >= textbook * RUNS
+
+
+def test_a_heavy_tail() -> None:
+    """Where only the slowest requests leave a mean open, it says so, and which part they make up."""
+    rng = random.Random(1)
+    heavy = sample([[rng.paretovariate(1) for _ in range(1000)] for _ in range(10)])
+    estimate = heavy.estimate(0.05)
+    assert math.isinf(estimate.high)
+    assert heavy.why_unclear(10 * estimate.value, 0.05) == (
+        "the slowest 100 of 10,000 requests make up 51% of the mean: judge a percentile"
+    )
+    assert heavy.why_unclear(estimate.value, 0.05) == ""
+    assert heavy.side(10 * estimate.value, 0.05) == 0
+    assert heavy.side(estimate.value / 10, 0.05) == 1
+    assert heavy.estimate(0).low == -math.inf
+    light = Means(heavy.figures, heavy.weights)
+    assert light.side(10 * estimate.value, 0.05) == -1
+    assert light.why_unclear(10 * estimate.value, 0.05) == ""
+
+
+def test_a_slice() -> None:
+    """A slice is the sample of its intervals."""
+    seconds = [[float(at + each) for each in range(1, 50)] for at in range(8)]
+    assert sample(seconds)[2:6] == sample(seconds[2:6])
