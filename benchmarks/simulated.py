@@ -19,6 +19,8 @@ from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.judgement import ALPHA, judge
+from pytest_loadgen.objectives.metric import NEARLY
+from pytest_loadgen.objectives.sample import Shares
 from pytest_loadgen.objectives.verdict import OUTCOMES, Outcome
 from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import Plan
@@ -117,27 +119,25 @@ def coverage(runs: int) -> None:
         held: Counter[str] = Counter()
         for _ in range(runs):
             times = queued(load, draw, requests)
-            slow, near = (
-                [sum(t > limit for t in times[at : at + size]) for at in range(0, requests, size)]
-                for limit in (P99, P99 / 2)
+            slow, *nearly = (
+                [sum(t > P99 * part for t in times[at : at + size]) for at in range(0, requests, size)]
+                for part in (1, *NEARLY)
             )
             sizes = [size] * batches
-            factor = stats.inflation(slow, sizes)
             bounds = {
-                "textbook": stats.share(slow, sizes, alpha, 1.0),
-                "share": stats.share(slow, sizes, alpha, factor),
-                "judged": stats.share(slow, sizes, alpha, max(factor, stats.inflation(near, sizes))),
+                "textbook": stats.proportion(sum(slow), requests, alpha),
+                "judged": Shares(slow, sizes, nearly).estimate(alpha),
             }
             for name, bound in bounds.items():
                 held[name] += bound.low <= SLOW <= bound.high
-            held["below"] += bounds["share"].high < SLOW
-            held["above"] += bounds["share"].low > SLOW
-        at_most[load] = held["share"] / runs
-        names = ("textbook", "share", "judged", "below", "above")
+            held["below"] += bounds["judged"].high < SLOW
+            held["above"] += bounds["judged"].low > SLOW
+        at_most[load] = held["judged"] / runs
+        names = ("textbook", "judged", "below", "above")
         rows.append((str(load), *(report.percent(held[name] / runs) for name in names)))
     report.table(
         f"Simulated: how often a 95 % interval contains the true share, {requests:,} requests of M/M/1, {runs:,} runs",
-        ("Utilization", "Clopper-Pearson", "stats.share", "as in a verdict", "too low", "too high"),
+        ("Utilization", "Clopper-Pearson", "as in a verdict", "too low", "too high"),
         rows,
     )
     report.expected("at least 90 % at 0.7", report.percent(at_most[0.7]), at_most[0.7] >= 0.9)

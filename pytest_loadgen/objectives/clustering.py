@@ -56,7 +56,12 @@ class Clustering:
 
 
 def inflation(bad: Sequence[float], requests: Sequence[float]) -> float:
-    """Give how many times larger the variance of a share is than with independent requests; at least 1.
+    """Give how many times larger the variance of a share is than with independent requests; at least 1."""
+    return max(1.0, _ratio(bad, requests))
+
+
+def _ratio(bad: Sequence[float], requests: Sequence[float]) -> float:
+    """Divide the variance of a share between batches by that of independent requests.
 
     Batches differ in size: the variance of a ratio estimate (Cochran 1977, 6.3).
     """
@@ -65,7 +70,7 @@ def inflation(bad: Sequence[float], requests: Sequence[float]) -> float:
     if not 0 < value < 1 or count < 2:
         return 1.0
     between = sum((events - value * size) ** 2 for events, size in zip(bad, requests, strict=True))
-    return max(1.0, between * count / (count - 1) / (value * (1 - value) * total))
+    return between * count / (count - 1) / (value * (1 - value) * total)
 
 
 def _likeness(bad: Sequence[float], requests: Sequence[float]) -> tuple[float, int]:
@@ -84,7 +89,8 @@ def _likeness(bad: Sequence[float], requests: Sequence[float]) -> tuple[float, i
     correlation = min(_MOST_ALIKE, autocorrelation(left))
     if correlation <= 1 / math.sqrt(count):
         return alike, longest
-    return max(alike, (1 + correlation) / (1 - correlation)), longest
+    longer = _ratio(bad, requests) * (1 + correlation) / (1 - correlation)
+    return max(alike, longer / found[0]), longest
 
 
 def _joined(*series: Sequence[float]) -> Iterator[tuple[Sequence[float], ...]]:

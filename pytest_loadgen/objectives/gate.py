@@ -195,7 +195,7 @@ class Judging:
             self._ended = self._look(result)
         elif elapsed >= self._plan.duration - HALF_INTERVAL and not self._went_on_for:
             # Not even looked at, because there are too few requests so far.
-            self._went_on_for = [slo for slo in self._gate.objectives if slo.is_sample]
+            self._went_on_for = [slo for slo in self._gate.objectives if slo.is_sample and not _is_of_any_window(slo)]
         return self._ended
 
     def _lacks_a_step(self, result: Result) -> bool:
@@ -204,7 +204,7 @@ class Judging:
         return bool(result.plan.journey and result.requests and any(not slo.view(result).requests for slo in named))
 
     def judged(self, intervals: Sequence[Interval]) -> JudgedResult:
-        """Judge the whole load: as sure as the last look was if it ended the load, else with what is left of the error."""
+        """Judge the whole load: as sure as the last look was if it ended it, else with what is left of the error."""
         ended = self._ended and not self._abort_reason and self._looks.moments
         looks = self._looks if ended else self._looks.at(self._elapsed, is_last=True)
         result = replace(
@@ -255,7 +255,7 @@ class Judging:
             return True
         if verdict.outcome == "unclear" and self._is_lost_in_noise(slo, result):
             return self._elapsed >= self._plan.duration - HALF_INTERVAL
-        of_any = slo.window is not None and slo.window.which == "any"
+        of_any = _is_of_any_window(slo)
         # A count below its limit may still grow, and the worst window may be still to come.
         provisional = of_any and verdict.outcome == "met"
         provisional |= not slo.is_sample and verdict.outcome == ("met" if slo.upper else "missed")
@@ -330,6 +330,10 @@ def _first_look(gate: Gate, plan: Plan) -> float:
     return float(plan.duration) / 2 if gate.stop_early is True else float(gate.stop_early)
 
 
+def _is_of_any_window(slo: SLO) -> bool:
+    return slo.window is not None and slo.window.which == "any"
+
+
 def _tolerance(intervals: Sequence[Interval]) -> float:
     """Give how far before a moment an interval may end and still count as at it."""
     return min(HALF_INTERVAL, intervals[-1].seconds / 2 or HALF_INTERVAL)
@@ -381,7 +385,7 @@ def _useful_duration(slo: SLO, plan: Plan, longest: Duration) -> Duration:
     """Give how long a load may have to go on until more of it would not change the verdict on an objective."""
     if not slo.is_sample:
         return plan.duration  # a fact does not become surer
-    if slo.window and slo.window.which == "any":
+    if slo.window and _is_of_any_window(slo):
         # The worst window only gets worse; but there has to be one.
         return max(plan.duration, min(slo.window.seconds, longest))
     return longest

@@ -15,6 +15,7 @@ from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.looks import ONE_LOOK, Looks
 from pytest_loadgen.objectives.ratio import ratio
 from pytest_loadgen.objectives.slo import SLO, parse_metric
+from pytest_loadgen.objectives.unseen import describe_unseen
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.units import NO_TIME, Duration
 
@@ -51,6 +52,11 @@ class JudgedResult(Result):
     def against(self) -> Result | None:
         """The result of the service that was loaded side by side, or None."""
         return self.baseline.result if self.baseline.paired else None
+
+    @property
+    def unseen(self) -> str:
+        """Which stalls and outages would miss an objective that is met, and may not show in a run of this length."""
+        return describe_unseen(self, self.verdicts)
 
     def change(self, metric: str) -> ChangeEstimate:
         """Estimate how a metric (``p99``, ``service mean``, ``rate``) changed from the baseline.

@@ -12,7 +12,7 @@ from pytest_loadgen.objectives.sample import Estimated, Facts, Means, Sample, Sh
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Outcome, Verdict
 from pytest_loadgen.objectives.windows import HALF_INTERVAL, spans
-from pytest_loadgen.units import Share
+from pytest_loadgen.units import Change, Share
 from pytest_loadgen.wording import counted
 
 ALPHA = 0.05
@@ -106,7 +106,7 @@ def _judge(slo: SLO, result: Result, risk: Risk, longer: str = "run") -> Verdict
     else:
         below = (outcome == "met") == slo.upper
         remark = f"95% sure of {_up_to(high, metric.write) if below else _from(low, metric.write)}"
-    return Verdict(slo, outcome, value, low, high, remark)
+    return Verdict(slo, outcome, value, low, high, remark, sample.basis)
 
 
 def _judge_fact(slo: SLO, sample: Facts, value: str) -> Verdict:
@@ -153,7 +153,7 @@ def _judge_worst(slo: SLO, result: Result, windows: list[slice], risk: Risk) -> 
 
 
 def _check_trend(slo: SLO, result: Result, verdict: Verdict) -> Verdict:
-    """Report a latency that climbs through the run; if it is about to exceed the limit, it is not met."""
+    """Report a latency that climbs or falls through the run; if it is about to cross the limit, nothing is sure."""
     metric = slo.metric
     if not (metric.is_latency and metric.is_estimated and slo.upper):
         return verdict
@@ -162,14 +162,19 @@ def _check_trend(slo: SLO, result: Result, verdict: Verdict) -> Verdict:
     if len(parts) < 2 * stats.FEWEST_BATCHES or not all(map(math.isfinite, medians)):
         return verdict
     average = sum(medians) / len(medians)
-    climb = stats.slope(medians, _TREND_ALPHA)
-    if climb.low <= 0 or climb.value < _TREND * average:
+    seconds = range(len(parts))
+    trend = stats.trend(seconds, medians, _TREND_ALPHA)
+    if trend.low <= 0 <= trend.high or abs(trend.value) < _TREND * average:
         return verdict
-    remark = f"{verdict.remark}; still climbing: p50 +{Share(climb.value / average)}/s"
+    climbs = trend.value > 0
+    remark = f"{verdict.remark}; still {'climbing' if climbs else 'falling'}: p50 {Change(1 + trend.value / average)}/s"
     figures = [float(metric.figure(part)) for part in parts]
-    ahead = sum(figures) / len(figures) + stats.slope(figures, _TREND_ALPHA).value * 1.5 * len(figures)
-    if verdict.outcome == "met" and not ahead < float(slo.bound):  # nan is not below it either
+    ahead = sum(figures) / len(figures) + stats.trend(seconds, figures, _TREND_ALPHA).value * 1.5 * len(figures)
+    if verdict.outcome == "met" and climbs and not ahead < float(slo.bound):  # nan is not below it either
         remark = f"{remark}, and would exceed the limit within another run of this length"
+        return replace(verdict, outcome="unclear", remark=remark)
+    if verdict.outcome == "missed" and not climbs and ahead < float(slo.bound):
+        remark = f"{remark}, and would be within the limit in another run of this length: warm up for longer"
         return replace(verdict, outcome="unclear", remark=remark)
     return replace(verdict, remark=remark)
 

@@ -1,8 +1,8 @@
 """Looking at a load more than once: how sure each look has to be, so that all of them together are wrong as seldom.
 
 A group-sequential plan (Armitage, McPherson & Rowe 1969): a look sees again what the looks before it saw, so together
-they are wrong less often than the sum of what each may be. The error that they share is spent as the cube of the
-share of the longest load (Lan & DeMets 1983; Kim & DeMets 1987): little on early looks, which see least.
+they are wrong less often than the sum of what each may be. The error that they share is spent as the square of
+the share of the longest load (Lan & DeMets 1983; Kim & DeMets 1987): little on early looks, which see least.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Self
 
 from pytest_loadgen.objectives.stats import normal_cdf, normal_quantile
 
-_POWER = 3
+_POWER = 2
 # Points of the grid on which the distribution between two looks is kept: levels are exact to 1 in 1,000.
 _POINTS = 121
 # The distribution ends this many standard deviations below 0.

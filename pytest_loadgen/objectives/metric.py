@@ -26,8 +26,8 @@ from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Change, Duration, Rate, Share, Size
 from pytest_loadgen.wording import did_you_mean
 
-# Requests slower than these parts of their limit are nearly too slow, ever less so.
-_NEARLY = tuple(2 ** (-step / 4) for step in range(1, 5))
+NEARLY = tuple(2 ** (-step / 4) for step in range(1, 5))
+"""Requests slower than these parts of their limit are nearly too slow, ever less so."""
 # A bucket of a histogram is at most this part of its latency wide.
 _BUCKET = 0.001
 # A rate over less than this many seconds is chance.
@@ -237,7 +237,7 @@ class Percentile(Latency):
         """Count the requests that are slower than the bound; those without a response are."""
         intervals = self.view(result).intervals
         slow, *nearly = (
-            [each.latency.over(float(bound) * part) + each.unanswered for each in intervals] for part in (1, *_NEARLY)
+            [each.latency.over(float(bound) * part) + each.unanswered for each in intervals] for part in (1, *NEARLY)
         )
         return Shares(slow, [each.requests for each in intervals], nearly)
 

@@ -18,12 +18,13 @@ from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.clustering import Clustering
 from pytest_loadgen.objectives.stats import FEWEST_BATCHES
 from pytest_loadgen.units import Share
+from pytest_loadgen.wording import counted
 
 # To be sure that few bad requests are no accident, bursts are looked for among as many as say as much as this many
 # independent ones: a run that happens to have few bursts also shows too little of them.
 _ENOUGH_EFFECTIVE = 24
 # So many bad requests show how they come together.
-_SHOWN = 20
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,26 @@ class Shares:
     @cached_property
     def cautious_clustering(self) -> Clustering:
         """The same, as it is taken to be where few bad requests are to count for the service."""
-        seen = Clustering.seen(self._levels, self.requests, _ENOUGH_EFFECTIVE)
-        known = min(1.0, sum(self.bad) / _SHOWN)
-        return replace(seen, bursts=max(seen.bursts, known * seen.bursts + (1 - known) * self.together))
+        return Clustering.seen(self._levels, self.requests, _ENOUGH_EFFECTIVE)
+
+    @property
+    def _bursts(self) -> float:
+        """The inflation within intervals, or as much of what is taken for it as is not shown to be otherwise."""
+        seen, known = self.cautious_clustering.bursts, min(1.0, sum(self.bad) / _SHOWN)
+        return max(seen, known * seen + (1 - known) * self.together)
 
     @property
     def effective(self) -> float:
         """How many independent requests say as much, where few bad ones are to count for the service."""
-        return sum(self.requests) / self.cautious_clustering.inflation
+        return sum(self.requests) / (self._bursts * self.cautious_clustering.alike)
+
+    @property
+    def basis(self) -> str:
+        """What a verdict rests on, in words."""
+        said = f"{sum(self.requests):,} requests in {counted(self.batches, 'interval')}"
+        said += f" say as much as {self.effective:,.0f} independent ones"
+        longest = self.cautious_clustering.longest
+        return f"{said}; they are alike over {counted(longest, 'interval')}" if longest > 1 else said
 
     def estimate(self, alpha: float) -> stats.Estimate:
         """Bound the true share; each bound alone is wrong with probability alpha."""
@@ -104,26 +117,21 @@ class Shares:
     def _so_few(self, events: float, share: float, alpha: float) -> float:
         """Give the probability of so few bad requests, if the true share were this."""
         clustering = self.cautious_clustering
-        scale = self._scale(clustering.bursts, clustering, alpha)
+        scale = self._bursts * self._unsure(clustering, alpha)
         return stats.at_most(events / scale, sum(self.requests) / scale, share, clustering.alike)
 
     def _so_many(self, events: float, share: float, alpha: float) -> float:
         """Give the probability of so many bad requests, if the true share were this."""
         clustering = self.clustering
-        scale = self._scale(clustering.inflation, clustering, alpha)
+        scale = clustering.inflation * self._unsure(clustering, alpha)
         return stats.at_least(events / scale, sum(self.requests) / scale, share)
 
-    def _scale(self, inflation: float, clustering: Clustering, alpha: float) -> float:
-        """Give how many requests count as one.
-
-        The inflation is itself an estimate, and less exact with fewer batches: Student's t makes up for it.
-        """
+    def _unsure(self, clustering: Clustering, alpha: float) -> float:
+        """Give how many times larger the inflation may be: it is less exact with fewer batches (Student's t)."""
         if clustering.inflation <= 1 or alpha >= 0.5:
-            return inflation
-        batches = self.batches // clustering.longest
-        return (
-            inflation * max(1.0, stats.student_quantile(1 - alpha, batches - 1) / stats.normal_quantile(1 - alpha)) ** 2
-        )
+            return 1.0
+        freedom = self.batches // clustering.longest - 1
+        return max(1.0, stats.student_quantile(1 - alpha, freedom) / stats.normal_quantile(1 - alpha)) ** 2
 
     @property
     def _levels(self) -> Sequence[Sequence[int]]:
@@ -170,6 +178,11 @@ class Means:
         """The mean of this sample."""
         total = sum(self.weights)
         return sum(map(operator.mul, self.figures, self.weights)) / total if total else math.nan
+
+    @property
+    def basis(self) -> str:
+        """What a verdict rests on, in words."""
+        return f"the means of {counted(self.batches, 'interval')}"
 
     def estimate(self, alpha: float) -> stats.Estimate:
         """Bound the true mean; each bound alone is wrong with probability alpha."""
@@ -230,6 +243,11 @@ class Trends:
     def value(self) -> float:
         """The growth in this sample."""
         return self.estimate(0.5).value
+
+    @property
+    def basis(self) -> str:
+        """What a verdict rests on, in words."""
+        return f"a line through {counted(self.batches, 'interval')}"
 
     def estimate(self, alpha: float) -> stats.Estimate:
         """Bound the true growth; each bound alone is wrong with probability alpha."""

@@ -222,15 +222,6 @@ def _skewness(left: Sequence[float]) -> float:
     return third / second**1.5 * math.sqrt(count * (count - 1)) / (count - 2) if second else 0.0
 
 
-def slope(values: Sequence[float], alpha: float) -> Estimate:
-    """Bound the slope of the least-squares line through values at 0, 1, 2, …, which vary independently."""
-    if len(values) < FEWEST_BATCHES:
-        return Estimate(0.0, -math.inf, math.inf)
-    value, error, _ = _line(range(len(values)), values)
-    half = student_quantile(1 - alpha, len(values) - 2) * error
-    return Estimate(value, value - half, value + half)
-
-
 def trend(moments: Sequence[float], values: Sequence[float], alpha: float) -> Estimate:
     """Bound the slope of the least-squares line through values of which neighbours are alike.
 

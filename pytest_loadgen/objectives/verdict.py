@@ -30,6 +30,8 @@ class Verdict:
     high: float | None = None
     remark: str = ""
     """How sure the verdict is, or why it is not."""
+    basis: str = ""
+    """What it rests on: ``3,000 requests, which say as much as 410 independent ones``."""
 
     def __bool__(self) -> bool:
         return self.outcome == "met"
@@ -54,6 +56,7 @@ class Verdict:
             "low": None if self.low is None or math.isinf(self.low) else self.low,
             "high": None if self.high is None or math.isinf(self.high) else self.high,
             "remark": self.remark,
+            "basis": self.basis,
         }
 
     @classmethod

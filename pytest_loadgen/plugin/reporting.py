@@ -151,8 +151,11 @@ class Reporting:
             for text, colour in terminal.table(runs, config.get_verbosity() > 0, _width(terminalreporter)):
                 terminalreporter.write_line(terminal.shown(text), **({colour: True} if colour else {}))
         if config.get_verbosity() > 0:
-            for used in terminal.services(runs):
-                terminalreporter.write_line(terminal.shown(used))
+            for said in [*terminal.services(runs), *terminal.unseen(runs)]:
+                terminalreporter.write_line(terminal.shown(said))
+        if config.get_verbosity() > 1:
+            for said in terminal.judged(runs):
+                terminalreporter.write_line(terminal.shown(said))
         for remark in [*remarks, *terminal.remarks(runs)]:
             terminalreporter.write_line(terminal.shown(remark), yellow=True)
         for said, invalid in terminal.undecided(runs):

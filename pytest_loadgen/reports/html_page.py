@@ -264,7 +264,8 @@ class Section:
     @property
     def remarks(self) -> list[str]:
         """What a reader of the figures has to know; that the load went on is said with the verdicts."""
-        return summary.notes(replace(self.run, result=replace(self.result, went_on="")))
+        notes = summary.notes(replace(self.run, result=replace(self.result, went_on="")))
+        return [*notes, unseen] if (unseen := self.result.unseen) else notes
 
 
 def _cells(row: Row) -> dict[str, str]:

@@ -114,6 +114,20 @@ def services(runs: Sequence[Run]) -> list[str]:
     return [f"{run.test}: service: {used}" for run in runs if (used := summary.service(run.result))]
 
 
+def unseen(runs: Sequence[Run]) -> list[str]:
+    """List what a load whose objectives are met may not have shown, a line each."""
+    return [f"{run.test}: {text}" for run in runs if (text := run.result.unseen)]
+
+
+def judged(runs: Sequence[Run]) -> list[str]:
+    """List all verdicts with what they rest on, a line each."""
+    return [
+        f"{run.test}: {verdict}" + (f"; {verdict.basis}" if verdict.basis else "")
+        for run in runs
+        for verdict in run.result.verdicts
+    ]
+
+
 def undecided(runs: Sequence[Run]) -> list[tuple[str, bool]]:
     """List the objectives that are unclear or invalid, a line each, and whether each is invalid."""
     return [

@@ -15,7 +15,7 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.comparison import Baseline, describe_shift
-from pytest_loadgen.objectives.judged import JudgedResult, judge_all
+from pytest_loadgen.objectives.judged import JudgedResult, judge_all, judge_figures
 from pytest_loadgen.objectives.metric import Percentile
 from pytest_loadgen.objectives.ratio import Ratio, ratio
 from pytest_loadgen.objectives.slo import SLO, parse_metric
@@ -232,8 +232,8 @@ def test_several_at_once() -> None:
     others = [SLO.parse(f"p{percent} < baseline") for percent in range(80, 100)]
     change = ratio(surest.metric, mine, theirs)
     chance = next(each / 1001 for each in range(1, 400) if change.interval(each / 1001).low > 1)
-    among = judge_all([surest, *others], found, alpha=chance * 1.5)[0]
-    assert judge_all([surest], found, alpha=chance * 1.5)[0].outcome == "missed"
+    among = judge_figures([surest, *others], found, alpha=chance * 1.5)[0]
+    assert judge_figures([surest], found, alpha=chance * 1.5)[0].outcome == "missed"
     assert among.outcome == "unclear"
 
 

@@ -54,7 +54,7 @@ def test_of() -> None:
         ({"max_duration": "5"}, [], "max_duration: '5' needs a unit: write 5ms or 5s"),
         ({"max_duration": float("nan")}, [], "max_duration: nan is not a duration: write seconds *"),
         ({"max_duration": "0s"}, [], "max_duration='0s': must be a finite time > 0"),
-        ({"stop_early": "false"}, [], "stop_early='false': expected True or False"),
+        ({"stop_early": "false"}, [], "stop_early='false': expected True, False, or from when on ('5s')"),
         ({"slo": iter(["p99 < 1s"])}, [], "slo=<list_iterator*>: expected an objective *"),
         ({"abort_if": 5}, [], "abort_if: 5 is not an objective: write a string such as 'p99 < 200ms'"),
         (
@@ -180,8 +180,9 @@ def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> 
             "errors < 0.1%",
             None,
             plan(stages=[ramp(0, 100, 4)]),
-            "'errors < 0.1%' needs at least 2,995 requests to be decided with 95% confidence; "
-            "this load has 200 in 4s: at 50/s, use duration='1m' or more",
+            "'errors < 0.1%' needs at least 14,975 requests to be decided with 95% confidence "
+            "(until a run shows how they come, 5 are taken to come together); "
+            "this load has 200 in 4s: at 50/s, use duration='5m' or more",
         ),
         (
             "p50 < 1s",
@@ -242,7 +243,7 @@ def outcomes(judging: Judging, intervals: Sequence[Interval]) -> list[Outcome]:
 
 FAST = [second(at, 0) for at in range(15)]
 SLOW = [second(at, 20) for at in range(15)]
-DOUBTFUL = [second(at, at % 2) for at in range(15)]
+DOUBTFUL = [second(at, at % 3 > 0) for at in range(15)]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +268,7 @@ def test_going_on() -> None:
     assert judging.enough(soon)
 
 
-@pytest.mark.parametrize(("slow", "end"), [(1, 5), (3, 0)])
+@pytest.mark.parametrize(("slow", "end"), [(2, 6), (3, 0)])
 def test_a_limit_that_the_machine_hides(slow: int, end: int) -> None:
     """A limit below the machine's own latency is not waited for, unless what is measured is well above both."""
     intervals = [second(at, slow * (at % 2)) for at in range(15)]
@@ -280,9 +281,10 @@ def test_a_limit_that_the_machine_hides(slow: int, end: int) -> None:
 
 @pytest.mark.parametrize("intervals", [FAST, SLOW])
 def test_stop_early(intervals: list[Interval]) -> None:
-    """With a wide margin, a load that may stop early ends after the fewest seconds that can decide."""
+    """With a wide margin, a load that may stop early ends after half of its duration, or when it is told to look."""
     wide = [replace(each, outcomes={"200": 1000}, latency=_more(each.latency)) for each in intervals]
-    assert ended(begin(stop_early=True, load=plan(rate=1000, duration=60)), wide) == FEWEST_BATCHES
+    assert ended(begin(stop_early=True, load=plan(rate=1000, duration=12)), wide) == 6
+    assert ended(begin(stop_early="1s", load=plan(rate=1000, duration=12)), wide) == FEWEST_BATCHES
     assert ended(begin(load=plan(rate=1000, duration=10)), wide) == 10
 
 
@@ -316,10 +318,10 @@ FLAWED = [interval({"200": 199, "503": 1}, start=at) for at in range(30)]
         ("errors < 5", 5, "missed"),
         ("errors > 15", 10, "missed"),
         ("errors > 5", 6, "met"),
-        ("errors == 0", 4, "missed"),
+        ("errors == 0", 5, "missed"),
         ("timeouts == 0", 10, "met"),
         ("max < 1s", 10, "met"),
-        ("max < 1ms", 4, "missed"),
+        ("max < 1ms", 5, "missed"),
     ],
 )
 def test_a_fact_so_far(slo: str, end: int, outcome: Outcome) -> None:
@@ -371,7 +373,7 @@ def test_a_window_that_is_unclear_stays_so(slo: Any, at: int) -> None:
 
 def test_a_window_does_not_lengthen_a_load_that_goes_on_for_another() -> None:
     """A load goes on for an objective that more of it can decide, and no longer than that."""
-    slo = ["p99 < 100ms over any 5s", "errors < 1%"]
+    slo = ["p99 < 100ms over any 5s", "errors < 2%"]
     burst = [
         replace(second(at, 8 if at == 1 else 0), outcomes={"200": 99, "503": int(at in {1, 3, 5, 7, 9})})
         for at in range(30)
@@ -381,7 +383,7 @@ def test_a_window_does_not_lengthen_a_load_that_goes_on_for_another() -> None:
     assert 10 < end < 30
     found = judging.judged(burst[:end])
     assert [verdict.outcome for verdict in found.verdicts] == ["unclear", "met"]
-    assert found.went_on == f"was extended to {end}s while errors < 1% was unclear"
+    assert found.went_on == f"was extended to {end}s while errors < 2% was unclear"
 
 
 def test_the_worst_window_may_be_still_to_come() -> None:
@@ -521,8 +523,8 @@ def test_error_spent(monkeypatch: pytest.MonkeyPatch, stop_early: bool, seconds:
     intervals = [interval({"200": 1}, start=at) for at in range(longest)]
     assert ended(judging, intervals) == 0
     judging.judged(intervals)
-    assert all(alpha > 0 for alpha in alphas)
-    assert sum(alphas) == pytest.approx(ALPHA)
+    assert all(0 < alpha <= ALPHA for alpha in alphas)
+    assert alphas[-1] > ALPHA / 2
     assert len(alphas) <= (24 if longest == 600 else 10)
 
 

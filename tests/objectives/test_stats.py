@@ -1,9 +1,7 @@
 """Statistics: distributions as in printed tables, and confidence intervals that hold the truth as claimed."""
 
-import itertools
 import math
 import random
-from collections.abc import Iterator
 from dataclasses import astuple
 
 import pytest
@@ -73,118 +71,46 @@ def test_student(probability: float, freedom: int, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "of", "alpha", "low", "high"),
-    [
-        # Clopper & Pearson's charts at 95 % (each side 2.5 %).
-        (0, 10, 0.025, 0, 0.3085),
-        (1, 10, 0.025, 0.0025, 0.4450),
-        (5, 10, 0.025, 0.1871, 0.8129),
-        (10, 10, 0.025, 0.6915, 1),
-        (10, 100, 0.025, 0.0490, 0.1762),
-        # The rule of three: no event of n is at most 3 / n.
-        (0, 300, 0.05, 0, 0.009936),
-    ],
+    ("events", "size", "share"),
+    [(0, 10, 0.3), (3, 10, 0.3), (10, 10, 0.3), (10, 1000, 0.02), (3, 10, 0.0), (3, 10, 1.0)],
 )
-def test_independent(bad: int, of: int, alpha: float, low: float, high: float) -> None:
-    """Where requests are independent, a share has the exact binomial bounds."""
-    batches = [of // 5] * 5
-    found = stats.share(_spread_out(bad, 5), batches, alpha, 1.0)
-    assert (found.value, found.low, found.high) == pytest.approx((bad / of, low, high), abs=5e-5)
+def test_so_few_and_so_many(events: int, size: int, share: float) -> None:
+    """Of independent requests the probabilities are the binomial distribution's; of so many, half of exactly as many."""
+    exactly = [math.comb(size, each) * share**each * (1 - share) ** (size - each) for each in range(size + 1)]
+    assert stats.at_most(events, size, share) == pytest.approx(sum(exactly[: events + 1]))
+    if 0 < share < 1:
+        wanted = sum(exactly[events:]) - exactly[events] / 2 if events else 1
+        assert stats.at_least(events, size, share) == pytest.approx(wanted)
 
 
-def _spread_out(count: int, batches: int) -> list[int]:
-    return [count // batches + (at < count % batches) for at in range(batches)]
+@pytest.mark.parametrize(("size", "share", "alike"), [(10_000, 0.001, 3.0), (2_000, 0.05, 10.0), (100, 0.5, 8.0)])
+def test_a_share_that_comes_and_goes(size: int, share: float, alike: float) -> None:
+    """Where the share itself varies, so few are about as probable as in a simulation, or more."""
+    draw, runs = random.Random(1), 1000
+    shape = (size - 1) / (alike - 1) - 1
+    counts = []
+    for _ in range(runs):
+        now = draw.betavariate(share * shape, (1 - share) * shape)
+        counts.append(sum(draw.random() < now for _ in range(size)) if size <= 2000 else _poisson(draw, now * size))
+    for part in (0.1, 0.5):
+        few = sorted(counts)[round(part * runs)]
+        wanted = sum(count <= few for count in counts) / runs
+        assert stats.at_most(few, size, share, alike) == pytest.approx(wanted, abs=0.08)
+
+
+def _poisson(draw: random.Random, mean: float) -> int:
+    count, time = -1, 0.0
+    while time < mean:
+        time += draw.expovariate(1)
+        count += 1
+    return count
 
 
 @pytest.mark.parametrize(("share", "requests"), [(0.1, 29), (0.05, 59), (0.01, 299), (0.001, 2995), (0.0001, 29_956)])
 def test_needed(share: float, requests: int) -> None:
     """The fewest requests, none of them bad, just show that less than a share is bad."""
     assert stats.needed(share) == requests
-    assert _high_of_none(requests) < share < _high_of_none(requests - 4)
-
-
-def _high_of_none(requests: int) -> float:
-    return stats.share([0] * 4, [requests - 3, 1, 1, 1], 0.05).high
-
-
-# The variance that requests have who wait for one another.
-
-
-def test_no_inflation() -> None:
-    """Independent requests vary as independent requests do."""
-    random_ = random.Random(1)
-    found = [
-        stats.inflation([sum(random_.random() < 0.05 for _ in range(200)) for _ in range(BATCHES)], [200] * BATCHES)
-        for _ in range(40)
-    ]
-    assert 1 <= sum(found) / len(found) < 1.6
-
-
-@pytest.mark.parametrize(
-    ("bad", "inflated"),
-    [
-        ([100] + [0] * 19, 100),  # all in one second
-        (([0] * 5 + [20] * 5) * 2, 10),  # alike neighbours: in seconds together more than alone
-    ],
-)
-def test_inflation(bad: list[int], inflated: float) -> None:
-    """Slow requests in a burst say less than as many spread out."""
-    batches = [100] * len(bad)
-    assert stats.inflation(bad, batches) > inflated
-    clustered, alone = stats.share(bad, batches, 0.05), stats.share(_spread_out(sum(bad), len(bad)), batches, 0.05)
-    assert clustered.value == alone.value
-    assert clustered.low < alone.low < alone.value < alone.high < clustered.high
-
-
-@pytest.mark.parametrize("bad", [[0] * 5, [10] * 5])
-def test_none_or_all(bad: list[int]) -> None:
-    """There is no inflation where no request is bad, or all are."""
-    assert stats.inflation(bad, [10] * 5) == 1
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=50))
-def test_bounds(batches: list[tuple[int, int]]) -> None:
-    """Whatever the counts, the share is between its bounds, and these are between 0 and 1."""
-    bad, all_ = [min(pair) for pair in batches], [max(pair) for pair in batches]
-    assert stats.inflation(bad, all_) >= 1
-    found = stats.share(bad, all_, 0.05)
-    if any(all_):
-        assert 0 <= found.low <= found.value <= found.high <= 1
-    else:
-        assert math.isnan(found.value)
-        assert (found.low, found.high) == (0, 1)
-
-
-def response_times(random_: random.Random, count: int, load: float) -> Iterator[float]:
-    """Simulate an M/M/1 queue (Lindley 1952), in units of the mean service time."""
-    wait = 0.0
-    for _ in range(count):
-        service = random_.expovariate(1)
-        yield wait + service
-        wait = max(0.0, wait + service - random_.expovariate(load))
-
-
-def test_coverage() -> None:
-    """Of a queue at 70 % load, the bounds hold the true share where the textbook's do not."""
-    size, load, alpha = 400, 0.7, 0.025
-    limit = math.log(100) / (1 - load)  # P(response time > t) = exp(-(1 - load) t)
-    ours = textbook = means = 0
-    for seed in range(100):
-        times = list(response_times(random.Random(seed), size * BATCHES, load))
-        batches = [times[at : at + size] for at in range(0, len(times), size)]
-        slow, slower = ([sum(time > level for time in batch) for batch in batches] for level in (limit / 2, limit))
-        all_ = [size] * BATCHES
-        inflated = max(stats.inflation(slow, all_), stats.inflation(slower, all_))
-        ours += _holds(stats.share(slower, all_, alpha, inflated), 0.01)
-        textbook += _holds(stats.share(slower, all_, alpha, 1.0), 0.01)
-        means += _holds(stats.mean([sum(batch) / size for batch in batches], alpha), 1 / (1 - load))
-    assert ours >= 85
-    assert means >= 80
-    assert textbook < 50
-
-
-def _holds(found: Estimate, truth: float) -> bool:
-    return found.low <= truth <= found.high
+    assert stats.at_most(0, requests, share) <= 0.05 < stats.at_most(0, requests - 1, share)
 
 
 # Means, slopes.
@@ -272,32 +198,25 @@ def test_unseen(rows: list[tuple[float, int]], low: float, high: float) -> None:
     assert low <= stats.unseen(rows, sum(number for _, number in rows), 0.05) <= high
 
 
-def test_slope() -> None:
-    """A straight line has an exact slope, a noisy one an estimated slope, a level one slope 0."""
-    assert stats.slope([1, 3, 5, 7], 0.05) == Estimate(2, 2, 2)
+def test_trend() -> None:
+    """A straight line has an exact slope, a noisy one an estimated slope, and one of alike neighbours a less sure one."""
+    assert stats.trend([0, 2, 4, 8], [1, 5, 9, 17], 0.05) == Estimate(2, 2, 2)
     # Anscombe's first, its y by its x: slope 0.5001, standard error 0.1179, t(9; 0.95) = 1.833.
-    noisy = stats.slope([4.26, 5.68, 7.24, 4.82, 6.95, 8.81, 8.04, 8.33, 10.84, 7.58, 9.96], 0.05)
+    anscombe = [4.26, 5.68, 7.24, 4.82, 6.95, 8.81, 8.04, 8.33, 10.84, 7.58, 9.96]
+    noisy = stats.trend(range(11), anscombe, 0.05)
     assert noisy.value == pytest.approx(0.5001, abs=1e-4)
     assert noisy.low == pytest.approx(0.5001 - 1.833 * 0.1179, abs=2e-4)
-    assert _holds(stats.slope([5, 6, 5, 6, 6, 5, 6, 5], 0.05), 0)
-
-
-def test_trend() -> None:
-    """Of values that vary independently a trend has about the bounds of a slope, of others wider ones."""
-    assert stats.trend([0, 2, 4, 8], [1, 5, 9, 17], 0.05) == Estimate(2, 2, 2)
-    alternating = [float(at % 2) for at in range(40)]
-    steps = [float(at >= 20) for at in range(40)]
-    moments = list(range(40))
-    assert stats.trend(moments, alternating, 0.05) == stats.slope(alternating, 0.05)
-    wide, narrow = stats.trend(moments, steps, 0.05), stats.slope(steps, 0.05)
-    assert wide.value == narrow.value
-    assert wide.high - wide.value > 3 * (narrow.high - narrow.value)
+    level = stats.trend(range(8), [5, 6, 5, 6, 6, 5, 6, 5], 0.05)
+    assert level.low < 0 < level.high
+    alternating, steps = [float(at % 2) for at in range(40)], [float(at >= 20) for at in range(40)]
+    sure, unsure = (stats.trend(range(40), values, 0.05) for values in (alternating, steps))
+    assert unsure.high - unsure.value > 2.5 * (sure.high - sure.value)
 
 
 @pytest.mark.parametrize("alike", [0.0, 0.5, 0.8])
 @pytest.mark.parametrize("count", [10, 30])
 def test_trends_are_rarely_wrong(alike: float, count: int) -> None:
-    """Where neighbours are alike, a bound of a trend is seldom wrong; that of a slope is in a third of all runs."""
+    """Where neighbours are alike, a bound of a trend is seldom wrong."""
     rng, wrong, runs = random.Random(1), 0, 400
     for _ in range(runs):
         values, noise = [], rng.gauss() / math.sqrt(1 - alike**2)
@@ -311,21 +230,13 @@ def test_trends_are_rarely_wrong(alike: float, count: int) -> None:
 @pytest.mark.parametrize("count", range(stats.FEWEST_BATCHES))
 def test_too_few(count: int) -> None:
     """With too few batches the bounds are infinite."""
-    share = stats.share([1] * count, [1000] * count, 0.05)
-    assert (share.low, share.high) == (0, 1)
     values = [1.0] * count
-    for found in (stats.mean(values, 0.05), stats.slope(values, 0.05), stats.trend(range(count), values, 0.05)):
+    for found in (stats.mean(values, 0.05), stats.trend(range(count), values, 0.05)):
         assert (found.low, found.high) == (-math.inf, math.inf)
 
 
-# Looking more than once.
-
-
-@pytest.mark.parametrize("alpha", [0.05, 0.01])
-def test_spending(alpha: float) -> None:
-    """Looks spend more and more, from nothing to all of the error, and never more."""
-    spent = [stats.spent(alpha, fraction / 50) for fraction in range(51)]
-    assert spent[0] == 0
-    assert spent[-1] == pytest.approx(alpha)
-    assert all(earlier < later for earlier, later in itertools.pairwise(spent))
-    assert (stats.spent(alpha, -1), stats.spent(alpha, 2)) == pytest.approx((0, alpha))
+def test_root() -> None:
+    """The root of an increasing function is found, or the end that is nearer to it."""
+    assert stats.root(lambda x: x**2 - 2, 0, 2) == pytest.approx(math.sqrt(2))
+    assert stats.root(lambda x: x + 1, 0, 2) == pytest.approx(0)
+    assert stats.root(lambda x: x - 9, 0, 2) == pytest.approx(2)

@@ -1,0 +1,47 @@
+"""Clustering: how much less requests say that come in bursts, or are alike for a while."""
+
+import random
+
+import pytest
+
+from pytest_loadgen.objectives.clustering import Clustering, inflation
+
+SECONDS = 20
+
+
+def test_independent_requests() -> None:
+    """Independent requests vary as independent requests do."""
+    draw = random.Random(1)
+    found = [
+        inflation([sum(draw.random() < 0.05 for _ in range(200)) for _ in range(SECONDS)], [200] * SECONDS)
+        for _ in range(40)
+    ]
+    assert 1 <= sum(found) / len(found) < 1.6
+
+
+@pytest.mark.parametrize(
+    ("bad", "bursts", "alike"),
+    [
+        ([0] * 5, (1, 1), (1, 1)),
+        ([10] * 5, (1, 1), (1, 1)),
+        ([5] * 20, (1, 1), (1, 1)),
+        ([100] + [0] * 19, (100, 110), (1, 1.1)),  # all in one second
+        (([0] * 5 + [20] * 5) * 2, (10, 12), (2, 10)),  # slow for five seconds at a time
+        ([0, 20] * 10, (10, 12), (1, 1)),  # neighbours that are not alike
+    ],
+)
+def test_bursts_and_slow_times(bad: list[int], bursts: tuple[float, float], alike: tuple[float, float]) -> None:
+    """Bursts are what a second has more than independent requests, slow times what several seconds have more."""
+    found = Clustering.seen([bad], [100] * len(bad))
+    assert bursts[0] <= found.bursts <= bursts[1]
+    assert alike[0] <= found.alike <= alike[1]
+    assert found.inflation == found.bursts * found.alike
+
+
+def test_where_bursts_are_looked_for() -> None:
+    """Bursts are looked for in the first counts that have enough, and at least as many as the bad ones have."""
+    requests = [1000] * 10
+    few, some, many = [1] * 10, [0, 40] * 5, [0, 400] * 5
+    assert Clustering.seen([few, some, many], requests).bursts == inflation(some, requests)
+    assert Clustering.seen([few, some, many], requests, 24).bursts == inflation(many, requests)
+    assert Clustering.seen([some, few, few], requests).bursts == inflation(some, requests)
