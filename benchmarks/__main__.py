@@ -7,7 +7,7 @@ from benchmarks import machine
 
 NAMES = (
     *("throughput", "open_loop", "truth", "memory", "startup", "gate", "comparing", "engines", "scale", "traffic"),
-    *("journeys", "capacity", "resources", "means"),
+    *("journeys", "capacity", "resources", "means", "verdicts"),
 )
 
 
