@@ -43,7 +43,7 @@ def carried_out(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[in
 def test_judge(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     """For each run: its test, its load, and the verdicts; and how many there are of each kind."""
     write("r.json", record(("shop.py::test_a", GOOD), ("shop.py::test_b", BAD)))
-    assert carried_out(capsys, "judge", "r.json", "p99 < 150ms", "errors < 0.5%", "p50 < baseline + 10%") == (
+    assert carried_out(capsys, "judge", "r.json", "p99 < 150ms", "errors < 2%", "p50 < baseline + 10%") == (
         1,
         [
             "r.json, pytest-loadgen 0.1.0, 2026-01-01 00:00 UTC, commit abc on main; "
@@ -52,14 +52,14 @@ def test_judge(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
             "shop.py::test_a: GET / (mine)",
             "  800 requests, 100/s, p50 10ms, p99 10ms, errors 0",
             "  met      p99 < 150ms              10ms  (95% sure of 10ms or less)",
-            "  met      errors < 0.5%            0 of 800  (95% sure of 0.374% or less)",
+            "  met      errors < 2%              0 of 800  (95% sure of 1.85% or less)",
             "  unclear  p50 < baseline + 10%     -  "
             "(r.json has no baseline of this load: use 'compare' with an earlier report)",
             "",
             "shop.py::test_b: GET / (mine)",
             "  800 requests, 100/s, p50 10ms, p99 500ms, errors 0",
             "  missed   p99 < 150ms              500ms  (95% sure of 500ms or more)",
-            "  met      errors < 0.5%            0 of 800  (95% sure of 0.374% or less)",
+            "  met      errors < 2%              0 of 800  (95% sure of 1.85% or less)",
             "  unclear  p50 < baseline + 10%     -  "
             "(r.json has no baseline of this load: use 'compare' with an earlier report)",
             "",
