@@ -253,13 +253,13 @@ class Percentile(Latency):
         """
         assert isinstance(sample, Shares)
         allowed, limit = self.allowed_share(bound), float(bound)
-        result, estimate = self.view(result), sample.estimate(alpha)
+        result, side = self.view(result), sample.side(allowed, alpha)
         tail = sample.decisive(allowed, alpha)
         low = float(result.percentile(100 * (1 - tail.high)))
         high = float(result.percentile(100 * (1 - tail.low))) if tail.low >= 0 else math.inf
-        if estimate.high < allowed:
+        if side < 0:
             low, high = min(low, limit), min(high, limit)
-        elif estimate.low > allowed:
+        elif side > 0:
             low, high = max(low, limit), max(high, limit)
         return low, high
 

@@ -359,7 +359,7 @@ def beta(x: float, a: float, b: float) -> float:
 
 def root(function: Callable[[float], float], low: float, high: float) -> float:
     """Find where an increasing function is 0, between two values; the nearer of them where it is not."""
-    for _ in range(60):
+    for _ in range(40):
         middle = (low + high) / 2
         low, high = (low, middle) if function(middle) > 0 else (middle, high)
     return (low + high) / 2
