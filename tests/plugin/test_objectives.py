@@ -36,7 +36,7 @@ def every(count: int, path: str) -> Callable[[str, int], str]:
     return lambda wanted, before: path if before % count == count - 1 else wanted
 
 
-UNCLEAR = "unclear  errors < 1%              4 of 400  (90% sure of 0.*% to *%; too close to the limit to decide)"
+UNCLEAR = "unclear  errors < 5%              20 of 400  (90% sure of *% to *%; too close to the limit to decide)"
 
 # The four outcomes; unclear is told and passes, or fails where that is asked for.
 
@@ -96,7 +96,7 @@ def test_met_passes_and_is_counted(suite: pytest.Pytester) -> None:
     )
     result = run(suite)
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["test *request *errors *objectives", "test_a.py::test_well *GET / *4?? * 0 *4 met"])
+    result.stdout.fnmatch_lines(["test *request *errors *objectives", "test_a.py::test_well *GET / *[4-9]?? * 0 *4 met"])
 
 
 def test_missed_fails_at_the_users_line_with_the_table(suite: pytest.Pytester) -> None:
@@ -127,9 +127,9 @@ def test_missed_fails_at_the_users_line_with_the_table(suite: pytest.Pytester) -
 
 
 def test_unclear_passes_and_is_told(suite: pytest.Pytester, server: Server) -> None:
-    server.choose = every(100, "/503")
+    server.choose = every(20, "/503")
     suite.makepyfile(
-        test_a="def test_near(load):\n    load('/', duration=4, max_duration=4, slo=['errors < 1%', 'errors > 0'])\n"
+        test_a="def test_near(load):\n    load('/', duration=4, max_duration=4, slo=['errors < 5%', 'errors > 0'])\n"
     )
     result = run(suite)
     result.assert_outcomes(passed=1)
@@ -191,12 +191,12 @@ def test_a_service_that_dies_misses(suite: pytest.Pytester, server: Server) -> N
 
 def test_a_burst_of_errors_misses_though_it_is_one(suite: pytest.Pytester, server: Server) -> None:
     """A service that was down for a second of four did not keep its promise, however seldom that may be."""
-    server.choose = lambda path, before: "/503" if 100 <= before < 200 else path
-    suite.makepyfile("def test_down(load):\n    load('/', duration=4, max_duration=4, slo='errors < 1% over any 4s')\n")
+    server.choose = lambda path, before: "/503" if 200 <= before < 400 else path
+    suite.makepyfile("def test_down(load):\n    load('/', rate=200, duration=4, max_duration=4, slo='errors < 2% over any 4s')\n")
     result = run(suite)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["E *missed   errors < 1% over any 4s  100 of 4?? *(100 of 4?? requests failed in this run; 1% is allowed)"]
+        ["E *missed   errors < 2% over any 4s  200 of 8?? *(200 of 8?? requests failed in this run; 2% is allowed)"]
     )
 
 
@@ -339,9 +339,9 @@ def test_a_wide_margin_ends_early_where_that_is_asked_for(suite: pytest.Pytester
     suite.makepyfile(
         """
         def test_fast(load):
-            result = load("/", rate=200, duration=60, slo="p99 < 9s")
+            result = load("/", rate=400, duration=12, slo="p99 < 9s")
             assert result.verdicts[0]
-            assert 4 <= result.total.seconds < 30
+            assert 5.5 <= result.total.seconds < 11
         """
     )
     run(suite, "--load-stop-early").assert_outcomes(passed=1)
@@ -378,7 +378,7 @@ def test_a_load_that_nothing_answers_is_given_up(
 
 
 def test_the_same_under_xdist(suite: pytest.Pytester, server: Server) -> None:
-    server.choose = lambda path, before: "/503" if path != "/" and before % 100 == 50 else "/"
+    server.choose = lambda path, before: "/503" if path != "/" and before % 20 == 10 else "/"
     suite.makeconftest(
         """
         import os
@@ -395,7 +395,7 @@ def test_the_same_under_xdist(suite: pytest.Pytester, server: Server) -> None:
         pytestmark = pytest.mark.slo("max < 90s")
 
         def test_near(load):
-            load("/flaky", duration=4, max_duration=4, slo="errors < 1%")
+            load("/flaky", duration=4, max_duration=4, slo="errors < 5%")
 
         @pytest.mark.slo("errors > 5")
         def test_missed(load):
@@ -414,12 +414,12 @@ def test_the_same_under_xdist(suite: pytest.Pytester, server: Server) -> None:
     result.assert_outcomes(passed=1, failed=3)
     result.stdout.fnmatch_lines_random(
         [
-            f"E *{UNCLEAR.replace('4 of', '? of')}",
+            f"E *{UNCLEAR.replace('20 of', '[12]? of')}",
             "E *missed   errors > 5               0",
             "E *PlanError: 'p99 < 200ms' needs at least 299 requests *",
             "test_a.py::test_near *GET /flaky *1 unclear, 1 met",
             "test_a.py::test_missed *GET / *1 missed, 1 met",
             "test_a.py::test_met *GET / *2 met",
-            f"test_a.py::test_near: {UNCLEAR.replace('4 of', '? of')}",
+            f"test_a.py::test_near: {UNCLEAR.replace('20 of', '[12]? of')}",
         ]
     )
