@@ -83,7 +83,8 @@ def _likeness(bad: Sequence[float], requests: Sequence[float]) -> tuple[float, i
     found = [inflation(*batches) for batches in _joined(bad, requests)]
     if not found:
         return 1.0, 1
-    alike, longest = max((each / found[0], 2**number) for number, each in enumerate(found))
+    number = found.index(max(found))
+    alike, longest = found[number] / found[0], 2**number
     count, value = len(requests), sum(bad) / (sum(requests) or 1)
     left = [events - value * size for events, size in zip(bad, requests, strict=True)]
     correlation = min(_MOST_ALIKE, autocorrelation(left))

@@ -75,7 +75,7 @@ def test_student(probability: float, freedom: int, value: float) -> None:
     [(0, 10, 0.3), (3, 10, 0.3), (10, 10, 0.3), (10, 1000, 0.02), (3, 10, 0.0), (3, 10, 1.0)],
 )
 def test_so_few_and_so_many(events: int, size: int, share: float) -> None:
-    """Of independent requests the probabilities are the binomial distribution's; of so many, half of exactly as many."""
+    """Of independent requests the probabilities are binomial; of so many, exactly as many count half."""
     exactly = [math.comb(size, each) * share**each * (1 - share) ** (size - each) for each in range(size + 1)]
     assert stats.at_most(events, size, share) == pytest.approx(sum(exactly[: events + 1]))
     if 0 < share < 1:
@@ -199,7 +199,7 @@ def test_unseen(rows: list[tuple[float, int]], low: float, high: float) -> None:
 
 
 def test_trend() -> None:
-    """A straight line has an exact slope, a noisy one an estimated slope, and one of alike neighbours a less sure one."""
+    """A straight line has an exact slope, a noisy one an estimate, and one of alike neighbours a less sure one."""
     assert stats.trend([0, 2, 4, 8], [1, 5, 9, 17], 0.05) == Estimate(2, 2, 2)
     # Anscombe's first, its y by its x: slope 0.5001, standard error 0.1179, t(9; 0.95) = 1.833.
     anscombe = [4.26, 5.68, 7.24, 4.82, 6.95, 8.81, 8.04, 8.33, 10.84, 7.58, 9.96]

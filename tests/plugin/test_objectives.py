@@ -9,6 +9,7 @@ import pytest
 from pytest_loadgen.figures import problems
 from pytest_loadgen.objectives import caveats, gate, judgement
 from pytest_loadgen.testing.service import Server
+from tests import paper
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -96,7 +97,9 @@ def test_met_passes_and_is_counted(suite: pytest.Pytester) -> None:
     )
     result = run(suite)
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["test *request *errors *objectives", "test_a.py::test_well *GET / *[4-9]?? * 0 *4 met"])
+    result.stdout.fnmatch_lines(
+        ["test *request *errors *objectives", "test_a.py::test_well *GET / *[4-9]?? * 0 *4 met"]
+    )
 
 
 def test_missed_fails_at_the_users_line_with_the_table(suite: pytest.Pytester) -> None:
@@ -192,7 +195,9 @@ def test_a_service_that_dies_misses(suite: pytest.Pytester, server: Server) -> N
 def test_a_burst_of_errors_misses_though_it_is_one(suite: pytest.Pytester, server: Server) -> None:
     """A service that was down for a second of four did not keep its promise, however seldom that may be."""
     server.choose = lambda path, before: "/503" if 200 <= before < 400 else path
-    suite.makepyfile("def test_down(load):\n    load('/', rate=200, duration=4, max_duration=4, slo='errors < 2% over any 4s')\n")
+    suite.makepyfile(
+        "def test_down(load):\n    load('/', rate=200, duration=4, max_duration=4, slo='errors < 2% over any 4s')\n"
+    )
     result = run(suite)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
@@ -423,3 +428,37 @@ def test_the_same_under_xdist(suite: pytest.Pytester, server: Server) -> None:
             f"test_a.py::test_near: {UNCLEAR.replace('20 of', '[12]? of')}",
         ]
     )
+
+
+# What a verdict rests on.
+
+
+@pytest.mark.parametrize(
+    ("option", "said", "unsaid"),
+    [
+        ("-q", [], ["*may not show*", "*say as much as*"]),
+        (
+            "-v",
+            ["test_a.py::test_a: 30s may not show *10s on average: stalls of 300ms, which miss p99 < 200ms"],
+            ["*say as*"],
+        ),
+        (
+            "-vv",
+            [
+                "test_a.py::test_a: 30s may not show *",
+                "test_a.py::test_a: met      p99 < 200ms *(95% sure of 10ms or less); "
+                "6,000 requests in 30 intervals say as much as 6,000 independent ones",
+                "test_a.py::test_a: met      errors == 0 *0",
+            ],
+            [],
+        ),
+    ],
+)
+def test_verbose(pytester: pytest.Pytester, server: Server, option: str, said: list[str], unsaid: list[str]) -> None:
+    """With -v a load says what it may not have shown, and with -vv what each verdict rests on."""
+    options = "generator='paper', rate=200, duration=30, slo=['p99 < 200ms', 'errors == 0']"
+    result = paper.run(paper.prepared(pytester, server, f"def test_a(load):\n    load('/', {options})\n"), option)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(said)
+    for line in unsaid:
+        result.stdout.no_fnmatch_line(line)
