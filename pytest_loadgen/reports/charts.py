@@ -13,6 +13,7 @@ from typing import Any
 from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.baseline import NO_BASELINE, Baseline
 from pytest_loadgen.objectives.capacity import Capacity
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.metric import Percentile, ResponseRate
@@ -116,8 +117,8 @@ def charts(run: Run) -> Charts:
     latencies = [verdict for verdict in verdicts if verdict.slo.metric.is_latency]
     rates = [verdict for verdict in verdicts if isinstance(verdict.slo.metric, ResponseRate)]
     return Charts(
-        _curves(run, list(_limits(latencies, result.baseline.result))),
-        _timeline(result, list(_limits(rates, result.baseline.result))),
+        _curves(run, list(_limits(latencies, result.baseline))),
+        _timeline(result, list(_limits(rates, result.baseline))),
         _by_rate(run.capacity, latencies) if run.capacity and run.capacity.steps else None,
     )
 
@@ -192,13 +193,13 @@ def _each_curve(result: JudgedResult) -> Iterator[_Curve]:
 # Objectives.
 
 
-def _limits(verdicts: Sequence[Verdict], baseline: Result | None) -> Iterator[Limit]:
+def _limits(verdicts: Sequence[Verdict], baseline: Baseline) -> Iterator[Limit]:
     """Give how objectives are drawn, where they can be."""
     for verdict in verdicts:
         slo, metric = verdict.slo, verdict.slo.metric
         scale = 1.0
         if slo.is_relative:
-            scale = math.inf if baseline is None else float(metric.figure(baseline))
+            scale = baseline.typical(metric.figure) if baseline.runs else math.inf
         if not math.isfinite(limit := float(slo.bound) * scale):
             continue
         at = low = high = None
@@ -228,7 +229,7 @@ def _by_rate(capacity: Capacity, verdicts: Sequence[Verdict]) -> Chart:
         series.append(Series(outcome, points, outcome))
     limits = [
         replace(limit, at=None, low=None, high=None)
-        for limit in _limits([each for each in verdicts if each.slo.metric == Percentile(percent=99)], None)
+        for limit in _limits([each for each in verdicts if each.slo.metric == Percentile(percent=99)], NO_BASELINE)
     ]
     return Chart("requests per second", [float(step.rate) for step in steps], [Panel("latency", "s", series, limits)])
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pytest_loadgen.records.baseline_finder import BaselineFinder, differences
+from pytest_loadgen.records.baseline_finder import BaselineFinder
+from pytest_loadgen.records.differences import differences
 from pytest_loadgen.records.store import BaselineStore
 from pytest_loadgen.traffic.data import each
 from pytest_loadgen.traffic.options import plan_of

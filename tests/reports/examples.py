@@ -11,8 +11,8 @@ from typing import Any
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval, NamedFigures
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.baseline import NO_BASELINE, Baseline
 from pytest_loadgen.objectives.capacity import Capacity, Step
-from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Outcome, Verdict
@@ -80,7 +80,7 @@ def judged(run: Run, *verdicts: Verdict) -> Run:
 
 def compared(run: Run, baseline: Result | None) -> Run:
     """Give a run another baseline."""
-    return replace(run, result=replace(run.result, baseline=Baseline(baseline)))
+    return replace(run, result=replace(run.result, baseline=Baseline.single(baseline) if baseline else NO_BASELINE))
 
 
 WELL = Run(

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from pytest_loadgen.figures.result import Result
-from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.objectives.baseline import Baseline
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.reports.html_page import document
 from tests.reports.examples import EMPTY, ILL, MIX, ODD, RECORD, WELL
@@ -124,7 +124,7 @@ def test_service() -> None:
 def test_compared_by_name(paired: bool) -> None:
     """A comparison has a row for each name; one that the baseline lacks has no figure there."""
     before = with_plan(MIX.result, "GET /search", "missing|<b>")
-    compared = replace(MIX, result=replace(MIX.result, baseline=Baseline(before, paired=paired)))
+    compared = replace(MIX, result=replace(MIX.result, baseline=Baseline.single(before, paired=paired)))
     text = document(replace(RECORD, runs=(compared,))).partition("<h3>By name</h3>")[2].partition("</table>")[0]
     rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in text.split("</tr>")]
     assert rows[0].endswith("p50 of baseline p50 change p99 of baseline p99 change")
