@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.baseline import KeptRun
 from pytest_loadgen.objectives.metric import Metric, ResponseRate
-from pytest_loadgen.objectives.scatter import Scattered, scattered
+from pytest_loadgen.objectives.scatter import Scattered
 
 ENOUGH = 5
 """From so many kept runs on, nothing is assumed of how they differ."""
@@ -97,13 +96,13 @@ def _half(alpha: float, parts: Sequence[tuple[float, int]]) -> float:
     return stats.student_quantile(1 - alpha, max(1, int(freedom + 1e-9))) * math.sqrt(total)
 
 
-def predict(metric: Metric, result: Result, runs: Sequence[KeptRun]) -> Prediction:
-    """Compare a figure of a result with that of kept runs."""
-    own, kept = scattered(metric, result), [run.scattered(metric) for run in runs]
+def predict(metric: Metric, run: KeptRun, runs: Sequence[KeptRun]) -> Prediction:
+    """Compare a figure of a run with that of kept runs."""
+    own, kept = run.scattered(metric), [each.scattered(metric) for each in runs]
     batches = min(each.batches for each in (own, *kept))
     within = fmean(each.variance for each in kept)
     # The rate of an open load is that of its plan.
-    assumed = 0.0 if isinstance(metric, ResponseRate) and not result.plan.closed else ASSUMED
+    assumed = 0.0 if isinstance(metric, ResponseRate) and not run.result.plan.closed else ASSUMED
     value, between = _ratio(own, kept), 0.0
     if math.isfinite(value) and value:
         centre = fmean(each.log for each in kept)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.baseline import Baseline
+from pytest_loadgen.objectives.baseline import Baseline, KeptRun
 from pytest_loadgen.objectives.metric import Metric
 from pytest_loadgen.objectives.prediction import Prediction, predict
 
@@ -56,7 +56,7 @@ def ratio(metric: Metric, result: Result, baseline: Baseline) -> PairedRatio | P
     if baseline.paired:
         assert baseline.result
         return _paired_ratio(metric, metric.view(result), metric.view(baseline.result))
-    return predict(metric, result, baseline.divided(metric.figure)[1])
+    return predict(metric, KeptRun(result), baseline.divided(metric.figure)[1])
 
 
 def _paired_ratio(metric: Metric, result: Result, other: Result) -> PairedRatio:

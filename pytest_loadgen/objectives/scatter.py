@@ -17,8 +17,8 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.metric import Metric
 
-# The standard error of a figure is then known to 4 %.
-_DRAWS = 300
+# The standard error of a figure is then known to 5 %.
+_DRAWS = 200
 _SEED = 20_240_601
 # More intervals than this take too long to draw from; neighbours are joined.
 _MOST_INTERVALS = 120
