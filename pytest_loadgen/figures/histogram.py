@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate, compress
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from pytest_loadgen.units import Duration
@@ -233,10 +233,12 @@ class Histogram:
         except (HdrCookieException, HdrLengthException, zlib.error, IndexError, ValueError, TypeError) as error:
             raise ValueError(f"not an HdrHistogram: {error}") from error
         counts: Counter[int] = Counter()
-        # Not with the library's own iterators, which take 40 ms: nearly all of the array's counts are 0.
-        numbers = decoded.counts[:]
-        for index in compress(range(len(numbers)), numbers):
-            counts[_edge(decoded.get_value_from_index(index))] += numbers[index]
+        # Not with the library's own iterators, which take 40 ms; most of the array's 50,000 counts are outside these.
+        if decoded.total_count:
+            first, last = map(decoded.get_counts_array_index, (decoded.min_value, decoded.max_value))
+            for index, count in enumerate(decoded.counts[first : last + 1], first):
+                if count:
+                    counts[_edge(decoded.get_value_from_index(index))] += count
         for (_, high), number in wide.items():
             counts[_edge(high)] -= number
         if any(number < 0 for number in counts.values()):

@@ -36,11 +36,9 @@ class KeptRun:
 
     @property
     def origin(self) -> str:
-        """Where it comes from: ``commit abc1234 (2026-11-20)``, or what is known of that."""
-        day = f"{self.date:%Y-%m-%d}" if self.date else ""
-        if self.commit:
-            return f"commit {self.commit[:_SHORT]}{f' ({day})' if day else ''}"
-        return day or "an unknown commit"
+        """Where it comes from: ``commit abc1234 (2026-11-20)``."""
+        commit = f"commit {self.commit[:_SHORT]}" if self.commit else "an unknown commit"
+        return f"{commit} ({self.date:%Y-%m-%d})" if self.date else commit
 
 
 @dataclass(frozen=True)

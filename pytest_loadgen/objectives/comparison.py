@@ -113,6 +113,8 @@ def _of_runs(found: Prediction, outcome: Outcome, slo: SLO, alpha: float) -> Ite
     kept = counted(found.runs, "kept run")
     if found.missing:
         kept += f", so {Share(found.assumed)} between runs is assumed"
+    elif outcome == "unclear" and math.isfinite(found.between):
+        kept += f", {Share(math.sqrt(found.between))} between runs"
     if outcome == "unclear":
         yield f"{kept}: {_what_would_decide(found, slo, alpha)}"
     elif found.missing:
@@ -127,8 +129,7 @@ def _what_would_decide(found: Prediction, slo: SLO, alpha: float) -> str:
     for factor in range(2, WORTH_WAITING + 1):
         if found.longer(factor).half(alpha) < distance:
             return f"runs {factor}x longer would decide"
-    spread = Share(math.sqrt(found.between)) if math.isfinite(found.between) else "too much"
-    return f"they differ by {spread}, too much to decide; against= compares in one run"
+    return "too close to the limit to decide; compare side by side (against=)"
 
 
 def describe_shift(result: Result, baseline: Baseline) -> str:

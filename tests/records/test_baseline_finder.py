@@ -50,6 +50,23 @@ def test_gaps(store: BaselineStore) -> None:
     assert found.p50 == SLOW.p50
 
 
+def test_several_runs(store: BaselineStore) -> None:
+    """A load is compared with all kept runs of the same load, the oldest first, each with its commit and date."""
+    for day, saved in enumerate((FAST, SLOW, FAST), 1):
+        store.save("main", record(("x", saved), day=day))
+    found = BaselineFinder(store, "main", HERE).find("x", 0, LOAD)
+    assert [run.result.p50 for run in found.runs] == [FAST.p50, SLOW.p50, FAST.p50]
+    assert [(run.commit, run.date and run.date.day) for run in found.runs] == [("abc", 1), ("abc", 2), ("abc", 3)]
+
+
+def test_runs_of_this_session(store: BaselineStore) -> None:
+    """What is saved after a session began to compare is not compared with."""
+    store.save("main", record(("x", FAST)))
+    finder = BaselineFinder(store, "main", HERE)
+    store.save("main", record(("x", SLOW), day=2))
+    assert len(finder.find("x", 0, LOAD).runs) == 1
+
+
 def test_no_baseline(store: BaselineStore) -> None:
     """Without a baseline of this name, the message says how to create it."""
     assert missing(store) == "there is no baseline 'main' yet: create it with --load-save=main"

@@ -28,7 +28,7 @@ from pytest_loadgen.records.run import Run
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
 from tests.builders.traffic import HERE, OPEN_PLANS
-from tests.reports.examples import EMPTY, ODD, RECORD
+from tests.reports.examples import EMPTY, KEPT, ODD, RECORD
 
 DOCUMENT = json.loads(files(pytest_loadgen).joinpath("records", "schema.json").read_text(encoding="utf-8"))
 
@@ -71,11 +71,11 @@ RESULT_FIELDS: list[st.SearchStrategy[Any]] = [
     TIMES.map(Duration),
 ]
 RESULTS = st.builds(Result, *RESULT_FIELDS)
-KEPT = st.builds(KeptRun, RESULTS, TEXTS, st.none() | MOMENTS)
+KEPT_RUNS = st.builds(KeptRun, RESULTS, TEXTS, st.none() | MOMENTS)
 BASELINES = (
     st.just(NO_BASELINE)
     | st.builds(Baseline.single, RESULTS, paired=st.booleans())
-    | st.builds(Baseline, st.lists(KEPT, min_size=1, max_size=3).map(tuple))
+    | st.builds(Baseline, st.lists(KEPT_RUNS, min_size=1, max_size=3).map(tuple))
 )
 VERDICTS = st.builds(
     Verdict,
@@ -150,7 +150,7 @@ def known(run: Run) -> Run:
     return replace(run, result=replace(result, verdicts=verdicts, baseline=baseline, **rest))
 
 
-@pytest.mark.parametrize("record", [RECORD, EMPTY, ODD])
+@pytest.mark.parametrize("record", [RECORD, EMPTY, ODD, replace(RECORD, runs=(KEPT,))])
 def test_schema(record: Record) -> None:
     """The schema describes every property of unusual records too."""
     STRICT.validate(json.loads(record.dumps()))
