@@ -138,7 +138,7 @@ def test_history() -> None:
     text = document(replace(RECORD, runs=(KEPT,))).partition("<h3>History</h3>")[2].partition("</table>")[0]
     rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in text.split("</tr>")]
     assert rows[0].endswith("run commit p50 p99 rate")
-    assert rows[1] == "- 0abcdef 1.69ms (left out) 11ms (left out) 500/s"
+    assert rows[1] == "- 0abcdef (left out) 1.69ms (left out) 11ms 500/s"
     assert rows[5] == "2026-02-05 03:17 4abcdef 2.4ms 15.5ms 500/s"
     assert rows[9] == "this run 2.82ms 18.3ms 500/s"
     assert "History" not in document(replace(RECORD, runs=(WELL, MIX)))
