@@ -99,8 +99,10 @@ def _half(alpha: float, parts: Sequence[tuple[float, int]]) -> float:
 def predict(metric: Metric, run: KeptRun, runs: Sequence[KeptRun]) -> Prediction:
     """Compare a figure of a run with that of kept runs."""
     own, kept = run.scattered(metric), [each.scattered(metric) for each in runs]
-    batches = min(each.batches for each in (own, *kept))
-    within = fmean(each.variance for each in kept)
+    # A report has only the figures of most runs, and not those of their intervals.
+    known = [each for each in kept if each.batches > 1] or kept
+    batches = min(each.batches for each in (own, *known))
+    within = fmean(each.variance for each in known)
     # The rate of an open load is that of its plan.
     assumed = 0.0 if isinstance(metric, ResponseRate) and not run.result.plan.closed else ASSUMED
     value, between = _ratio(own, kept), 0.0
