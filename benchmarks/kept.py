@@ -69,10 +69,10 @@ def _expect(found: Found) -> None:
     for kept in (5, 10):
         same, slow = (found[EXPECTED_AT, slower, "p50", kept] for slower in (1.0, 1.2))
         alarms, seen = same["missed"] / same.total(), slow["missed"] / slow.total()
-        of = f"p50 < baseline + 10% with {kept} kept runs that differ by {EXPECTED_AT:.0%}"
-        what = f"{of} missed by the same service in at most {MOST_ALARMS:.0%}"
+        of = f"p50 < baseline + 10%, {kept} kept runs {EXPECTED_AT:.0%} apart"
+        what = f"{of}: missed by the same service in at most {MOST_ALARMS:.0%}"
         report.expected(what, report.percent(alarms), alarms <= MOST_ALARMS)
-        what = f"{of} missed by one that is 20 % slower in at least {LEAST_FOUND:.0%}"
+        what = f"{of}: missed by one 20 % slower in at least {LEAST_FOUND:.0%}"
         report.expected(what, report.percent(seen), seen >= LEAST_FOUND)
     for kept in KEPT:
         at_bound = [found[between, BOUND, figure, kept] for between in BETWEEN for figure in FIGURES]

@@ -113,7 +113,7 @@ def _of_runs(found: Prediction, outcome: Outcome, slo: SLO, alpha: float) -> Ite
     kept = counted(found.runs, "kept run")
     if found.missing:
         kept += f", so {Share(found.assumed)} between runs is assumed"
-    elif outcome == "unclear" and math.isfinite(found.between):
+    elif outcome == "unclear" and found.runs > 1 and math.isfinite(found.between):
         kept += f", {Share(math.sqrt(found.between))} between runs"
     if outcome == "unclear":
         yield f"{kept}: {_what_would_decide(found, slo, alpha)}"

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from pytest_loadgen.objectives.baseline import NO_BASELINE, Baseline, KeptRun
-from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.gate import Gate
+from pytest_loadgen.objectives.judged import JudgedResult, judge_all
 from pytest_loadgen.objectives.metric import Percentile
+from pytest_loadgen.objectives.slo import SLO
 from tests.builders.figures import means
+from tests.builders.traffic import plan
 
 MEDIAN = Percentile(50)
 
@@ -67,3 +70,37 @@ def test_figures_change_by_themselves() -> None:
     stepped = history(1000, 1010, 990, 1000, 1200, 1210, 1190, 1200)
     assert "left out" in remark(stepped, 1200)
     assert "left out" not in remark(stepped, 1200, "rate > baseline - 5%")
+
+
+OBJECTIVE = "p50 < baseline + 10%"
+
+
+@pytest.mark.parametrize(
+    ("slo", "stop_early", "length"),
+    [
+        # Looked at once, at the end: seconds of one run say nothing of how runs differ.
+        ([OBJECTIVE], False, 10),
+        ([OBJECTIVE], True, 10),
+        (["p50 < baseline + 900%"], True, 10),
+        # Another objective may extend it.
+        ([OBJECTIVE, "mean < 1.09s"], False, 30),
+    ],
+)
+def test_how_long_a_load_lasts(slo: list[str], stop_early: bool, length: int) -> None:
+    """A load is as long as the kept runs: it is neither extended nor ended early for a change from them."""
+    load = plan(rate=100, duration=10)
+    draft = JudgedResult(load, "mine", baseline=history(1000))
+    judging = Gate.of(slo=slo, stop_early=stop_early).begin(draft)
+    intervals = means(*[1080, 1100] * 30).intervals
+    assert next(end for end in range(1, 61) if judging.enough(intervals[:end]) or end == 30) == length
+
+
+def test_the_whole_error() -> None:
+    """A change from kept runs is judged with 5 %, also where the looks of the load share the error."""
+    mine = JudgedResult(plan(rate=100, duration=10), "mine", means(*[1050] * 10).intervals, baseline=history(1000))
+    (whole,) = judge_all([SLO.parse(OBJECTIVE)], mine)
+    (look,) = judge_all([SLO.parse(OBJECTIVE)], mine, 0.01)
+    assert (look.low, look.high) == (whole.low, whole.high)
+    # Several objectives share it all the same.
+    together = judge_all([SLO.parse("p50 < baseline"), SLO.parse("p99 < baseline")], mine)
+    assert all(each.low and whole.low and each.low < whole.low for each in together)
