@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, median
 
 from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.baseline import KeptRun
@@ -40,7 +40,7 @@ class Prediction:
     own: float
     """The variance within the run,"""
     kept: float
-    """and that within a kept run, on average."""
+    """and that within a kept run: the median."""
     batches: int
     """From how many intervals of each run these are known, at least."""
 
@@ -102,7 +102,7 @@ def predict(metric: Metric, run: KeptRun, runs: Sequence[KeptRun]) -> Prediction
     # A report has only the figures of most runs, and not those of their intervals.
     known = [each for each in kept if each.batches > 1] or kept
     batches = min(each.batches for each in (own, *known))
-    within = fmean(each.variance for each in known)
+    within = median(each.variance for each in known)  # in one of them the machine may have been busy for a second
     # The rate of an open load is that of its plan.
     assumed = 0.0 if isinstance(metric, ResponseRate) and not run.result.plan.closed else ASSUMED
     value, between = _ratio(own, kept), 0.0

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pytest_loadgen.__main__ import main
-from pytest_loadgen.objectives.baseline import Baseline
+from pytest_loadgen.objectives.baseline import Baseline, KeptRun
 from pytest_loadgen.records.record import Record
-from tests.builders.figures import seconds
+from tests.builders.figures import means, seconds
 from tests.builders.records import FAST, HERE, SLOW, THERE, record
 from tests.reports.examples import MIX, ODD, RECORD, SECRET
 
@@ -101,6 +101,17 @@ def test_the_baseline_of_the_report(write: Write, capsys: pytest.CaptureFixture[
         "  missed   p50 < baseline + 10%     10ms → 20ms, +100%  (95% sure of +82.7% or more; p50 +100%, p99 +100%; "
         "1 kept run, so 3% between runs is assumed: save 4 more)"
     )
+
+
+def test_the_kept_runs_of_the_report(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """A report has the figures of all kept runs, so that a change is judged as it was."""
+    kept = record(("t", means(*[12] * 8)))
+    baseline = Baseline(tuple(KeptRun(means(*[ms] * 8)) for ms in (100, 103, 97, 101, 99)))
+    result = replace(kept.runs[0].result, intervals=means(*[104] * 8).intervals, baseline=baseline)
+    write("r.json", replace(kept, runs=(replace(kept.runs[0], result=result),)))
+    _, lines = carried_out(capsys, "judge", "r.json", "p50 < baseline + 10%")
+    assert lines[4].split() == str(result.judge("p50 < baseline + 10%")).split()
+    assert " met " in f" {lines[4]}"
 
 
 def test_side_by_side(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
