@@ -8,6 +8,7 @@ import pytest
 from pytest_loadgen.objectives.baseline import NO_BASELINE, Baseline, KeptRun
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult, judge_all
+from pytest_loadgen.objectives.looks import Looks
 from pytest_loadgen.objectives.metric import Percentile
 from pytest_loadgen.objectives.slo import SLO
 from tests.builders.figures import means
@@ -99,7 +100,7 @@ def test_the_whole_error() -> None:
     """A change from kept runs is judged with 5 %, also where the looks of the load share the error."""
     mine = JudgedResult(plan(rate=100, duration=10), "mine", means(*[1050] * 10).intervals, baseline=history(1000))
     (whole,) = judge_all([SLO.parse(OBJECTIVE)], mine)
-    (look,) = judge_all([SLO.parse(OBJECTIVE)], mine, 0.01)
+    (look,) = judge_all([SLO.parse(OBJECTIVE)], mine, Looks.of(30).at(10))
     assert (look.low, look.high) == (whole.low, whole.high)
     # Several objectives share it all the same.
     together = judge_all([SLO.parse("p50 < baseline"), SLO.parse("p99 < baseline")], mine)
