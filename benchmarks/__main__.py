@@ -6,8 +6,8 @@ from importlib import import_module
 from benchmarks import machine
 
 NAMES = (
-    *("throughput", "open_loop", "truth", "memory", "startup", "gate", "comparing", "engines", "scale", "traffic"),
-    *("journeys", "capacity", "resources", "means", "verdicts"),
+    *("throughput", "open_loop", "truth", "memory", "startup", "gate", "comparing", "kept", "engines", "scale"),
+    *("traffic", "journeys", "capacity", "resources", "means", "verdicts"),
 )
 
 

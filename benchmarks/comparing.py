@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks import delayed, report
 from pytest_loadgen.generators.embedded import Embedded
-from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.objectives.baseline import Baseline
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.running.side_by_side import SideBySide
 from pytest_loadgen.traffic.plan import Plan
@@ -104,7 +104,7 @@ def _tallies(generator: Embedded, mine: str, other: str, runs: int) -> tuple[Tal
         against = paired.result
         by_pairs.add(replace(result, baseline=paired), took)
         if first is not None:
-            by_first.add(replace(result, baseline=Baseline(first)))
+            by_first.add(replace(result, baseline=Baseline.single(first)))
         first = first or against
     return by_pairs, by_first
 

@@ -233,10 +233,12 @@ class Histogram:
         except (HdrCookieException, HdrLengthException, zlib.error, IndexError, ValueError, TypeError) as error:
             raise ValueError(f"not an HdrHistogram: {error}") from error
         counts: Counter[int] = Counter()
-        # Straight over the array: the library's own iterators take 40 ms for one histogram.
-        for index, count in enumerate(list(decoded.counts)):
-            if count:
-                counts[_edge(decoded.get_value_from_index(index))] += count
+        # Not with the library's own iterators, which take 40 ms; most of the array's 50,000 counts are outside these.
+        if decoded.total_count:
+            first, last = map(decoded.get_counts_array_index, (decoded.min_value, decoded.max_value))
+            for index, count in enumerate(decoded.counts[first : last + 1], first):
+                if count:
+                    counts[_edge(decoded.get_value_from_index(index))] += count
         for (_, high), number in wide.items():
             counts[_edge(high)] -= number
         if any(number < 0 for number in counts.values()):

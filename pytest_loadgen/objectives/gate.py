@@ -253,6 +253,9 @@ class Judging:
         view = slo.view(result)
         if (slo.is_relative and view.baseline.result is None) or slo.metric.unknown_in(view):
             return True
+        if slo.is_relative and not view.baseline.paired:
+            # Runs of one length are alike, and a longer one would differ from them as much.
+            return self._elapsed >= self._plan.duration - HALF_INTERVAL
         if verdict.outcome == "unclear" and self._is_lost_in_noise(slo, result):
             return self._elapsed >= self._plan.duration - HALF_INTERVAL
         of_any = _is_of_any_window(slo)

@@ -9,8 +9,9 @@ from typing import Self
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
+from pytest_loadgen.objectives.baseline import NO_BASELINE, Baseline
 from pytest_loadgen.objectives.caveats import Circumstances, apply_caveats
-from pytest_loadgen.objectives.comparison import NO_BASELINE, Baseline, ChangeEstimate, Comparison
+from pytest_loadgen.objectives.comparison import ChangeEstimate, Comparison
 from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.looks import ONE_LOOK, Looks
 from pytest_loadgen.objectives.ratio import ratio
@@ -74,7 +75,7 @@ class JudgedResult(Result):
             raise PlanError(f"change({metric!r}): {self.baseline.missing}")
         if reason := parsed.unknown_in(self) or parsed.unknown_in(self.baseline.result):
             raise PlanError(f"change({metric!r}): {reason}")
-        found = ratio(parsed, self, self.baseline.result, paired=self.baseline.paired)
+        found = ratio(parsed, self, self.baseline)
         return ChangeEstimate.of(found.interval(ALPHA))
 
 
@@ -88,8 +89,8 @@ def judge_all(objectives: Sequence[SLO], result: JudgedResult, looks: Looks = ON
                 each.view,
                 each.view.baseline.result,
                 each.view.machine_p99,
-                looks.level(ALPHA),
-                looks.level(missed),
+                each.looks.level(ALPHA),
+                each.looks.level(missed),
                 each.view.extended_by,
             ),
         )
@@ -111,7 +112,8 @@ class _Judgement:
         """Take the result of the requests that the objective is about, and the error of a verdict that it is met."""
         self.slo = slo
         self.view = view
-        self._looks = looks
+        # Kept runs are compared with once, at the end: a load is neither extended nor ended early for that.
+        self.looks = ONE_LOOK if slo.is_relative and not view.baseline.paired else looks
         self._alpha = alpha
         self._comparison = Comparison(slo, view, view.baseline) if slo.is_relative else None
         self._verdicts: dict[float, Verdict] = {}
@@ -124,7 +126,7 @@ class _Judgement:
     def verdict(self, missed: float) -> Verdict:
         """Judge with this error of a verdict that it is missed."""
         if missed not in self._verdicts:
-            met, level = self._looks.level(self._alpha), self._looks.level(missed)
+            met, level = self.looks.level(self._alpha), self.looks.level(missed)
             self._verdicts[missed] = (
                 self._comparison.verdict(met, missed=level)
                 if self._comparison

@@ -24,6 +24,7 @@ from pytest_loadgen.plugin.settings import (
     check_names,
     close,
     defaults,
+    keep,
     moved_root,
     registry,
     scale,
@@ -57,9 +58,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N|ADDRESS",
         help="share each load among N processes, or among all workers of the Dask scheduler at ADDRESS",
     )
-    group.addoption("--load-save", metavar="NAME", help="save the runs of this session under this name")
+    group.addoption("--load-save", metavar="NAME", help="add the runs of this session to those kept under this name")
     group.addoption(
-        "--load-compare", metavar="NAME", help="compare 'baseline' objectives with the runs saved under this name"
+        "--load-compare", metavar="NAME", help="compare 'baseline' objectives with the runs kept under this name"
     )
     group.addoption(
         "--load-storage", metavar="URL", help="where runs are saved: a directory or an fsspec URL (default: .loadgen)"
@@ -87,6 +88,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("load_slo", "objectives for every load, one per line", type="linelist")
     parser.addini("load_generator", "load generator to use (default: embedded)")
     parser.addini("load_target", "base URL for relative addresses of load()")
+    parser.addini("load_keep", "how many runs of each load --load-save keeps (default: 10)", default="10")
     parser.addini("load_profile", "take options from this profile in pyproject.toml")
     parser.addini(
         "load_allowed_hosts",
@@ -125,6 +127,7 @@ def pytest_configure(config: pytest.Config) -> None:
             _check_objectives(objectives)
         check_names(config)
         scale(config)
+        keep(config)
     except LoadError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session = Session()

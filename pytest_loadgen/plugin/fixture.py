@@ -418,10 +418,9 @@ class Load:
         if not (objectives and self._settings.self_comparisons):
             return
         with self._settings.environment.lock():
-            found = [
-                compare_with_itself(result, generator, self._settings.allowed_hosts, stop)
-                for _ in range(self._settings.self_comparisons)
-            ]
+            found = compare_with_itself(
+                result, self._settings.self_comparisons, generator, self._settings.allowed_hosts, stop
+            )
         for sentence in describe_trust(objectives, found):
             self._settings.session.say(sentence, self._item.nodeid)
 

@@ -16,7 +16,7 @@ import pytest
 
 from pytest_loadgen.errors import LoadError
 from pytest_loadgen.plugin.session import FIXTURES, Session, uses_load
-from pytest_loadgen.plugin.settings import baselines, formats
+from pytest_loadgen.plugin.settings import baselines, formats, keep
 from pytest_loadgen.wording import counted
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Reporting:
         why = ", ".join(f"{counted(count, 'load')} {reason}" for reason, count in left.items())
         if not saved:
             return f"--load-save {name}: nothing saved: {why or 'there was no load'}."
-        where = baselines(config).save(name, self._record(config, saved))
+        where = baselines(config).save(name, self._record(config, saved), keep(config))
         return f"saved as {name!r}: {where}" + (f"; not saved: {why}." if why else "")
 
     def _report(self, config: pytest.Config, path: Path) -> str:

@@ -33,6 +33,7 @@ DEFAULTS = pytest.StashKey["Options"]()
 """The options that the command line and the ini-file give all loads."""
 # Where pytest finds its root directory.
 _INI = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py")
+_MOST_KEPT = 50
 _SETTINGS = pytest.StashKey["Settings"]()
 _REGISTRY = pytest.StashKey["Registry"]()
 
@@ -120,6 +121,14 @@ def check_names(config: pytest.Config) -> None:
         from pytest_loadgen.reports import formats as reports
 
         reports.check(Path(path), formats(config))
+
+
+def keep(config: pytest.Config) -> int:
+    """Read how many runs of each load --load-save keeps. Raises LoadError."""
+    text: str = config.getini("load_keep")
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_KEPT:
+        raise LoadError(f"load_keep={text} in the ini-file: expected a whole number from 1 to {_MOST_KEPT}")
+    return int(text)
 
 
 def scale(config: pytest.Config) -> float:

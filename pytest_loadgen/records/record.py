@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +18,8 @@ from pytest_loadgen.records.run import Run
 
 SCHEMA = 1
 """The version of the document. Older versions can be read, newer ones cannot."""
+REMEDY = "delete it and re-create it with --load-save"
+"""What to do with saved runs that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +56,10 @@ class Record:
         return json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n"
 
     @classmethod
-    def loads(cls, text: str, source: str, remedy: str = "delete it and re-create it with --load-save") -> Self:
+    def loads(cls, text: str, source: str, remedy: str = REMEDY) -> Self:
         """Read what `dumps` wrote. Raises BaselineError, which names the source and the remedy."""
-        try:
-            data = json.loads(text, parse_constant=_refuse)
-            schema = data["schema"]
-            if not 1 <= schema <= SCHEMA:
-                raise BaselineError(
-                    f"{source} was written by a different version ({data['software']}, schema {schema}; this version "
-                    f"reads schema {SCHEMA}): update pytest-loadgen, or {remedy}."
-                )
+        with reading(source, remedy):
+            data = parsed(text, source, remedy)
             return cls(
                 runs=tuple(map(Run.from_dict, data["runs"])),
                 machine=Fingerprint.from_dict(data["machine"]),
@@ -69,10 +67,29 @@ class Record:
                 date=datetime.fromisoformat(data["date"]),
                 software=data["software"].removeprefix("pytest-loadgen "),
             )
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-            raise BaselineError(
-                f"{source} is not a valid record of loads ({type(error).__name__}: {error}): {remedy}."
-            ) from None
+
+
+@contextmanager
+def reading(source: str, remedy: str = REMEDY) -> Iterator[None]:
+    """Turn the errors of what reads a damaged record into a BaselineError, which names the source and the remedy."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise BaselineError(
+            f"{source} is not a valid record of loads ({type(error).__name__}: {error}): {remedy}."
+        ) from None
+
+
+def parsed(text: str, source: str, remedy: str = REMEDY) -> Any:
+    """Parse a record. Raises BaselineError where another version wrote it, and what `reading` turns into one."""
+    data = json.loads(text, parse_constant=_refuse)
+    schema = data["schema"]
+    if not 1 <= schema <= SCHEMA:
+        raise BaselineError(
+            f"{source} was written by a different version ({data['software']}, schema {schema}; this version "
+            f"reads schema {SCHEMA}): update pytest-loadgen, or {remedy}."
+        )
+    return data
 
 
 def _refuse(constant: str) -> None:

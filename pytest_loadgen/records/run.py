@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.baseline import NO_BASELINE, Baseline, KeptRun
 from pytest_loadgen.objectives.capacity import Capacity
-from pytest_loadgen.objectives.comparison import NO_BASELINE, Baseline
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.verdict import Verdict
+from pytest_loadgen.records.revision import Revision
 from pytest_loadgen.units import Duration, finite
 
 
@@ -30,6 +31,8 @@ class Run:
     outcome: str = ""
     """What the test came to: passed, failed, skipped, or error (its set-up or teardown failed). Empty while it runs,
     and where its end is not known."""
+    revision: Revision = field(default_factory=Revision)
+    """The code of a run that is kept with those of other sessions; else that is the record's."""
     capacity: Capacity | None = None
     """What a search for the capacity found; the result is then that of its last load at the highest rate that holds."""
 
@@ -46,10 +49,6 @@ class Run:
             return "reached the limit of the generator"
         if "missed" in outcomes:
             return "missed an objective"
-        # A change that may be too large would be no change the next time.
-        compared = [verdict for verdict in result.verdicts if verdict.slo.is_relative]
-        if result.baseline.result and not result.against and not all(compared):
-            return "could not be judged against the baseline"
         return ""
 
     def without_baseline(self) -> Self:
@@ -63,6 +62,8 @@ class Run:
             "test": self.test,
             "number": self.number,
             "date": self.date.isoformat() if self.date else None,
+            "commit": self.revision.commit,
+            "branch": self.revision.branch,
             "outcome": self.outcome,
             "result": self.result.as_dict(),
             "verdicts": [verdict.as_dict() for verdict in verdicts],
@@ -71,6 +72,7 @@ class Run:
             # JSON has no infinity, which it is where the no-op service did not respond.
             "machine_p99": float(machine_p99) if math.isfinite(machine_p99 := self.result.machine_p99) else None,
             "baseline": baseline.result.as_dict() if baseline.result else None,
+            "kept": [] if baseline.paired else list(map(_as_dict, baseline.runs)),
             "paired": baseline.paired,
             "capacity": self.capacity.as_dict() if self.capacity else None,
         }
@@ -78,15 +80,37 @@ class Run:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read what `as_dict` returned."""
-        baseline, date, machine_p99 = data.get("baseline"), data.get("date"), data.get("machine_p99", 0.0)
+        date, machine_p99 = data.get("date"), data.get("machine_p99", 0.0)
         result = replace(
             JudgedResult.from_dict(data["result"]),
             verdicts=tuple(Verdict.from_dict(verdict) for verdict in data["verdicts"]),
             not_judged=tuple(data.get("not_judged", ())),
             extended_by=finite(data.get("extended_by", 1.0)),
             machine_p99=Duration(math.inf if machine_p99 is None else finite(machine_p99)),
-            baseline=Baseline(Result.from_dict(baseline), paired=data["paired"]) if baseline else NO_BASELINE,
+            baseline=_baseline(data),
         )
         capacity = Capacity.from_dict(found) if (found := data.get("capacity")) else None
         began = datetime.fromisoformat(date) if date else None
-        return cls(data["test"], result, data["number"], began, data.get("outcome", ""), capacity)
+        revision = Revision(data.get("commit", ""), data.get("branch", ""))
+        return cls(data["test"], result, data["number"], began, data.get("outcome", ""), revision, capacity)
+
+
+def _as_dict(run: KeptRun) -> dict[str, Any]:
+    """Return a run to compare with for JSON: when and of what it is, and its figures as a whole."""
+    whole = replace(run.result, intervals=(run.result.total,))
+    return {"date": run.date.isoformat() if run.date else None, "commit": run.commit, "result": whole.as_dict()}
+
+
+def _baseline(data: dict[str, Any]) -> Baseline:
+    """Read what a run was compared with."""
+    if not (newest := data.get("baseline")):
+        return NO_BASELINE
+    *runs, last = [
+        KeptRun(
+            Result.from_dict(each["result"]),
+            each["commit"],
+            datetime.fromisoformat(each["date"]) if each["date"] else None,
+        )
+        for each in data.get("kept", ())
+    ] or [KeptRun(Result.from_dict(newest))]
+    return Baseline((*runs, replace(last, result=Result.from_dict(newest))), paired=data["paired"])

@@ -13,11 +13,13 @@ from typing import Any
 from pytest_loadgen.figures.histogram import rank
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.baseline import NO_BASELINE, Baseline
 from pytest_loadgen.objectives.capacity import Capacity
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.metric import Percentile, ResponseRate
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.records.run import Run
+from pytest_loadgen.reports.history import Compared, compared, origins
 
 # Points of a curve per nine: from 90 % to 99 %, from 99 % to 99.9 %.
 _POINTS = 24
@@ -76,6 +78,8 @@ class Chart:
     """Of the horizontal axis."""
     x: Sequence[float]
     panels: Sequence[Panel]
+    names: Sequence[str] = ()
+    """What each place of the axis stands for, if that is no number."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ class Charts:
     timeline: Chart
     capacity: Chart | None = None
     """Latency by rate, of a search for the capacity."""
+    history: Chart | None = None
+    """The figures that were compared with kept runs."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the data for JSON."""
@@ -116,9 +122,10 @@ def charts(run: Run) -> Charts:
     latencies = [verdict for verdict in verdicts if verdict.slo.metric.is_latency]
     rates = [verdict for verdict in verdicts if isinstance(verdict.slo.metric, ResponseRate)]
     return Charts(
-        _curves(run, list(_limits(latencies, result.baseline.result))),
-        _timeline(result, list(_limits(rates, result.baseline.result))),
+        _curves(run, list(_limits(latencies, result.baseline))),
+        _timeline(result, list(_limits(rates, result.baseline))),
         _by_rate(run.capacity, latencies) if run.capacity and run.capacity.steps else None,
+        _by_run(run) if len(result.baseline.runs) > 1 else None,
     )
 
 
@@ -186,19 +193,20 @@ def _each_curve(result: JudgedResult) -> Iterator[_Curve]:
     if result.total.service_time and result.total.service_time != result.total.latency:
         yield _Curve("service time (from when sent)", "second", worst.by_service_time)
     if (baseline := result.baseline).result is not None:
-        yield _Curve("against" if baseline.paired else "baseline", "baseline", baseline.result.best_and_worst()[1])
+        name = "against" if baseline.paired else "baseline" if len(baseline.runs) == 1 else "newest kept run"
+        yield _Curve(name, "baseline", baseline.result.best_and_worst()[1])
 
 
 # Objectives.
 
 
-def _limits(verdicts: Sequence[Verdict], baseline: Result | None) -> Iterator[Limit]:
+def _limits(verdicts: Sequence[Verdict], baseline: Baseline) -> Iterator[Limit]:
     """Give how objectives are drawn, where they can be."""
     for verdict in verdicts:
         slo, metric = verdict.slo, verdict.slo.metric
         scale = 1.0
         if slo.is_relative:
-            scale = math.inf if baseline is None else float(metric.figure(baseline))
+            scale = baseline.typical(metric.figure) if baseline.runs else math.inf
         if not math.isfinite(limit := float(slo.bound) * scale):
             continue
         at = low = high = None
@@ -228,9 +236,32 @@ def _by_rate(capacity: Capacity, verdicts: Sequence[Verdict]) -> Chart:
         series.append(Series(outcome, points, outcome))
     limits = [
         replace(limit, at=None, low=None, high=None)
-        for limit in _limits([each for each in verdicts if each.slo.metric == Percentile(percent=99)], None)
+        for limit in _limits([each for each in verdicts if each.slo.metric == Percentile(percent=99)], NO_BASELINE)
     ]
     return Chart("requests per second", [float(step.rate) for step in steps], [Panel("latency", "s", series, limits)])
+
+
+# By run.
+
+
+def _by_run(run: Run) -> Chart:
+    """Give the figures of the kept runs, of this one, and what was allowed."""
+    runs = run.result.baseline.runs
+    names = [" ".join(filter(None, origin)) or "an earlier run" for origin in origins(runs)]
+    panels = list(map(_of_runs, compared(run)))
+    title = "runs, the oldest first; the last is this one"
+    return Chart(title, [float(number) for number in range(1, len(runs) + 2)], panels, [*names, "this run"])
+
+
+def _of_runs(found: Compared) -> Panel:
+    nothing: Values = [None] * (len(found.kept) + 1)
+    series = [Series("kept", [*nothing[: found.left_out], *found.kept[found.left_out :], None], "first")]
+    if found.left_out:
+        series.append(Series("left out", [*found.kept[: found.left_out], *nothing[found.left_out :]], "fourth"))
+    outcome = next((each.outcome for each in found.verdicts), "third")
+    series.append(Series("this run", [*nothing[:-1], found.own], outcome))
+    limits = [replace(limit, at=None, low=None, high=None) for limit in _limits(found.verdicts, found.baseline)]
+    return Panel(found.said, "s" if found.metric.is_latency else "/s", series, limits)
 
 
 # Over time.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +15,14 @@ from typing import Any
 
 from pytest_loadgen.figures.outcomes import FAILURES, is_answer
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.baseline import Baseline
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.verdict import OUTCOMES, Outcome, Verdict
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.charts import charts
+from pytest_loadgen.reports.history import compared, origins
 from pytest_loadgen.reports.summary import Row
 from pytest_loadgen.traffic.journey import CANCELLED, OK, UNAWAITED
 from pytest_loadgen.traffic.target import NO_SERVICE
@@ -134,10 +137,10 @@ class Section:
         return [{**cells, **self._compared(row.name), "name": row.name} for row, cells, _ in self.rows if row.name]
 
     def _compared(self, name: str) -> dict[str, str]:
-        own, baseline = self.result[name], self.result.baseline.of(name).result
-        if baseline is None or not baseline.requests:
+        own, baseline = self.result[name], self.result.baseline.of(name)
+        if baseline.result is None or not baseline.result.requests:
             return dict.fromkeys(_COMPARED, "-")
-        pairs = [(figure(own), figure(baseline)) for figure in (attrgetter("p50"), attrgetter("p99"))]
+        pairs = [(figure(own), _before(baseline, figure)) for figure in (attrgetter("p50"), attrgetter("p99"))]
         return dict(
             zip(_COMPARED, [cell for one, before in pairs for cell in (str(before), _change(one, before))], strict=True)
         )
@@ -169,20 +172,37 @@ class Section:
         if self.result.total.first_byte:
             figures.append(str(figure(self.result.by_first_byte)))
         if self.baseline is not None:
-            before = figure(self.baseline) if self.baseline.requests else NoAnswer()
+            before = _before(self.result.baseline, figure) if self.baseline.requests else NoAnswer()
             figures += [str(before), _change(own, before)]
         return figures
 
     @property
     def baseline(self) -> Result | None:
-        """The result that this one was compared with."""
+        """The newest of the results that this one was compared with."""
         return self.result.baseline.result
 
     @property
     def baseline_name(self) -> str:
         """The heading of the baseline's figures."""
-        other = self.result.against
-        return f"against {other.plan.target.origin}" if other else "baseline"
+        if other := self.result.against:
+            return f"against {other.plan.target.origin}"
+        kept = len(self.result.baseline.runs)
+        return "baseline" if kept == 1 else f"baseline of {kept} runs"
+
+    @cached_property
+    def history(self) -> list[tuple[str, str, list[tuple[str, bool]]]]:
+        """Rows of the kept runs and of this one: date, commit, and each figure, and whether it is compared with."""
+        found = compared(self.run)
+        rows = [
+            (date, commit, [(each.write(each.kept[at]), at >= each.left_out) for each in found])
+            for at, (date, commit) in enumerate(origins(self.result.baseline.runs if found else ()))
+        ]
+        return [*rows, ("this run", "", [(each.write(each.own), True) for each in found])] if rows else []
+
+    @property
+    def history_columns(self) -> list[str]:
+        """The figures in the rows of the history."""
+        return [each.said for each in compared(self.run)]
 
     @property
     def unanswered(self) -> str:
@@ -291,6 +311,14 @@ def _of_journey(outcome: str) -> str:
         UNAWAITED: "it did not await an async function",
     }
     return said.get(outcome) or (f"a request failed: {FAILURES[outcome]}" if outcome in FAILURES else "it raised this")
+
+
+def _before(baseline: Baseline, figure: Callable[[Result], Duration]) -> Duration:
+    """Give a figure of the baseline, of several runs the geometric mean of those that are compared with."""
+    if len(baseline.runs) == 1:
+        return figure(baseline.runs[0].result)
+    typical = baseline.typical(figure)
+    return Duration(typical) if math.isfinite(typical) else NoAnswer()
 
 
 def _change(own: Duration, before: Duration) -> str:

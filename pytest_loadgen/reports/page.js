@@ -206,8 +206,12 @@ function write({ ctx, look }, text, colour, x, y, align = "left") {
 
 function panels(box, chart, look) {
   const right = Math.max(chart.x.at(-1), ...chart.panels.map((panel) => panel.dotted?.[0].at(-1) ?? 0));
-  const left = Math.min(0, chart.x[0]);
-  const x = { at: chart.x, title: chart.title, ends: [left, right], ticks: ticks(right, 8), write: number };
+  const isNamed = chart.names.length > 0;
+  // Names have half a place at both ends.
+  const ends = isNamed ? [0.5, right + 0.5] : [Math.min(0, chart.x[0]), right];
+  const at = ticks(right, 8, isNamed ? 1 : 0).filter((each) => each >= ends[0]);
+  const said = (place) => (isNamed ? chart.names[place - 1] : number(place));
+  const x = { at: chart.x, title: chart.title, ends, ticks: at, write: number, said };
   const key = uPlot.sync(`${box.closest("details").id} ${box.dataset.chart}`);
   return chart.panels.map((panel, place) => {
     const over = (pen) => {
@@ -273,7 +277,7 @@ function plot(box, x, panel, look, { under, over }, sync) {
         mount: (u, table) => u.root.prepend(table),
       },
       series: [
-        { label: "at", value: (_, value) => (value === null ? "" : x.write(value)) },
+        { label: "at", value: (_, value) => (value === null ? "" : (x.said ?? x.write)(value)) },
         ...rows.map((row) => line(row, panel, look)),
       ],
       hooks: { drawAxes: [inside(under, look)], draw: [inside(over, look)] },

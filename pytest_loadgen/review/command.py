@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.objectives.baseline import Baseline
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import OUTCOMES
 from pytest_loadgen.records.run import Run
@@ -70,7 +70,7 @@ def compare(options: argparse.Namespace) -> int:
     objectives = _parsed(options.objectives)
     before, after = map(ReportFile.read, (options.before, options.after))
     runs = after.select(options.test)
-    compared = [Compared.of(pair, run) if (pair := before.same_load(run)) else None for run in runs]
+    compared = [Compared.of(kept, run) if (kept := before.same_load(run)) else None for run in runs]
     if not any(compared):
         raise PlanError(
             f"{before.path} and {after.path} have no load in common, so there is nothing to compare: in the first, "

@@ -1,4 +1,4 @@
-"""Two kept runs of the same load: the figures before and after, and what changed."""
+"""A load before and after: the figures, and what changed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.comparison import Baseline, describe_shift
+from pytest_loadgen.objectives.baseline import NO_BASELINE, Baseline, KeptRun
+from pytest_loadgen.objectives.comparison import describe_shift
+from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.slo import parse_metric
-from pytest_loadgen.records.baseline_finder import differences
+from pytest_loadgen.records.differences import differences
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.summary import COLUMNS, Row
@@ -28,17 +29,20 @@ class Compared:
     """A load of one report, and the same load of an earlier one."""
 
     before: Run
+    """The newest, where several were kept."""
     after: Run
-    """With the other as its baseline, where they can be compared."""
+    """With those before as its baseline, where they can be compared."""
 
     @classmethod
-    def of(cls, before: Run, after: Run) -> Self:
-        """Take the earlier run as the baseline of the later one, if it is of the same load."""
-        different = differences(before.result, after.result)
-        baseline = Baseline(missing=f"the load before was a different one: {listed(different)}")
-        if not different:
-            baseline = Baseline(replace(before.result, baseline=Baseline(), verdicts=()))
-        return cls(before, replace(after, result=replace(after.result, baseline=baseline)))
+    def of(cls, before: Sequence[Run], after: Run) -> Self:
+        """Take the earlier runs (one or more) as the baseline of the later one, as far as they are of the same load."""
+        newest = before[-1]
+        alike = [run for run in before if not differences(run.result, after.result)]
+        baseline = Baseline(tuple(map(_kept, alike)))
+        if not alike:
+            different = differences(newest.result, after.result)
+            baseline = Baseline(missing=f"the load before was a different one: {listed(different)}")
+        return cls(alike[-1] if alike else newest, replace(after, result=replace(after.result, baseline=baseline)))
 
     def lines(self) -> Iterator[str]:
         """Write what changed in a line and as a table, or why that is not known."""
@@ -48,7 +52,7 @@ class Compared:
         elif not (before.requests and after.requests):
             yield f"not compared: there were no requests {'after' if before.requests else 'before'}"
         else:
-            yield from _shifts(before, after)
+            yield from _shifts(after)
             yield from self._table()
 
     def notes(self) -> Iterator[str]:
@@ -75,25 +79,35 @@ class Compared:
 
     def _row(self, metric: str) -> tuple[str, ...]:
         """Write a figure before and after, and how it changed where both are finite."""
-        figures = [parse_metric(metric).figure(run.result) for run in (self.before, self.after)]
+        parsed = parse_metric(metric)
+        figures = [parsed.figure(run.result) for run in (self.before, self.after)]
+        written = [*map(str, figures)]
+        if len(self.after.result.baseline.runs) > 1:
+            written[0] = parsed.write(self.after.result.baseline.typical(parsed.figure))
         try:
             change = self.after.result.change(metric)
         except PlanError:
-            return metric, *map(str, figures), "", ""
+            return metric, *written, "", ""
         if not all(0 < figure < math.inf for figure in figures):
-            return metric, *map(str, figures), "", ""
+            return metric, *written, "", ""
         sure = f"{change.low} to {change.high}" if change.low and math.isfinite(change.high) else "not known"
-        return metric, *map(str, figures), str(change.estimate), sure
+        return metric, *written, str(change.estimate), sure
 
 
-def _shifts(before: Result, after: Result) -> Iterator[str]:
+def _kept(run: Run) -> KeptRun:
+    return KeptRun(replace(run.result, baseline=NO_BASELINE, verdicts=()), run.revision.commit, run.date)
+
+
+def _shifts(after: JudgedResult) -> Iterator[str]:
     """Say in a line which latencies changed, and then of which names."""
-    seconds = min(sum(bool(each.requests) for each in result.intervals) for result in (before, after))
+    results = [after, *(run.result for run in after.baseline.runs)]
+    seconds = min(sum(bool(each.requests) for each in result.intervals) for result in results)
     if seconds < stats.FEWEST_BATCHES:
         found = f"only {counted(seconds, 'interval')} to compare"
         yield f"{found}; at least {stats.FEWEST_BATCHES} are needed: use longer loads"
         return
-    yield describe_shift(after, before, paired=False)
+    yield describe_shift(after, after.baseline)
     for name in after.names:
-        if name in before.names and before[name].requests and after[name].requests:
-            yield f"{name}: {describe_shift(after[name], before[name], paired=False)}"
+        before = after.baseline.of(name).result
+        if before and before.requests and after[name].requests:
+            yield f"{name}: {describe_shift(after[name], after.baseline.of(name))}"

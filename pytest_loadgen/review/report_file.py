@@ -59,10 +59,9 @@ class ReportFile:
             return found
         raise PlanError(f"--test {test}: {self.path} has no such test; its tests: {listed(self.tests)}")
 
-    def same_load(self, run: Run) -> Run | None:
-        """Give the run of the same load of the same test, if there is one."""
-        mine = (each for each in self.record.runs if (each.test, each.number) == (run.test, run.number))
-        return next(mine, None)
+    def same_load(self, run: Run) -> list[Run]:
+        """Give the runs of the same load of the same test, the oldest first: in a report one, of kept runs several."""
+        return [each for each in self.record.runs if (each.test, each.number) == (run.test, run.number)]
 
 
 def _text(path: Path) -> str:

@@ -12,7 +12,7 @@ from statistics import median
 from pytest_loadgen import clock
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import LoadGenerator
-from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.objectives.baseline import Baseline, KeptRun
 from pytest_loadgen.objectives.judged import JudgedResult, judge_all
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.running import runner
@@ -95,7 +95,7 @@ class SideBySide(Source):
             baseline=Baseline(),
             service_unknown="of two services side by side, only that of the load itself is sampled",
         )
-        return Baseline(theirs, paired=True)
+        return Baseline.single(theirs, paired=True)
 
 
 def _count(plan: Plan, generator: LoadGenerator) -> int:
@@ -109,17 +109,29 @@ def _count(plan: Plan, generator: LoadGenerator) -> int:
 
 
 def compare_with_itself(
-    like: JudgedResult, generator: LoadGenerator, hosts: Iterable[str] = (), stop: Stop | None = None
-) -> JudgedResult:
-    """Compare a service with itself (an A/A test), in the way in which a load was compared."""
+    like: JudgedResult, count: int, generator: LoadGenerator, hosts: Iterable[str] = (), stop: Stop | None = None
+) -> list[JudgedResult]:
+    """Compare a service with itself so many times (A/A tests), in the way in which a load was compared."""
     hosts, plan = tuple(hosts), like.plan
     draft = replace(like, intervals=(), verdicts=(), extended_by=1.0, baseline=Baseline())
     if like.baseline.paired:
-        source = SideBySide(draft, plan, plan, generator, hosts, stop=stop)
-        mine = tuple(each.interval for each in source)
-        return replace(draft, intervals=mine, baseline=source.baseline())
-    mine, theirs = (runner.run(plan, generator, allowed_hosts=hosts, stop=stop).intervals for _ in range(2))
-    return replace(draft, intervals=mine, baseline=Baseline(replace(draft, intervals=theirs)))
+        found = []
+        for _ in range(count):
+            source = SideBySide(draft, plan, plan, generator, hosts, stop=stop)
+            mine = tuple(each.interval for each in source)
+            found.append(replace(draft, intervals=mine, baseline=source.baseline()))
+        return found
+    runs = [
+        KeptRun(replace(draft, intervals=runner.run(plan, generator, allowed_hosts=hosts, stop=stop).intervals))
+        for _ in range(count + 1)
+    ]
+    # Each with those that follow it, as many as the load was compared with; after the last comes the first.
+    kept = min(count, len(like.baseline.runs))
+    around = [*runs, *runs]
+    return [
+        replace(draft, intervals=run.result.intervals, baseline=Baseline(tuple(around[at + 1 : at + 1 + kept])))
+        for at, run in enumerate(runs[:count])
+    ]
 
 
 def describe_trust(objectives: Sequence[SLO], found: Sequence[JudgedResult]) -> Iterator[str]:

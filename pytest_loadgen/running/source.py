@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pytest_loadgen.errors import GeneratorError
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.generators.base import Intervals, LoadGenerator, check, finish
-from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.objectives.baseline import Baseline
 from pytest_loadgen.running.stop import Stop
 from pytest_loadgen.service import reachability
 from pytest_loadgen.service.login import log_in

@@ -14,15 +14,22 @@ from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
-from pytest_loadgen.objectives.comparison import Baseline, describe_shift
+from pytest_loadgen.objectives.baseline import Baseline, KeptRun
+from pytest_loadgen.objectives.comparison import describe_shift
 from pytest_loadgen.objectives.judged import JudgedResult, judge_all, judge_figures
 from pytest_loadgen.objectives.metric import Percentile
-from pytest_loadgen.objectives.ratio import Ratio, ratio
+from pytest_loadgen.objectives.ratio import PairedRatio, ratio
 from pytest_loadgen.objectives.slo import SLO, parse_metric
 from tests.builders.figures import interval, means, rates, result
 from tests.builders.traffic import plan
 
 MEDIAN = Percentile(50)
+single = Baseline.single
+
+
+def several(*results: Result) -> Baseline:
+    """Make a baseline of kept runs."""
+    return Baseline(tuple(map(KeptRun, results)))
 
 
 def lognormal(seed: int, median: float, *, seconds: int = 12, rate: int = 100, tail: float = 1.0) -> Result:
@@ -49,8 +56,9 @@ def lognormal(seed: int, median: float, *, seconds: int = 12, rate: int = 100, t
     ],
 )
 def test_ratio(paired: bool, figure: str, mine: Result, theirs: Result, value: float) -> None:
-    """A ratio is that of the figures, paired or not; without scatter its bounds are equal to it."""
-    found = ratio(parse_metric(figure), mine, theirs, paired=paired)
+    """A ratio is that of the figures, paired or not; where nothing scatters its bounds are equal to it."""
+    baseline = single(theirs, paired=True) if paired else several(*[theirs] * 5)
+    found = ratio(parse_metric(figure), mine, baseline)
     assert found.value == pytest.approx(value, rel=0.002)
     bounds = found.interval(0.05)
     assert bounds.low == pytest.approx(value, rel=0.002)
@@ -63,9 +71,9 @@ def test_how_sure(paired: bool) -> None:
     held = alarms = 0
     for seed in range(25):
         base = lognormal(seed, 0.010)
-        bounds = ratio(MEDIAN, lognormal(1000 + seed, 0.011), base, paired=paired).interval(0.025)
+        bounds = ratio(MEDIAN, lognormal(1000 + seed, 0.011), single(base, paired=paired)).interval(0.025)
         held += bounds.low <= 1.1 <= bounds.high
-        same = ratio(MEDIAN, lognormal(2000 + seed, 0.010), base, paired=paired).interval(0.025)
+        same = ratio(MEDIAN, lognormal(2000 + seed, 0.010), single(base, paired=paired)).interval(0.025)
         alarms += not same.low <= 1 <= same.high
     assert held >= 21
     assert alarms <= 4
@@ -76,7 +84,7 @@ def test_pairs_cancel_noise() -> None:
     draw = random.Random(1)
     noise = [draw.uniform(0.5, 2) for _ in range(16)]
     mine, theirs = (means(*(round(base * each) for each in noise)) for base in (1100, 1000))
-    paired, apart = (ratio(MEDIAN, mine, theirs, paired=paired).interval(0.05) for paired in (True, False))
+    paired, apart = (ratio(MEDIAN, mine, single(theirs, paired=paired)).interval(0.05) for paired in (True, False))
     assert 1.09 < paired.low <= paired.high < 1.11
     assert apart.low < 1 < apart.high
 
@@ -84,26 +92,26 @@ def test_pairs_cancel_noise() -> None:
 @pytest.mark.parametrize("paired", [False, True])
 def test_too_little(paired: bool) -> None:
     """With few intervals nothing is sure, and with none nothing is known."""
-    few = ratio(MEDIAN, means(20, 20, 20), means(10, 10, 10), paired=paired)
+    few = ratio(MEDIAN, means(20, 20, 20), single(means(10, 10, 10), paired=paired))
     assert (few.interval(0.05).low, few.interval(0.05).high) == (0, math.inf)
-    assert math.isnan(ratio(MEDIAN, result(), result(), paired=paired).value)
+    assert math.isnan(ratio(MEDIAN, result(), single(result(), paired=paired)).value)
 
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_without_answers(paired: bool) -> None:
     """A service that does not respond is slower than any that does."""
     dead = result(*(interval({"timeout": 10}, start=at) for at in range(8)))
-    assert ratio(MEDIAN, dead, means(*[10] * 8), paired=paired).value == math.inf
-    assert ratio(MEDIAN, means(*[10] * 8), dead, paired=paired).value == 0
-    assert ratio(MEDIAN, dead, dead, paired=paired).value == 1
-    found = JudgedResult(plan(), "mine", dead.intervals, baseline=Baseline(means(*[10] * 8), paired=paired))
+    assert ratio(MEDIAN, dead, single(means(*[10] * 8), paired=paired)).value == math.inf
+    assert ratio(MEDIAN, means(*[10] * 8), single(dead, paired=paired)).value == 0
+    assert ratio(MEDIAN, dead, single(dead, paired=paired)).value == 1
+    found = JudgedResult(plan(), "mine", dead.intervals, baseline=single(means(*[10] * 8), paired=paired))
     assert found.judge("p50 < baseline + 10%").outcome == "missed"
 
 
 def test_a_smaller_error_widens_the_interval() -> None:
     """The smaller the error that bounds may have, the farther they are from the ratio."""
     draw = random.Random(1)
-    found = Ratio(1.2, sorted(draw.gauss(0, 0.05) for _ in range(2000)), 30)
+    found = PairedRatio(1.2, sorted(draw.gauss(0, 0.05) for _ in range(2000)), 30)
     bounds = [found.interval(alpha) for alpha in (0.4, 0.1, 0.05, 0.01, 0.001)]
     assert [each.low for each in bounds] == sorted((each.low for each in bounds), reverse=True)
     assert [each.high for each in bounds] == sorted(each.high for each in bounds)
@@ -148,7 +156,7 @@ def test_a_verdict_agrees_with_its_bound() -> None:
 
 
 def compared(slo: str, mine: Result, theirs: Result, *, paired: bool = False) -> JudgedResult:
-    return JudgedResult(mine.plan, "mine", mine.intervals, baseline=Baseline(theirs, paired=paired))
+    return JudgedResult(mine.plan, "mine", mine.intervals, baseline=single(theirs, paired=paired))
 
 
 @pytest.mark.parametrize(
@@ -179,11 +187,12 @@ def test_where_it_describe_shift() -> None:
     """A miss says whether all requests are slower, or the slow ones."""
     base = lognormal(2, 0.010, seconds=30)
     tail = lognormal(1, 0.010, seconds=30, tail=3)
-    assert describe_shift(tail, base, paired=False).startswith("p50 same, p99 +")
-    assert describe_shift(tail, base, paired=False).endswith(": only the tail")
+    kept = several(*(lognormal(seed, 0.010, seconds=30) for seed in range(2, 7)))
+    assert describe_shift(tail, kept).startswith("p50 same, p99 +")
+    assert describe_shift(tail, kept).endswith(": only the tail")
     all_slower = lognormal(1, 0.013, seconds=30)
-    assert describe_shift(all_slower, base, paired=False).startswith(("p50 +29", "p50 +3"))
-    verdict = compared("p99 < baseline + 10%", tail, base).judge("p99 < baseline + 10%")
+    assert describe_shift(all_slower, single(base)).startswith(("p50 +29", "p50 +3"))
+    verdict = replace(compared("", tail, base), baseline=kept).judge("p99 < baseline + 10%")
     assert verdict.outcome == "missed"
     assert verdict.remark.endswith(": only the tail")
 
@@ -191,7 +200,7 @@ def test_where_it_describe_shift() -> None:
 def test_what_is_not_known_is_not_the_same() -> None:
     """A percentile with a wide interval is not called the same."""
     wild = lognormal(5, 0.010, seconds=6, rate=40, tail=30)
-    assert "p99 unclear" in describe_shift(wild, lognormal(2, 0.010, seconds=6, rate=40, tail=30), paired=False)
+    assert "p99 unclear" in describe_shift(wild, single(lognormal(2, 0.010, seconds=6, rate=40, tail=30)))
 
 
 @pytest.mark.parametrize("slo", ["p50 < baseline + 10%", "p50 > baseline - 10%", "rate > baseline - 5%"])
@@ -225,12 +234,12 @@ def late() -> Histogram:
 def test_several_at_once() -> None:
     """A change that would be sure alone is not sure among many."""
     mine, theirs = lognormal(3, 0.0105), lognormal(2, 0.010)
-    found = compared("", mine, theirs)
+    found = compared("", mine, theirs, paired=True)
     surest = SLO.parse("p50 < baseline")
     alone = judge_all([surest], found)[0]
     assert alone.outcome == "missed"
     others = [SLO.parse(f"p{percent} < baseline") for percent in range(80, 100)]
-    change = ratio(surest.metric, mine, theirs)
+    change = ratio(surest.metric, mine, found.baseline)
     chance = next(each / 1001 for each in range(1, 400) if change.interval(each / 1001).low > 1)
     among = judge_figures([surest, *others], found, alpha=chance * 1.5)[0]
     assert judge_figures([surest], found, alpha=chance * 1.5)[0].outcome == "missed"
@@ -246,7 +255,7 @@ def test_change_of_a_result() -> None:
     assert str(change.estimate).startswith("+")
     assert found.change("service p50").estimate == change.estimate
     assert found.against is found.baseline.result
-    assert replace(found, baseline=Baseline(found.baseline.result)).against is None
+    assert replace(found, baseline=replace(found.baseline, paired=False)).against is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.interval import Interval, NamedFigures
 from pytest_loadgen.figures.result import Result
-from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.objectives.baseline import Baseline
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult, judge_all, judge_figures
 from pytest_loadgen.objectives.slo import SLO
@@ -247,7 +247,7 @@ def steady(ms: int) -> Callable[[int], Interval]:
 def test_compared_by_name(slo: str, outcome: str, paired: bool) -> None:
     """A change is that of the requests of a name, saved or side by side."""
     before = shop(steady(100), steady(100), 12)
-    now = shop(steady(150), steady(100), 12, baseline=Baseline(before, paired=paired))
+    now = shop(steady(150), steady(100), 12, baseline=Baseline.single(before, paired=paired))
     assert now.judge(slo).outcome == outcome
     name = SLO.parse(slo).name
     assert now[name].judge(slo.replace(f" of {name}", "")).outcome == outcome
@@ -259,7 +259,7 @@ def test_compared_by_name(slo: str, outcome: str, paired: bool) -> None:
 def test_a_baseline_without_the_name() -> None:
     """Where the other load had no such request, or nothing is there, the verdict says so."""
     before = replace(shop(steady(100), steady(100), 12), plan=mixed(basket=1, view=1))
-    now = shop(steady(150), steady(100), 12, baseline=Baseline(before))
+    now = shop(steady(150), steady(100), 12, baseline=Baseline.single(before))
     verdict = now.judge("p50 of order < baseline + 10%")
     assert (verdict.outcome, verdict.remark) == ("unclear", "the baseline has no figures of 'order'")
     verdict = shop(steady(150), steady(100)).judge("p50 of order < baseline + 10%")
@@ -317,11 +317,11 @@ def test_a_baseline_without_first_bytes() -> None:
         (now.intervals, [fast(at) for at in range(8)]),
         ([fast(at) for at in range(8)], now.intervals),
     ):
-        found = replace(now, intervals=tuple(mine), baseline=Baseline(result(*theirs)))
+        found = replace(now, intervals=tuple(mine), baseline=Baseline.single(result(*theirs)))
         assert found.judge("first byte p50 < baseline + 10%").outcome == "unclear"
         with pytest.raises(PlanError, match="does not measure when the first byte"):
             found.change("first byte p50")
-    same = replace(now, baseline=Baseline(replace(result(), intervals=now.intervals)))
+    same = replace(now, baseline=Baseline.single(replace(result(), intervals=now.intervals)))
     assert same.judge("first byte p50 < baseline + 10%").outcome == "met"
 
 
@@ -412,7 +412,7 @@ def test_changes_and_limits_share_one_error() -> None:
         )
 
     now = scattered(1060)
-    found = JudgedResult(plan(), "mine", now.intervals, baseline=Baseline(scattered(1000)))
+    found = JudgedResult(plan(), "mine", now.intervals, baseline=Baseline.single(scattered(1000), paired=True))
     change = SLO.parse("mean < baseline")
     limits = [SLO.parse(f"p{percent} < 1100ms") for percent in range(30, 60)]
     alpha = next(

@@ -1,5 +1,6 @@
 """What users see of comparisons: baselines on the command line, two services side by side."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,8 @@ def test_a_baseline_is_kept_and_compared_with(suite: pytest.Pytester) -> None:
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
         [
-            "E *missed   p50 < baseline + 10%     10ms → 15ms, +50.1%  (95% sure of +50.1% or more; p50 *",
+            "E *missed   p50 < baseline + 10%     10ms → 15ms, +50%  (95% sure of +3*% or more; p50 +50%, "
+            "p99 +50%; 1 kept run, so 3% between runs is assumed: save 4 more)",
             "E *met      errors == 0 *",
         ]
     )
@@ -84,8 +86,8 @@ def test_a_mix_is_compared_by_name(suite: pytest.Pytester) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E *missed   p50 of order < baseline + 10% *+100%  (95% sure of +100% or more; p50 +100%, p99 +100%)",
-            "E *met      p50 of home < baseline + 10%  *(95% sure of *% or less)",
+            "E *missed   p50 of order < baseline + 10% *+100%  (95% sure of +*% or more; p50 +100%, p99 +100%; 1 *)",
+            "E *met      p50 of home < baseline + 10%  *(95% sure of *% or less; 1 kept run, *)",
         ]
     )
     suite.makepyfile(test_a=MIX.replace('name="order")', 'name="order"), get("/new", weight=2)'))
@@ -98,6 +100,67 @@ def test_a_mix_is_compared_by_name(suite: pytest.Pytester) -> None:
             "replace it with --load-save=main)"
         ]
     )
+
+
+HISTORY = """
+def test_it(load):
+    load("/", generator="paper", duration=6, slo="p50 < baseline + 10%")
+"""
+
+
+def kept(suite: pytest.Pytester) -> int:
+    """Count the runs that are kept."""
+    (path,) = Path(suite.path).glob(".loadgen/*/main.json")
+    return len(json.loads(path.read_text())["runs"])
+
+
+def loaded(suite: pytest.Pytester, ms: float, *args: str) -> pytest.RunResult:
+    """Load a service that takes so long."""
+    suite.makeconftest(CONFTEST.replace("ms = 10", f"ms = {ms}"))
+    return run(suite, "--load-save=main", *args)
+
+
+def test_several_runs_are_kept(suite: pytest.Pytester) -> None:
+    """A run is compared with those before it, and not with itself; those that miss are not kept."""
+    suite.makepyfile(test_a=HISTORY)
+    compared = "--load-compare=main"
+    loaded(suite, 10, compared).stdout.fnmatch_lines(["*(there is no baseline 'main' yet: create it with *"])
+    for number, ms in enumerate((10.1, 9.9, 10, 10.05, 9.95), 2):
+        loaded(suite, ms, compared).assert_outcomes(passed=1)
+        assert kept(suite) == number
+    result = loaded(suite, 12, compared)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["E *missed   p50 < baseline + 10%     10ms → 12ms, +20%  (95% sure of +1*% or more; *"]
+    )
+    assert kept(suite) == 6
+
+
+def test_a_step_in_the_kept_runs(suite: pytest.Pytester) -> None:
+    """Runs from before a change that was wanted are left out, and it is said so; the report shows them."""
+    suite.makepyfile(test_a=HISTORY)
+    for ms in (10, 10.1, 9.9, 10, 13, 13.1, 12.9):
+        loaded(suite, ms).assert_outcomes(passed=1)
+    result = run(suite, "--load-compare=main", "--load-report=r.json", "--load-report=r.html")
+    result.assert_outcomes(passed=1)
+    result = loaded(suite, 16, "--load-compare=main")
+    said = "E *missed *13ms → 16ms, +23.1% *; 4 older runs left out: p50 changed by +30% at an unknown commit (*)"
+    result.stdout.fnmatch_lines([said])
+    (report,) = json.loads((suite.path / "r.json").read_text())["runs"]
+    assert len(report["kept"]) == 7
+    assert report["kept"][-1]["result"]["plan"] == report["baseline"]["plan"]
+    assert (suite.path / "r.html").read_text().count("(left out)") == 4
+
+
+def test_how_many_runs_are_kept(suite: pytest.Pytester) -> None:
+    suite.makepyfile(test_a=HISTORY)
+    for ms in (10, 11, 12, 13):
+        loaded(suite, ms, "-o", "load_keep=3")
+    assert kept(suite) == 3
+    for wrong in ("0", "51", "many"):
+        result = run(suite, "-o", f"load_keep={wrong}")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"ERROR: load_keep={wrong} in the ini-file: expected a whole number from 1 to 50"])
 
 
 def test_without_a_baseline_it_is_unclear_and_said_what_to_do(suite: pytest.Pytester) -> None:

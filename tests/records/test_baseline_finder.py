@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pytest_loadgen.records.baseline_finder import BaselineFinder, differences
+from pytest_loadgen.records.baseline_finder import BaselineFinder
+from pytest_loadgen.records.differences import differences
 from pytest_loadgen.records.store import BaselineStore
 from pytest_loadgen.traffic.data import each
 from pytest_loadgen.traffic.options import plan_of
@@ -47,6 +48,23 @@ def test_gaps(store: BaselineStore) -> None:
     found = BaselineFinder(store, "main", HERE).find("x", 2, LOAD).result
     assert found
     assert found.p50 == SLOW.p50
+
+
+def test_several_runs(store: BaselineStore) -> None:
+    """A load is compared with all kept runs of the same load, the oldest first, each with its commit and date."""
+    for day, saved in enumerate((FAST, SLOW, FAST), 1):
+        store.save("main", record(("x", saved), day=day))
+    found = BaselineFinder(store, "main", HERE).find("x", 0, LOAD)
+    assert [run.result.p50 for run in found.runs] == [FAST.p50, SLOW.p50, FAST.p50]
+    assert [(run.commit, run.date and run.date.day) for run in found.runs] == [("abc", 1), ("abc", 2), ("abc", 3)]
+
+
+def test_runs_of_this_session(store: BaselineStore) -> None:
+    """What is saved after a session began to compare is not compared with."""
+    store.save("main", record(("x", FAST)))
+    finder = BaselineFinder(store, "main", HERE)
+    store.save("main", record(("x", SLOW), day=2))
+    assert len(finder.find("x", 0, LOAD).runs) == 1
 
 
 def test_no_baseline(store: BaselineStore) -> None:

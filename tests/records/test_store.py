@@ -1,15 +1,19 @@
-"""Saved records are found again by name and machine, and a session replaces only the loads that it ran."""
+"""Kept runs are found again by name and machine, and a session adds to those of the loads that it ran."""
 
+import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_loadgen.errors import BaselineError, PlanError
-from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.store import BaselineStore, check_name
+from tests.builders.figures import means
 from tests.builders.records import FAST, HERE, SLOW, THERE, record
+from tests.builders.traffic import plan
 
 
 @pytest.fixture(params=["folder", "file-url", "memory"])
@@ -23,39 +27,93 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaselineSt
         yield BaselineStore(tmp_path if request.param == "folder" else f"file://{tmp_path}")
 
 
-def same(one: Record | None, other: Record) -> bool:
-    """Compare what is saved of two records; a saved request has no headers or body."""
-    return one is not None and one.as_dict() == other.as_dict()
-
-
 def test_save_and_find(store: BaselineStore) -> None:
-    """A saved record is found unchanged, on the machine where it was made."""
+    """A saved run is found unchanged, with its commit and date, on the machine where it was made."""
     saved = record(("test_a.py::test_x", FAST), ("test_a.py::test_y", SLOW))
     location = store.save("main", saved)
     assert location.endswith(f"{HERE.name}/main.json")
-    assert same(store.find("main", HERE), saved)
+    found = store.find("main", HERE)
+    assert found
+    assert found.machine == HERE
+    for run, result in zip(saved.runs, (FAST, SLOW), strict=True):
+        (kept,) = found.runs(run.test, 0)
+        assert kept.result.as_dict() == result.as_dict()
+        assert (kept.revision, kept.date) == (saved.revision, saved.date)
     assert store.find("main", THERE) is None
     assert store.find("other", HERE) is None
 
 
 def test_find_on_any_machine(store: BaselineStore) -> None:
-    """The newest record is found, whatever its machine."""
-    newest = record(("x", SLOW), machine=THERE, day=2)
-    store.save("main", newest)
+    """The newest runs are found, whatever their machine."""
+    store.save("main", record(("x", SLOW), machine=THERE, day=2))
     store.save("main", record(("x", FAST), day=1))
-    assert same(store.find_on_any_machine("main"), newest)
+    newest = store.find_on_any_machine("main")
+    assert newest
+    assert newest.machine == THERE
     assert store.find_on_any_machine("other") is None
 
 
-def test_loads_that_did_not_run_again_stay(store: BaselineStore) -> None:
-    """Saving replaces the loads that ran, and keeps the others, even those of a test that ran only in part."""
+def medians(store: BaselineStore, test: str, number: int = 0) -> list[float]:
+    """Give the p50 of the kept runs of a load, in milliseconds."""
+    found = store.find("main", HERE)
+    assert found
+    return [round(run.result.p50 * 1e3) for run in found.runs(test, number)]
+
+
+def test_runs_are_added(store: BaselineStore) -> None:
+    """Saving adds to the runs of the loads that ran, and keeps the others, even those of a test that ran in part."""
     store.save("main", record(("x", FAST), ("x", SLOW), ("y", FAST)))
     store.save("main", record(("x", SLOW), ("y", SLOW), ("y", SLOW), ("z", SLOW), day=2))
     found = store.find("main", HERE)
     assert found
     assert found.date.day == 2
-    assert [(run.test, run.number) for run in found.runs] == [("x", 1), ("x", 0), ("y", 0), ("y", 1), ("z", 0)]
-    assert {run.result.p50 for run in found.runs} == {SLOW.p50}
+    assert [medians(store, *load) for load in (("x", 0), ("x", 1), ("y", 0), ("y", 1), ("z", 0))] == [
+        [10, 20],
+        [20],
+        [10, 20],
+        [20],
+        [20],
+    ]
+    assert [run.date and run.date.day for run in found.runs("x", 0)] == [1, 2]
+
+
+def test_the_newest_runs_are_kept(store: BaselineStore) -> None:
+    """Of each load, and no more than asked for."""
+    for day in range(1, 8):
+        store.save("main", record(("x", means(*[10 + day] * 5)), day=day), keep=3)
+    store.save("main", record(("y", FAST), day=8), keep=3)
+    assert medians(store, "x") == [15, 16, 17]
+    assert medians(store, "y") == [10]
+
+
+def test_a_load_that_has_changed_begins_anew(store: BaselineStore) -> None:
+    """Runs of the load as it was are not kept with those of the load as it is; other loads' stay."""
+    for day in (1, 2):
+        store.save("main", record(("x", FAST), ("y", FAST), day=day))
+    store.save("main", record(("x", replace(SLOW, plan=plan(rate=50))), day=3))
+    assert medians(store, "x") == [20]
+    assert medians(store, "y") == [10, 10]
+
+
+def test_one_run_a_load(store: BaselineStore, tmp_path: Path) -> None:
+    """What was saved without commits, one run for each load, is read, and added to."""
+    text = json.dumps(without_commits(record(("x", FAST)).as_dict()))
+    path = Path(store.save("main", record(("x", SLOW))))
+    if not path.is_absolute():
+        pytest.skip("a text is put into folders only")
+    Path(str(path).removeprefix("file://")).write_text(text)
+    (kept,) = BaselineStore(tmp_path).find("main", HERE).runs("x", 0)  # type: ignore[union-attr]
+    assert (kept.revision.commit, kept.date) == ("", None)
+    store.save("main", record(("x", SLOW), day=2))
+    assert medians(store, "x") == [10, 20]
+
+
+def without_commits(data: dict[str, Any]) -> dict[str, Any]:
+    data["runs"] = [{name: each for name, each in run.items() if name not in NEW} for run in data["runs"]]
+    return data
+
+
+NEW = {"commit", "branch", "kept"}
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b", "x" * 101, "ü"])
@@ -78,9 +136,7 @@ def test_concurrent_saves(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    found = BaselineStore(tmp_path).find("main", HERE)
-    assert found
-    assert {run.test for run in found.runs} == {f"test_{number}" for number in range(8)}
+    assert all(medians(BaselineStore(tmp_path), f"test_{number}") == [10] for number in range(8))
 
 
 def test_unwritable_storage(tmp_path: Path) -> None:

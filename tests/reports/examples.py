@@ -11,8 +11,8 @@ from typing import Any
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval, NamedFigures
 from pytest_loadgen.figures.result import Result
+from pytest_loadgen.objectives.baseline import NO_BASELINE, Baseline, KeptRun
 from pytest_loadgen.objectives.capacity import Capacity, Step
-from pytest_loadgen.objectives.comparison import Baseline
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import Outcome, Verdict
@@ -80,7 +80,7 @@ def judged(run: Run, *verdicts: Verdict) -> Run:
 
 def compared(run: Run, baseline: Result | None) -> Run:
     """Give a run another baseline."""
-    return replace(run, result=replace(run.result, baseline=Baseline(baseline)))
+    return replace(run, result=replace(run.result, baseline=Baseline.single(baseline) if baseline else NO_BASELINE))
 
 
 WELL = Run(
@@ -277,4 +277,27 @@ HOSTILE = Run(
     ),
 )
 """A run in which every name that users choose is code."""
+KEPT = Run(
+    "tests/test_shop.py::test_basket",
+    replace(
+        WELL.result,
+        verdicts=(
+            verdict("p50 < baseline + 10%", "missed", "2.4ms → 2.82ms, +17.5%", 1.13, 1.22, "95% sure of +13% or more"),
+            verdict("p99 < baseline + 25%", "unclear", "15.6ms → 18.3ms, +17.5%", 1.05, 1.31, "90% sure of +5%"),
+            verdict("rate > baseline - 5%", "met", "500/s → 500/s, +0%", 1, 1, "95% sure of +0% or more"),
+        ),
+        baseline=Baseline(
+            tuple(
+                KeptRun(
+                    replace(WELL.result, intervals=tuple(second(at, fastest / 1e6, {"200": 500}) for at in range(6))),
+                    f"{number:x}abcdef0123",
+                    datetime(2026, 2, 1 + number, 3, 17, tzinfo=UTC) if number else None,
+                )
+                for number, fastest in enumerate((1200, 1210, 1190, 1205, 1700, 1710, 1705, 1690))
+            )
+        ),
+    ),
+    outcome="failed",
+)
+"""A run compared with eight that were kept, the first four from before a step."""
 ODD = replace(RECORD, runs=(UNANSWERED, NOTHING, HOSTILE), revision=Revision("", MARKUP))

@@ -16,6 +16,7 @@ from tests.reports.examples import (
     CLOSED,
     HOSTILE,
     ILL,
+    KEPT,
     MIX,
     NOTHING,
     UNANSWERED,
@@ -166,3 +167,20 @@ def test_limits_of_a_name() -> None:
     assert [limit.said for limit in charts(MIX).percentiles.panel.limits] == ["p99 < 100ms"]
     of_a_name = judged(MIX, verdict("p99 of order < 100ms", "met", "36ms", 0.03, 0.04))
     assert charts(of_a_name).percentiles.panel.limits == []
+
+
+def test_history() -> None:
+    """Each compared figure has a panel: the kept runs, those from before a step, this one, and what was allowed."""
+    found = charts(KEPT).history
+    assert found
+    assert (found.x, found.names[0], found.names[-1]) == (list(range(1, 10)), "0abcdef", "this run")
+    p50, _, rate = found.panels
+    assert [each.name for each in p50.series] == ["kept", "left out", "this run"]
+    kept, left_out, own = (each.values for each in p50.series)
+    assert [each is None for each in kept] == [True] * 4 + [False] * 4 + [True]
+    assert [each is None for each in left_out] == [False] * 4 + [True] * 5
+    assert own == [None] * 8 + [KEPT.result.p50]
+    (limit,) = p50.limits
+    assert limit.limit == pytest.approx(0.0024 * 1.1, rel=0.01)
+    assert [each.name for each in rate.series] == ["kept", "this run"]
+    assert charts(ILL).history is None

@@ -20,12 +20,12 @@ from typing import Any
 import pytest
 
 from pytest_loadgen.figures.result import Result
-from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.objectives.baseline import Baseline
 from pytest_loadgen.records.record import Record
 from pytest_loadgen.reports.html_page import document
-from tests.reports.examples import EMPTY, ILL, MIX, ODD, RECORD, WELL
+from tests.reports.examples import EMPTY, ILL, KEPT, MIX, ODD, RECORD, WELL
 
-ALL = replace(RECORD, runs=(*RECORD.runs, *ODD.runs))
+ALL = replace(RECORD, runs=(*RECORD.runs, KEPT, *ODD.runs))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -124,13 +124,24 @@ def test_service() -> None:
 def test_compared_by_name(paired: bool) -> None:
     """A comparison has a row for each name; one that the baseline lacks has no figure there."""
     before = with_plan(MIX.result, "GET /search", "missing|<b>")
-    compared = replace(MIX, result=replace(MIX.result, baseline=Baseline(before, paired=paired)))
+    compared = replace(MIX, result=replace(MIX.result, baseline=Baseline.single(before, paired=paired)))
     text = document(replace(RECORD, runs=(compared,))).partition("<h3>By name</h3>")[2].partition("</table>")[0]
     rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in text.split("</tr>")]
     assert rows[0].endswith("p50 of baseline p50 change p99 of baseline p99 change")
     assert rows[1].endswith("2.81ms same 16.7ms same")
     assert rows[2].startswith("order ")
     assert rows[2].endswith("- - - -")
+
+
+def test_history() -> None:
+    """Each kept run has a row with its date, commit and figures; those before a step are marked."""
+    text = document(replace(RECORD, runs=(KEPT,))).partition("<h3>History</h3>")[2].partition("</table>")[0]
+    rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in text.split("</tr>")]
+    assert rows[0].endswith("run commit p50 p99 rate")
+    assert rows[1] == "- 0abcdef (left out) 1.69ms (left out) 11ms 500/s"
+    assert rows[5] == "2026-02-05 03:17 4abcdef 2.4ms 15.5ms 500/s"
+    assert rows[9] == "this run 2.82ms 18.3ms 500/s"
+    assert "History" not in document(replace(RECORD, runs=(WELL, MIX)))
 
 
 def with_plan(result: Result, *names: str) -> Result:
@@ -212,6 +223,7 @@ frame.addEventListener("load", () => {
       charts: inEach(".chart"),
       panels: inEach(".uplot"),
       read: read(runs[1].querySelector("[data-chart=timeline]")),
+      history: read(runs[4].querySelector("[data-chart=history]")),
       loaded: frame.contentWindow.performance.getEntriesByType("resource").length,
     });
   }, 1000);
@@ -236,11 +248,12 @@ def test_in_a_browser(tmp_path: Path) -> None:
     assert seen["trouble"] == ""
     assert seen["title"] == "Load report, 2026-03-01 12:00 UTC"
     assert not seen["tooWide"]
-    assert seen["charts"] == seen["drawn"] == [2, 2, 2, 2, 1, 0, 2]
-    assert seen["atFirst"] == [0, 2, 0, 0, 0, 0, 0]
-    assert seen["panels"] == [6, 5, 4, 5, 3, 0, 5]
+    assert seen["charts"] == seen["drawn"] == [2, 2, 2, 2, 3, 1, 0, 2]
+    assert seen["atFirst"] == [0, 2, 0, 0, 0, 0, 0, 0]
+    assert seen["panels"] == [6, 5, 4, 5, 9, 3, 0, 5]
     first = ILL.result.by_interval[0]
     figures = [f"p50 {first.p50}", f"p90 {first.p90}", f"p99 {first.p99}", f"max {first.max}", "no response"]
     assert seen["read"][:6] == ["at 0.5", *figures]
+    assert seen["history"][:4] == ["at 0abcdef", "kept", "left out 1.69ms", "this run"]
     assert seen["loaded"] == 0
     assert requested == ["/", "/page"]

@@ -17,7 +17,7 @@ import pytest_loadgen
 from pytest_loadgen.figures.histogram import Histogram
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
-from pytest_loadgen.objectives.comparison import NO_BASELINE, Baseline
+from pytest_loadgen.objectives.baseline import NO_BASELINE, Baseline, KeptRun
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.slo import SLO
 from pytest_loadgen.objectives.verdict import OUTCOMES, Verdict
@@ -28,7 +28,7 @@ from pytest_loadgen.records.run import Run
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Duration
 from tests.builders.traffic import HERE, OPEN_PLANS
-from tests.reports.examples import EMPTY, ODD, RECORD
+from tests.reports.examples import EMPTY, KEPT, ODD, RECORD
 
 DOCUMENT = json.loads(files(pytest_loadgen).joinpath("records", "schema.json").read_text(encoding="utf-8"))
 
@@ -70,7 +70,13 @@ RESULT_FIELDS: list[st.SearchStrategy[Any]] = [
     st.sampled_from(["scheduled", "sent", "corrected"]),
     TIMES.map(Duration),
 ]
-BASELINES = st.just(NO_BASELINE) | st.builds(Baseline, st.builds(Result, *RESULT_FIELDS), paired=st.booleans())
+RESULTS = st.builds(Result, *RESULT_FIELDS)
+KEPT_RUNS = st.builds(KeptRun, RESULTS, TEXTS, st.none() | MOMENTS)
+BASELINES = (
+    st.just(NO_BASELINE)
+    | st.builds(Baseline.single, RESULTS, paired=st.booleans())
+    | st.builds(Baseline, st.lists(KEPT_RUNS, min_size=1, max_size=3).map(tuple))
+)
 VERDICTS = st.builds(
     Verdict,
     TEXTS.map(SLO.recorded),
@@ -124,16 +130,27 @@ def test_round_trip(record: Record) -> None:
     assert again.runs == tuple(known(run) for run in record.runs)
 
 
+def whole(result: Result) -> Result:
+    return replace(result, intervals=(result.total,))
+
+
 def known(run: Run) -> Run:
     """Return a run as it can be read: without headers, query and body."""
     found, verdicts = run.result.baseline, run.result.verdicts
-    baseline = replace(found, result=found.result and Result.from_dict(found.result.as_dict()))
-    kept = {name: getattr(run.result, name) for name in ("not_judged", "extended_by", "machine_p99")}
+    kept = [
+        # Of all but the newest, the intervals together.
+        replace(
+            each, result=Result.from_dict((each.result if each is found.runs[-1] else whole(each.result)).as_dict())
+        )
+        for each in found.runs
+    ]
+    baseline = replace(found, runs=tuple(kept))
+    rest = {name: getattr(run.result, name) for name in ("not_judged", "extended_by", "machine_p99")}
     result = JudgedResult.from_dict(run.result.as_dict())
-    return replace(run, result=replace(result, verdicts=verdicts, baseline=baseline, **kept))
+    return replace(run, result=replace(result, verdicts=verdicts, baseline=baseline, **rest))
 
 
-@pytest.mark.parametrize("record", [RECORD, EMPTY, ODD])
+@pytest.mark.parametrize("record", [RECORD, EMPTY, ODD, replace(RECORD, runs=(KEPT,))])
 def test_schema(record: Record) -> None:
     """The schema describes every property of unusual records too."""
     STRICT.validate(json.loads(record.dumps()))

@@ -19,7 +19,7 @@ def run(result: Result) -> Run:
 
 
 def compared(before: Result, after: Result) -> list[str]:
-    return list(Compared.of(run(before), run(after)).lines())
+    return list(Compared.of([run(before)], run(after)).lines())
 
 
 def test_table() -> None:
@@ -27,11 +27,11 @@ def test_table() -> None:
     assert compared(FAST, means(*[12] * 5)) == [
         "p50 +20%, p99 +20%",
         "          before    after    change  90% sure of",
-        "------  --------  -------  --------  -------------",
-        "p50         10ms     12ms      +20%  +20% to +20%",
-        "p90         10ms     12ms      +20%  +20% to +20%",
-        "p99         10ms     12ms      +20%  +20% to +20%",
-        "mean        10ms     12ms      +20%  +20% to +20%",
+        "------  --------  -------  --------  ----------------",
+        "p50         10ms     12ms      +20%  +9.61% to +31.3%",
+        "p90         10ms     12ms      +20%  +9.61% to +31.3%",
+        "p99         10ms     12ms      +20%  +9.61% to +31.3%",
+        "mean        10ms     12ms      +20%  +9.62% to +31.4%",
         "rate       100/s    100/s       +0%  +0% to +0%",
         "errors         0        0",
     ]
@@ -57,7 +57,7 @@ def test_what_is_not_known_is_not_shown() -> None:
     """A figure among requests without a response has no change; that of too few intervals no confidence interval."""
     lost = compared(statuses(*[0] * 5, kind="timeout"), statuses(*[5] * 5, kind="timeout"))
     assert [line.split() for line in lost if line.startswith(("p90", "p99", "errors"))] == [
-        ["p90", "10ms", "10ms", "+0%", "+0%", "to", "+0%"],
+        ["p90", "10ms", "10ms", "+0%", "-8.65%", "to", "+9.47%"],
         ["p99", "10ms", ">5s"],
         ["errors", "0", "5%:", "25", "×", "timeout"],
     ]
@@ -65,13 +65,23 @@ def test_what_is_not_known_is_not_shown() -> None:
     assert short.split() == ["rate", "100/s", "110/s", "+10%", "not", "known"]
 
 
+def test_kept_runs() -> None:
+    """The runs before may be several that were kept: they are compared with together."""
+    kept = [run(means(*[ms] * 5)) for ms in (100, 102, 98, 101, 99)]
+    found = list(Compared.of(kept, run(means(*[110] * 5))).lines())
+    assert found[0] == "p50 +10%, p99 +10%"
+    assert found[3].split()[:4] == ["p50", "100ms", "110ms", "+10%"]
+    other = run(replace(FAST, generator="wrk"))
+    assert list(Compared.of([other, *kept], run(means(*[110] * 5))).lines()) == found
+
+
 def test_names_of_a_mix() -> None:
     """Each name has a line."""
     mix = replace(MIX, result=replace(MIX.result, intervals=MIX.result.intervals * 2))
-    assert list(Compared.of(mix, mix).lines())[:4] == [
+    assert list(Compared.of([mix], mix).lines())[:4] == [
         "p50 same, p99 same",
         "GET /search: p50 same, p99 same",
-        "order: p50 same, p99 same",
+        "order: p50 same, p99 unclear",
         "missing|<b>: p50 same, p99 same",
     ]
 
@@ -99,17 +109,17 @@ def test_notes_say_of_which_run_they_are() -> None:
     """What is true of both is said once."""
     cut = replace(FAST, interrupted=True)
     late = replace(cut, went_on="was extended to 9s while p99 < 1s was unclear")
-    assert list(Compared.of(run(cut), run(late)).notes()) == [
+    assert list(Compared.of([run(cut)], run(late)).notes()) == [
         "before and after: interrupted after 5s of 5s.",
         "after: the load was extended to 9s while p99 < 1s was unclear.",
     ]
-    assert list(Compared.of(run(replace(FAST, abort_reason="no responses for 5s")), run(FAST)).notes()) == [
+    assert list(Compared.of([run(replace(FAST, abort_reason="no responses for 5s"))], run(FAST)).notes()) == [
         "before: aborted: no responses for 5s."
     ]
-    assert next(Compared.of(WELL, SEARCH).notes()).startswith("after: capacity of GET /search: 400/s holds")
+    assert next(Compared.of([WELL], SEARCH).notes()).startswith("after: capacity of GET /search: 400/s holds")
 
 
 def test_strange_runs() -> None:
     for one in WELL, MIX, NOTHING, SEARCH:
         for other in WELL, MIX, NOTHING, SEARCH:
-            assert list(Compared.of(one, other).lines())
+            assert list(Compared.of([one], other).lines())

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_loadgen.errors import BaselineError, InvalidRun, ServiceError, SLOMissed
 from pytest_loadgen.figures.interval import Interval, NamedFigures
-from pytest_loadgen.objectives.comparison import Baseline
+from pytest_loadgen.objectives.baseline import Baseline
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.slo import SLO
@@ -105,11 +105,11 @@ def test_the_generators_own_failures(load: Plan, slo: str, kind: str, rest: Any,
 def test_which_of_two_services() -> None:
     """Side by side, the address says which service failed."""
     other = result(*some(100, "503"), plan=OTHER)
-    found = loaded(*some(0), baseline=Baseline(other, paired=True))
+    found = loaded(*some(0), baseline=Baseline.single(other, paired=True))
     with pytest.raises(ServiceError, match=r"^GET / of http://127\.0\.0\.1:2 \(against=\): all 600 requests failed"):
         raise_failure(found, strict=False)
     other = result(*some(0), plan=OTHER)
-    found = loaded(*some(100, "503"), baseline=Baseline(other, paired=True))
+    found = loaded(*some(100, "503"), baseline=Baseline.single(other, paired=True))
     with pytest.raises(ServiceError, match=r"^GET / of http://[^ ]*: all 600 requests failed"):
         raise_failure(found, strict=False)
 
@@ -212,7 +212,7 @@ def test_a_baseline_without_the_step() -> None:
         each = interval({"OK": 1}, names={name: NamedFigures(outcomes={"200": 1}) for name in names})
         return JudgedResult(replace(plan(), journey=Journey.of(shopper)), "mine", (each,))
 
-    now = replace(journeys("cart", "pay"), baseline=Baseline(journeys("cart")))
+    now = replace(journeys("cart", "pay"), baseline=Baseline.single(journeys("cart")))
     require_baseline(now, [SLO.parse("p99 of cart < baseline + 10%")], compared=True)
     with pytest.raises(BaselineError) as caught:
         require_baseline(now, [SLO.parse("p99 of pay < baseline + 10%")], compared=True)
