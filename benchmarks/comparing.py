@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from benchmarks import delayed, report
 from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.objectives.baseline import Baseline
 from pytest_loadgen.objectives.judged import JudgedResult
+from pytest_loadgen.objectives.verdict import OUTCOMES
 from pytest_loadgen.running.side_by_side import SideBySide
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.traffic.target import Target
@@ -32,6 +34,20 @@ ALARM = "p50 < baseline + 10%"
 FOUND = "p50 < baseline"
 MOST_ALARMS, LEAST_FOUND = 0.01, 0.95
 LONGEST = 30.0
+# Beside a process that takes a core for so long, again and again.
+HOGGED_RUNS = 40
+HOG_SECONDS, HOG_EVERY = 2.0, 4.0
+HOGGED = ("p50 < baseline", "p50 < baseline + 10%", "p99 < baseline + 10%", "mean < baseline + 10%")
+HOG = """
+import random, sys, time
+draw = random.Random(1)
+end = time.monotonic() + 3600
+while time.monotonic() < end:
+    time.sleep(draw.expovariate(1 / float(sys.argv[2])))
+    burst = time.monotonic() + float(sys.argv[1])
+    while time.monotonic() < burst:
+        pass
+"""
 # A session of pytest-benchmark takes a few seconds.
 PEER_RUNS = 30
 TESTS = """
@@ -88,6 +104,33 @@ def run(runs: int = 100) -> None:
     report.expected(f"10 % slower found in at least {LEAST_FOUND:.0%}", report.percent(share), share >= LEAST_FOUND)
     longest = max(same.took + slow.took)
     report.expected(f"each within {LONGEST:g} s", f"{longest:.1f} s", longest <= LONGEST)
+    hogged()
+
+
+def hogged(runs: int = HOGGED_RUNS) -> None:
+    """Print how often a service is called worse than a copy of it while another process takes a core now and then."""
+    outcomes = {slo: Counter[str]() for slo in HOGGED}
+    with ExitStack() as stack:
+        generator = stack.enter_context(closing(Embedded()))
+        urls = [stack.enter_context(delayed.running(scatter=SCATTER, spin=False)).url for _ in range(2)]
+        command = [sys.executable, "-c", HOG, str(HOG_SECONDS), str(HOG_EVERY)]
+        hog = stack.enter_context(subprocess.Popen(command))
+        stack.callback(hog.kill)
+        plan = Plan.of(Target.of(urls[0]), rate=RATE, duration=SECONDS)
+        for _ in range(runs):
+            draft = JudgedResult(plan, generator.name)
+            source = SideBySide(draft, replace(plan, target=Target.of(urls[1])), plan, generator)
+            result = replace(draft, intervals=tuple(each.interval for each in source))
+            for slo, counts in outcomes.items():
+                counts[replace(result, baseline=source.baseline()).judge(slo).outcome] += 1
+    report.table(
+        f"Real: a service side by side with a copy of it, {RATE}/s, {SECONDS} s of each, beside a process that takes a "
+        f"core for {HOG_SECONDS:g} s every {HOG_EVERY + HOG_SECONDS:g} s, {runs} runs",
+        ("Objective", *OUTCOMES),
+        [(slo, *(f"{counts[outcome]} of {runs}" for outcome in OUTCOMES)) for slo, counts in outcomes.items()],
+    )
+    missed = sum(counts["missed"] for slo, counts in outcomes.items() if slo.endswith("%"))
+    report.expected("no copy more than 10 % worse", f"{missed} of {runs * (len(HOGGED) - 1)}", not missed)
 
 
 def _tallies(generator: Embedded, mine: str, other: str, runs: int) -> tuple[Tally, Tally]:
