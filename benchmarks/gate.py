@@ -18,7 +18,6 @@ from pytest_loadgen.generators.embedded import Embedded
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.judgement import ALPHA, judge
-from pytest_loadgen.objectives.verdict import Outcome
 from pytest_loadgen.running.runner import run as load
 from pytest_loadgen.traffic.mix import NamedRequest
 from pytest_loadgen.traffic.plan import Plan
@@ -95,11 +94,11 @@ def _verdicts(generator: Embedded, runs: int) -> None:
         f"- Over all {seen.count:,} responses, p99 is {report.milliseconds(own)} in the service's own record and "
         f"{report.milliseconds(seen.percentile(99))} in the generator's: the machine adds the difference."
     )
-    missed, met = tallies[1.3].outcomes["missed"], tallies[1.3].outcomes["met"]
-    report.expected(f"1.3 × p99 missed in at most {WRONG:.0%} of runs", f"{missed} of {made}", missed <= WRONG * made)
+    wrong, met = tallies[1.3].outcomes["missed"], tallies[1.3].outcomes["met"]
+    report.expected(f"1.3 × p99 missed in at most {WRONG:.0%} of runs", f"{wrong} of {made}", wrong <= WRONG * made)
     report.expected(f"1.3 × p99 met in at least {LEAST_MET:.0%}", f"{met} of {made}", met >= LEAST_MET * made)
-    missed = tallies[0.7].outcomes["missed"]
-    report.expected("0.7 × p99 missed in all", f"{missed} of {made}", missed == made)
+    found = tallies[0.7].outcomes["missed"]
+    report.expected("0.7 × p99 missed in all", f"{found} of {made}", found == made)
 
 
 def _quickness(generator: Embedded) -> None:
