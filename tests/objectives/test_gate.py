@@ -55,6 +55,8 @@ def test_of() -> None:
         ({"max_duration": float("nan")}, [], "max_duration: nan is not a duration: write seconds *"),
         ({"max_duration": "0s"}, [], "max_duration='0s': must be a finite time > 0"),
         ({"stop_early": "false"}, [], "stop_early='false': expected True, False, or from when on ('5s')"),
+        ({"stop_early": None}, [], "stop_early=None: expected True, False, or from when on ('5s')"),
+        ({"stop_early": 0}, [], "stop_early=0: must be a finite time > 0"),
         ({"slo": iter(["p99 < 1s"])}, [], "slo=<list_iterator*>: expected an objective *"),
         ({"abort_if": 5}, [], "abort_if: 5 is not an objective: write a string such as 'p99 < 200ms'"),
         (
@@ -121,6 +123,12 @@ def test_scaled(options: Any, load: Plan, factor: float, kept: list[str], not_ju
     assert [slo.text for slo in found.objectives] == kept
     assert list(found.not_judged) == not_judged
     found.lengthened(stretched)
+
+
+def test_scaled_stop_early() -> None:
+    """A load that is a tenth as long may end after a tenth of the time."""
+    assert Gate.of(stop_early="10s").scaled(0.1, plan(duration=2)).stop_early == Duration("1s")
+    assert Gate.of(stop_early=True).scaled(0.1, plan(duration=2)).stop_early is True
 
 
 def test_scaled_max_duration() -> None:
