@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Self
 
 from pytest_loadgen.objectives.stats import FEWEST_BATCHES, autocorrelation
@@ -18,6 +19,8 @@ from pytest_loadgen.objectives.stats import FEWEST_BATCHES, autocorrelation
 _ENOUGH_BATCHES = 10
 # Bursts are looked for among at least so many requests.
 _ENOUGH_EVENTS = 100
+# A count of more than this part of all requests hardly varies, however much their latency does.
+_NEARLY_ALL = 0.75
 # Neighbours count as alike by this at most: beyond it, no run would be long enough.
 _MOST_ALIKE = 0.8
 
@@ -44,14 +47,18 @@ class Clustering:
 
         There may be several counts: first of the bad ones, then of those that are ever less bad. Bursts are measured
         where enough requests show them: in the first count of 100 events that say as much as `effective` independent
-        ones, or else in the last. What lasts for longer is measured in the last, which has the most.
+        ones, or else in the last. What lasts for longer is measured in the largest count that is not nearly all
+        requests, which would show nothing. Batches without requests are left out.
         """
+        busy = [bool(each) for each in requests]
+        levels, requests = [list(compress(level, busy)) for level in levels], list(compress(requests, busy))
         own = bursts = inflation(levels[0], requests)
         for level in levels:
             bursts = inflation(level, requests)
             if sum(level) >= max(_ENOUGH_EVENTS, effective * bursts):
                 break
-        alike, longest = _likeness(levels[-1], requests)
+        lasting = [level for level in levels if sum(level) <= _NEARLY_ALL * sum(requests)] or levels[:1]
+        alike, longest = _likeness(lasting[-1], requests)
         return cls(max(own, bursts), alike, longest)
 
 

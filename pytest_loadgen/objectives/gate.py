@@ -286,7 +286,9 @@ class Judging:
             return False
         alpha = self._looks.at(elapsed).level(ALPHA)
         whole = [slo for slo in self._gate.objectives if not slo.window]
-        return all(slo.view(result).requests >= _fewest_requests(slo, alpha) for slo in whole)
+        enough = [slo.view(result).requests >= _fewest_requests(slo, alpha) for slo in whole]
+        # One that is missed ends the load, however long the others take.
+        return all(enough) or (elapsed >= self._plan.duration - HALF_INTERVAL and any(enough))
 
     def _why_abort(self, result: Result) -> str:
         """Say why the load is hopeless; empty where it is not."""
@@ -379,9 +381,9 @@ def _parse_abort_if(text: str) -> SLO:
 def _fewest_requests(slo: SLO, alpha: float) -> int:
     """Give how many requests it takes to show an objective even if none of them is bad."""
     allowed = slo.allowed
-    if allowed is None or not slo.upper or not 0 < allowed < 1:
+    if allowed is None or not 0 < allowed < 1:
         return 0
-    return math.ceil(stats.needed(allowed, alpha) * slo.metric.together)
+    return math.ceil(stats.needed(allowed if slo.upper else 1 - allowed, alpha) * slo.metric.together)
 
 
 def _useful_duration(slo: SLO, plan: Plan, longest: Duration) -> Duration:

@@ -224,8 +224,8 @@ def _range(low: float, high: float, write: Callable[[float], str]) -> str:
 
 def _why_unclear(slo: SLO, sample: Estimated, bound: float, risk: Risk, longer: str) -> str:
     """Say what would decide: bounds close in by the square root of a run's length, those of a trend by its cube."""
-    if isinstance(sample, Shares) and slo.upper and 0 < bound < 1:
-        wanted = math.ceil(stats.needed(bound, risk.met) * slo.metric.together)
+    if isinstance(sample, Shares) and 0 < bound < 1:
+        wanted = math.ceil(stats.needed(bound if slo.upper else 1 - bound, risk.met) * slo.metric.together)
         if sum(sample.requests) < wanted:
             return f"at least {wanted:,} requests are needed to decide"
     if isinstance(sample, Means) and (reason := sample.why_unclear(bound, risk.of(-1, slo))):

@@ -426,6 +426,12 @@ class Count(Metric):
             return Shares(counts, [each.requests for each in result.intervals], together=self.together)
         return Facts(counts, sum)
 
+    def bounds(self, result: Result, sample: Estimated, bound: Bound, alpha: float) -> tuple[float, float]:
+        """Bound the true share."""
+        assert isinstance(sample, Shares)
+        estimate = sample.estimate(alpha, float(bound))
+        return estimate.low, estimate.high
+
     def allowed_share(self, bound: Bound) -> float | None:
         """Give the bound, where it is a share."""
         return float(bound) if isinstance(bound, Share) else None

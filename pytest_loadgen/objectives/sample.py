@@ -23,7 +23,7 @@ from pytest_loadgen.wording import counted
 # To be sure that few bad requests are no accident, bursts are looked for among as many as say as much as this many
 # independent ones: a run that happens to have few bursts also shows too little of them.
 _ENOUGH_EFFECTIVE = 24
-# So many bad requests show how they come together.
+# So many bursts of bad requests show how they come together.
 _SHOWN = 10
 
 
@@ -45,8 +45,8 @@ class Shares:
 
     @property
     def batches(self) -> int:
-        """How many intervals there are."""
-        return len(self.requests)
+        """How many intervals have requests."""
+        return sum(map(bool, self.requests))
 
     @property
     def value(self) -> float:
@@ -66,12 +66,15 @@ class Shares:
     @property
     def _bursts(self) -> float:
         """The inflation within intervals, or as much of what is taken for it as is not shown to be otherwise."""
-        seen, known = self.cautious_clustering.bursts, min(1.0, sum(self.bad) / _SHOWN)
+        seen = self.cautious_clustering.bursts
+        known = min(1.0, sum(self.bad) / seen / _SHOWN)
         return max(seen, known * seen + (1 - known) * self.together)
 
     @property
     def effective(self) -> float:
         """How many independent requests say as much, where few bad ones are to count for the service."""
+        if self._is_mirrored(self.value):
+            return self._mirrored.effective
         return sum(self.requests) / (self._bursts * self.cautious_clustering.alike)
 
     @property
@@ -82,12 +85,13 @@ class Shares:
         longest = self.cautious_clustering.longest
         return f"{said}; they are alike over {counted(longest, 'interval')}" if longest > 1 else said
 
-    def estimate(self, alpha: float) -> stats.Estimate:
-        """Bound the true share; each bound alone is wrong with probability alpha."""
+    def estimate(self, alpha: float, bound: float | None = None) -> stats.Estimate:
+        """Bound the true share, to compare it with a bound; each alone is wrong with probability alpha."""
         if not sum(self.requests):
             return stats.Estimate(math.nan, 0.0, 1.0)
-        if self._is_mirrored(value := self.value):
-            mirrored = self._mirrored.estimate(alpha)
+        value = self.value
+        if self._is_mirrored(value if bound is None else bound):
+            mirrored = self._mirrored.estimate(alpha, None if bound is None else 1 - bound)
             return stats.Estimate(value, 1 - mirrored.high, 1 - mirrored.low)
         if self.batches < FEWEST_BATCHES:
             return stats.Estimate(value, 0.0, 1.0)
