@@ -54,7 +54,7 @@ def test_of() -> None:
         ({"max_duration": "5"}, [], "max_duration: '5' needs a unit: write 5ms or 5s"),
         ({"max_duration": float("nan")}, [], "max_duration: nan is not a duration: write seconds *"),
         ({"max_duration": "0s"}, [], "max_duration='0s': must be a finite time > 0"),
-        ({"stop_early": "false"}, [], "stop_early='false': expected True, False, or from when on ('5s')"),
+        ({"stop_early": "false"}, [], "stop_early='false': expected True, False, or the time after which *('5s')"),
         ({"slo": iter(["p99 < 1s"])}, [], "slo=<list_iterator*>: expected an objective *"),
         ({"abort_if": 5}, [], "abort_if: 5 is not an objective: write a string such as 'p99 < 200ms'"),
         (
@@ -181,7 +181,7 @@ def test_lengthened(slo: Sequence[str], longest: Any, load: Plan, text: str) -> 
             None,
             plan(stages=[ramp(0, 100, 4)]),
             "'errors < 0.1%' needs at least 14,975 requests to be decided with 95% confidence "
-            "(until a run shows how they come, 5 are taken to come together); "
+            "(bad requests are assumed to come in bursts of 5); "
             "this load has 200 in 4s: at 50/s, use duration='5m' or more",
         ),
         (
@@ -510,7 +510,7 @@ def test_silence(intervals: list[Interval], end: int) -> None:
 @pytest.mark.parametrize("stop_early", [False, True])
 @pytest.mark.parametrize(("seconds", "longest"), [(5, 15), (10, 11), (60, 600), (4, 4), (20, 20)])
 def test_error_spent(monkeypatch: pytest.MonkeyPatch, stop_early: bool, seconds: int, longest: int) -> None:
-    """However many looks there are, together they are wrong no more often than one may be."""
+    """However many looks there are, together they keep to the error of one."""
     alphas: list[float] = []
 
     def spy(slo: SLO, found: Any, alpha: float = ALPHA, _: float = 1, **rest: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Samples: means of simulated services are seldom called lower or higher than they are."""
+"""Samples: bounds of the means of simulated services are rarely wrong."""
 
 import math
 import random
@@ -20,7 +20,7 @@ def independent(draw: Callable[[random.Random], float]) -> Draw:
 
 
 def wandering(rng: random.Random) -> list[float]:
-    """Draw latencies whose level is alike for a second."""
+    """Draw latencies whose level wanders, with a correlation time of a second."""
     keep = math.exp(-1 / RATE)
     level, times = rng.gauss(), []
     for _ in range(SECONDS * RATE):
@@ -39,7 +39,7 @@ def sample(seconds: list[list[float]]) -> Means:
 
 
 def student(means: list[float], alpha: float) -> float:
-    """Give the upper bound of the textbook."""
+    """Give the textbook's upper bound."""
     count, mean = len(means), sum(means) / len(means)
     deviation = math.sqrt(sum((each - mean) ** 2 for each in means) / (count - 1))
     return mean + stats.student_quantile(1 - alpha, count - 1) * deviation / math.sqrt(count)
@@ -51,7 +51,7 @@ def student(means: list[float], alpha: float) -> float:
         pytest.param(independent(lambda rng: rng.expovariate(1)), 1, 0.08, 0.0, id="exponential"),
         pytest.param(independent(lambda rng: rng.lognormvariate(0, 2)), math.exp(2), 0.08, 0.12, id="lognormal"),
         pytest.param(independent(lambda rng: rng.paretovariate(1.5)), 3, 0.12, 0.2, id="infinite variance"),
-        pytest.param(wandering, math.exp(0.16), 0.1, 0.15, id="neighbouring seconds alike"),
+        pytest.param(wandering, math.exp(0.16), 0.1, 0.15, id="autocorrelated"),
     ],
 )
 def test_coverage(draw: Draw, mean: float, most: float, textbook: float) -> None:
@@ -69,13 +69,13 @@ def test_coverage(draw: Draw, mean: float, most: float, textbook: float) -> None
 
 
 def test_a_heavy_tail() -> None:
-    """Where only the slowest requests leave a mean open, it says so, and which part they make up."""
+    """If only the slowest requests leave a verdict open, the remark says so, and their part of the mean."""
     rng = random.Random(1)
     heavy = sample([[rng.paretovariate(1) for _ in range(1000)] for _ in range(10)])
     estimate = heavy.estimate(0.05)
     assert math.isinf(estimate.high)
     assert heavy.why_unclear(10 * estimate.value, 0.05) == (
-        "the slowest 100 of 10,000 requests make up 51% of the mean: judge a percentile"
+        "the slowest 100 of 10,000 requests make up 51% of the mean: use a percentile instead"
     )
     assert heavy.why_unclear(estimate.value, 0.05) == ""
     assert heavy.side(10 * estimate.value, 0.05) == 0
