@@ -19,7 +19,7 @@ from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.gate import Gate
 from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.judgement import ALPHA, judge
-from pytest_loadgen.objectives.metric import NEARLY
+from pytest_loadgen.objectives.metric import LOWER_LEVELS
 from pytest_loadgen.objectives.sample import Shares
 from pytest_loadgen.objectives.verdict import OUTCOMES, Outcome
 from pytest_loadgen.traffic.mix import NamedRequest
@@ -119,14 +119,14 @@ def coverage(runs: int) -> None:
         held: Counter[str] = Counter()
         for _ in range(runs):
             times = queued(load, draw, requests)
-            slow, *nearly = (
+            slow, *lower_levels = (
                 [sum(t > P99 * part for t in times[at : at + size]) for at in range(0, requests, size)]
-                for part in (1, *NEARLY)
+                for part in (1, *LOWER_LEVELS)
             )
             sizes = [size] * batches
             bounds = {
                 "textbook": stats.proportion(sum(slow), requests, alpha),
-                "judged": Shares(slow, sizes, nearly).estimate(alpha),
+                "judged": Shares(slow, sizes, lower_levels).estimate(alpha),
             }
             for name, bound in bounds.items():
                 held[name] += bound.low <= SLOW <= bound.high

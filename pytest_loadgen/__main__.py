@@ -1,4 +1,4 @@
-"""What can be asked of the plugin without running tests: ``python -m pytest_loadgen COMMAND``."""
+"""The commands that need no tests: ``python -m pytest_loadgen COMMAND``."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_judge_options(judging)
     comparing = commands.add_parser("compare", help="compare the loads of two JSON reports")
     add_compare_options(comparing)
-    listing.set_defaults(carry_out=_list, misuse=1)
-    serving.set_defaults(carry_out=_serve, misuse=1)
-    # An exit status of 1 is a verdict.
-    judging.set_defaults(carry_out=judge, misuse=2)
-    comparing.set_defaults(carry_out=compare, misuse=2)
+    listing.set_defaults(carry_out=_list, error_status=1)
+    serving.set_defaults(carry_out=_serve, error_status=1)
+    # For these, an exit status of 1 means a failed load.
+    judging.set_defaults(carry_out=judge, error_status=2)
+    comparing.set_defaults(carry_out=compare, error_status=2)
     parsed, rest = parser.parse_known_args(arguments)
     if rest and (not hasattr(parsed, "objectives") or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    elif rest:  # objectives after an option, of which argparse has found none before
+    elif rest:  # argparse does not find objectives after an option
         parsed.objectives = [*parsed.objectives, *rest]
     try:
         status: int = parsed.carry_out(parsed)
     except LoadError as error:
         print(*map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)  # noqa: T201
-        return int(parsed.misuse)
+        return int(parsed.error_status)
     return status
 
 

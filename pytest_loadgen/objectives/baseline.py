@@ -1,4 +1,4 @@
-"""What a result is compared with: runs that were kept, or the other service of a load side by side."""
+"""What a result is compared with: kept runs, or the other service of a load side by side."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class KeptRun:
 
     def scattered(self, metric: Metric) -> Scattered:
         """Give a figure of the run, and how much it varies within the run."""
-        if metric not in self._scattered:  # a running load is compared with it again and again
+        if metric not in self._scattered:  # a running load is compared with it at each look
             self._scattered[metric] = scattered(metric, self.result)
         return self._scattered[metric]
 
@@ -62,7 +62,7 @@ class Baseline:
         return self.runs[-1].result if self.runs else None
 
     def of(self, name: str) -> Baseline:
-        """Give the same of the requests of one name."""
+        """Give the baseline of the requests of one name."""
         if self.result is None:
             return self
         if name not in self._named:

@@ -1,8 +1,8 @@
-"""Where the figures of runs, one after another, change to another level: a merge made them slower, a machine changed.
+"""Steps in the figures of consecutive runs: a merge made the service slower, or the machine changed.
 
-The step is where two levels fit best: the likelihood ratio for one shift in normal values with a common variance
-(Worsley 1979). It is where Student's t is largest of all places at which the runs can be divided; each place may be
-wrong with its part of the probability of a false alarm (Bonferroni), which so is at most FALSE_ALARM.
+A step is where two levels fit best: the likelihood ratio for one shift in normal values with a common variance
+(Worsley 1979). That is where Student's t is largest, of all places at which the runs can be divided. The places share
+the probability of a false alarm (Bonferroni).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pytest_loadgen.objectives import stats
 FALSE_ALARM = 0.01
 """The probability of a step in runs that have none."""
 FEWEST = 6
-"""In fewer runs no step is looked for."""
-# The same without any one of the runs.
+"""With fewer runs no step is looked for."""
+# The same, when any one of the runs is left out.
 _WITHOUT_ONE = 0.05
-# On each side of a step there are this many runs: a single one may be any hiccup.
-_SIDE = 2
-# Figures are exact to about this part, so that runs never vary less.
-_EXACT = 0.001
+# A step has at least this many runs on each side: a single one may be a hiccup.
+_FEWEST_ON_A_SIDE = 2
+# The relative precision of figures, which is the least standard deviation of runs.
+_PRECISION = 0.001
 
 
 def latest(logs: Sequence[float]) -> int:
@@ -36,16 +36,16 @@ def latest(logs: Sequence[float]) -> int:
 
 
 def _step(logs: Sequence[float]) -> int:
-    """Give where a step is, as the number of runs before it; 0 where there is none."""
+    """Give the number of runs before the step; 0 where there is none."""
     if len(logs) < FEWEST:
         return 0
-    places = range(_SIDE, len(logs) - _SIDE + 1)
-    chance, at = min((_chance(logs[:place], logs[place:]), place) for place in places)
+    places = range(_FEWEST_ON_A_SIDE, len(logs) - _FEWEST_ON_A_SIDE + 1)
+    chance, at = min((_p_value(logs[:place], logs[place:]), place) for place in places)
     if chance * len(places) > FALSE_ALARM:
         return 0
-    # What one run alone makes is none: among many runs that are alike, a single hiccup looks like a step.
+    # It must not depend on one run: among many similar runs, a single hiccup looks like a step.
     others = [(_without(logs[:at], one), _without(logs[at:], one - at)) for one in range(len(logs))]
-    return at if all(_chance(*each) * len(places) <= _WITHOUT_ONE for each in others) else 0
+    return at if all(_p_value(*each) * len(places) <= _WITHOUT_ONE for each in others) else 0
 
 
 def _without(values: Sequence[float], place: int) -> Sequence[float]:
@@ -53,11 +53,11 @@ def _without(values: Sequence[float], place: int) -> Sequence[float]:
     return [value for at, value in enumerate(values) if at != place]
 
 
-def _chance(before: Sequence[float], after: Sequence[float]) -> float:
-    """Give the probability of levels that differ as much where there is no step (Student's t)."""
+def _p_value(before: Sequence[float], after: Sequence[float]) -> float:
+    """Give the probability of levels that differ this much or more without a step (Student's t)."""
     levels = fmean(before), fmean(after)
     squares = sum((each - level) ** 2 for part, level in zip((before, after), levels, strict=True) for each in part)
     freedom = len(before) + len(after) - 2
-    variance = max(_EXACT**2, squares / freedom) * (1 / len(before) + 1 / len(after))
+    variance = max(_PRECISION**2, squares / freedom) * (1 / len(before) + 1 / len(after))
     # P(|T| > t) = I(freedom / (freedom + t²); freedom / 2, 1 / 2)
     return stats.beta(freedom / (freedom + (levels[1] - levels[0]) ** 2 / variance), freedom / 2, 0.5)

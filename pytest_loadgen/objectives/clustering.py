@@ -1,8 +1,8 @@
-"""How bad requests cluster: how many times less a number of requests says than if they were independent.
+"""How bad requests cluster, and by which factor that inflates the variance of their share.
 
 Requests queue, so slow ones come in bursts; and services have slow and fast times, so neighbouring intervals are
-alike. The first is the variance of a share between intervals, divided by that of independent requests; the second is
-how many times larger this is over longer times.
+correlated. Bursts are measured by the variance of the share between intervals, divided by that of independent requests
+(the design effect); slow times by how much more this is between longer intervals.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pytest_loadgen.objectives.stats import FEWEST_BATCHES, autocorrelation
 
 # Neighbouring batches are joined into longer ones, as long as at least this many remain.
 _ENOUGH_BATCHES = 10
-# Bursts are looked for among at least so many requests.
+# Bursts are measured where there are at least this many bad requests.
 _ENOUGH_EVENTS = 100
-# A count of more than this part of all requests hardly varies, however much their latency does.
+# A level above which more than this part of all requests are hardly varies, however much their latency does.
 _NEARLY_ALL = 0.75
-# Neighbours count as alike by this at most: beyond it, no run would be long enough.
-_MOST_ALIKE = 0.8
+# The highest autocorrelation assumed: with a higher one, no run would be long enough.
+_MOST_CORRELATED = 0.8
 
 
 @dataclass(frozen=True)
@@ -30,40 +30,40 @@ class Clustering:
     """How bad requests cluster, within batches and beyond."""
 
     bursts: float = 1.0
-    """How many times larger the variance of a share of requests is than with independent ones; at least 1."""
-    alike: float = 1.0
-    """How many times larger than that it is over longer times, because neighbouring batches are alike; at least 1."""
-    longest: int = 1
-    """How many batches long the times are over which it was seen."""
+    """The variance of the share between batches, divided by that of independent requests; at least 1."""
+    persistence: float = 1.0
+    """By which factor that grows over longer times, because neighbouring batches are correlated; at least 1."""
+    span: int = 1
+    """Over how many batches the variance was largest."""
 
     @property
     def inflation(self) -> float:
-        """How many times larger the variance of the share of a whole run is than with independent requests."""
-        return self.bursts * self.alike
+        """The variance of the share of a whole run, divided by that of independent requests."""
+        return self.bursts * self.persistence
 
     @classmethod
-    def seen(cls, levels: Sequence[Sequence[float]], requests: Sequence[float], effective: float = 0.0) -> Self:
-        """Measure it in counts of bad requests and of all requests per batch.
+    def seen(cls, levels: Sequence[Sequence[float]], requests: Sequence[float], effective_size: float = 0.0) -> Self:
+        """Measure it in the bad requests and all requests of each batch.
 
-        There may be several counts: first of the bad ones, then of those that are ever less bad. Bursts are measured
-        where enough requests show them: in the first count of 100 events that say as much as `effective` independent
-        ones, or else in the last. What lasts for longer is measured in the largest count that is not nearly all
-        requests, which would show nothing. Batches without requests are left out.
+        The first level counts the bad requests, the others those above ever lower limits. Bursts are measured at the
+        first level with 100 events that count as `effective_size` independent ones, or else at the last. Persistence is
+        measured at the last level that does not hold nearly all requests: their number would not vary. Batches without
+        requests are left out.
         """
         busy = [bool(each) for each in requests]
         levels, requests = [list(compress(level, busy)) for level in levels], list(compress(requests, busy))
         own = bursts = inflation(levels[0], requests)
         for level in levels:
             bursts = inflation(level, requests)
-            if sum(level) >= max(_ENOUGH_EVENTS, effective * bursts):
+            if sum(level) >= max(_ENOUGH_EVENTS, effective_size * bursts):
                 break
         lasting = [level for level in levels if sum(level) <= _NEARLY_ALL * sum(requests)] or levels[:1]
-        alike, longest = _likeness(lasting[-1], requests)
-        return cls(max(own, bursts), alike, longest)
+        persistence, span = _persistence(lasting[-1], requests)
+        return cls(max(own, bursts), persistence, span)
 
 
 def inflation(bad: Sequence[float], requests: Sequence[float]) -> float:
-    """Give how many times larger the variance of a share is than with independent requests; at least 1."""
+    """Divide the variance of a share between batches by that of independent requests; at least 1."""
     return max(1.0, _ratio(bad, requests))
 
 
@@ -80,29 +80,29 @@ def _ratio(bad: Sequence[float], requests: Sequence[float]) -> float:
     return between * count / (count - 1) / (value * (1 - value) * total)
 
 
-def _likeness(bad: Sequence[float], requests: Sequence[float]) -> tuple[float, int]:
-    """Give how many times larger the variance is over longer times, and of how many batches these are.
+def _persistence(bad: Sequence[float], requests: Sequence[float]) -> tuple[float, int]:
+    """Give by which factor the variance grows over longer times, and over how many batches it is largest.
 
-    The largest over batches of 2, 4, … joined together. Those that are longer still are too few; so neighbours are also
-    taken for an autoregressive process: with the first autocorrelation r the variance is (1 + r) / (1 - r) times as
-    large (Bartlett 1946), where r is more than its standard error.
+    Batches are joined by 2, 4, … while enough remain. For longer times, they are modelled as an autoregressive process:
+    with the first autocorrelation r the variance grows by (1 + r) / (1 - r) (Bartlett 1946), if r exceeds its standard
+    error.
     """
     found = [inflation(*batches) for batches in _joined(bad, requests)]
     if not found:
         return 1.0, 1
     number = found.index(max(found))
-    alike, longest = found[number] / found[0], 2**number
+    persistence, span = found[number] / found[0], 2**number
     count, value = len(requests), sum(bad) / (sum(requests) or 1)
     left = [events - value * size for events, size in zip(bad, requests, strict=True)]
-    correlation = min(_MOST_ALIKE, autocorrelation(left))
+    correlation = min(_MOST_CORRELATED, autocorrelation(left))
     if correlation <= 1 / math.sqrt(count):
-        return alike, longest
+        return persistence, span
     longer = _ratio(bad, requests) * (1 + correlation) / (1 - correlation)
-    return max(alike, longer / found[0]), longest
+    return max(persistence, longer / found[0]), span
 
 
 def _joined(*series: Sequence[float]) -> Iterator[tuple[Sequence[float], ...]]:
-    """Give the batches singly, joined by two, by four, … while enough remain: neighbours may be alike."""
+    """Give the batches one by one, joined by two, by four, … while enough remain."""
     while len(series[0]) >= FEWEST_BATCHES:
         yield series
         if len(series[0]) < 2 * _ENOUGH_BATCHES:

@@ -21,7 +21,7 @@ from pytest_loadgen.wording import counted
 
 # A change that is surely within this factor is none.
 _SAME = 1.1
-# It is not worth while to keep more runs than this for a verdict.
+# More kept runs than this are not proposed.
 _MOST_RUNS = 10
 
 
@@ -112,9 +112,9 @@ def _of_runs(found: Prediction, outcome: Outcome, slo: SLO, alpha: float) -> Ite
     """Say how many runs are kept and how they differ, and what would decide."""
     kept = counted(found.runs, "kept run")
     if found.missing:
-        kept += f", so {Share(found.assumed)} between runs is assumed"
+        kept += f", so runs are assumed to differ by {Share(found.assumed)}"
     elif outcome == "unclear" and found.runs > 1 and math.isfinite(found.between):
-        kept += f", {Share(math.sqrt(found.between))} between runs"
+        kept += f" that differ by {Share(math.sqrt(found.between))}"
     if outcome == "unclear":
         yield f"{kept}: {_what_would_decide(found, slo, alpha)}"
     elif found.missing:
@@ -124,10 +124,10 @@ def _of_runs(found: Prediction, outcome: Outcome, slo: SLO, alpha: float) -> Ite
 def _what_would_decide(found: Prediction, slo: SLO, alpha: float) -> str:
     distance = abs(math.log(found.value / float(slo.bound))) if 0 < found.value < math.inf else 0.0
     for more in range(max(1, found.missing), _MOST_RUNS - found.runs + 1):
-        if found.with_runs(found.runs + more).half(alpha) < distance:
+        if found.with_runs(found.runs + more).half_width(alpha) < distance:
             return f"{more} more would decide"
     for factor in range(2, WORTH_WAITING + 1):
-        if found.longer(factor).half(alpha) < distance:
+        if found.longer(factor).half_width(alpha) < distance:
             return f"runs {factor}x longer would decide"
     return "too close to the limit to decide; compare side by side (against=)"
 

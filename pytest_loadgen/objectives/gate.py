@@ -52,7 +52,7 @@ class Gate:
     max_duration: Duration | None = None
     """How long the load may last while an objective is unclear; None is three times its duration."""
     stop_early: bool | Duration = False
-    """Whether the load ends once all is decided, from half of its duration on; or from when on."""
+    """Whether the load ends once all objectives are decided, after half of its duration; or after this time."""
     abort_if: SLO | None = None
     not_judged: tuple[str, ...] = ()
     """The objectives that a scaled load cannot be judged by, each with the reason."""
@@ -204,7 +204,7 @@ class Judging:
         return bool(result.plan.journey and result.requests and any(not slo.view(result).requests for slo in named))
 
     def judged(self, intervals: Sequence[Interval]) -> JudgedResult:
-        """Judge the whole load: as sure as the last look was if it ended it, else with what is left of the error."""
+        """Judge the whole load: with the error of the look that ended it, or with what is left of the error."""
         ended = self._ended and not self._abort_reason and self._looks.moments
         looks = self._looks if ended else self._looks.at(self._elapsed, is_last=True)
         result = replace(
@@ -254,7 +254,7 @@ class Judging:
         if (slo.is_relative and view.baseline.result is None) or slo.metric.unknown_in(view):
             return True
         if slo.is_relative and not view.baseline.paired:
-            # Runs of one length are alike, and a longer one would differ from them as much.
+            # A longer run would differ from the kept ones as much.
             return self._elapsed >= self._plan.duration - HALF_INTERVAL
         if verdict.outcome == "unclear" and self._is_lost_in_noise(slo, result):
             return self._elapsed >= self._plan.duration - HALF_INTERVAL
@@ -331,7 +331,7 @@ class Judging:
 def _first_look(gate: Gate, plan: Plan) -> float:
     if not gate.stop_early:
         return float(plan.duration)
-    # Earlier, a run has not shown enough of what does not come all the time.
+    # Before that, a run shows too little of what is rare.
     return float(plan.duration) / 2 if gate.stop_early is True else float(gate.stop_early)
 
 
@@ -360,9 +360,11 @@ def _parse_stop_early(value: object) -> bool | Duration:
     if isinstance(value, bool):
         return value
     try:
-        first = Duration(value)  # type: ignore[arg-type]  # it refuses what is no duration
+        first = Duration(value)  # type: ignore[arg-type]  # it refuses other types
     except PlanError:
-        raise PlanError(f"stop_early={value!r}: expected True, False, or from when on ('5s')") from None
+        raise PlanError(
+            f"stop_early={value!r}: expected True, False, or the time after which the load may end ('5s')"
+        ) from None
     if not 0 < first < math.inf:
         raise PlanError(f"stop_early={value!r}: must be a finite time > 0")
     return first
@@ -383,7 +385,7 @@ def _fewest_requests(slo: SLO, alpha: float) -> int:
     allowed = slo.allowed
     if allowed is None or not 0 < allowed < 1:
         return 0
-    return math.ceil(stats.needed(allowed if slo.upper else 1 - allowed, alpha) * slo.metric.together)
+    return math.ceil(stats.needed(allowed if slo.upper else 1 - allowed, alpha) * slo.metric.assumed_burst)
 
 
 def _useful_duration(slo: SLO, plan: Plan, longest: Duration) -> Duration:
@@ -415,8 +417,8 @@ def _too_short(slo: SLO, plan: Plan, longer: Plan) -> _TooShort | None:
     if plan.closed or not wanted:
         return None
     needs = f"{slo.text!r} needs at least {wanted:,} requests to be decided with {Share(1 - ALPHA)} confidence"
-    if slo.metric.together > 1:
-        needs += f" (until a run shows how they come, {slo.metric.together} are taken to come together)"
+    if slo.metric.assumed_burst > 1:
+        needs += f" (bad requests are assumed to come in bursts of {slo.metric.assumed_burst})"
     if slo.window and (found := _too_few_in(slo.window, longer, wanted, needs)):
         return found
     if longer.requests < wanted:

@@ -10,13 +10,13 @@ from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives import stats
 from pytest_loadgen.objectives.baseline import NO_BASELINE, Baseline
+from pytest_loadgen.objectives.blind_spots import describe_blind_spots
 from pytest_loadgen.objectives.caveats import Circumstances, apply_caveats
 from pytest_loadgen.objectives.comparison import ChangeEstimate, Comparison
 from pytest_loadgen.objectives.judgement import ALPHA, judge
 from pytest_loadgen.objectives.looks import ONE_LOOK, Looks
 from pytest_loadgen.objectives.ratio import ratio
 from pytest_loadgen.objectives.slo import SLO, parse_metric
-from pytest_loadgen.objectives.unseen import describe_unseen
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.units import NO_TIME, Duration
 
@@ -55,9 +55,9 @@ class JudgedResult(Result):
         return self.baseline.result if self.baseline.paired else None
 
     @property
-    def unseen(self) -> str:
-        """Which stalls and outages would miss an objective that is met, and may not show in a run of this length."""
-        return describe_unseen(self, self.verdicts)
+    def blind_spots(self) -> str:
+        """Which stalls and outages would miss a met objective, and may not occur in a run of this length; or empty."""
+        return describe_blind_spots(self, self.verdicts)
 
     def change(self, metric: str) -> ChangeEstimate:
         """Estimate how a metric (``p99``, ``service mean``, ``rate``) changed from the baseline.
@@ -101,7 +101,7 @@ def judge_all(objectives: Sequence[SLO], result: JudgedResult, looks: Looks = ON
 def judge_figures(
     objectives: Sequence[SLO], result: JudgedResult, looks: Looks = ONE_LOOK, alpha: float = ALPHA
 ) -> list[Verdict]:
-    """Judge objectives by the figures alone; all looks together may be wrong with probability alpha."""
+    """Judge objectives by the figures alone; all looks together are wrong with probability alpha."""
     return [each.verdict(missed) for each, missed in _decided(objectives, result, looks, alpha)]
 
 
@@ -112,7 +112,7 @@ class _Judgement:
         """Take the result of the requests that the objective is about, and the error of a verdict that it is met."""
         self.slo = slo
         self.view = view
-        # Kept runs are compared with once, at the end: a load is neither extended nor ended early for that.
+        # A comparison with kept runs is judged once, at the end of the load.
         self.looks = ONE_LOOK if slo.is_relative and not view.baseline.paired else looks
         self._alpha = alpha
         self._comparison = Comparison(slo, view, view.baseline) if slo.is_relative else None

@@ -153,7 +153,7 @@ def _judge_worst(slo: SLO, result: Result, windows: list[slice], risk: Risk) -> 
 
 
 def _check_trend(slo: SLO, result: Result, verdict: Verdict) -> Verdict:
-    """Report a latency that climbs or falls through the run; if it is about to cross the limit, nothing is sure."""
+    """Report a latency that climbs or falls through the run; unclear if it is about to cross the limit."""
     metric = slo.metric
     if not (metric.is_latency and metric.is_estimated and slo.upper):
         return verdict
@@ -174,7 +174,7 @@ def _check_trend(slo: SLO, result: Result, verdict: Verdict) -> Verdict:
         remark = f"{remark}, and would exceed the limit within another run of this length"
         return replace(verdict, outcome="unclear", remark=remark)
     if verdict.outcome == "missed" and not climbs and ahead < float(slo.bound):
-        remark = f"{remark}, and would be within the limit in another run of this length: warm up for longer"
+        remark = f"{remark}, and would be within the limit within another run of this length: use a longer warmup"
         return replace(verdict, outcome="unclear", remark=remark)
     return replace(verdict, remark=remark)
 
@@ -223,9 +223,9 @@ def _range(low: float, high: float, write: Callable[[float], str]) -> str:
 
 
 def _why_unclear(slo: SLO, sample: Estimated, bound: float, risk: Risk, longer: str) -> str:
-    """Say what would decide: bounds close in by the square root of a run's length, those of a trend by its cube."""
+    """Say what would decide: bounds narrow with the square root of its length, those of a trend with its power 1.5."""
     if isinstance(sample, Shares) and 0 < bound < 1:
-        wanted = math.ceil(stats.needed(bound if slo.upper else 1 - bound, risk.met) * slo.metric.together)
+        wanted = math.ceil(stats.needed(bound if slo.upper else 1 - bound, risk.met) * slo.metric.assumed_burst)
         if sum(sample.requests) < wanted:
             return f"at least {wanted:,} requests are needed to decide"
     if isinstance(sample, Means) and (reason := sample.why_unclear(bound, risk.of(-1, slo))):
@@ -239,7 +239,7 @@ def _why_unclear(slo: SLO, sample: Estimated, bound: float, risk: Risk, longer: 
     factor = (width / distance) ** power if distance and math.isfinite(width) else math.inf
     if factor <= WORTH_WAITING:
         return "a longer window would decide" if longer == "window" else would_decide(factor)
-    bursts = isinstance(sample, Shares) and sample.cautious_clustering.inflation > _BURSTS
+    bursts = isinstance(sample, Shares) and sample.conservative_clustering.inflation > _BURSTS
     if bursts and not bound / 2 < estimate.value < 2 * bound:
         return f"bad requests come in bursts; only a much longer {longer} can show how often"
     return would_decide(math.inf)

@@ -1,8 +1,8 @@
-"""Looking at a load more than once: how sure each look has to be, so that all of them together are wrong as seldom.
+"""A sequential test: which error each look at a running load may have, so that all looks together keep to 5 %.
 
-A group-sequential plan (Armitage, McPherson & Rowe 1969): a look sees again what the looks before it saw, so together
-they are wrong less often than the sum of what each may be. The error that they share is spent as the square of
-the share of the longest load (Lan & DeMets 1983; Kim & DeMets 1987): little on early looks, which see least.
+A group-sequential plan (Armitage, McPherson & Rowe 1969). Looks share their data, so together they are wrong less often
+than the sum of their errors. The error is spent with the square of the elapsed share of the longest load (Lan & DeMets
+1983; Kim & DeMets 1987): early looks, which have the least data, spend little.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ _POWER = 2
 _POINTS = 121
 # The distribution ends this many standard deviations below 0.
 _FAR = 5.0
-# No boundary is farther away than this many.
+# No boundary is more standard deviations away than this.
 _FARTHEST = 9.0
 
 
 @dataclass(frozen=True)
 class Looks:
-    """The moments at which a load was judged: the last one, and those before it at which it was not decided."""
+    """The moments at which a load was judged; all but the last left it undecided."""
 
     longest: float = 1.0
-    """How long the load may last, in the unit of the moments."""
+    """The longest that the load may last, in the unit of the moments."""
     moments: tuple[float, ...] = (1.0,)
     is_last: bool = True
-    """Whether no look will follow, so that the last one may spend what is left of the error."""
+    """Whether no look follows, so that this one may spend the rest of the error."""
 
     @classmethod
     def of(cls, longest: float) -> Self:
-        """Begin a load that may last so long."""
+        """Begin a load that may last this long; it was not looked at yet."""
         return cls(longest, ())
 
     def at(self, moment: float, *, is_last: bool = False) -> Self:
-        """Look again, at a later moment than before; the last look may come again at the moment of the one before."""
+        """Add a look at a later moment. The last look may repeat the moment of the one before it."""
         before = tuple(each for each in self.moments if each < moment)
         return replace(self, moments=(*before, moment), is_last=is_last)
 
     def level(self, error: float) -> float:
-        """Give the probability with which the last look may be wrong where all looks together may be with `error`."""
+        """Give the error of the newest look such that all looks together have the error `error`."""
         if self.is_last and len(self.moments) == 1:
             return error
         boundary = _boundary(self.moments, tuple(map(self.spent, self.moments)), error)
@@ -63,9 +63,10 @@ ONE_LOOK = Looks()
 
 @lru_cache(maxsize=1024)
 def _boundary(moments: tuple[float, ...], spent: tuple[float, ...], error: float) -> float:
-    """Find what the last look must not exceed, given the share of the error that is spent up to each.
+    """Find the boundary of the last look, given the share of the error that is spent up to each look.
 
-    Between looks a Brownian motion goes on that has not exceeded any boundary yet, by numerical integration.
+    A Brownian motion crosses it with the probability that this look may spend, if it has crossed none before. Computed
+    by numerical integration.
     """
     if len(moments) == 1:
         return _exceeded(error * spent[0]) * math.sqrt(moments[0])
@@ -76,7 +77,7 @@ def _boundary(moments: tuple[float, ...], spent: tuple[float, ...], error: float
 
 @lru_cache(maxsize=1024)
 def _density(moments: tuple[float, ...], spent: tuple[float, ...], error: float) -> _Density:
-    """Give where the motion is after the last look, below all boundaries."""
+    """Give the distribution of the motion at the last look, if it has crossed no boundary."""
     deviation = math.sqrt(moments[-1])
     points = _grid(-_FAR * deviation, _boundary(moments, spent, error))
     if len(moments) == 1:
@@ -90,7 +91,7 @@ def _density(moments: tuple[float, ...], spent: tuple[float, ...], error: float)
 
 @dataclass(frozen=True)
 class _Density:
-    """Where a motion may be that has not stopped yet: points, and the probability of being near each."""
+    """The distribution of a motion: points, and the probability of being near each."""
 
     points: tuple[float, ...]
     weights: tuple[float, ...]
@@ -103,7 +104,7 @@ class _Density:
         )
 
     def boundary(self, step: float, probability: float, highest: float) -> float:
-        """Find what is exceeded with a probability after a step."""
+        """Find the value that is exceeded with a probability after a step."""
         low, high = -highest, highest
         for _ in range(40):
             middle = (low + high) / 2
@@ -112,7 +113,7 @@ class _Density:
 
 
 def _exceeded(probability: float) -> float:
-    """Give what a standard normal variable exceeds with a probability."""
+    """Give the value that a standard normal variable exceeds with a probability."""
     return -normal_quantile(probability) if probability > 0 else _FARTHEST
 
 

@@ -26,8 +26,8 @@ from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Change, Duration, Rate, Share, Size
 from pytest_loadgen.wording import did_you_mean
 
-NEARLY = tuple(2 ** (-step / 4) for step in range(1, 5))
-"""Requests slower than these parts of their limit are nearly too slow, ever less so."""
+LOWER_LEVELS = tuple(2 ** (-step / 4) for step in range(1, 5))
+"""Bursts are also measured among the requests that are slower than these fractions of the limit."""
 # A bucket of a histogram is at most this part of its latency wide.
 _BUCKET = 0.001
 # A rate over less than this many seconds is chance.
@@ -56,8 +56,8 @@ class Metric(ABC):
     """Whether its figure is an estimate of a true one, whatever the bound; else it is a fact of the run."""
     is_comparable: ClassVar[bool] = False
     """Whether it can be compared with a baseline; then `resampled` is implemented."""
-    together: ClassVar[int] = 1
-    """How many of the requests that it counts are taken to come together, until a run shows it."""
+    assumed_burst: ClassVar[int] = 1
+    """How many of the requests that it counts are assumed to come in one burst, until a run shows how they cluster."""
     subject: ClassVar[Literal["requests", "generator", "service"]] = "requests"
     """What it describes: requests, and so those of one name, too; or the generator or the service as a whole."""
 
@@ -236,10 +236,11 @@ class Percentile(Latency):
     def sample(self, result: Result, bound: Bound) -> Shares:
         """Count the requests that are slower than the bound; those without a response are."""
         intervals = self.view(result).intervals
-        slow, *nearly = (
-            [each.latency.over(float(bound) * part) + each.unanswered for each in intervals] for part in (1, *NEARLY)
+        slow, *lower_levels = (
+            [each.latency.over(float(bound) * part) + each.unanswered for each in intervals]
+            for part in (1, *LOWER_LEVELS)
         )
-        return Shares(slow, [each.requests for each in intervals], nearly)
+        return Shares(slow, [each.requests for each in intervals], lower_levels)
 
     def allowed_share(self, bound: Bound) -> float:
         """Give the share of requests beyond the percentile."""
@@ -248,13 +249,13 @@ class Percentile(Latency):
     def bounds(self, result: Result, sample: Estimated, bound: Bound, alpha: float) -> tuple[float, float]:
         """Bound the true percentile.
 
-        That is where so few and so many requests are slower that no more and no fewer may be (Woodruff 1952), on the
-        side of the limit that the judgement at the limit gives; unbounded above where even none would be too many.
+        The bounds are the latencies that the critical shares of the requests exceed (Woodruff 1952), on the side of the
+        limit that the verdict says. The upper one is infinite if even a sample without slow requests decides nothing.
         """
         assert isinstance(sample, Shares)
         allowed, limit = self.allowed_share(bound), float(bound)
         result, side = self.view(result), sample.side(allowed, alpha)
-        tail = sample.decisive(allowed, alpha)
+        tail = sample.critical_shares(allowed, alpha)
         low = float(result.percentile(100 * (1 - tail.high)))
         high = float(result.percentile(100 * (1 - tail.low))) if tail.low >= 0 else math.inf
         if side < 0:
@@ -314,7 +315,7 @@ class MeanLatency(Latency):
         return self.view(result).mean
 
     def sample(self, result: Result, bound: Bound) -> Means:
-        """Give the mean of each interval, which weighs as much as it has requests."""
+        """Give the mean of each interval, weighted by its number of requests."""
         parts = self.view(result).by_interval
         means = [float(part.mean) if part.requests else 0.0 for part in parts]
         return Means.of_latencies(means, [_with_unanswered(part.intervals[0], part.plan) for part in parts])
@@ -328,7 +329,7 @@ class MeanLatency(Latency):
 
 
 def _with_unanswered(interval: Interval, plan: Plan) -> Histogram:
-    """Give the latencies of an interval, with the timeout for a request without a response."""
+    """Give the latencies of an interval, where a request without a response counts with the timeout."""
     if not interval.unanswered:
         return interval.latency
     latencies = Histogram.sum([interval.latency])
@@ -397,8 +398,8 @@ class Count(Metric):
     """A number of requests, or their share of all."""
 
     is_count: ClassVar = True
-    # All that were on their way when a process of the service died, say.
-    together: ClassVar = 5
+    # For example all requests in flight when a process of the service died.
+    assumed_burst: ClassVar = 5
 
     @abstractmethod
     def count(self, interval: Interval, plan: Plan) -> int:
@@ -423,7 +424,7 @@ class Count(Metric):
         """Count in each interval."""
         counts = [self.count(each, result.plan) for each in result.intervals]
         if isinstance(bound, Share):
-            return Shares(counts, [each.requests for each in result.intervals], together=self.together)
+            return Shares(counts, [each.requests for each in result.intervals], assumed_burst=self.assumed_burst)
         return Facts(counts, sum)
 
     def bounds(self, result: Result, sample: Estimated, bound: Bound, alpha: float) -> tuple[float, float]:

@@ -1,7 +1,7 @@
-"""How much a figure of a result differs from that of a baseline: their ratio, and its confidence interval.
+"""The ratio of a figure to that of the baseline, and its confidence interval.
 
-With kept runs, a prediction from how these differ. Where two services were loaded side by side, a bootstrap that draws
-pairs of intervals, in which the noise of the machine cancels (Efron & Tibshirani 1993, 8.5).
+With kept runs, a prediction interval from the variance between them. Side by side, a bootstrap that draws pairs of
+intervals, in which the noise of the machine cancels (Efron & Tibshirani 1993, 8.5).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SEED = 20_240_601
 
 @dataclass(frozen=True)
 class PairedRatio:
-    """A figure divided by that of the other service, as the median of pairs of intervals."""
+    """A figure divided by that of the other service: the median of the ratios of pairs of intervals."""
 
     value: float
     draws: Sequence[float]
@@ -52,7 +52,7 @@ class PairedRatio:
 
 
 def ratio(metric: Metric, result: Result, baseline: Baseline) -> PairedRatio | Prediction:
-    """Divide the figure of a result by that of a baseline which is there."""
+    """Divide the figure of a result by that of a baseline that is not missing."""
     if baseline.paired:
         assert baseline.result
         return _paired_ratio(metric, metric.view(result), metric.view(baseline.result))

@@ -20,10 +20,10 @@ from pytest_loadgen.objectives.stats import FEWEST_BATCHES
 from pytest_loadgen.units import Share
 from pytest_loadgen.wording import counted
 
-# To be sure that few bad requests are no accident, bursts are looked for among as many as say as much as this many
-# independent ones: a run that happens to have few bursts also shows too little of them.
+# A run that happens to have few bad requests also shows too little of how they cluster. So before it counts as met,
+# bursts are measured at a level with enough events to count as this many independent ones.
 _ENOUGH_EFFECTIVE = 24
-# So many bursts of bad requests show how they come together.
+# With this many bursts of bad requests, their own clustering is measured and none is assumed.
 _SHOWN = 10
 
 
@@ -33,15 +33,14 @@ class Shares:
 
     bad: Sequence[int]
     requests: Sequence[int]
-    nearly: Sequence[Sequence[int]] = ()
-    """How many are at least nearly bad, ever less so, where that is known: bursts show in these before they show in the
-    bad ones."""
-    together: float = 1.0
-    """How many bad requests are taken to come together, until enough of them have shown it."""
+    lower_levels: Sequence[Sequence[int]] = ()
+    """How many are above lower and lower limits, where that is known: these show bursts before the bad ones do."""
+    assumed_burst: float = 1.0
+    """How many bad requests are assumed to come in one burst, until enough of them show how they cluster."""
 
     def __getitem__(self, span: slice) -> Self:
-        nearly = tuple(each[span] for each in self.nearly)
-        return replace(self, bad=self.bad[span], requests=self.requests[span], nearly=nearly)
+        lower_levels = tuple(each[span] for each in self.lower_levels)
+        return replace(self, bad=self.bad[span], requests=self.requests[span], lower_levels=lower_levels)
 
     @property
     def batches(self) -> int:
@@ -55,35 +54,35 @@ class Shares:
 
     @cached_property
     def clustering(self) -> Clustering:
-        """How bad requests cluster, as far as this sample shows it."""
+        """How bad requests cluster, as measured: for a verdict that many of them are above the bound."""
         return Clustering.seen(self._levels, self.requests)
 
     @cached_property
-    def cautious_clustering(self) -> Clustering:
-        """The same, as it is taken to be where few bad requests are to count for the service."""
+    def conservative_clustering(self) -> Clustering:
+        """The same, measured with more requests: for a verdict that few of them are below the bound."""
         return Clustering.seen(self._levels, self.requests, _ENOUGH_EFFECTIVE)
 
     @property
     def _bursts(self) -> float:
-        """The inflation within intervals, or as much of what is taken for it as is not shown to be otherwise."""
-        seen = self.cautious_clustering.bursts
+        """The measured bursts, or the assumed ones as far as too few bad requests show otherwise."""
+        seen = self.conservative_clustering.bursts
         known = min(1.0, sum(self.bad) / seen / _SHOWN)
-        return max(seen, known * seen + (1 - known) * self.together)
+        return max(seen, known * seen + (1 - known) * self.assumed_burst)
 
     @property
-    def effective(self) -> float:
-        """How many independent requests say as much, where few bad ones are to count for the service."""
+    def effective_size(self) -> float:
+        """The effective sample size: how many independent requests count as much."""
         if self._is_mirrored(self.value):
-            return self._mirrored.effective
-        return sum(self.requests) / (self._bursts * self.cautious_clustering.alike)
+            return self._mirrored.effective_size
+        return sum(self.requests) / (self._bursts * self.conservative_clustering.persistence)
 
     @property
     def basis(self) -> str:
         """What a verdict rests on, in words."""
         said = f"{sum(self.requests):,} requests in {counted(self.batches, 'interval')}"
-        said += f" say as much as {self.effective:,.0f} independent ones"
-        longest = self.cautious_clustering.longest
-        return f"{said}; they are alike over {counted(longest, 'interval')}" if longest > 1 else said
+        said += f" count as {self.effective_size:,.0f} independent ones"
+        span = self.conservative_clustering.span
+        return f"{said}; bad ones cluster over {counted(span, 'interval')}" if span > 1 else said
 
     def estimate(self, alpha: float, bound: float | None = None) -> stats.Estimate:
         """Bound the true share, to compare it with a bound; each alone is wrong with probability alpha."""
@@ -96,16 +95,19 @@ class Shares:
         if self.batches < FEWEST_BATCHES:
             return stats.Estimate(value, 0.0, 1.0)
         events = sum(self.bad)
-        low = stats.root(lambda share: self._so_many(events, share, alpha) - alpha, 0.0, value)
-        high = stats.root(lambda share: alpha - self._so_few(events, share, alpha), value, 1.0)
+        low = stats.root(lambda share: self._p_at_least(events, share, alpha) - alpha, 0.0, value)
+        high = stats.root(lambda share: alpha - self._p_at_most(events, share, alpha), value, 1.0)
         return stats.Estimate(value, low, high)
 
-    def decisive(self, share: float, alpha: float) -> stats.Estimate:
-        """Bound the share in samples like this of which the true share is given; low is -1 where it may be none."""
+    def critical_shares(self, share: float, alpha: float) -> stats.Estimate:
+        """Give the shares between which a sample of this size leaves it open whether the true share is above or below.
+
+        The low one is -1 where even a sample without bad requests does.
+        """
         total = sum(self.requests)
-        low = stats.root(lambda part: self._so_few(part * total, share, alpha) - alpha, 0.0, share)
-        high = stats.root(lambda part: alpha - self._so_many(part * total, share, alpha), share, 1.0)
-        return stats.Estimate(share, low if self._so_few(0.0, share, alpha) < alpha else -1.0, high)
+        low = stats.root(lambda part: self._p_at_most(part * total, share, alpha) - alpha, 0.0, share)
+        high = stats.root(lambda part: alpha - self._p_at_least(part * total, share, alpha), share, 1.0)
+        return stats.Estimate(share, low if self._p_at_most(0.0, share, alpha) < alpha else -1.0, high)
 
     def side(self, bound: float, alpha: float) -> int:
         """Return 1 if the true share is above the bound, -1 if it is below, 0 if that is not sure."""
@@ -114,36 +116,36 @@ class Shares:
         if self.batches < FEWEST_BATCHES or not sum(self.requests):
             return 0
         events = sum(self.bad)
-        if self._so_few(events, bound, alpha) < alpha:
+        if self._p_at_most(events, bound, alpha) < alpha:
             return -1
-        return int(self._so_many(events, bound, alpha) < alpha)
+        return int(self._p_at_least(events, bound, alpha) < alpha)
 
-    def _so_few(self, events: float, share: float, alpha: float) -> float:
-        """Give the probability of so few bad requests, if the true share were this."""
-        clustering = self.cautious_clustering
-        scale = self._bursts * self._unsure(clustering, alpha)
-        return stats.at_most(events / scale, sum(self.requests) / scale, share, clustering.alike)
+    def _p_at_most(self, events: float, share: float, alpha: float) -> float:
+        """Give the probability of this many bad requests or fewer, if this were the true share."""
+        clustering = self.conservative_clustering
+        scale = self._bursts * self._t_correction(clustering, alpha)
+        return stats.at_most(events / scale, sum(self.requests) / scale, share, clustering.persistence)
 
-    def _so_many(self, events: float, share: float, alpha: float) -> float:
-        """Give the probability of so many bad requests, if the true share were this."""
+    def _p_at_least(self, events: float, share: float, alpha: float) -> float:
+        """Give the probability of this many bad requests or more, if this were the true share."""
         clustering = self.clustering
-        scale = clustering.inflation * self._unsure(clustering, alpha)
+        scale = clustering.inflation * self._t_correction(clustering, alpha)
         return stats.at_least(events / scale, sum(self.requests) / scale, share)
 
-    def _unsure(self, clustering: Clustering, alpha: float) -> float:
-        """Give how many times larger the inflation may be: it is less exact with fewer batches (Student's t)."""
+    def _t_correction(self, clustering: Clustering, alpha: float) -> float:
+        """Give by which factor the inflation may be larger: few batches show it less exactly (Student's t)."""
         if clustering.inflation <= 1 or alpha >= 0.5:
             return 1.0
-        freedom = self.batches // clustering.longest - 1
+        freedom = self.batches // clustering.span - 1
         return max(1.0, stats.student_quantile(1 - alpha, freedom) / stats.normal_quantile(1 - alpha)) ** 2
 
     @property
     def _levels(self) -> Sequence[Sequence[int]]:
-        return (self.bad, *self.nearly)
+        return (self.bad, *self.lower_levels)
 
     def _is_mirrored(self, share: float) -> bool:
-        """Return whether to count the good requests, because they are fewer, and it is they that come in bursts."""
-        return share > 0.5 and not self.nearly
+        """Return whether to count the good requests instead, because they are fewer and come in bursts."""
+        return share > 0.5 and not self.lower_levels
 
     @property
     def _mirrored(self) -> Self:
@@ -158,9 +160,9 @@ class Means:
     figures: Sequence[float]
     weights: Sequence[float]
     latencies: Sequence[Histogram] = ()
-    """The latencies of each interval, where their means are the figures: few of them may carry the mean."""
+    """The latencies of each interval, where the figures are their means: a few may dominate the mean."""
     spreads: Sequence[stats.Spread] = ()
-    """How much the latencies of each interval differ."""
+    """The spread of the latencies of each interval."""
 
     @classmethod
     def of_latencies(cls, figures: Sequence[float], latencies: Sequence[Histogram]) -> Self:
@@ -191,7 +193,7 @@ class Means:
     def estimate(self, alpha: float) -> stats.Estimate:
         """Bound the true mean; each bound alone is wrong with probability alpha."""
         found = self._by_batches(alpha)
-        return replace(found, high=max(found.high, found.value + self._unseen(alpha)))
+        return replace(found, high=max(found.high, found.value + self._tail_allowance(alpha)))
 
     def side(self, bound: float, alpha: float) -> int:
         """Return 1 if the true mean is above the bound, -1 if it is below, 0 if that is not sure or it is equal."""
@@ -199,7 +201,7 @@ class Means:
         return (estimate.low > bound) - (estimate.high < bound)
 
     def why_unclear(self, bound: float, alpha: float) -> str:
-        """Say so where only the slowest requests leave it open whether the mean is below a bound; else empty."""
+        """Say that only the slowest requests leave it open whether the mean is below a bound; empty if they do not."""
         if not self._by_batches(alpha).high < bound <= self.estimate(alpha).high:
             return ""
         size = left = stats.tail(self._spread.count)
@@ -210,15 +212,16 @@ class Means:
             if not left:
                 break
         part = Share(round(seconds / (self._spread.count * self._spread.mean), 2))
-        return f"the slowest {size} of {self._spread.count:,} requests make up {part} of the mean: judge a percentile"
+        slowest = f"the slowest {size} of {self._spread.count:,} requests"
+        return f"{slowest} make up {part} of the mean: use a percentile instead"
 
     def _by_batches(self, alpha: float) -> stats.Estimate:
         pairs = [(figure, weight) for figure, weight in zip(self.figures, self.weights, strict=True) if weight]
         spread = self._spread if self.spreads else None
         return stats.mean([figure for figure, _ in pairs], alpha, [weight for _, weight in pairs], spread)
 
-    def _unseen(self, alpha: float) -> float:
-        return stats.unseen(self._descending(), self._spread.count, alpha) if self.latencies else 0.0
+    def _tail_allowance(self, alpha: float) -> float:
+        return stats.tail_allowance(self._descending(), self._spread.count, alpha) if self.latencies else 0.0
 
     def _descending(self) -> Iterator[tuple[float, int]]:
         return heapq.merge(*(each.descending() for each in self.latencies), reverse=True)
@@ -230,7 +233,7 @@ class Means:
 
 @dataclass(frozen=True)
 class Trends:
-    """A figure at moments of the run, of which the growth per second counts; it is nan where it is not known."""
+    """A figure at moments of the run, nan where unknown; its growth per second is what counts."""
 
     figures: Sequence[float]
     moments: Sequence[float]

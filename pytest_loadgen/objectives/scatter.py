@@ -1,6 +1,6 @@
-"""How much a figure varies within a run, from one second to the next.
+"""The variance of a figure within a run, by a bootstrap.
 
-Requests of one second are alike, so the bootstrap draws whole intervals, never single requests
+The requests of a second are correlated, so the bootstrap draws whole intervals, never single requests
 (Efron & Tibshirani 1993, 8.5).
 """
 
@@ -17,27 +17,27 @@ from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.metric import Metric
 
-# The standard error of a figure is then known to 5 %.
+# Estimates the standard error of a figure to 5 %.
 _DRAWS = 200
 _SEED = 20_240_601
-# More intervals than this take too long to draw from; neighbours are joined.
+# To draw from more intervals takes too long, so neighbours are joined.
 _MOST_INTERVALS = 120
 
 
 @dataclass(frozen=True)
 class Scattered:
-    """A figure of a run, and how much it would vary if nothing but chance within the run did."""
+    """The logarithm of a figure of a run, and its variance by chance within the run."""
 
     log: float
-    """Its logarithm: infinite where too many requests had no response, minus infinity where the figure is 0."""
+    """Infinite where too many requests had no response, minus infinity where the figure is 0."""
     variance: float
-    """Of the logarithm."""
+    """The variance of the logarithm."""
     batches: int
-    """From how many intervals the variance is known."""
+    """The number of intervals from which the variance is estimated."""
 
 
 def scattered(metric: Metric, result: Result) -> Scattered:
-    """Give a figure of a result, and its variance by drawing intervals again."""
+    """Give a figure of a result, and its variance."""
     view = metric.view(result)
     intervals = _join_neighbours([interval for interval in view.intervals if interval.requests])
     count, log = len(intervals), _log(metric.figure(result)) if intervals else math.nan
@@ -53,7 +53,7 @@ def scattered(metric: Metric, result: Result) -> Scattered:
 
 
 def _resample(source: random.Random, count: int) -> list[int]:
-    """Draw as many intervals as there are, with replacement; give how often each was drawn."""
+    """Draw as many intervals as there are, with replacement, and count how often each was drawn."""
     times = Counter(source.choices(range(count), k=count))
     return [times[number] for number in range(count)]
 

@@ -1,8 +1,8 @@
 """Confidence intervals of means and trends, tests of shares, and the distributions that they need.
 
-Requests queue, so slow ones come in bursts. Textbook intervals assume that they are independent, and contain the truth
+Requests queue, so slow ones come in bursts. Textbook intervals assume independent requests, and contain the true value
 far too rarely. Here the variance is that between batches (the intervals of a run): batch means (Law & Carson 1979;
-Alexopoulos & Seila 1998); and how many independent requests say as much (Korn & Graubard 1998, for clustered samples).
+Alexopoulos & Seila 1998), and the effective sample size of clustered samples (Korn & Graubard 1998).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from functools import cache
 from itertools import pairwise
 
 FEWEST_BATCHES = 4
-"""With fewer batches than this the variance between them is not known."""
-# Neighbours of a trend count as alike by this at most: beyond it, no run would be long enough.
-_MOST_ALIKE = 0.9
-# The tail of a mean has at least this many requests.
+"""With fewer batches than this, the variance between them cannot be estimated."""
+# The highest autocorrelation assumed: with a higher one, no run would be long enough.
+_MOST_CORRELATED = 0.9
+# The tail of the latencies has at least this many requests.
 _SHORTEST_TAIL = 5
-# An error below this is as good as none.
+# An error below this counts as 0.
 _SMALLEST_ALPHA = 1e-12
 # A skewness below this makes no difference, and its inverse would be inexact.
 _NOT_SKEWED = 1e-6
@@ -49,26 +49,26 @@ def proportion(events: float, size: float, alpha: float) -> Estimate:
     return Estimate(events / size, low, high)
 
 
-def at_most(events: float, size: float, share: float, alike: float = 1.0) -> float:
-    """Give the probability of so few bad requests or fewer, of `size` of which a share is bad; counts may be fractions.
+def at_most(events: float, size: float, share: float, overdispersion: float = 1.0) -> float:
+    """Give the probability of this many bad requests or fewer among `size`; counts may be fractions.
 
-    Where the share itself comes and goes, its variance is `alike` times that of independent requests: then what the
-    bad requests are expected to be has a gamma distribution (Greenwood & Yule 1920). With 1 the probability is that of
-    the binomial distribution, exactly.
+    The share is that of the bad requests. If it varies through the run, the variance is `overdispersion` times that of
+    independent requests: the expected number of bad requests has a gamma distribution (Greenwood & Yule 1920). With 1,
+    the distribution is exactly binomial.
     """
     if events >= size or share <= 0:
         return 1.0
     if share >= 1:
         return 0.0
     good = size - events
-    shape = 1 / (1 / good + (alike - 1) / (size * share * (1 - share)))
+    shape = 1 / (1 / good + (overdispersion - 1) / (size * share * (1 - share)))
     return beta(shape / (shape + good * share / (1 - share)), shape, events + 1)
 
 
 def at_least(events: float, size: float, share: float) -> float:
-    """Give the probability of so many bad requests, of `size` independent ones of which a share is bad.
+    """Give the probability of this many bad requests or more among `size` independent ones, of which a share is bad.
 
-    Half of the probability of exactly as many counts (the mid-P of Lancaster 1961): else it is too high on average.
+    The probability of exactly this many counts half (mid-P, Lancaster 1961); otherwise the test is too conservative.
     """
     if events <= 0:
         return 1.0
@@ -79,7 +79,7 @@ def at_least(events: float, size: float, share: float) -> float:
 
 @dataclass(frozen=True)
 class Spread:
-    """How much single requests differ: how many there are, their mean, and the second and third moments about it."""
+    """The number of requests, their mean, and the second and third central moments."""
 
     count: int
     mean: float
@@ -88,7 +88,7 @@ class Spread:
 
     @classmethod
     def of(cls, rows: Sequence[tuple[float, int]]) -> Spread:
-        """Take values with the number of requests that had them."""
+        """Compute it from values, each with its number of requests."""
         count = sum(number for _, number in rows)
         if not count:
             return cls(0, 0.0, 0.0, 0.0)
@@ -98,7 +98,7 @@ class Spread:
 
     @classmethod
     def sum(cls, parts: Sequence[Spread]) -> Spread:
-        """Add up those of several batches."""
+        """Combine those of several batches."""
         count = sum(each.count for each in parts)
         if not count:
             return cls(0, 0.0, 0.0, 0.0)
@@ -112,7 +112,7 @@ class Spread:
 
     @property
     def skewness(self) -> float:
-        """The skewness of a request; 0 where all are the same."""
+        """The skewness of the values; 0 where all are the same."""
         return self.third / self.variance**1.5 if self.variance else 0.0
 
 
@@ -121,13 +121,13 @@ def mean(
 ) -> Estimate:
     """Bound a mean, given the means of batches; each bound alone is wrong with probability alpha.
 
-    By Student's t, corrected for neighbours that are alike: batches count as fewer (Bayley & Hammersley 1946). Few of
-    them do not show well how alike they are, so that one standard error is added.
+    By Student's t, corrected for autocorrelation: correlated batches count as fewer (Bayley & Hammersley 1946). Few
+    batches estimate the autocorrelation badly, so one standard error is added.
 
-    With the spread of a single request, that goes only for the part of the variance that independent requests do not
-    explain, and the bounds are corrected for skewness, too (Hall 1992): that of independent requests, and for the other
-    part that of the batches, above half a standard error more. Of a rate, what is skewed is a start or an end.
-    Without weights all batches count the same.
+    With the spread of a single request, that applies only to the part of the variance that independent requests do not
+    explain. The bounds are then also corrected for skewness (Hall 1992): that of independent requests and, for the rest
+    of the variance, that of the batches, to which the upper bound adds half a standard error. Rates have no spread:
+    what is skewed in them is a start or an end. Without weights all batches count the same.
     """
     count = len(values)
     sizes = [1.0] * count if weights is None else weights
@@ -144,8 +144,8 @@ def mean(
         return Estimate(value, value, value)
     # The part that independent requests do not explain.
     extra = 1 - independent / variance
-    alike = min(_alike(left), extra)
-    size = count * (1 - alike) / (1 + alike)
+    correlation = min(_cautious_autocorrelation(left), extra)
+    size = count * (1 - correlation) / (1 + correlation)
     below = above = 0.0
     if spread:
         explained = spread.skewness * math.sqrt(count / total) * (1 - extra) ** 1.5
@@ -161,13 +161,13 @@ def mean(
     return Estimate(value, low, high)
 
 
-def unseen(descending: Iterable[tuple[float, int]], total: int, alpha: float) -> float:
-    """Give how much larger than measured a mean may be, because too few requests show its tail; maybe infinite.
+def tail_allowance(descending: Iterable[tuple[float, int]], total: int, alpha: float) -> float:
+    """Give by how much the mean may be larger than measured, because the run shows too little of its tail.
 
-    Takes values in descending order, with the number of requests that had them, and the number of all; wrong with
-    probability alpha. The slowest, as many as the square root of all, are taken for the tail of a Pareto distribution
-    (Hill 1975; Peng 2001), with the largest index that they allow. If a quarter of them allow for less, that counts:
-    where 1 % of requests miss a cache, those look like the beginning of a tail that does not end, and are not.
+    Takes values in descending order, each with its number of requests, and the total number. Wrong with probability
+    alpha; may be infinite. The slowest requests, as many as the square root of the total, are fitted by the tail of a
+    Pareto distribution (Hill 1975; Peng 2001), the heaviest that they allow. If the slowest quarter of them allows
+    less, that counts: 1 % of requests that miss a cache look like the beginning of a heavy tail, and are not.
     """
     size = tail(total)
     slowest: list[float] = []
@@ -175,16 +175,16 @@ def unseen(descending: Iterable[tuple[float, int]], total: int, alpha: float) ->
         slowest += [value] * min(number, size + 1 - len(slowest))
         if len(slowest) > size:
             return min(_beyond(slowest, each, alpha) for each in {size, tail(total // 16)}) / total
-    return math.inf  # all are in the tail, and nothing shows where it begins
+    return math.inf  # all are in the tail, so it has no threshold
 
 
 def tail(total: int) -> int:
-    """Give how many of the slowest requests are taken for the tail of a mean."""
+    """Give how many of the slowest requests make up the tail."""
     return max(_SHORTEST_TAIL, math.isqrt(total))
 
 
 def _beyond(slowest: Sequence[float], size: int, alpha: float) -> float:
-    """Give how much larger than measured the sum of a number of the slowest requests may be, the next being known."""
+    """Give by how much the sum of the `size` slowest values may be larger; the value after them is the threshold."""
     begin = slowest[size]
     logarithms = sum(math.log(value / begin) for value in slowest[:size]) / size
     if not logarithms:
@@ -197,7 +197,7 @@ def _beyond(slowest: Sequence[float], size: int, alpha: float) -> float:
 
 
 def _studentized(quantile: float, size: float, skewness: float) -> float:
-    """Give the deviation, in those of a batch, that a quantile of a skewed mean stands for.
+    """Give a quantile of the mean of skewed batches, in standard deviations of a batch.
 
     Hall's cubic transformation (1992), which is Johnson's (1978) made monotone, inverted.
     """
@@ -207,48 +207,48 @@ def _studentized(quantile: float, size: float, skewness: float) -> float:
     return 3 / skewness * (math.cbrt(inner) - 1)
 
 
-def _alike(left: Sequence[float]) -> float:
-    """Give the first autocorrelation of residuals, one standard error more than estimated, from 0 to below 1."""
+def _cautious_autocorrelation(left: Sequence[float]) -> float:
+    """Give the first autocorrelation of residuals plus one standard error, between 0 and a value below 1."""
     count = len(left)
     found = autocorrelation(left)
     found += math.sqrt((1 - min(1.0, max(0.0, found)) ** 2) / count)
-    return min(_MOST_ALIKE, max(0.0, found))
+    return min(_MOST_CORRELATED, max(0.0, found))
 
 
 def _skewness(left: Sequence[float]) -> float:
-    """Give the skewness of residuals, adjusted for few of them (Joanes & Gill 1998)."""
+    """Give the skewness of residuals, corrected for a small sample (Joanes & Gill 1998)."""
     count = len(left)
     second, third = (sum(each**power for each in left) / count for power in (2, 3))
     return third / second**1.5 * math.sqrt(count * (count - 1)) / (count - 2) if second else 0.0
 
 
 def trend(moments: Sequence[float], values: Sequence[float], alpha: float) -> Estimate:
-    """Bound the slope of the least-squares line through values of which neighbours are alike.
+    """Bound the slope of the least-squares line through autocorrelated values.
 
-    What is left of them beside the line is taken for an autoregressive process: with its first autocorrelation r,
-    they say as much about the slope as (1 - r) / (1 + r) times as many independent values (Santer et al. 2000).
+    The residuals are modelled as an autoregressive process: with their first autocorrelation r, n values count as
+    n * (1 - r) / (1 + r) independent ones (Santer et al. 2000).
     """
     count = len(values)
     if count < FEWEST_BATCHES:
         return Estimate(0.0, -math.inf, math.inf)
     value, error, left = _line(moments, values)
-    alike = min(_MOST_ALIKE, max(0.0, autocorrelation(left)))
-    inflated = (1 + alike) / (1 - alike)
+    correlation = min(_MOST_CORRELATED, max(0.0, autocorrelation(left)))
+    inflated = (1 + correlation) / (1 - correlation)
     freedom = min(count - 2, max(FEWEST_BATCHES - 1, int(count / inflated) - 2))
     half = student_quantile(1 - alpha, freedom) * error * math.sqrt(inflated)
     return Estimate(value, value - half, value + half)
 
 
 def autocorrelation(left: Sequence[float]) -> float:
-    """Estimate how alike neighbours are, from what is left beside a mean or a line: the first autocorrelation."""
+    """Estimate the first autocorrelation of residuals."""
     squares = sum(each**2 for each in left)
     found = sum(one * following for one, following in pairwise(left)) / squares if squares else 0.0
-    # It is estimated too low from few values (Marriott & Pope 1954).
+    # Few values estimate it too low (Marriott & Pope 1954).
     return found + (1 + 4 * found) / len(left)
 
 
 def _line(moments: Sequence[float], values: Sequence[float]) -> tuple[float, float, list[float]]:
-    """Give the slope of the least-squares line, its standard error, and what is left of the values beside the line."""
+    """Give the slope of the least-squares line, its standard error, and the residuals."""
     count = len(values)
     centre, average = sum(moments) / count, sum(values) / count
     spread = sum((x - centre) ** 2 for x in moments)
@@ -289,7 +289,7 @@ def normal_cdf(value: float) -> float:
     return math.erfc(-value / math.sqrt(2)) / 2
 
 
-@cache  # the same few are needed each second
+@cache  # each second needs the same few
 def student_quantile(probability: float, freedom: int) -> float:
     """Give a quantile of Student's t distribution, for a probability of 1/2 or more."""
     # P(|t| > x) = I(freedom / (freedom + x²); freedom / 2, 1 / 2)

@@ -31,7 +31,7 @@ class Verdict:
     remark: str = ""
     """How sure the verdict is, or why it is not."""
     basis: str = ""
-    """What it rests on: ``3,000 requests, which say as much as 410 independent ones``."""
+    """What it rests on: ``3,000 requests in 15 intervals count as 410 independent ones``."""
 
     def __bool__(self) -> bool:
         return self.outcome == "met"

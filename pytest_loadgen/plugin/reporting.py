@@ -151,7 +151,7 @@ class Reporting:
             for text, colour in terminal.table(runs, config.get_verbosity() > 0, _width(terminalreporter)):
                 terminalreporter.write_line(terminal.shown(text), **({colour: True} if colour else {}))
         if config.get_verbosity() > 0:
-            for said in [*terminal.services(runs), *terminal.unseen(runs)]:
+            for said in [*terminal.services(runs), *terminal.blind_spots(runs)]:
                 terminalreporter.write_line(terminal.shown(said))
         if config.get_verbosity() > 1:
             for said in terminal.judged(runs):

@@ -29,11 +29,11 @@ class BaselineFinder:
             return Baseline(missing=self._missing)
         if not (kept := self._history.runs(test, number)):
             return Baseline(missing=f"the baseline {self._name!r} has no entry for this load: {self._remedy('add')}")
-        if not (alike := [run for run in kept if not differences(run.result, load)]):
+        if not (comparable := [run for run in kept if not differences(run.result, load)]):
             different = listed(differences(kept[-1].result, load))
             said = f"the baseline {self._name!r} is of a different load ({different})"
             return Baseline(missing=f"{said}: {self._remedy('replace')}")
-        return Baseline(tuple(KeptRun(run.result, run.revision.commit, run.date) for run in alike))
+        return Baseline(tuple(KeptRun(run.result, run.revision.commit, run.date) for run in comparable))
 
     def _explain(self, store: BaselineStore, machine: Fingerprint) -> str:
         if (other := store.find_on_any_machine(self._name)) is None:

@@ -19,7 +19,7 @@ from pytest_loadgen.records.run import Run
 class History:
     """A record in which each load has several runs, the oldest first.
 
-    They stay as JSON until they are asked for: to read the histograms of ten runs of a minute takes seconds.
+    They stay JSON until they are used: to read the histograms of ten runs of a minute takes seconds.
     """
 
     _data: dict[str, Any]
@@ -60,11 +60,11 @@ class History:
             return [Run.from_dict(run) for run in self._data["runs"] if _load(run) == (test, number)]
 
     def followed_by(self, record: Record, keep: int) -> History:
-        """Add the runs of a session: so many of each load are kept, and none of another load than the newest."""
+        """Add the runs of a session, and keep the newest of each load; those of a load that has changed are dropped."""
         new = History.of(record)._data
         newest = {_load(run): _unread(run) for run in new["runs"]}
         with reading(self._source):
-            kept = [run for run in self._data["runs"] if _is_alike(run, newest.get(_load(run)))] + new["runs"]
+            kept = [run for run in self._data["runs"] if _is_same_load(run, newest.get(_load(run)))] + new["runs"]
         left = Counter(map(_load, kept))
         runs = []
         for run in kept:
@@ -75,11 +75,11 @@ class History:
 
 
 def _load(run: dict[str, Any]) -> tuple[str, int]:
-    """Give which load of which test a run is of."""
+    """Give the test of a run, and the number of its load."""
     return run["test"], run["number"]
 
 
-def _is_alike(run: dict[str, Any], newest: Result | None) -> bool:
+def _is_same_load(run: dict[str, Any], newest: Result | None) -> bool:
     return newest is None or not differences(_unread(run), newest)
 
 

@@ -26,9 +26,9 @@ class BaselineStore:
         self._storage = open_storage(location)
 
     def save(self, name: str, record: Record, keep: int = KEEP) -> str:
-        """Add the runs of a session to those under a name, and return their path or URL.
+        """Add the runs of a session to those kept under a name, and return their path or URL.
 
-        So many runs of each load are kept, the newest; and no earlier run of a load that has changed.
+        Keeps the newest runs of each load, `keep` at most, and drops those of a load that has changed.
         Raises BaselineError, or PlanError where the name is invalid.
         """
         key = _key(record.machine, name)

@@ -19,7 +19,7 @@ from pytest_loadgen.objectives.judged import JudgedResult
 from pytest_loadgen.objectives.metric import Percentile, ResponseRate
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.records.run import Run
-from pytest_loadgen.reports.history import Compared, compared, origins
+from pytest_loadgen.reports.history import FigureHistory, figure_histories, origins
 
 # Points of a curve per nine: from 90 % to 99 %, from 99 % to 99.9 %.
 _POINTS = 24
@@ -248,12 +248,12 @@ def _by_run(run: Run) -> Chart:
     """Give the figures of the kept runs, of this one, and what was allowed."""
     runs = run.result.baseline.runs
     names = [" ".join(filter(None, origin)) or "an earlier run" for origin in origins(runs)]
-    panels = list(map(_of_runs, compared(run)))
+    panels = list(map(_of_runs, figure_histories(run)))
     title = "runs, the oldest first; the last is this one"
     return Chart(title, [float(number) for number in range(1, len(runs) + 2)], panels, [*names, "this run"])
 
 
-def _of_runs(found: Compared) -> Panel:
+def _of_runs(found: FigureHistory) -> Panel:
     nothing: Values = [None] * (len(found.kept) + 1)
     series = [Series("kept", [*nothing[: found.left_out], *found.kept[found.left_out :], None], "first")]
     if found.left_out:

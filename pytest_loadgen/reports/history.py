@@ -16,25 +16,25 @@ _SHORT = 7
 
 
 @dataclass(frozen=True)
-class Compared:
+class FigureHistory:
     """One figure of the kept runs and of the run itself."""
 
     metric: Metric
     name: str
-    """Of the request that it is of; empty where it is of all."""
+    """The name of the requests that it is about; empty if it is about all."""
     baseline: Baseline
-    """The same requests of the kept runs."""
+    """The kept runs, as far as they are about the same requests."""
     kept: Sequence[float | None]
-    """Of each kept run, the oldest first; None where too many requests had no response."""
+    """The figure of each kept run, the oldest first; None where too many requests had no response."""
     left_out: int
-    """How many of them are from before the figure changed, and so are not compared with."""
+    """How many of the oldest runs are left out, because they are from before the last step of the figure."""
     own: float | None
     verdicts: Sequence[Verdict]
-    """On its change from the baseline."""
+    """The verdicts on its change from the baseline."""
 
     @property
     def said(self) -> str:
-        """What it is: ``p99``, ``p50 of order``."""
+        """The figure and its requests: ``p99``, ``p50 of order``."""
         return f"{self.metric} of {self.name}" if self.name else str(self.metric)
 
     def write(self, value: float | None) -> str:
@@ -42,7 +42,7 @@ class Compared:
         return "no answer" if value is None else self.metric.write(value)
 
 
-def compared(run: Run) -> list[Compared]:
+def figure_histories(run: Run) -> list[FigureHistory]:
     """Give the figures that were compared with kept runs; p50 and p99 where no objective says which.
 
     Empty where nothing is kept, or the run was compared side by side.
@@ -56,16 +56,20 @@ def compared(run: Run) -> list[Compared]:
             by_figure.setdefault((verdict.slo.name, verdict.slo.metric), []).append(verdict)
     wanted = by_figure or {("", Percentile(50)): [], ("", Percentile(99)): []}
     return [
-        _compared(name, metric, run.result[name] if name else run.result, baseline.of(name) if name else baseline, of)
+        _figure_history(
+            name, metric, run.result[name] if name else run.result, baseline.of(name) if name else baseline, of
+        )
         for (name, metric), of in wanted.items()
     ]
 
 
-def _compared(name: str, metric: Metric, own: Result, baseline: Baseline, verdicts: Sequence[Verdict]) -> Compared:
+def _figure_history(
+    name: str, metric: Metric, own: Result, baseline: Baseline, verdicts: Sequence[Verdict]
+) -> FigureHistory:
     older, _ = baseline.divided(metric.figure)
     values = [_finite(metric.figure(each.result)) for each in baseline.runs]
     left_out = 1 + next(at for at, each in enumerate(baseline.runs) if each is older[-1]) if older else 0
-    return Compared(metric, name, baseline, values, left_out, _finite(metric.figure(own)), verdicts)
+    return FigureHistory(metric, name, baseline, values, left_out, _finite(metric.figure(own)), verdicts)
 
 
 def origins(runs: Sequence[KeptRun]) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,7 @@ from pytest_loadgen.records.record import Record
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.charts import charts
-from pytest_loadgen.reports.history import compared, origins
+from pytest_loadgen.reports.history import figure_histories, origins
 from pytest_loadgen.reports.summary import Row
 from pytest_loadgen.traffic.journey import CANCELLED, OK, UNAWAITED
 from pytest_loadgen.traffic.target import NO_SERVICE
@@ -192,7 +192,7 @@ class Section:
     @cached_property
     def history(self) -> list[tuple[str, str, list[tuple[str, bool]]]]:
         """Rows of the kept runs and of this one: date, commit, and each figure, and whether it is compared with."""
-        found = compared(self.run)
+        found = figure_histories(self.run)
         rows = [
             (date, commit, [(each.write(each.kept[at]), at >= each.left_out) for each in found])
             for at, (date, commit) in enumerate(origins(self.result.baseline.runs if found else ()))
@@ -202,7 +202,7 @@ class Section:
     @property
     def history_columns(self) -> list[str]:
         """The figures in the rows of the history."""
-        return [each.said for each in compared(self.run)]
+        return [each.said for each in figure_histories(self.run)]
 
     @property
     def unanswered(self) -> str:
@@ -285,7 +285,7 @@ class Section:
     def remarks(self) -> list[str]:
         """What a reader of the figures has to know; that the load went on is said with the verdicts."""
         notes = summary.notes(replace(self.run, result=replace(self.result, went_on="")))
-        return [*notes, unseen] if (unseen := self.result.unseen) else notes
+        return [*notes, said] if (said := self.result.blind_spots) else notes
 
 
 def _cells(row: Row) -> dict[str, str]:

@@ -151,7 +151,7 @@ def in_a_line(result: Result) -> str:
 
 
 def origin(record: Record) -> str:
-    """Write when a record was made, of which code, by which machine."""
+    """Write when a record was made, of which code, on which machine."""
     commit = f", commit {record.revision.commit[:12]}" if record.revision.commit else ""
     branch = f" on {record.revision.branch}" if record.revision.branch else ""
     machine = f"{record.machine.processor}, {counted(record.machine.cores, 'core')}, {record.machine.system}"

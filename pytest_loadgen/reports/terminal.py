@@ -114,9 +114,9 @@ def services(runs: Sequence[Run]) -> list[str]:
     return [f"{run.test}: service: {used}" for run in runs if (used := summary.service(run.result))]
 
 
-def unseen(runs: Sequence[Run]) -> list[str]:
-    """List what a load whose objectives are met may not have shown, a line each."""
-    return [f"{run.test}: {text}" for run in runs if (text := run.result.unseen)]
+def blind_spots(runs: Sequence[Run]) -> list[str]:
+    """List what loads may be too short to show, a line each."""
+    return [f"{run.test}: {text}" for run in runs if (text := run.result.blind_spots)]
 
 
 def judged(runs: Sequence[Run]) -> list[str]:

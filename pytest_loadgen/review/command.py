@@ -1,4 +1,4 @@
-"""``python -m pytest_loadgen judge`` and ``compare``: what kept runs say afterwards."""
+"""``python -m pytest_loadgen judge`` and ``compare``: questions to reports of earlier sessions."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from pytest_loadgen.wording import counted, listed
 
 def add_judge_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``judge``."""
-    parser.add_argument("report", type=Path, metavar="REPORT", help="JSON report, as --load-report=NAME.json writes it")
-    parser.add_argument("objectives", nargs="+", metavar="OBJECTIVE", help="objective in quotes, as 'p99 < 150ms'")
+    parser.add_argument("report", type=Path, metavar="REPORT", help="JSON report, written by --load-report=NAME.json")
+    parser.add_argument("objectives", nargs="+", metavar="OBJECTIVE", help="objective in quotes: 'p99 < 150ms'")
     _add_choices(parser)
 
 
@@ -40,13 +40,18 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="OBJECTIVE",
-        help="objective in quotes, as 'p99 < baseline + 10%%'; without any, nothing is judged",
+        help="objective in quotes: 'p99 < baseline + 10%%'; without objectives, nothing is judged",
     )
     _add_choices(parser)
 
 
 def _add_choices(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--test", default="", metavar="TEXT", help="only the test of this node id, or with this text")
+    parser.add_argument(
+        "--test",
+        default="",
+        metavar="TEXT",
+        help="only the test with this node id or, if there is none, tests whose node id contains it",
+    )
     parser.add_argument("--strict", action="store_true", help="fail if an objective is unclear, as --load-strict does")
 
 
@@ -84,7 +89,7 @@ def compare(options: argparse.Namespace) -> int:
     _check_all_are_judged(objectives, judged)
     lines = [f"before: {before.origin}", f"after:  {after.origin}"]
     if different := after.record.machine.differences(before.record.machine):
-        lines.append(f"different machines ({', '.join(different)}): a change may be that of the machine.")
+        lines.append(f"different machines ({', '.join(different)}): changes may be due to the machine.")
     for title, each, verdicts in zip(titles(runs), compared, judged, strict=True):
         found = each.lines() if each else [f"not compared: {missing}"]
         said = each.notes() if each else notes(verdicts.run)
@@ -96,7 +101,7 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def _parsed(texts: Sequence[str]) -> list[SLO]:
-    """Read objectives. Raises PlanError that has what is wrong with each."""
+    """Read objectives. Raises PlanError, which says what is wrong with each."""
     found, wrong = [], []
     for text in dict.fromkeys(texts):
         try:
@@ -111,7 +116,7 @@ def _parsed(texts: Sequence[str]) -> list[SLO]:
 
 
 def _with_baseline(run: Run, report: ReportFile) -> Run:
-    """Say where a baseline could come from, where the report has none."""
+    """Say how to get a baseline where the report has none."""
     if run.result.baseline.result is not None:
         return run
     return _without_baseline(run, f"{report.path} has no baseline of this load: use 'compare' with an earlier report")
@@ -122,13 +127,13 @@ def _without_baseline(run: Run, why: str) -> Run:
 
 
 def _check_all_are_judged(objectives: Sequence[SLO], judged: Sequence[Rejudged]) -> None:
-    """Refuse objectives that no load can be judged by. Raises PlanError."""
+    """Refuse objectives that apply to no load. Raises PlanError."""
     for slo in objectives:
         reasons = [each.not_judged.get(slo, "") for each in judged]
         if all(reasons):
             loads = zip(titles([each.run for each in judged]), reasons, strict=True)
             lines = [shown(f"  {title}: {reason}") for title, reason in loads]
-            raise PlanError("\n".join([f"{slo.text!r} is about none of these loads:", *lines]))
+            raise PlanError("\n".join([f"{slo.text!r} does not apply to any of these loads:", *lines]))
 
 
 def _block(title: str, lines: Iterable[str]) -> list[str]:
@@ -151,7 +156,7 @@ def _status(judged: Sequence[Rejudged], *, strict: bool) -> int:
 def _write(lines: Iterable[str]) -> None:
     text, encoding = "\n".join(map(shown, lines)), sys.stdout.encoding or "utf-8"
     try:
-        # Not every terminal has all signs.
+        # Not every terminal can show all characters.
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)  # noqa: T201
-    except BrokenPipeError:  # its reader has seen enough; neither may the interpreter write there when it ends
+    except BrokenPipeError:  # as with `| head -1`; the interpreter would fail again when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

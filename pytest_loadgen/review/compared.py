@@ -35,14 +35,16 @@ class Compared:
 
     @classmethod
     def of(cls, before: Sequence[Run], after: Run) -> Self:
-        """Take the earlier runs (one or more) as the baseline of the later one, as far as they are of the same load."""
+        """Take the earlier runs (one or more) that are of the same load as the baseline of the later one."""
         newest = before[-1]
-        alike = [run for run in before if not differences(run.result, after.result)]
-        baseline = Baseline(tuple(map(_kept, alike)))
-        if not alike:
+        comparable = [run for run in before if not differences(run.result, after.result)]
+        baseline = Baseline(tuple(map(_kept, comparable)))
+        if not comparable:
             different = differences(newest.result, after.result)
-            baseline = Baseline(missing=f"the load before was a different one: {listed(different)}")
-        return cls(alike[-1] if alike else newest, replace(after, result=replace(after.result, baseline=baseline)))
+            baseline = Baseline(missing=f"the loads differ: {listed(different)}")
+        return cls(
+            comparable[-1] if comparable else newest, replace(after, result=replace(after.result, baseline=baseline))
+        )
 
     def lines(self) -> Iterator[str]:
         """Write what changed in a line and as a table, or why that is not known."""
@@ -56,7 +58,7 @@ class Compared:
             yield from self._table()
 
     def notes(self) -> Iterator[str]:
-        """List what a reader of the figures has to know, and of which run it is said."""
+        """List what a reader of the figures has to know, each note with the run that it is about."""
         before, after = (dict.fromkeys(summary.notes(run)) for run in (self.before, self.after))
         yield from (f"before{' and after' if note in after else ''}: {note}" for note in before)
         yield from (f"after: {note}" for note in after if note not in before)
@@ -99,7 +101,7 @@ def _kept(run: Run) -> KeptRun:
 
 
 def _shifts(after: JudgedResult) -> Iterator[str]:
-    """Say in a line which latencies changed, and then of which names."""
+    """Say which latencies changed: a line for all requests, and one for each name."""
     results = [after, *(run.result for run in after.baseline.runs)]
     seconds = min(sum(bool(each.requests) for each in result.intervals) for result in results)
     if seconds < stats.FEWEST_BATCHES:

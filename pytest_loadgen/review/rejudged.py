@@ -15,7 +15,7 @@ from pytest_loadgen.running.failure import raise_failure
 from pytest_loadgen.units import Duration
 from pytest_loadgen.wording import did_you_mean
 
-# Below this limit a machine's own latency, where it was not measured, could matter: most have a third of it or less.
+# Below this limit the machine's own latency may matter, if it was not measured: on most it is a third of this or less.
 _LOW = Duration("20ms")
 
 
@@ -25,7 +25,7 @@ class Rejudged:
 
     run: Run
     not_judged: Mapping[SLO, str]
-    """The objectives that say nothing of this load, each with the reason."""
+    """The objectives that do not apply to this load, each with the reason."""
 
     @classmethod
     def of(cls, run: Run, objectives: Sequence[SLO]) -> Self:
@@ -36,7 +36,7 @@ class Rejudged:
         return cls(replace(run, result=replace(result, verdicts=tuple(verdicts))), not_judged)
 
     def failure(self, *, strict: bool = False) -> SLOMissed | LoadError | None:
-        """Give what the test of such a load fails with; with `strict`, it does with unclear objectives, too."""
+        """Give what the test of such a load would fail with; with `strict`, unclear objectives fail it, too."""
         try:
             raise_failure(self.run.result, strict=strict)
         except (SLOMissed, LoadError) as error:
@@ -44,22 +44,22 @@ class Rejudged:
         return None
 
     def lines(self) -> Iterator[str]:
-        """Write the verdicts, why other objectives are not judged, and what fails whatever the objectives."""
+        """Write the verdicts, why other objectives are not judged, and a failure whatever the objectives."""
         result = self.run.result
         yield from aligned(result.verdicts)
         for slo, reason in self.not_judged.items():
             yield f"not judged: {slo}: {reason}"
         if low := [verdict.slo.text for verdict in result.verdicts if _may_be_noise(verdict.slo, result)]:
             yield (
-                f"{', '.join(low)}: so low a limit may be within the machine's own latency, which this report does not "
-                "have: only loads with an objective on latency measure it."
+                f"{', '.join(low)}: so low a limit may be within the machine's own latency, which is not in this "
+                "report: only loads with an objective on latency measure it."
             )
         if isinstance(failure := self.failure(), ServiceError):
             yield f"failed: {str(failure).splitlines()[0]}"
 
 
 def _why_not(slo: SLO, result: JudgedResult) -> str:
-    """Say why an objective is not about a load; empty where it is."""
+    """Say why an objective does not apply to a load; empty where it does."""
     plan, name = result.plan, slo.name
     if reason := slo.metric.unmeasurable(plan):
         return reason
@@ -78,6 +78,6 @@ def _why_not(slo: SLO, result: JudgedResult) -> str:
 
 
 def _may_be_noise(slo: SLO, result: JudgedResult) -> bool:
-    """Return whether a limit may be so low that the machine itself decides, and it is not known how slow that is."""
+    """Return whether a limit may be within the machine's own latency, which was not measured."""
     absolute = slo.metric.is_latency and not slo.is_relative
     return absolute and not result.machine_p99 and not result.sent_from and float(slo.bound) < _LOW

@@ -1,4 +1,4 @@
-"""A report that was kept: the file of a JSON report, or of saved runs, and the runs in it."""
+"""A report of an earlier session: the file of a JSON report, or of kept runs, and its runs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pytest_loadgen.reports.summary import origin
 from pytest_loadgen.wording import did_you_mean, listed
 
 _WRITE = "write one with pytest --load-report=NAME.json"
-# What only the JSON of other formats has, and whose format it is.
+# Keys that only other JSON formats have, and what these are.
 _OTHERS = {"reportFormat": "a CTRF report", "DurationHistogram": "a fortio report", "root_group": "a k6 report"}
 
 
 @dataclass(frozen=True)
 class ReportFile:
-    """The file of a JSON report, or of saved runs."""
+    """The file of a JSON report, or of kept runs."""
 
     path: Path
     record: Record
@@ -40,7 +40,7 @@ class ReportFile:
 
     @property
     def origin(self) -> str:
-        """Its path, and when it was made, of which code, by which machine."""
+        """Its path, and when it was made, of which code, on which machine."""
         return f"{self.path}, {origin(self.record)}"
 
     @property
@@ -66,17 +66,17 @@ class ReportFile:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # some programs begin a file with a mark
+        return path.read_text(encoding="utf-8-sig")  # some programs begin a file with a byte order mark
     except FileNotFoundError:
         raise BaselineError(f"{path}: no such file{_near(path)}; {_WRITE}") from None
     except IsADirectoryError:
-        # Saved runs are in a directory for each machine.
+        # Kept runs are in a directory for each machine.
         paths = sorted((*path.glob("*.json"), *path.glob("*/*.json")))
         found = [str(each.relative_to(path)) for each in paths if len(each.suffixes) == 1]  # no other format
         inside = f"name a file in it: {listed(found)}" if found else f"it has no JSON file; {_WRITE}"
         raise BaselineError(f"{path} is a directory, not a report: {inside}") from None
     except UnicodeDecodeError:
-        raise BaselineError(f"{path} is not a JSON report, as it is not text; {_WRITE}") from None
+        raise BaselineError(f"{path} is not a JSON report: it is not text; {_WRITE}") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise BaselineError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 

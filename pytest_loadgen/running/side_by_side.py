@@ -111,7 +111,7 @@ def _count(plan: Plan, generator: LoadGenerator) -> int:
 def compare_with_itself(
     like: JudgedResult, count: int, generator: LoadGenerator, hosts: Iterable[str] = (), stop: Stop | None = None
 ) -> list[JudgedResult]:
-    """Compare a service with itself so many times (A/A tests), in the way in which a load was compared."""
+    """Compare a service with itself `count` times (A/A tests), in the way in which a load was compared."""
     hosts, plan = tuple(hosts), like.plan
     draft = replace(like, intervals=(), verdicts=(), extended_by=1.0, baseline=Baseline())
     if like.baseline.paired:
@@ -125,7 +125,7 @@ def compare_with_itself(
         KeptRun(replace(draft, intervals=runner.run(plan, generator, allowed_hosts=hosts, stop=stop).intervals))
         for _ in range(count + 1)
     ]
-    # Each with those that follow it, as many as the load was compared with; after the last comes the first.
+    # Compare each with as many of the following runs as the load was compared with; after the last comes the first.
     kept = min(count, len(like.baseline.runs))
     around = [*runs, *runs]
     return [

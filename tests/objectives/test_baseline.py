@@ -37,7 +37,7 @@ def remark(baseline: Baseline, ms: int, slo: str = "p50 < baseline + 10%") -> st
 
 
 def test_a_step() -> None:
-    """Runs from before a step are left out, and it is said since which commit."""
+    """Runs from before a step are left out, and the remark names the first commit after it."""
     found = remark(history(1000, 1010, 990, 1000, 1210, 1200, 1190, 1200, 1205), 1200)
     assert found.endswith("; 4 older runs left out: p50 changed by +20.1% at commit 4bcdef0 (2026-11-05)")
     assert found.startswith("95% sure of +")
@@ -53,7 +53,7 @@ def test_a_step() -> None:
     ],
 )
 def test_origin(run: dict[str, Any], said: str) -> None:
-    """A run says where it is from, as far as that is known."""
+    """The origin of a run is its commit and date, as far as they are known."""
     assert KeptRun(means(10), **run).origin == said
 
 
@@ -66,7 +66,7 @@ def test_the_typical_figure() -> None:
     assert NO_BASELINE.result is None
 
 
-def test_figures_change_by_themselves() -> None:
+def test_each_figure_has_its_own_steps() -> None:
     """A step in one figure leaves out no run from the comparison of another."""
     stepped = history(1000, 1010, 990, 1000, 1200, 1210, 1190, 1200)
     assert "left out" in remark(stepped, 1200)
@@ -79,7 +79,7 @@ OBJECTIVE = "p50 < baseline + 10%"
 @pytest.mark.parametrize(
     ("slo", "stop_early", "length"),
     [
-        # Looked at once, at the end: seconds of one run say nothing of how runs differ.
+        # Judged once, at the end: the seconds of a run do not show how runs differ.
         ([OBJECTIVE], False, 10),
         ([OBJECTIVE], True, 10),
         (["p50 < baseline + 900%"], True, 10),
@@ -97,7 +97,7 @@ def test_how_long_a_load_lasts(slo: list[str], stop_early: bool, length: int) ->
 
 
 def test_the_whole_error() -> None:
-    """A change from kept runs is judged with 5 %, also where the looks of the load share the error."""
+    """A change from kept runs is judged with the whole error, also if the load has several looks."""
     mine = JudgedResult(plan(rate=100, duration=10), "mine", means(*[1050] * 10).intervals, baseline=history(1000))
     (whole,) = judge_all([SLO.parse(OBJECTIVE)], mine)
     (look,) = judge_all([SLO.parse(OBJECTIVE)], mine, Looks.of(30).at(10))

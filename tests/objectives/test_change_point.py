@@ -29,12 +29,12 @@ def logs(*figures: float) -> list[float]:
         ((10, 10, 10, 15, 15, 15), 3),
         ((10, 10, 10, 10, 10, 10), 0),
         ((), 0),
-        # As much as a bucket of a histogram is wide.
+        # Within the width of a histogram's bucket.
         ((10, 10, 10, 10.01, 10.01, 10.01), 0),
     ],
 )
 def test_steps(figures: tuple[float, ...], first: int) -> None:
-    """The runs since the last step are told from those before it."""
+    """The runs since the last step are separated from those before it."""
     assert latest(logs(*figures)) == first
 
 
@@ -46,7 +46,7 @@ def test_few_runs() -> None:
 @pytest.mark.parametrize("busy", [0.0, 0.1])
 @pytest.mark.parametrize("length", [6, 10, 30])
 def test_false_alarms(length: int, busy: float) -> None:
-    """Where there is no step one is found in 1 % of histories, also if some runs had a busy machine."""
+    """Without a step, one is found in about 1 % of histories, also if the machine was busy in some runs."""
     draw, histories = random.Random(1), 600
 
     def run() -> float:

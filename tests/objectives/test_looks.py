@@ -1,4 +1,4 @@
-"""Looks: however often a load is judged, all looks together are wrong as seldom as one may be."""
+"""Looks: however often a load is judged, all looks together keep to the error of one."""
 
 import math
 import random
@@ -25,7 +25,7 @@ def levels(longest: float, *moments: float, error: float = ALPHA) -> list[float]
     [(5, 15), (5, 6.25, 7.8, 9.8, 12.2, 15), (2.5, 3.5, 5, 15), (14.9, 15), (60, 75, 600), tuple(range(1, 21))],
 )
 def test_all_looks_together(moments: tuple[float, ...], error: float) -> None:
-    """A motion that has no drift crosses the boundaries of all looks in as many of the runs as it may."""
+    """Without drift, the boundaries of all looks are crossed in as many runs as the error says."""
     draw, runs = random.Random(1), 20_000
     limits = [-normal_quantile(level) for level in levels(moments[-1], *moments, error=error)]
     crossed = 0
@@ -41,19 +41,19 @@ def test_all_looks_together(moments: tuple[float, ...], error: float) -> None:
 
 
 def test_more_than_what_is_left() -> None:
-    """The last look of several may be less sure than one that had what the others have left."""
+    """The last look may have a larger error than what the looks before it left: they share their data."""
     *_, last = levels(15, 5, 7, 10, 15)
     assert ALPHA * (1 - (10 / 15) ** 2) < last < ALPHA
 
 
 def test_one_look() -> None:
-    """A load that is judged once may spend all, also before its time."""
+    """A load that is judged once has the whole error, also if it ends early."""
     assert ONE_LOOK.level(ALPHA) == ALPHA
     assert levels(15, 7) == [ALPHA]
 
 
 def test_again_at_the_same_moment() -> None:
-    """A load that ends where it was looked at is judged once more, with all that is left."""
+    """A load that ends at a look is judged once more, with what is left of the error."""
     looks = Looks.of(15).at(5).at(10)
     again = looks.at(10, is_last=True)
     assert again.moments == looks.moments

@@ -1,4 +1,4 @@
-"""Predictions: how far chance takes a run from those that were kept, with few and with many of them."""
+"""Predictions: the range in which one more run is expected, from few kept runs and from many."""
 
 import math
 import random
@@ -23,8 +23,8 @@ def kept(*ms: int) -> list[KeptRun]:
     return [KeptRun(means(*[each] * 8)) for each in ms]
 
 
-def half(ms: int, *others: int, alpha: float = 0.05) -> float:
-    return predict(MEDIAN, kept(ms)[0], kept(*others)).half(alpha)
+def half_width(ms: int, *others: int, alpha: float = 0.05) -> float:
+    return predict(MEDIAN, kept(ms)[0], kept(*others)).half_width(alpha)
 
 
 def test_the_textbook() -> None:
@@ -32,50 +32,52 @@ def test_the_textbook() -> None:
     logs = [math.log(each) for each in (1000, 1020, 980, 1010, 990)]
     centre = sum(logs) / 5
     deviation = math.sqrt(sum((each - centre) ** 2 for each in logs) / 4)
-    found = half(1100, 1000, 1020, 980, 1010, 990)
+    found = half_width(1100, 1000, 1020, 980, 1010, 990)
     assert found == pytest.approx(2.1318 * deviation * math.sqrt(1 + 1 / 5), rel=0.02)  # to the width of a bucket
 
 
 def test_too_few_runs() -> None:
-    """Each run that is missing counts as one that differs by what is assumed."""
-    assert half(1000, 1000) == pytest.approx(2.1318 * ASSUMED * math.sqrt(2), rel=0.001)
-    assert half(1000, 1000, 1000, 1000) == pytest.approx(
+    """Each missing run counts as one that deviates by what is assumed."""
+    assert half_width(1000, 1000) == pytest.approx(2.1318 * ASSUMED * math.sqrt(2), rel=0.001)
+    assert half_width(1000, 1000, 1000, 1000) == pytest.approx(
         2.1318 * ASSUMED * math.sqrt(2 / 4) * math.sqrt(1 + 1 / 3), rel=0.001
     )
-    widths = [half(1000, *[1000] * count) for count in range(1, ENOUGH + 1)]
+    widths = [half_width(1000, *[1000] * count) for count in range(1, ENOUGH + 1)]
     assert widths == sorted(widths, reverse=True)
     assert widths[-1] == 0
     # Two that differ by more than is assumed say so.
-    assert half(1000, 900, 1100) > half(1000, 1000, 1000)
+    assert half_width(1000, 900, 1100) > half_width(1000, 1000, 1000)
 
 
-def test_what_is_missing_is_said() -> None:
-    """As long as something is assumed."""
+def test_missing_runs() -> None:
+    """Runs are missing as long as something is assumed."""
     assert [replace(FOUND, runs=runs).missing for runs in (1, 4, 5, 10)] == [4, 1, 0, 0]
     assert replace(FOUND, runs=1, assumed=0.0).missing == 0
 
 
 def test_no_surer_than_the_seconds() -> None:
-    """Runs that are alike by chance do not make a figure surer than its seconds let it be."""
-    alike = replace(FOUND, between=0.0)
-    assert alike.half(0.05) > 1.7 * math.sqrt(alike.own + alike.kept / 5)
-    # A running load, of which there are few seconds so far, is less sure than the whole of one.
-    assert replace(FOUND, own=0.05**2).half(0.05) > 1.5 * FOUND.half(0.05)
+    """Runs that agree by chance do not make bounds closer than the variance within runs allows."""
+    agreeing = replace(FOUND, between=0.0)
+    assert agreeing.half_width(0.05) > 1.7 * math.sqrt(agreeing.own + agreeing.kept / 5)
+    # A running load has few seconds so far, so its bounds are wider.
+    assert replace(FOUND, own=0.05**2).half_width(0.05) > 1.5 * FOUND.half_width(0.05)
 
 
 def test_the_rate_of_a_plan() -> None:
-    """The rate of an open load is set by its plan: nothing is assumed of how runs differ."""
+    """The rate of an open load is set by its plan: no variance between runs is assumed."""
     found = predict(ResponseRate(), KeptRun(rates(*[100] * 8)), [KeptRun(rates(*[100] * 8))])
-    assert (found.half(0.05), found.missing) == (0, 0)
+    assert (found.half_width(0.05), found.missing) == (0, 0)
     closed = replace(rates(*[100] * 8), plan=plan(rate="max"))
-    assert predict(ResponseRate(), KeptRun(closed), [KeptRun(closed)]).half(0.05) > ASSUMED
+    assert predict(ResponseRate(), KeptRun(closed), [KeptRun(closed)]).half_width(0.05) > ASSUMED
 
 
-def test_what_more_would_bring() -> None:
-    """More runs and longer ones narrow it; longer ones no further than runs differ."""
-    assert FOUND.with_runs(10).half(0.05) < FOUND.half(0.05)
-    assert FOUND.longer(4).half(0.05) < FOUND.half(0.05)
-    assert FOUND.longer(1000).half(0.05) == pytest.approx(replace(FOUND, between=0.02**2 - 0.01**2).half(0.05), rel=0.1)
+def test_more_or_longer_runs() -> None:
+    """Both narrow the interval; longer runs only down to the variance between runs."""
+    assert FOUND.with_runs(10).half_width(0.05) < FOUND.half_width(0.05)
+    assert FOUND.longer(4).half_width(0.05) < FOUND.half_width(0.05)
+    assert FOUND.longer(1000).half_width(0.05) == pytest.approx(
+        replace(FOUND, between=0.02**2 - 0.01**2).half_width(0.05), rel=0.1
+    )
 
 
 @pytest.mark.parametrize("count", [5, 10])
@@ -115,19 +117,20 @@ def judged(ms: int, *others: KeptRun, slo: str = "mean < baseline + 10%") -> str
 @pytest.mark.parametrize(
     ("ms", "others", "said"),
     [
-        (1000, [1000], "met: 95% sure of +9.47% or less; 1 kept run, so 3% between runs is assumed: save 4 more"),
+        (1000, [1000], "met: 95% sure of +9.47% or less; 1 kept run, so runs are assumed to differ by 3%: save 4 more"),
         (
             *(1030, [1000]),
-            "unclear: 90% sure of -5.92% to +12.7%; 1 kept run, so 3% between runs is assumed: 5 more would decide",
+            "unclear: 90% sure of -5.92% to +12.7%; 1 kept run, so runs are assumed to differ by 3%: "
+            "5 more would decide",
         ),
         (1000, [1000] * 5, "met: 95% sure of +0% or less"),
         (
             *(1050, [970, 1000, 1030, 1000, 1000]),
-            "unclear: 90% sure of -0.0581% to +10.3%; 5 kept runs, 2.11% between runs: 1 more would decide",
+            "unclear: 90% sure of -0.0581% to +10.3%; 5 kept runs that differ by 2.11%: 1 more would decide",
         ),
         (
             *(1090, [900, 1000, 1100, 1000, 1000]),
-            "unclear: 90% sure of -7.52% to +29%; 5 kept runs, 7.12% between runs: "
+            "unclear: 90% sure of -7.52% to +29%; 5 kept runs that differ by 7.12%: "
             "too close to the limit to decide; compare side by side (against=)",
         ),
     ],

@@ -74,8 +74,8 @@ def test_student(probability: float, freedom: int, value: float) -> None:
     ("events", "size", "share"),
     [(0, 10, 0.3), (3, 10, 0.3), (10, 10, 0.3), (10, 1000, 0.02), (3, 10, 0.0), (3, 10, 1.0)],
 )
-def test_so_few_and_so_many(events: int, size: int, share: float) -> None:
-    """Of independent requests the probabilities are binomial; of so many, exactly as many count half."""
+def test_at_most_and_at_least(events: int, size: int, share: float) -> None:
+    """With independent requests the probabilities are binomial; in `at_least`, exactly as many count half (mid-P)."""
     exactly = [math.comb(size, each) * share**each * (1 - share) ** (size - each) for each in range(size + 1)]
     assert stats.at_most(events, size, share) == pytest.approx(sum(exactly[: events + 1]))
     if 0 < share < 1:
@@ -83,11 +83,13 @@ def test_so_few_and_so_many(events: int, size: int, share: float) -> None:
         assert stats.at_least(events, size, share) == pytest.approx(wanted)
 
 
-@pytest.mark.parametrize(("size", "share", "alike"), [(10_000, 0.001, 3.0), (2_000, 0.05, 10.0), (100, 0.5, 8.0)])
-def test_a_share_that_comes_and_goes(size: int, share: float, alike: float) -> None:
-    """Where the share itself varies, so few are about as probable as in a simulation, or more."""
+@pytest.mark.parametrize(
+    ("size", "share", "overdispersion"), [(10_000, 0.001, 3.0), (2_000, 0.05, 10.0), (100, 0.5, 8.0)]
+)
+def test_a_share_that_varies(size: int, share: float, overdispersion: float) -> None:
+    """If the share varies through the run, probabilities are about those of a simulation."""
     draw, runs = random.Random(1), 1000
-    shape = (size - 1) / (alike - 1) - 1
+    shape = (size - 1) / (overdispersion - 1) - 1
     counts = []
     for _ in range(runs):
         now = draw.betavariate(share * shape, (1 - share) * shape)
@@ -95,7 +97,7 @@ def test_a_share_that_comes_and_goes(size: int, share: float, alike: float) -> N
     for part in (0.1, 0.5):
         few = sorted(counts)[round(part * runs)]
         wanted = sum(count <= few for count in counts) / runs
-        assert stats.at_most(few, size, share, alike) == pytest.approx(wanted, abs=0.08)
+        assert stats.at_most(few, size, share, overdispersion) == pytest.approx(wanted, abs=0.08)
 
 
 def _poisson(draw: random.Random, mean: float) -> int:
@@ -134,21 +136,21 @@ REGULAR, SKEWED = Spread(2000, 10, 1.0, 0.0), Spread(2000, 10, 1.0, 30.0)
 @pytest.mark.parametrize(
     ("wide", "narrow", "above", "below"),
     [
-        # Neighbours that are alike count as fewer batches.
+        # Correlated batches count as fewer.
         ((STEPS, None), (ALTERNATING, None), 3.5, 3.5),
-        # Fewer batches show less.
+        # Fewer batches have wider bounds.
         ((ALTERNATING[:4], None), (ALTERNATING, None), 2, 2),
-        # A few high batches, or requests: the mean may be much higher.
+        # With a few high batches or requests, the mean may be much higher.
         ((SPIKES, REGULAR), (SPIKES, None), 1.5, 0.99),
         (([10.0] * 20, SKEWED), ([10.0] * 20, REGULAR), 1.2, 0.99),
-        # A low one at the start is no skewness of a rate.
+        # Rates are not corrected for skewness.
         ((SPIKES[::-1], None), (SPIKES, None), 0.99, 0.99),
     ],
 )
-def test_what_batches_show(
+def test_width_of_bounds(
     wide: tuple[list[float], Spread | None], narrow: tuple[list[float], Spread | None], above: float, below: float
 ) -> None:
-    """Batches that show a mean less well have bounds that are this many times as far from it."""
+    """Batches that estimate the mean less well have bounds that are this many times as far from it."""
     one, other = (stats.mean(values, 0.05, [100] * len(values), spread) for values, spread in (wide, narrow))
     assert one.high - one.value > above * (other.high - other.value)
     assert one.value - one.low > below * (other.value - other.low)
@@ -156,8 +158,8 @@ def test_what_batches_show(
 
 def test_weights() -> None:
     """A batch weighs as much as its requests: a straggler in a batch of its own is one request, not a second."""
-    alike = stats.mean([9, 10, 11, 10], 0.05, [5] * 4)
-    assert alike == stats.mean([9, 10, 11, 10], 0.05)
+    equal = stats.mean([9, 10, 11, 10], 0.05, [5] * 4)
+    assert equal == stats.mean([9, 10, 11, 10], 0.05)
     found = stats.mean([10, 11, 9, 10, 500], 0.05, [100, 100, 100, 100, 1])
     assert found.value == pytest.approx((4 * 100 * 10 + 500) / 401)
     assert 5 < found.low < found.high < 25
@@ -188,18 +190,18 @@ def test_spreads_add_up(rows: list[tuple[float, int]], at: int) -> None:
         # Pareto's, with an index whose mean is finite, and with one whose mean is not.
         ([((each + 0.5) ** -0.5, 1) for each in range(1000)], 0.005, 0.2),
         ([((each + 0.5) ** -1.0, 1) for each in range(1000)], math.inf, math.inf),
-        # Too few to have a tail.
+        # Too few requests for a tail.
         ([(1.0, 5)], math.inf, math.inf),
         ([], math.inf, math.inf),
     ],
 )
-def test_unseen(rows: list[tuple[float, int]], low: float, high: float) -> None:
-    """A heavy tail may hide more than was measured, up to infinitely much; one that ends hides little."""
-    assert low <= stats.unseen(rows, sum(number for _, number in rows), 0.05) <= high
+def test_tail_allowance(rows: list[tuple[float, int]], low: float, high: float) -> None:
+    """A heavy tail may hide any amount, even an infinite one; a light tail hides little."""
+    assert low <= stats.tail_allowance(rows, sum(number for _, number in rows), 0.05) <= high
 
 
 def test_trend() -> None:
-    """A straight line has an exact slope, a noisy one an estimate, and one of alike neighbours a less sure one."""
+    """A straight line has an exact slope, a noisy one an estimate, an autocorrelated one a wider estimate."""
     assert stats.trend([0, 2, 4, 8], [1, 5, 9, 17], 0.05) == Estimate(2, 2, 2)
     # Anscombe's first, its y by its x: slope 0.5001, standard error 0.1179, t(9; 0.95) = 1.833.
     anscombe = [4.26, 5.68, 7.24, 4.82, 6.95, 8.81, 8.04, 8.33, 10.84, 7.58, 9.96]
@@ -213,16 +215,16 @@ def test_trend() -> None:
     assert unsure.high - unsure.value > 2.5 * (sure.high - sure.value)
 
 
-@pytest.mark.parametrize("alike", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.8])
 @pytest.mark.parametrize("count", [10, 30])
-def test_trends_are_rarely_wrong(alike: float, count: int) -> None:
-    """Where neighbours are alike, a bound of a trend is seldom wrong."""
+def test_trends_are_rarely_wrong(correlation: float, count: int) -> None:
+    """A bound of the slope of autocorrelated values is rarely wrong."""
     rng, wrong, runs = random.Random(1), 0, 400
     for _ in range(runs):
-        values, noise = [], rng.gauss() / math.sqrt(1 - alike**2)
+        values, noise = [], rng.gauss() / math.sqrt(1 - correlation**2)
         for at in range(count):
             values.append(3.0 * at + noise)
-            noise = alike * noise + rng.gauss()
+            noise = correlation * noise + rng.gauss()
         wrong += stats.trend(range(count), values, 0.05).low > 3
     assert wrong / runs < 0.18
 

@@ -225,7 +225,7 @@ def test_what_failed_is_no_baseline(suite: pytest.Pytester, args: list[str]) -> 
 
 
 def test_a_change_that_is_unclear_is_kept(suite: pytest.Pytester) -> None:
-    """If only the fast runs were kept, they would look more alike than runs are."""
+    """If only the fast runs were kept, they would differ less than runs do."""
     suite.makepyfile(
         test_a="""
         def test_it(load):
@@ -238,7 +238,7 @@ def test_a_change_that_is_unclear_is_kept(suite: pytest.Pytester) -> None:
     )
     result = run(suite, "--load-save=main", "--load-compare=main")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["saved as 'main': *main.json", "*1 kept run, so 3% between runs is assumed: *"])
+    result.stdout.fnmatch_lines(["saved as 'main': *main.json", "*1 kept run, so runs are assumed to differ by 3%: *"])
     (path,) = Path(suite.path).glob(".loadgen/*/main.json")
     assert len(json.loads(path.read_text())["runs"]) == 2
 

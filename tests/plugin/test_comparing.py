@@ -41,7 +41,7 @@ def test_a_baseline_is_kept_and_compared_with(suite: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         [
             "E *missed   p50 < baseline + 10%     10ms → 15ms, +50%  (95% sure of +3*% or more; p50 +50%, "
-            "p99 +50%; 1 kept run, so 3% between runs is assumed: save 4 more)",
+            "p99 +50%; 1 kept run, so runs are assumed to differ by 3%: save 4 more)",
             "E *met      errors == 0 *",
         ]
     )

@@ -15,11 +15,11 @@ import pytest
 
 @pytest.mark.slo("errors < 1%", "errors < 0.1%", "errors == 0", "status 200 >= 500")
 def test_it(load):
-    load("/", generator="paper", rate=50, duration=20)
+    load("/", generator="paper", rate=250, duration=20)
 """
 LEFT_OUT = [
-    "errors < 1% (needs 299 requests)",
-    "errors < 0.1% (needs 2,995 requests)",
+    "errors < 1% (needs 1,495 requests)",
+    "errors < 0.1% (needs 14,975 requests)",
     "status 200 >= 500 (needs the full length, as a count)",
 ]
 
@@ -43,7 +43,7 @@ def test_what_a_load_is_too_short_for_is_named(suite: pytest.Pytester, args: lis
     result = run(suite, "--load-scale=0.06", "--load-report=r.json", "--load-report=r.md", *args)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines([f"test_a.py::test_it: not judged, because of --load-scale: {', '.join(LEFT_OUT)}."])
-    assert report(suite) == {"requests": 50, "verdicts": ["errors == 0"], "not judged": LEFT_OUT}
+    assert report(suite) == {"requests": 250, "verdicts": ["errors == 0"], "not judged": LEFT_OUT}
     assert "not judged, because of" in (suite.path / "r.md").read_text()
 
 

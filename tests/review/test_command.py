@@ -99,7 +99,7 @@ def test_the_baseline_of_the_report(write: Write, capsys: pytest.CaptureFixture[
     _, lines = carried_out(capsys, "judge", "r.json", "p50 < baseline + 10%")
     assert lines[4] == (
         "  missed   p50 < baseline + 10%     10ms → 20ms, +100%  (95% sure of +82.7% or more; p50 +100%, p99 +100%; "
-        "1 kept run, so 3% between runs is assumed: save 4 more)"
+        "1 kept run, so runs are assumed to differ by 3%: save 4 more)"
     )
 
 
@@ -136,7 +136,7 @@ def test_compare(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
         "after:  b.json, pytest-loadgen 0.1.0, 2026-01-02 00:00 UTC, commit abc on main; "
         "Slow 100, 4 cores, Linux 6 x86_64.",
         "different machines (processor was Quick 9000, now Slow 100, cores were 2, now 4): "
-        "a change may be that of the machine.",
+        "changes may be due to the machine.",
         "",
         "test_a: GET / (mine)",
         "  p50 same, p99 same",
@@ -183,7 +183,7 @@ def test_a_load_that_cannot_be_compared_is_unclear(
     status, lines = carried_out(capsys, "compare", "a.json", "b.json", "p50 < baseline + 15%", *["--strict"] * strict)
     assert status == int(strict)
     assert [line for line in lines if "unclear  " in line] == [
-        "  unclear  p50 < baseline + 15%     -  (the load before was a different one: generator was wrk, now mine)",
+        "  unclear  p50 < baseline + 15%     -  (the loads differ: generator was wrk, now mine)",
         "  unclear  p50 < baseline + 15%     -  (a.json has no such load)",
     ]
 
@@ -216,7 +216,7 @@ def test_an_objective_of_one_of_the_loads(write: Write, capsys: pytest.CaptureFi
         (
             ["judge", "r.json", "p99 of ordr < 1s"],
             [
-                "'p99 of ordr < 1s' is about none of these loads:",
+                "'p99 of ordr < 1s' does not apply to any of these loads:",
                 "  test_a: GET / (mine): this load has one request, without a name: leave out 'of ordr'",
                 "  test_mix: mix of 3 requests (embedded): this load has no request 'ordr': did you mean 'order'?",
             ],

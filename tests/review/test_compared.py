@@ -89,12 +89,11 @@ def test_names_of_a_mix() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "reason"),
     [
-        (FAST, replace(FAST, generator="wrk"), "the load before was a different one: generator was mine, now wrk"),
+        (FAST, replace(FAST, generator="wrk"), "the loads differ: generator was mine, now wrk"),
         (
             FAST,
             replace(FAST, plan=plan(rate=50, connections=9)),
-            "the load before was a different one: rate and duration were 100/s for 5s, now 50/s for 5s, "
-            "connections were 100, now 9",
+            "the loads differ: rate and duration were 100/s for 5s, now 50/s for 5s, connections were 100, now 9",
         ),
         (replace(FAST, intervals=()), FAST, "there were no requests before"),
         (FAST, replace(FAST, intervals=()), "there were no requests after"),

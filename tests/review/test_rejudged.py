@@ -74,7 +74,7 @@ def test_the_machine_is_not_known(limit: str, known: bool, said: bool) -> None:
     run = kept(FAST, machine_p99=Duration(0.0001 if known else 0))
     lines = list(again(run, f"p99 < {limit}").lines())
     wanted = (
-        "p99 < 12ms: so low a limit may be within the machine's own latency, which this report does not have: "
+        "p99 < 12ms: so low a limit may be within the machine's own latency, which is not in this report: "
         "only loads with an objective on latency measure it."
     )
     assert lines[1:] == [wanted] * said

@@ -79,7 +79,7 @@ def test_report_of_another_format(folder: Path, render: Callable[[Record], str],
 
 def test_bytes_are_no_report(folder: Path) -> None:
     (folder / "x.json").write_bytes(b"\xff\xfe\x00")
-    assert refusal("x.json") == f"x.json is not a JSON report, as it is not text; {WRITE}"
+    assert refusal("x.json") == f"x.json is not a JSON report: it is not text; {WRITE}"
 
 
 def test_a_file_that_is_not_there(folder: Path) -> None:

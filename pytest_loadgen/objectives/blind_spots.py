@@ -1,4 +1,4 @@
-"""What a run may not have shown, although its objectives are met: what comes so seldom that it did not come."""
+"""What a run may be too short to show: stalls and outages that are too rare to occur in every run of its length."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from pytest_loadgen.figures.result import Result
 from pytest_loadgen.objectives.verdict import Verdict
 from pytest_loadgen.units import Duration
 
-# What comes at random, on average once in a third of a run, does not come in 5 % of runs: exp(-3).
+# Random events, three per run on average, are absent from 5 % of runs: exp(-3).
 _TIMES = 3
 
 
-def describe_unseen(result: Result, verdicts: Sequence[Verdict]) -> str:
-    """Say which stalls and outages would miss an objective, and may yet not show in a run of this length.
+def describe_blind_spots(result: Result, verdicts: Sequence[Verdict]) -> str:
+    """Say which stalls and outages would miss a met objective, and may not occur in a run of this length.
 
-    Empty where no objective is met that they would miss. All that is due in a stall waits for its end.
+    Empty where there is no such objective. Requests that are due during a stall wait for its end.
     """
-    found = list(_unseen(result, verdicts))
+    found = list(_blind_spots(result, verdicts))
     if not found:
         return ""
     apart = Duration(round(result.total.seconds / _TIMES, 1))
-    rare = [f"{what} of {_written(seconds)}, which miss {slo}" for what, seconds, slo in found]
-    return f"{_written(result.total.seconds)} may not show what comes every {apart} on average: {', or '.join(rare)}"
+    rare = [f"{what} of {_written(seconds)}, which would miss {slo}" for what, seconds, slo in found]
+    run = f"a run of {_written(result.total.seconds)}"
+    return f"{run} may not show what happens every {apart} on average: {', or '.join(rare)}"
 
 
-def _unseen(result: Result, verdicts: Sequence[Verdict]) -> Iterator[tuple[str, float, str]]:
-    """Give the shortest stalls, and the shortest outages, with the objective that they would miss."""
+def _blind_spots(result: Result, verdicts: Sequence[Verdict]) -> Iterator[tuple[str, float, str]]:
+    """Give the shortest stalls and the shortest outages that miss an objective, with the objective."""
     if result.plan.closed or result.total.seconds <= 0:
-        return  # where a request waits for a response, few are due in a stall
+        return  # connections that wait for a response send little during a stall
     shortest: dict[str, tuple[float, str]] = {}
     for verdict in verdicts:
         slo = verdict.slo
