@@ -34,7 +34,7 @@ ALARM = "p50 < baseline + 10%"
 FOUND = "p50 < baseline"
 MOST_ALARMS, LEAST_FOUND = 0.01, 0.95
 LONGEST = 30.0
-# Beside a process that takes a core for so long, again and again.
+# Beside a process that takes a core for this long, again and again.
 HOGGED_RUNS = 40
 HOG_SECONDS, HOG_EVERY = 2.0, 4.0
 HOGGED = ("p50 < baseline", "p50 < baseline + 10%", "p99 < baseline + 10%", "mean < baseline + 10%")

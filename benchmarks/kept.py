@@ -1,4 +1,4 @@
-"""Kept runs: how often a comparison with them is right, simulated: seeded, and without sending requests.
+"""Comparisons with kept runs, simulated: how often they are right. Seeded, and without sending requests.
 
 Runs differ: each has a factor of its own, and so has each of its seconds. A run is compared with one, two, three, five
 and ten others.
@@ -25,9 +25,9 @@ from pytest_loadgen.traffic.target import Target
 
 KEPT = (1, 2, 3, 5, 10)
 BETWEEN = (0.0, 0.01, 0.02, 0.05)
-"""By how much runs differ, as a standard deviation,"""
+"""The standard deviation between runs."""
 BETWEEN_SECONDS = 0.02
-"""and by how much the seconds of a run do."""
+"""The standard deviation between the seconds of a run."""
 SLOWER = (1.0, 1.1, 1.2)
 FIGURES = ("p50", "p99", "mean")
 BOUND = 1.1
@@ -35,7 +35,7 @@ MEDIAN, SCATTER, RATE, SECONDS = 0.005, 0.2, 200, 5
 MOST_ALARMS, LEAST_FOUND = 0.01, 0.95
 EXPECTED_AT = 0.02
 PLAN = Plan.of(Target.of("http://127.0.0.1/"), rate=RATE, duration=SECONDS)
-# Histories of runs in which a step is looked for.
+# The lengths of the histories in which a step is looked for.
 LENGTHS = (6, 10, 20, 50)
 STEP = 0.025
 

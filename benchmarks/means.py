@@ -1,6 +1,6 @@
 """Verdicts on means and rates of simulated services: seeded, and without sending requests.
 
-A few slow requests may carry a mean, and neighbouring seconds may be alike: both make a mean look surer than it is.
+A few slow requests may dominate a mean, and neighbouring seconds may be correlated: both make bounds too close.
 """
 
 import math
@@ -21,11 +21,11 @@ from pytest_loadgen.traffic.target import Target
 SECONDS = 60
 LENGTHS = (5, 10, 30, 60)
 RATES = (20, 200)
-# A limit at the true mean, where no verdict is right, and limits that are to be met and missed.
+# A limit at the true mean, where any verdict is wrong, and limits that are to be met and missed.
 LIMITS = (1.0, 1.2, 0.83)
 SCALE = 0.02
 HARD = ("Pareto, index 1.5", "alike for 3 s")
-"""Services of which a verdict may be wrong in 10 % of runs, others in 6 %."""
+"""The services whose verdicts may be wrong in 10 % of runs; those of others in 6 %."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def pareto(index: float) -> Service:
 
 
 def alike(time: float) -> Service:
-    """Draw response times whose level wanders, and is alike for about so many seconds."""
+    """Draw response times whose level wanders, with a correlation time in seconds."""
     return Service(partial(_wandering, time), SCALE * math.exp(0.16))
 
 
@@ -82,7 +82,7 @@ SERVICES = {
 
 
 def means(runs: int) -> None:
-    """Print how often a mean is met or missed by a limit at the true mean, and unclear by limits beside it."""
+    """Print how often a mean is met or missed with a limit at the true mean, and unclear with limits beside it."""
     for rate in RATES:
         found = {name: _verdicts(service, rate, runs) for name, service in SERVICES.items()}
         report.table(
@@ -134,7 +134,7 @@ def _worst(found: Found) -> float:
 
 
 def rates(runs: int) -> None:
-    """Print how often a rate is met or missed by a bound at the true rate, of which that of each moment varies."""
+    """Print how often a rate that varies is met or missed with a bound at the true rate."""
     plan = Plan.of(Target.of("http://127.0.0.1/"), rate="max", duration=SECONDS)
     rows = []
     for time in (0.2, 1, 3, 10):
@@ -172,7 +172,7 @@ def _share(outcomes: Sequence[str], outcome: str) -> float:
 
 
 def _counts(draw: Random, time: float, steps: int = 20) -> Iterator[int]:
-    """Draw how many requests are answered in each second, at 1,000/s on average."""
+    """Draw the number of responses in each second, 1,000/s on average."""
     keep = math.exp(-1 / (steps * time))
     fresh = math.sqrt(1 - keep**2)
     level = draw.gauss()

@@ -1,6 +1,6 @@
 """Verdicts for many kinds of simulated services: how often they are wrong, and how often they stay unclear.
 
-The limit is the true percentile, where no verdict is right, or a multiple of it. All services have the same
+The limit is the true percentile, where any verdict is wrong, or a multiple of it. All services have the same
 percentiles at any rate; they differ in how slow requests cluster: not at all, in queues, or in slow times.
 """
 
@@ -88,7 +88,7 @@ SERVICES = (
     Service("slow times of 3 s", partial(wandering, 3.0), _lognormal, 0.10),
     Service("Pareto 1.5", heavy, lambda share: 0.01 * share ** (-1 / 1.5)),
 )
-# Of the study: those over which what is unclear is averaged.
+# The services over which the share of unclear verdicts is averaged.
 AVERAGED = ("independent", "M/M/1 at 0.3", "M/M/1 at 0.5", "M/M/1 at 0.7", "slow times of 0.3 s", "slow times of 1 s")
 CELLS = ((200, 5, 99), (200, 30, 99), (200, 5, 95), (200, 5, 50), (20, 30, 99), (2000, 5, 99))
 

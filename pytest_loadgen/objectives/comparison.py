@@ -84,7 +84,7 @@ class Comparison:
         return f"{before} → {metric.figure(self.result)}, {Change(self.ratio.value)}"
 
     def _left_out(self) -> Iterator[str]:
-        """Say which runs are not compared with, because the figure has changed since."""
+        """Say how many runs are left out, because they are from before the last step of the figure."""
         figure = self.slo.metric.figure
         older, used = self.baseline.divided(figure)
         if older and not self.baseline.paired:

@@ -19,7 +19,7 @@ class BaselineFinder:
         """Read what was saved under a name on this machine, for loads that may be scaled. Raises BaselineError."""
         self._name = name
         self._scaled = scaled
-        # Once, so that it never has the runs that this session saves.
+        # Read once, so that it never contains the runs that this session saves.
         self._history = store.find(name, machine)
         self._missing = "" if self._history else self._explain(store, machine)
 

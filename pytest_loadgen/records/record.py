@@ -71,7 +71,7 @@ class Record:
 
 @contextmanager
 def reading(source: str, remedy: str = REMEDY) -> Iterator[None]:
-    """Turn the errors of what reads a damaged record into a BaselineError, which names the source and the remedy."""
+    """Turn the errors of reading a damaged record into a BaselineError, which names the source and the remedy."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -81,7 +81,7 @@ def reading(source: str, remedy: str = REMEDY) -> Iterator[None]:
 
 
 def parsed(text: str, source: str, remedy: str = REMEDY) -> Any:
-    """Parse a record. Raises BaselineError where another version wrote it, and what `reading` turns into one."""
+    """Parse a record. Raises BaselineError for that of another version, and errors that `reading` turns into one."""
     data = json.loads(text, parse_constant=_refuse)
     schema = data["schema"]
     if not 1 <= schema <= SCHEMA:

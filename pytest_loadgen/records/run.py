@@ -32,7 +32,7 @@ class Run:
     """What the test came to: passed, failed, skipped, or error (its set-up or teardown failed). Empty while it runs,
     and where its end is not known."""
     revision: Revision = field(default_factory=Revision)
-    """The code of a run that is kept with those of other sessions; else that is the record's."""
+    """The commit and branch of a kept run; empty where they are the record's."""
     capacity: Capacity | None = None
     """What a search for the capacity found; the result is then that of its last load at the highest rate that holds."""
 
@@ -69,7 +69,7 @@ class Run:
             "verdicts": [verdict.as_dict() for verdict in verdicts],
             "not_judged": list(self.result.not_judged),
             "extended_by": self.result.extended_by,
-            # JSON has no infinity, which it is where the no-op service did not respond.
+            # JSON has no infinity, the value if the no-op service did not respond.
             "machine_p99": float(machine_p99) if math.isfinite(machine_p99 := self.result.machine_p99) else None,
             "baseline": baseline.result.as_dict() if baseline.result else None,
             "kept": [] if baseline.paired else list(map(_as_dict, baseline.runs)),
@@ -96,7 +96,7 @@ class Run:
 
 
 def _as_dict(run: KeptRun) -> dict[str, Any]:
-    """Return a run to compare with for JSON: when and of what it is, and its figures as a whole."""
+    """Return a kept run for JSON: its date, its commit, and its figures with one interval for the whole run."""
     whole = replace(run.result, intervals=(run.result.total,))
     return {"date": run.date.isoformat() if run.date else None, "commit": run.commit, "result": whole.as_dict()}
 

@@ -79,7 +79,7 @@ class Chart:
     x: Sequence[float]
     panels: Sequence[Panel]
     names: Sequence[str] = ()
-    """What each place of the axis stands for, if that is no number."""
+    """The label of each value of the axis, if it is not a number."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def _by_rate(capacity: Capacity, verdicts: Sequence[Verdict]) -> Chart:
 
 
 def _by_run(run: Run) -> Chart:
-    """Give the figures of the kept runs, of this one, and what was allowed."""
+    """Give the figures of the kept runs and of this one, with the limits."""
     runs = run.result.baseline.runs
     names = [" ".join(filter(None, origin)) or "an earlier run" for origin in origins(runs)]
     panels = list(map(_of_runs, figure_histories(run)))

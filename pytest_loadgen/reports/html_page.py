@@ -191,7 +191,7 @@ class Section:
 
     @cached_property
     def history(self) -> list[tuple[str, str, list[tuple[str, bool]]]]:
-        """Rows of the kept runs and of this one: date, commit, and each figure, and whether it is compared with."""
+        """Rows of the kept runs and of this one: date, commit, and each figure with whether it is compared with."""
         found = figure_histories(self.run)
         rows = [
             (date, commit, [(each.write(each.kept[at]), at >= each.left_out) for each in found])
@@ -314,7 +314,7 @@ def _of_journey(outcome: str) -> str:
 
 
 def _before(baseline: Baseline, figure: Callable[[Result], Duration]) -> Duration:
-    """Give a figure of the baseline, of several runs the geometric mean of those that are compared with."""
+    """Give a figure of the baseline; with several runs, the geometric mean of those that are compared with."""
     if len(baseline.runs) == 1:
         return figure(baseline.runs[0].result)
     typical = baseline.typical(figure)

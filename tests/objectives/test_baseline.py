@@ -1,4 +1,4 @@
-"""Baselines: which of the kept runs take part, and what is said of the others."""
+"""Baselines: which of the kept runs are compared with, and what the remark says about the others."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -45,7 +45,7 @@ def test_too_few_runs() -> None:
     widths = [half_width(1000, *[1000] * count) for count in range(1, ENOUGH + 1)]
     assert widths == sorted(widths, reverse=True)
     assert widths[-1] == 0
-    # Two that differ by more than is assumed say so.
+    # Two that differ by more than is assumed widen it.
     assert half_width(1000, 900, 1100) > half_width(1000, 1000, 1000)
 
 
@@ -55,7 +55,7 @@ def test_missing_runs() -> None:
     assert replace(FOUND, runs=1, assumed=0.0).missing == 0
 
 
-def test_no_surer_than_the_seconds() -> None:
+def test_no_closer_than_within_runs() -> None:
     """Runs that agree by chance do not make bounds closer than the variance within runs allows."""
     agreeing = replace(FOUND, between=0.0)
     assert agreeing.half_width(0.05) > 1.7 * math.sqrt(agreeing.own + agreeing.kept / 5)
@@ -95,7 +95,7 @@ def test_how_often_it_is_wrong(count: int, between: float) -> None:
     assert wrong <= comparisons * 0.05 + 2 * math.sqrt(comparisons * 0.05)
 
 
-def test_runs_without_an_answer() -> None:
+def test_runs_without_responses() -> None:
     """A kept run whose figure is unknown takes no part."""
     dead = result(*(interval({"timeout": 100}, start=at) for at in range(8)))
     baseline = Baseline((KeptRun(dead), *kept(1000, 1000)))

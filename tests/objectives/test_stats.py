@@ -119,7 +119,7 @@ def test_needed(share: float, requests: int) -> None:
 
 
 def test_mean() -> None:
-    """Where independent requests explain how the batches vary, a mean has Student's bounds."""
+    """If independent requests explain the variance between batches, a mean has Student's bounds."""
     found = stats.mean([9, 10, 11, 10], 0.025, [100] * 4, Spread(400, 10, 200.0, 0.0))
     assert found.value == 10
     half = 3.182 * math.sqrt(200 / 100) / 2

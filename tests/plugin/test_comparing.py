@@ -115,7 +115,7 @@ def kept(suite: pytest.Pytester) -> int:
 
 
 def loaded(suite: pytest.Pytester, ms: float, *args: str) -> pytest.RunResult:
-    """Load a service that takes so long."""
+    """Load a service with this latency."""
     suite.makeconftest(CONFTEST.replace("ms = 10", f"ms = {ms}"))
     return run(suite, "--load-save=main", *args)
 
@@ -137,7 +137,7 @@ def test_several_runs_are_kept(suite: pytest.Pytester) -> None:
 
 
 def test_a_step_in_the_kept_runs(suite: pytest.Pytester) -> None:
-    """Runs from before a change that was wanted are left out, and it is said so; the report shows them."""
+    """Runs from before an intended change are left out; the verdict says so, and the report shows them."""
     suite.makepyfile(test_a=HISTORY)
     for ms in (10, 10.1, 9.9, 10, 13, 13.1, 12.9):
         loaded(suite, ms).assert_outcomes(passed=1)

@@ -455,7 +455,7 @@ def test_the_same_under_xdist(suite: pytest.Pytester, server: Server) -> None:
     ],
 )
 def test_verbose(pytester: pytest.Pytester, server: Server, option: str, said: list[str], unsaid: list[str]) -> None:
-    """With -v a load says what it may not have shown, and with -vv what each verdict rests on."""
+    """With -v the summary says what a load may not show, and with -vv what each verdict rests on."""
     options = "generator='paper', rate=200, duration=30, slo=['p99 < 200ms', 'errors == 0']"
     result = paper.run(paper.prepared(pytester, server, f"def test_a(load):\n    load('/', {options})\n"), option)
     result.assert_outcomes(passed=1)

@@ -60,7 +60,7 @@ def test_several_runs(store: BaselineStore) -> None:
 
 
 def test_runs_of_this_session(store: BaselineStore) -> None:
-    """What is saved after a session began to compare is not compared with."""
+    """A session is not compared with the runs that it saves itself."""
     store.save("main", record(("x", FAST)))
     finder = BaselineFinder(store, "main", HERE)
     store.save("main", record(("x", SLOW), day=2))

@@ -78,7 +78,7 @@ def test_runs_are_added(store: BaselineStore) -> None:
 
 
 def test_the_newest_runs_are_kept(store: BaselineStore) -> None:
-    """Of each load, and no more than asked for."""
+    """At most the requested number of runs of each load is kept."""
     for day in range(1, 8):
         store.save("main", record(("x", means(*[10 + day] * 5)), day=day), keep=3)
     store.save("main", record(("y", FAST), day=8), keep=3)
@@ -86,8 +86,8 @@ def test_the_newest_runs_are_kept(store: BaselineStore) -> None:
     assert medians(store, "y") == [10]
 
 
-def test_a_load_that_has_changed_begins_anew(store: BaselineStore) -> None:
-    """Runs of the load as it was are not kept with those of the load as it is; other loads' stay."""
+def test_a_load_that_has_changed(store: BaselineStore) -> None:
+    """The earlier runs of a load that has changed are dropped; those of other loads stay."""
     for day in (1, 2):
         store.save("main", record(("x", FAST), ("y", FAST), day=day))
     store.save("main", record(("x", replace(SLOW, plan=plan(rate=50))), day=3))
@@ -96,7 +96,7 @@ def test_a_load_that_has_changed_begins_anew(store: BaselineStore) -> None:
 
 
 def test_one_run_a_load(store: BaselineStore, tmp_path: Path) -> None:
-    """What was saved without commits, one run for each load, is read, and added to."""
+    """Files with one run for each load, without commits, are read and added to."""
     text = json.dumps(without_commits(record(("x", FAST)).as_dict()))
     path = Path(store.save("main", record(("x", SLOW))))
     if not path.is_absolute():

@@ -170,7 +170,7 @@ def test_limits_of_a_name() -> None:
 
 
 def test_history() -> None:
-    """Each compared figure has a panel: the kept runs, those from before a step, this one, and what was allowed."""
+    """Each compared figure has a panel: the kept runs, those from before a step, this one, and the limit."""
     found = charts(KEPT).history
     assert found
     assert (found.x, found.names[0], found.names[-1]) == (list(range(1, 10)), "0abcdef", "this run")

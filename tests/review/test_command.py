@@ -33,7 +33,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 
 
 def carried_out(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str]]:
-    """Give the exit status and the lines of what was printed; of an error, those of that."""
+    """Give the exit status and the printed lines, or those of the error."""
     status = main(arguments)
     out, err = capsys.readouterr()
     assert not (out and err)
@@ -41,7 +41,7 @@ def carried_out(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[in
 
 
 def test_judge(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
-    """For each run: its test, its load, and the verdicts; and how many there are of each kind."""
+    """Each run has its test, its load and its verdicts; the last line counts the verdicts."""
     write("r.json", record(("shop.py::test_a", GOOD), ("shop.py::test_b", BAD)))
     assert carried_out(capsys, "judge", "r.json", "p99 < 150ms", "errors < 2%", "p50 < baseline + 10%") == (
         1,
@@ -85,7 +85,7 @@ def test_judge(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
 def test_exit_status(
     write: Write, capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, end: str
 ) -> None:
-    """As that of pytest: 1 where a test would fail."""
+    """The exit status is that of pytest: 1 if a test would fail."""
     write("r.json", record(("test_a", GOOD), ("test_b", BAD)))
     found, lines = carried_out(capsys, "judge", "r.json", *arguments)
     assert (found, lines[-1]) == (status, end)
@@ -125,7 +125,7 @@ def test_side_by_side(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_compare(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
-    """Load by load, the table and what changed in a line; and what is only in one."""
+    """Each load has a line that says what changed, and a table; loads of one report only are listed."""
     write("a.json", record(("test_a", FAST), ("test_a", SLOW), ("test_old", FAST), day=1))
     write("b.json", record(("test_a", FAST), ("test_new", FAST), ("test_a", FAST), day=2, machine=THERE))
     status, lines = carried_out(capsys, "compare", "a.json", "b.json")
@@ -164,7 +164,7 @@ def test_compare(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
 def test_compare_with_objectives(
     write: Write, capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, verdict: str
 ) -> None:
-    """They are judged of the second report, with the first as the baseline; also after an option."""
+    """Objectives are about the second report, with the first as the baseline; also after an option."""
     write("a.json", record(("t", FAST)))
     write("b.json", record(("t", SLOW)))
     for more in [], ["--test", "t"]:
@@ -177,7 +177,7 @@ def test_compare_with_objectives(
 def test_a_load_that_cannot_be_compared_is_unclear(
     write: Write, capsys: pytest.CaptureFixture[str], strict: bool
 ) -> None:
-    """As with --load-compare."""
+    """A load that cannot be compared is unclear, as with --load-compare."""
     write("a.json", record(("t", replace(FAST, generator="wrk")), ("u", FAST)))
     write("b.json", record(("t", FAST), ("u", FAST), ("v", FAST)))
     status, lines = carried_out(capsys, "compare", "a.json", "b.json", "p50 < baseline + 15%", *["--strict"] * strict)
@@ -189,7 +189,7 @@ def test_a_load_that_cannot_be_compared_is_unclear(
 
 
 def test_an_objective_of_one_of_the_loads(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
-    """The others are not judged by it, even if they are of the same test."""
+    """Loads that have no such request are not judged, even in the same test."""
     kept = record(("t", FAST))
     write("r.json", replace(kept, runs=(replace(MIX, test="t"), *kept.runs)))
     _, lines = carried_out(capsys, "judge", "r.json", "p99 of order < 1s")
@@ -239,7 +239,7 @@ def test_an_objective_of_one_of_the_loads(write: Write, capsys: pytest.CaptureFi
     ],
 )
 def test_bad_input(write: Write, capsys: pytest.CaptureFixture[str], arguments: list[str], message: list[str]) -> None:
-    """It is told from a verdict by the exit status."""
+    """Bad input has another exit status than a verdict."""
     kept = record(("test_a", FAST))
     write("r.json", replace(kept, runs=(*kept.runs, replace(MIX, test="test_mix"))))
     write("s.json", record(("test_b", FAST)))
@@ -255,8 +255,8 @@ def test_wrong_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str
     assert "usage: " in capsys.readouterr().err
 
 
-def test_a_terminal_that_has_few_signs(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it cannot show is escaped."""
+def test_a_terminal_with_few_characters(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Characters that the terminal cannot show are escaped."""
     write("r.json", record(("t", FAST)))
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -264,7 +264,7 @@ def test_a_terminal_that_has_few_signs(write: Write, monkeypatch: pytest.MonkeyP
     assert b"10ms \\u2192 10ms, +0%" in terminal.buffer.getvalue()
 
 
-def test_a_reader_that_has_seen_enough(write: Write, tmp_path: Path) -> None:
+def test_a_closed_pipe(write: Write, tmp_path: Path) -> None:
     """``judge … | head -1`` ends with the same exit status, and without a traceback."""
     write("r.json", record(*(("t", BAD) for _ in range(3))))
     argv = [sys.executable, "-m", "pytest_loadgen", "judge", "r.json", "p99 < 150ms"]
@@ -276,10 +276,8 @@ def test_a_reader_that_has_seen_enough(write: Write, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [RECORD, ODD], ids=["usual", "odd"])
-def test_nothing_secret_and_nothing_that_terminals_obey(
-    write: Write, capsys: pytest.CaptureFixture[str], kept: Record
-) -> None:
-    """Whatever the names in a report."""
+def test_no_secrets_and_no_control_characters(write: Write, capsys: pytest.CaptureFixture[str], kept: Record) -> None:
+    """Output has no secrets and no control characters, whatever the names in a report."""
     coloured = replace(kept, runs=(*kept.runs, replace(kept.runs[0], test="::error::\x1b[31mx\n")))
     write("r.json", replace(coloured, machine=HERE))
     for arguments in (

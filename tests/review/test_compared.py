@@ -53,8 +53,8 @@ def test_shift(before: Result, after: Result, shift: str) -> None:
     assert compared(before, replace(after, plan=before.plan))[0] == shift
 
 
-def test_what_is_not_known_is_not_shown() -> None:
-    """A figure among requests without a response has no change; that of too few intervals no confidence interval."""
+def test_unknown_figures_are_not_shown() -> None:
+    """A figure that is infinite has no change, and one of too few intervals no confidence interval."""
     lost = compared(statuses(*[0] * 5, kind="timeout"), statuses(*[5] * 5, kind="timeout"))
     assert [line.split() for line in lost if line.startswith(("p90", "p99", "errors"))] == [
         ["p90", "10ms", "10ms", "+0%", "-8.65%", "to", "+9.47%"],
@@ -66,7 +66,7 @@ def test_what_is_not_known_is_not_shown() -> None:
 
 
 def test_kept_runs() -> None:
-    """The runs before may be several that were kept: they are compared with together."""
+    """Several kept runs are one baseline."""
     kept = [run(means(*[ms] * 5)) for ms in (100, 102, 98, 101, 99)]
     found = list(Compared.of(kept, run(means(*[110] * 5))).lines())
     assert found[0] == "p50 +10%, p99 +10%"
@@ -104,8 +104,8 @@ def test_not_compared(before: Result, after: Result, reason: str) -> None:
     assert compared(before, after) == [f"not compared: {reason}"]
 
 
-def test_notes_say_of_which_run_they_are() -> None:
-    """What is true of both is said once."""
+def test_notes_name_their_run() -> None:
+    """A note about both runs is said once."""
     cut = replace(FAST, interrupted=True)
     late = replace(cut, went_on="was extended to 9s while p99 < 1s was unclear")
     assert list(Compared.of([run(cut)], run(late)).notes()) == [

@@ -1,4 +1,4 @@
-"""Judged again: with the verdicts that the load would have had, and why an objective is about no load."""
+"""Runs judged by other objectives: the verdicts that the load would have had, and why some are not judged."""
 
 import math
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def test_verdicts_are_those_of_the_load(slow: Sequence[int]) -> None:
     assert again(run, *SOUND).run.result.verdicts == tuple(judge_all(list(map(SLO.parse, SOUND)), run.result))
 
 
-def test_what_was_kept_of_the_machine_counts() -> None:
+def test_circumstances_are_kept() -> None:
     """As in the load: a limit near the machine's own latency is unclear, a count is that of the planned duration."""
     run = Run.from_dict(kept(FAST, machine_p99=Duration("8ms"), extended_by=2.0).as_dict())
     noisy, count = again(run, "p99 < 20ms", "status 200 < 300").run.result.verdicts
@@ -69,8 +69,8 @@ def test_what_was_kept_of_the_machine_counts() -> None:
 @pytest.mark.parametrize(
     ("limit", "known", "said"), [("12ms", False, True), ("12ms", True, False), ("1s", False, False)]
 )
-def test_the_machine_is_not_known(limit: str, known: bool, said: bool) -> None:
-    """A line says so where a limit is so low that it could matter."""
+def test_the_machine_was_not_measured(limit: str, known: bool, said: bool) -> None:
+    """If the machine was not measured, a line warns about a low limit."""
     run = kept(FAST, machine_p99=Duration(0.0001 if known else 0))
     lines = list(again(run, f"p99 < {limit}").lines())
     wanted = (
@@ -97,8 +97,8 @@ def test_the_machine_is_not_known(limit: str, known: bool, said: bool) -> None:
         ),
     ],
 )
-def test_an_objective_that_is_not_about_the_load(run: Run, objective: str, reason: str) -> None:
-    """It has no verdict, but a reason; others are judged."""
+def test_an_objective_that_does_not_apply(run: Run, objective: str, reason: str) -> None:
+    """It has a reason instead of a verdict; others are judged."""
     found = again(run, objective, "errors < 99%")
     assert found.not_judged == ({SLO.parse(objective): reason} if reason else {})
     assert (f"not judged: {objective}: {reason}" in found.lines()) == bool(reason)
@@ -140,7 +140,7 @@ def test_figures_that_a_report_does_not_have(run: Run, objective: str, outcome: 
     ],
 )
 def test_it_fails_as_its_test_would(run: Run, objective: str, strict: bool, failure: str | None) -> None:
-    """What is missed or invalid fails, what is unclear with --strict; and what fails whatever the objectives."""
+    """A run fails if an objective is missed or invalid, or unclear with --strict, or if its requests failed."""
     found = again(run, objective).failure(strict=strict)
     assert (type(found).__name__ if found else None) == failure
 
@@ -153,7 +153,7 @@ def test_a_service_that_did_not_respond() -> None:
 
 
 def test_every_run_of_the_reports() -> None:
-    """None is too strange."""
+    """Every run of the example reports can be judged."""
     for run in (*RECORD.runs, UNANSWERED, NOTHING, SEARCH):
         found = again(run, *SOUND, "p50 < baseline", "mean < 1s", "max < 1s", "cpu < 99%", "memory growth < 1MB/s")
         assert len(list(found.lines())) >= 8

@@ -1,4 +1,4 @@
-"""A file that is no report is refused in a sentence: what was wanted, what was found, what to do."""
+"""A file that is not a report is refused: what was wanted, what was found, what to do."""
 
 import json
 from collections.abc import Callable
@@ -53,8 +53,8 @@ def refusal(path: str) -> str:
     ],
     ids=lambda text: text[:20],
 )
-def test_no_report(folder: Path, text: str, message: str) -> None:
-    """Whatever is in the file."""
+def test_not_a_report(folder: Path, text: str, message: str) -> None:
+    """The message says what the file is."""
     (folder / "x.json").write_text(text, encoding="utf-8")
     assert refusal("x.json").startswith(message)
 
@@ -77,12 +77,12 @@ def test_report_of_another_format(folder: Path, render: Callable[[Record], str],
     assert refusal("x.json").endswith(WRITE)
 
 
-def test_bytes_are_no_report(folder: Path) -> None:
+def test_bytes_are_not_a_report(folder: Path) -> None:
     (folder / "x.json").write_bytes(b"\xff\xfe\x00")
     assert refusal("x.json") == f"x.json is not a JSON report: it is not text; {WRITE}"
 
 
-def test_a_file_that_is_not_there(folder: Path) -> None:
+def test_a_missing_file(folder: Path) -> None:
     """A similar name is proposed."""
     (folder / "before.json").write_text("{}", encoding="utf-8")
     assert refusal("befor.json") == f"befor.json: no such file (did you mean 'before.json'?); {WRITE}"
@@ -105,7 +105,7 @@ def test_a_directory(folder: Path) -> None:
     [("", [0, 1, 2]), ("shop.py::test_a", [0, 1]), ("test_a", [0, 1, 2]), ("_b", [2])],
 )
 def test_select(folder: Path, test: str, found: list[int]) -> None:
-    """A node id means this test only, another text all tests that have it in theirs."""
+    """A node id selects this test only, another text all tests whose node id contains it."""
     (folder / "x.json").write_text(TWO.dumps(), encoding="utf-8")
     report = ReportFile.read(Path("x.json"))
     assert report.select(test) == [report.record.runs[number] for number in found]
