@@ -19,7 +19,7 @@ from pytest_loadgen.objectives.stats import FEWEST_BATCHES, autocorrelation
 _ENOUGH_BATCHES = 10
 # Bursts are measured where there are at least this many bad requests.
 _ENOUGH_EVENTS = 100
-# A level above which more than this part of all requests are hardly varies, however much their latency does.
+# If a level counts more than this part of all requests, its count hardly varies, however much their latency does.
 _NEARLY_ALL = 0.75
 # The highest autocorrelation assumed: with a higher one, no run would be long enough.
 _MOST_CORRELATED = 0.8

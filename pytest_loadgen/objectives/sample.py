@@ -85,7 +85,10 @@ class Shares:
         return f"{said}; bad ones cluster over {counted(span, 'interval')}" if span > 1 else said
 
     def estimate(self, alpha: float, bound: float | None = None) -> stats.Estimate:
-        """Bound the true share, to compare it with a bound; each alone is wrong with probability alpha."""
+        """Bound the true share; each bound alone is wrong with probability alpha.
+
+        With the bound of an objective, the interval agrees with the verdict about it.
+        """
         if not sum(self.requests):
             return stats.Estimate(math.nan, 0.0, 1.0)
         value = self.value

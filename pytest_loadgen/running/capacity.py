@@ -89,9 +89,7 @@ def _check(objectives: Sequence[SLO], plan: Plan) -> None:
         if slo.window:
             raise PlanError(f"{slo.text!r}: the loads of a search are too short for a window; leave out 'over …'")
         if slo.is_tally:
-            raise PlanError(
-                f"{slo.text!r}: a count means less in a longer load; write a share, such as 'errors < 1%'"
-            )
+            raise PlanError(f"{slo.text!r}: a count means less in a longer load; write a share, such as 'errors < 1%'")
         if isinstance(slo.metric, ResponseRate):
             raise PlanError(f"{slo.text!r}: the search sets the rate; write an objective that tells whether it holds")
 
