@@ -185,8 +185,7 @@ class Latency(Metric):
 
     def unknown_in(self, result: Result) -> str:
         """Say so where the generator does not measure the first byte."""
-        total = result.total
-        if self.clock != "first byte" or total.first_byte or total.requests == total.unanswered:
+        if self.clock != "first byte" or (total := result.total).first_byte or total.requests == total.unanswered:
             return ""
         return f"{result.generator} does not measure when the first byte of a response came; use another generator"
 
