@@ -270,7 +270,8 @@ class Change(Quantity):
         return super()._read(text)
 
     def __str__(self) -> str:
-        return f"{_three_digits((self - 1) * 100):+g}%"
+        # Of two figures that are the same, the factor may differ from 1 by a stray bit; and -0 is written as +0.
+        return f"{_three_digits(round((self - 1) * 100, 4)) + 0.0:+g}%"
 
 
 def exactly(value: float) -> Fraction:

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_loadgen.errors import PlanError
-from pytest_loadgen.units import Duration, Latency, NoAnswer, Rate, Share, Size, exactly
+from pytest_loadgen.units import Change, Duration, Latency, NoAnswer, Rate, Share, Size, exactly
 
 A_DURATION = "is not a duration: write seconds (0.2) or a string ('200ms', '5s', '1m30s')"
 A_RATE = "is not a rate: write a number per second (500) or a string ('500/s', '30/m')"
@@ -120,6 +120,9 @@ def test_refusing(kind: type[Duration | Rate | Share], written: float | str, mes
         (Share(0.001), "0.1%"),
         (Share(0.12345), "12.3%"),
         (Share(1), "100%"),
+        (Change(0.95), "-5%"),
+        (Change(math.inf), "+inf%"),
+        (Change(1 - 2e-15), "+0%"),  # of two rates that are the same
     ],
 )
 def test_printing(quantity: Duration | Rate | Share, text: str) -> None:

@@ -139,7 +139,7 @@ class Result:
         found.update({kind: count for kind, count in (+rest).items() if not self.plan.expects(kind)})
         return dict(found.most_common())
 
-    @property
+    @cached_property
     def errors(self) -> int:
         """How many requests failed or got a status that is not expected."""
         return sum(interval.errors(self.plan) for interval in self.intervals)

@@ -122,6 +122,10 @@ def _of_runs(found: Prediction, outcome: Outcome, slo: SLO, alpha: float) -> Ite
 
 
 def _what_would_decide(found: Prediction, slo: SLO, alpha: float) -> str:
+    if math.isinf(found.own + found.kept) and slo.metric.comparable_from > 1:
+        return f"at least {slo.metric.comparable_from:,} requests of each run are needed to decide"
+    if math.isinf(found.between):
+        return "too few of their requests had a response"
     distance = abs(math.log(found.value / float(slo.bound))) if 0 < found.value < math.inf else 0.0
     for more in range(max(1, found.missing), _MOST_RUNS - found.runs + 1):
         if found.with_runs(found.runs + more).half_width(alpha) < distance:

@@ -332,7 +332,7 @@ def _first_look(gate: Gate, plan: Plan) -> float:
     if not gate.stop_early:
         return float(plan.duration)
     # Before that, a run shows too little of what is rare.
-    return float(plan.duration) / 2 if gate.stop_early is True else float(gate.stop_early)
+    return float(plan.duration) / 2 if gate.stop_early is True else float(min(gate.stop_early, plan.duration))
 
 
 def _is_of_any_window(slo: SLO) -> bool:

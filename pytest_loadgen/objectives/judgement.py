@@ -67,7 +67,8 @@ def _judge_view(slo: SLO, result: Result, risk: Risk, extended_by: float) -> Ver
         return Verdict(slo, "unclear", "-", remark=f"the run is shorter than {slo.window.seconds}")
     if slo.window and slo.window.which == "any":
         return _judge_worst(slo, result, windows, risk)
-    result = replace(result, intervals=result.intervals[windows[0]])
+    if slo.window:  # else it stays the same object, which has its total from the objectives before
+        result = replace(result, intervals=result.intervals[windows[0]])
     if slo.is_tally and extended_by > 1:
         return _judge_extended(slo, result, extended_by)
     return _check_trend(slo, result, _judge(slo, result, risk))

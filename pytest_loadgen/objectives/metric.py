@@ -20,7 +20,7 @@ from pytest_loadgen.errors import PlanError
 from pytest_loadgen.figures.histogram import Histogram, rank
 from pytest_loadgen.figures.interval import Interval
 from pytest_loadgen.figures.result import Result
-from pytest_loadgen.objectives import bootstrap
+from pytest_loadgen.objectives import bootstrap, stats
 from pytest_loadgen.objectives.sample import Estimated, Facts, Means, Sample, Shares, Trends
 from pytest_loadgen.traffic.plan import Plan
 from pytest_loadgen.units import Change, Duration, Rate, Share, Size
@@ -114,6 +114,11 @@ class Metric(ABC):
         """Prepare its figure for drawing intervals again."""
         raise NotImplementedError(f"{self} is not comparable")
 
+    @property
+    def comparable_from(self) -> int:
+        """Give from how many requests on drawing intervals again shows how much its figure varies."""
+        return 1
+
     def unmeasurable(self, plan: Plan) -> str:
         """Say why no load with this plan can have the figure; empty where it can."""
         return ""
@@ -185,8 +190,7 @@ class Latency(Metric):
 
     def unknown_in(self, result: Result) -> str:
         """Say so where the generator does not measure the first byte."""
-        total = result.total
-        if self.clock != "first byte" or total.first_byte or total.requests == total.unanswered:
+        if self.clock != "first byte" or (total := result.total).first_byte or total.requests == total.unanswered:
             return ""
         return f"{result.generator} does not measure when the first byte of a response came; use another generator"
 
@@ -291,6 +295,11 @@ class Percentile(Latency):
             edge = limit if sign > 0 else limit * (1 - 2 * _BUCKET)
             slow = [0, *accumulate(each.latency.over(edge) + each.unanswered for each in result.intervals)]
         return found
+
+    @property
+    def comparable_from(self) -> int:
+        """Among fewer the percentile is about the slowest of them, and no draw has a slower one."""
+        return stats.needed(1 - self.percent / 100)
 
     def resampled(self, result: Result, intervals: Sequence[Interval]) -> bootstrap.Resampled:
         """Prepare the percentile of intervals that are of its view."""

@@ -51,7 +51,7 @@ class Prediction:
 
     def interval(self, alpha: float) -> stats.Estimate:
         """Bound the true ratio; each bound alone is wrong with probability alpha."""
-        if self.batches < stats.FEWEST_BATCHES:
+        if self.batches < stats.FEWEST_BATCHES or math.isnan(self.value):
             return stats.Estimate(self.value, 0.0, math.inf)
         if not 0 < self.value < math.inf:
             return stats.Estimate(self.value, self.value, self.value)
@@ -106,7 +106,9 @@ def predict(metric: Metric, run: KeptRun, runs: Sequence[KeptRun]) -> Prediction
     # The rate of an open load is that of its plan.
     assumed = 0.0 if isinstance(metric, ResponseRate) and not run.result.plan.closed else ASSUMED
     value, between = _ratio(own, kept), 0.0
-    if math.isfinite(value) and value:
+    if not all(math.isfinite(each.log) for each in kept):
+        between = math.inf  # too many requests had no response
+    elif math.isfinite(value) and value:
         centre = fmean(each.log for each in kept)
         squares = sum((each.log - centre) ** 2 for each in kept)
         # Each missing run counts as one that deviates by what is assumed.

@@ -31,7 +31,7 @@ class Scattered:
     log: float
     """Infinite where too many requests had no response, minus infinity where the figure is 0."""
     variance: float
-    """The variance of the logarithm."""
+    """The variance of the logarithm; infinite where it is not known."""
     batches: int
     """The number of intervals from which the variance is estimated."""
 
@@ -43,6 +43,8 @@ def scattered(metric: Metric, result: Result) -> Scattered:
     count, log = len(intervals), _log(metric.figure(result)) if intervals else math.nan
     if count < 2 or not math.isfinite(log):
         return Scattered(log, 0.0, count)
+    if view.requests < metric.comparable_from:
+        return Scattered(log, math.inf, count)
     figure = metric.resampled(view, intervals)
     source = random.Random(_SEED)  # noqa: S311  # no secret
     logs = [_log(figure(_resample(source, count))) for _ in range(_DRAWS)]

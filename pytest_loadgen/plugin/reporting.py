@@ -123,8 +123,11 @@ class Reporting:
         why = ", ".join(f"{counted(count, 'load')} {reason}" for reason, count in left.items())
         if not saved:
             return f"--load-save {name}: nothing saved: {why or 'there was no load'}."
-        where = baselines(config).save(name, self._record(config, saved), keep(config))
-        return f"saved as {name!r}: {where}" + (f"; not saved: {why}." if why else "")
+        where, dropped = baselines(config).save(name, self._record(config, saved), keep(config))
+        said = [f"saved as {name!r}: {where}"]
+        said += [f"{counted(dropped, 'earlier run')} dropped, because the load has changed"] if dropped else []
+        said += [f"not saved: {why}"] if why else []
+        return "; ".join(said) + ("." if len(said) > 1 else "")
 
     def _report(self, config: pytest.Config, path: Path) -> str:
         """Write a report, and say where."""

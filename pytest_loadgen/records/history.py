@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from pytest_loadgen.figures.result import Result
@@ -30,7 +30,10 @@ class History:
     def loads(cls, text: str, source: str) -> Self:
         """Read what `dumps` or a record wrote. Raises BaselineError, which names the source."""
         with reading(source):
-            found = cls(parsed(text, source), source)
+            data = parsed(text, source)
+            # Those of earlier versions are all of the record's commit.
+            revision = {"commit": data["commit"], "branch": data["branch"]}
+            found = cls({**data, "runs": [{**revision, **run} for run in data["runs"]]}, source)
             _ = found.machine, found.date, [_load(run) for run in found._data["runs"]]
             return found
 
@@ -52,26 +55,30 @@ class History:
     @property
     def date(self) -> datetime:
         """When the newest were saved."""
-        return datetime.fromisoformat(self._data["date"])
+        return datetime.fromisoformat(self._data["date"]).astimezone(UTC)
 
     def runs(self, test: str, number: int) -> list[Run]:
         """Give the runs of a test's load (counted from 0). Raises BaselineError where the file is damaged."""
         with reading(self._source):
             return [Run.from_dict(run) for run in self._data["runs"] if _load(run) == (test, number)]
 
-    def followed_by(self, record: Record, keep: int) -> History:
-        """Add the runs of a session, and keep the newest of each load; those of a load that has changed are dropped."""
+    def followed_by(self, record: Record, keep: int) -> tuple[History, int]:
+        """Add the runs of a session, and keep the newest of each load; those of a load that has changed are dropped.
+
+        Gives also how many were dropped for that.
+        """
         new = History.of(record)._data
         newest = {_load(run): _unread(run) for run in new["runs"]}
         with reading(self._source):
-            kept = [run for run in self._data["runs"] if _is_same_load(run, newest.get(_load(run)))] + new["runs"]
+            alike = [run for run in self._data["runs"] if _is_same_load(run, newest.get(_load(run)))]
+        kept = alike + new["runs"]
         left = Counter(map(_load, kept))
         runs = []
         for run in kept:
             if left[_load(run)] <= keep:
                 runs.append(run)
             left[_load(run)] -= 1
-        return History({**new, "runs": runs})
+        return History({**new, "runs": runs}), len(self._data["runs"]) - len(alike)
 
 
 def _load(run: dict[str, Any]) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from pytest_loadgen.errors import PlanError
 from pytest_loadgen.records.fingerprint import Fingerprint
@@ -18,6 +19,15 @@ KEEP = 10
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
+class Saved(NamedTuple):
+    """What became of runs that were to be kept."""
+
+    where: str
+    """The path or URL."""
+    dropped: int
+    """How many earlier runs are not kept any longer, because their load has changed."""
+
+
 class BaselineStore:
     """The runs that --load-save keeps and --load-compare reads."""
 
@@ -25,8 +35,8 @@ class BaselineStore:
         """Open a folder, or a URL that fsspec supports. Raises BaselineError."""
         self._storage = open_storage(location)
 
-    def save(self, name: str, record: Record, keep: int = KEEP) -> str:
-        """Add the runs of a session to those kept under a name, and return their path or URL.
+    def save(self, name: str, record: Record, keep: int = KEEP) -> Saved:
+        """Add the runs of a session to those kept under a name.
 
         Keeps the newest runs of each load, `keep` at most, and drops those of a load that has changed.
         Raises BaselineError, or PlanError where the name is invalid.
@@ -34,8 +44,9 @@ class BaselineStore:
         key = _key(record.machine, name)
         with self._storage.locked():
             saved = self._read(key)
-            self._storage.write(key, (saved.followed_by(record, keep) if saved else History.of(record)).dumps())
-        return self._storage.location(key)
+            history, dropped = saved.followed_by(record, keep) if saved else (History.of(record), 0)
+            self._storage.write(key, history.dumps())
+        return Saved(self._storage.location(key), dropped)
 
     def check_writable(self) -> None:
         """Check that records can be saved. Raises BaselineError."""

@@ -302,6 +302,7 @@ def test_stop_early(intervals: list[Interval]) -> None:
     assert ended(begin(stop_early=True, load=plan(rate=1000, duration=12)), wide) == 6
     assert ended(begin(stop_early="1s", load=plan(rate=1000, duration=12)), wide) == FEWEST_BATCHES
     assert ended(begin(load=plan(rate=1000, duration=10)), wide) == 10
+    assert ended(begin(stop_early="1h", load=plan(rate=1000, duration=10)), wide) == 10
 
 
 def _more(latency: Histogram) -> Histogram:

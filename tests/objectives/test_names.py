@@ -444,3 +444,17 @@ def test_twenty_at_their_limits() -> None:
         missed += any(verdict.outcome == "missed" for verdict in verdicts)
     # 5 % of 60 is 3, and three times its standard deviation is 5.
     assert missed <= 3 + 3 * math.sqrt(runs * 0.05 * 0.95)
+
+
+def test_objectives_of_the_same_requests_add_up_their_intervals_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sums = []
+    add_up = Interval.concatenate.__func__  # type: ignore[attr-defined]  # it is a class method
+
+    def count(cls: type[Interval], intervals: Sequence[Interval]) -> Interval:
+        sums.append(len(intervals))
+        return add_up(cls, intervals)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Interval, "concatenate", classmethod(count))
+    texts = ["p50 of order < 100ms", "p99 of order < 100ms", "errors of order < 5%", "p50 < 100ms", "mean < 50ms"]
+    judge_all([SLO.parse(text) for text in texts], shop(fast, fast, 20))
+    assert sorted(length for length in sums if length > 1) == [20, 20]

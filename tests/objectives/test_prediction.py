@@ -103,6 +103,27 @@ def test_runs_without_responses() -> None:
     assert compared(dead, baseline, "p50 < baseline + 20%")[0] == "missed"
 
 
+def test_runs_with_too_few_requests() -> None:
+    """A percentile that is about the slowest request varies more than its seconds show: nothing is decided."""
+    few = [KeptRun(means(*[each] * 8)) for each in (1000, 500)]  # 800 requests each
+    assert judged(1000, *few[:1], slo="p99 < baseline + 20%").startswith("met")
+    assert judged(1000, *few[:1], slo="p99.9 < baseline + 20%").endswith(
+        "1 kept run, so 3% between runs is assumed: at least 2,995 requests of each run are needed to decide"
+    )
+    assert judged(1000, *few[1:], slo="p99.9 < baseline + 20%").startswith("unclear")
+
+
+def test_runs_that_cannot_be_compared() -> None:
+    """Kept runs whose figure is among requests without a response decide nothing, nor do those without requests."""
+    poor = result(*(interval({"200": 95, "timeout": 5}, start=at) for at in range(8)))
+    found = JudgedResult(poor.plan, "mine", poor.intervals, baseline=Baseline((KeptRun(poor), KeptRun(poor))))
+    assert found.judge("p99 < baseline + 20%").remark.endswith(
+        "2 kept runs, so 3% between runs is assumed: too few of their requests had a response"
+    )
+    found = replace(found, baseline=Baseline((KeptRun(result()), KeptRun(poor))))
+    assert found.judge("first byte p99 < baseline + 20%").outcome == "unclear"
+
+
 def compared(mine: Result, baseline: Baseline, slo: str) -> tuple[str, str]:
     verdict = JudgedResult(mine.plan, "mine", mine.intervals, baseline=baseline).judge(slo)
     return verdict.outcome, verdict.value

@@ -30,8 +30,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaselineSt
 def test_save_and_find(store: BaselineStore) -> None:
     """A saved run is found unchanged, with its commit and date, on the machine where it was made."""
     saved = record(("test_a.py::test_x", FAST), ("test_a.py::test_y", SLOW))
-    location = store.save("main", saved)
-    assert location.endswith(f"{HERE.name}/main.json")
+    where, _ = store.save("main", saved)
+    assert where.endswith(f"{HERE.name}/main.json")
     found = store.find("main", HERE)
     assert found
     assert found.machine == HERE
@@ -89,21 +89,21 @@ def test_the_newest_runs_are_kept(store: BaselineStore) -> None:
 def test_a_load_that_has_changed(store: BaselineStore) -> None:
     """The earlier runs of a load that has changed are dropped; those of other loads stay."""
     for day in (1, 2):
-        store.save("main", record(("x", FAST), ("y", FAST), day=day))
-    store.save("main", record(("x", replace(SLOW, plan=plan(rate=50))), day=3))
+        assert store.save("main", record(("x", FAST), ("y", FAST), day=day)).dropped == 0
+    assert store.save("main", record(("x", replace(SLOW, plan=plan(rate=50))), day=3)).dropped == 2
     assert medians(store, "x") == [20]
     assert medians(store, "y") == [10, 10]
 
 
 def test_one_run_a_load(store: BaselineStore, tmp_path: Path) -> None:
-    """Files with one run for each load, without commits, are read and added to."""
+    """What was saved with one commit and one run for each load is read, and added to."""
     text = json.dumps(without_commits(record(("x", FAST)).as_dict()))
-    path = Path(store.save("main", record(("x", SLOW))))
+    path = Path(store.save("main", record(("x", SLOW))).where)
     if not path.is_absolute():
         pytest.skip("a text is put into folders only")
     Path(str(path).removeprefix("file://")).write_text(text)
     (kept,) = BaselineStore(tmp_path).find("main", HERE).runs("x", 0)  # type: ignore[union-attr]
-    assert (kept.revision.commit, kept.date) == ("", None)
+    assert (kept.revision.commit, kept.date) == ("abc", None)
     store.save("main", record(("x", SLOW), day=2))
     assert medians(store, "x") == [10, 20]
 
@@ -147,3 +147,13 @@ def test_unwritable_storage(tmp_path: Path) -> None:
         store.check_writable()
     with pytest.raises(BaselineError, match=r"cannot write to .*/file"):
         store.save("main", record(("x", FAST)))
+
+
+def test_dates_without_a_time_zone(tmp_path: Path) -> None:
+    """Dates that another program wrote are compared with those of this one."""
+    for machine in (HERE, THERE):
+        path = Path(BaselineStore(tmp_path).save("main", record(("x", FAST), machine=machine)).where)
+    path.write_text(path.read_text().replace('"2026-01-01T00:00:00+00:00"', '"2026-01-03T00:00:00"'))
+    newest = BaselineStore(tmp_path).find_on_any_machine("main")
+    assert newest
+    assert newest.machine == THERE

@@ -82,7 +82,7 @@ def test_names_of_a_mix() -> None:
         "p50 same, p99 same",
         "GET /search: p50 same, p99 same",
         "order: p50 same, p99 unclear",
-        "missing|<b>: p50 same, p99 same",
+        "missing|<b>: p50 same, p99 unclear",
     ]
 
 
