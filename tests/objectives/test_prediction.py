@@ -108,7 +108,7 @@ def test_runs_with_too_few_requests() -> None:
     few = [KeptRun(means(*[each] * 8)) for each in (1000, 500)]  # 800 requests each
     assert judged(1000, *few[:1], slo="p99 < baseline + 20%").startswith("met")
     assert judged(1000, *few[:1], slo="p99.9 < baseline + 20%").endswith(
-        "1 kept run, so 3% between runs is assumed: at least 2,995 requests of each run are needed to decide"
+        "1 kept run, so runs are assumed to differ by 3%: at least 2,995 requests of each run are needed to decide"
     )
     assert judged(1000, *few[1:], slo="p99.9 < baseline + 20%").startswith("unclear")
 
@@ -118,7 +118,7 @@ def test_runs_that_cannot_be_compared() -> None:
     poor = result(*(interval({"200": 95, "timeout": 5}, start=at) for at in range(8)))
     found = JudgedResult(poor.plan, "mine", poor.intervals, baseline=Baseline((KeptRun(poor), KeptRun(poor))))
     assert found.judge("p99 < baseline + 20%").remark.endswith(
-        "2 kept runs, so 3% between runs is assumed: too few of their requests had a response"
+        "2 kept runs, so runs are assumed to differ by 3%: too few of their requests had a response"
     )
     found = replace(found, baseline=Baseline((KeptRun(result()), KeptRun(poor))))
     assert found.judge("first byte p99 < baseline + 20%").outcome == "unclear"
