@@ -156,13 +156,10 @@ class Reporting:
         if config.get_verbosity() > 0:
             for said in [*terminal.services(runs), *terminal.blind_spots(runs)]:
                 terminalreporter.write_line(terminal.shown(said))
-        if config.get_verbosity() > 1:
-            for said in terminal.judged(runs):
-                terminalreporter.write_line(terminal.shown(said))
         for remark in [*remarks, *terminal.remarks(runs)]:
             terminalreporter.write_line(terminal.shown(remark), yellow=True)
-        for said, invalid in terminal.undecided(runs):
-            terminalreporter.write_line(terminal.shown(said), yellow=not invalid, red=invalid)
+        for text, colour in terminal.verdicts(runs, verbose=config.get_verbosity() > 1):
+            terminalreporter.write_line(terminal.shown(text), **({colour: True} if colour else {}))
         if os.environ.get("GITHUB_ACTIONS") == "true" and runs:
             self._annotate_github(terminalreporter, config)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from pytest_loadgen.objectives.verdict import Outcome
 from pytest_loadgen.records.run import Run
 from pytest_loadgen.reports import summary
 from pytest_loadgen.reports.summary import COLUMNS, TEXT_COLUMNS, Row
@@ -119,20 +120,15 @@ def blind_spots(runs: Sequence[Run]) -> list[str]:
     return [f"{run.test}: {text}" for run in runs if (text := run.result.blind_spots)]
 
 
-def judged(runs: Sequence[Run]) -> list[str]:
-    """List all verdicts with what they rest on, a line each."""
+def verdicts(runs: Sequence[Run], *, verbose: bool) -> list[Line]:
+    """List the objectives that are unclear or invalid; if verbose, all of them, with what their verdicts rest on."""
+    colours: dict[Outcome, Colour] = {"unclear": "yellow", "invalid": "red"}
     return [
-        f"{run.test}: {verdict}" + (f"; {verdict.basis}" if verdict.basis else "")
+        Line(
+            f"{run.test}: {verdict}" + (f"; {verdict.basis}" if verbose and verdict.basis else ""),
+            colours.get(verdict.outcome, ""),
+        )
         for run in runs
         for verdict in run.result.verdicts
-    ]
-
-
-def undecided(runs: Sequence[Run]) -> list[tuple[str, bool]]:
-    """List the objectives that are unclear or invalid, a line each, and whether each is invalid."""
-    return [
-        (f"{run.test}: {verdict}", verdict.outcome == "invalid")
-        for run in runs
-        for verdict in run.result.verdicts
-        if verdict.outcome in {"unclear", "invalid"}
+        if verbose or verdict.outcome in colours
     ]
