@@ -116,7 +116,9 @@ def check_names(config: pytest.Config) -> None:
             if not hasattr(config, "workerinput"):
                 store = baselines(config)
                 if option == "load_save":
-                    store.check_writable()
+                    from pytest_loadgen.records.fingerprint import Fingerprint
+
+                    store.check_writable(name, Fingerprint.here())
     for path in config.getoption("load_report"):
         from pytest_loadgen.reports import formats as reports
 

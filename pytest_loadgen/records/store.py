@@ -48,10 +48,10 @@ class BaselineStore:
             self._storage.write(key, history.dumps())
         return Saved(self._storage.location(key), dropped)
 
-    def check_writable(self) -> None:
-        """Check that records can be saved. Raises BaselineError."""
+    def check_writable(self, name: str, machine: Fingerprint) -> None:
+        """Check that runs can be added to those kept under a name. Raises BaselineError."""
         with self._storage.locked():
-            pass
+            self.find(name, machine)
 
     def find(self, name: str, machine: Fingerprint) -> History | None:
         """Return what was saved under a name on a machine, or None. Raises BaselineError."""

@@ -144,9 +144,18 @@ def test_unwritable_storage(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = BaselineStore(tmp_path / "file")
     with pytest.raises(BaselineError, match=r"cannot write to .*/file"):
-        store.check_writable()
+        store.check_writable("main", HERE)
     with pytest.raises(BaselineError, match=r"cannot write to .*/file"):
         store.save("main", record(("x", FAST)))
+
+
+def test_damaged_runs_are_refused_before_any_load(tmp_path: Path) -> None:
+    """What cannot be added to is found before a session, and not after its loads."""
+    store = BaselineStore(tmp_path)
+    Path(store.save("main", record(("x", FAST))).where).write_text("{")
+    with pytest.raises(BaselineError, match=r"main.json is not a valid record of loads"):
+        store.check_writable("main", HERE)
+    store.check_writable("other", HERE)
 
 
 def test_dates_without_a_time_zone(tmp_path: Path) -> None:
