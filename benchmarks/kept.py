@@ -128,7 +128,7 @@ def _slowed(result: Result, factor: float) -> Result:
 
 
 def steps(histories: int) -> None:
-    """Print how often a step is found in the figures of runs, where there is none, and where there is one."""
+    """Print how often a step is found: in runs without one (false alarms), and in runs with one."""
     rows, worst = [], 0.0
     for length in LENGTHS:
         none = [_step(histories, length, length, 0.0, busy) for busy in (False, True)]
@@ -143,7 +143,7 @@ def steps(histories: int) -> None:
         rows,
     )
     most = change_point.FALSE_ALARM + 2 * math.sqrt(change_point.FALSE_ALARM / histories)
-    what = f"a step where there is none in at most {most:.1%}"
+    what = f"false alarms in at most {most:.1%} of histories without a step"
     report.expected(what, report.percent(worst), worst <= most)
 
 

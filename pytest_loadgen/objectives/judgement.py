@@ -175,7 +175,7 @@ def _check_trend(slo: SLO, result: Result, verdict: Verdict) -> Verdict:
         remark = f"{remark}, and would exceed the limit within another run of this length"
         return replace(verdict, outcome="unclear", remark=remark)
     if verdict.outcome == "missed" and not climbs and ahead < float(slo.bound):
-        remark = f"{remark}, and would be within the limit within another run of this length: use a longer warmup"
+        remark = f"{remark}, and would meet the limit within another run of this length: use a longer warmup"
         return replace(verdict, outcome="unclear", remark=remark)
     return replace(verdict, remark=remark)
 

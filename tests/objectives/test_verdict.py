@@ -326,7 +326,7 @@ def test_an_extended_load(slo: str, outcome: str, value: str, remark: str) -> No
             range(54, 6, -4),
             "p50 < 12ms",
             "unclear",
-            "95% sure of *; still falling: p50 -12.5%/s, and would be within the limit within another run of this "
+            "95% sure of *; still falling: p50 -12.5%/s, and would meet the limit within another run of this "
             "length: use a longer warmup",
         ),
         ([10, 14, 18, 22], "p50 < 60ms", "met", "95% sure of 18ms or less"),  # too short to tell
